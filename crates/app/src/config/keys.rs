@@ -1,0 +1,265 @@
+//! The one table of keys: from it come the reader, the defaults, the JSON Schema and the reference
+//! page, so that a key cannot be documented and unread, or read and undocumented.
+use super::limits;
+
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub doc: &'static str,
+}
+
+#[derive(Debug)]
+pub enum Shape {
+    Value { kind: Kind, need: Need, example: &'static str },
+    Table { keys: &'static [Key], presence: Presence },
+    /// Tables by a name that the operator chooses.
+    Named { keys: &'static [Key], required: bool },
+    /// `[[…]]`
+    Rows { keys: &'static [Key] },
+    /// A required table, or the text `"free"`.
+    FreeOr { keys: &'static [Key] },
+}
+
+/// What an absent table means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// Its defaults.
+    Filled,
+    /// Nothing.
+    Optional,
+    /// A mistake.
+    Required,
+}
+
+/// What a value is, how it is written and what bounds it.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Text,
+    /// Not empty.
+    Name,
+    Names,
+    Choice(&'static [&'static str]),
+    Choices(&'static [&'static str]),
+    Flag,
+    Count { min: u64, max: u64 },
+    /// Decimal USD with at most six places.
+    Usd,
+    Duration,
+    Address,
+    IpAddresses,
+    Url,
+    /// Name of an environment variable.
+    Variable,
+    Path,
+    Paths,
+    /// Text, a list, `{ glob = … }` or `{ under = … }`.
+    Condition,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    Required,
+    /// As it would stand in the file.
+    Default(&'static str),
+    /// What an absent key means, in words.
+    Optional(&'static str),
+}
+
+pub const FREE: &str = "free";
+pub const ROLES: &[&str] = &["owner", "operator", "approver", "user", "metrics"];
+/// A metrics token reads numbers and answers nothing.
+pub const APPROVING_ROLES: &[&str] = &["owner", "operator", "approver", "user"];
+pub const PROVIDER_KINDS: &[&str] = &["openai", "anthropic", "rehearsal"];
+pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
+pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
+pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
+
+const fn value(name: &'static str, kind: Kind, need: Need, example: &'static str, doc: &'static str) -> Key {
+    Key { name, shape: Shape::Value { kind, need, example }, doc }
+}
+
+const fn table(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Table { keys, presence: Presence::Filled }, doc }
+}
+
+const fn optional_table(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Table { keys, presence: Presence::Optional }, doc }
+}
+
+const fn named(name: &'static str, keys: &'static [Key], required: bool, doc: &'static str) -> Key {
+    Key { name, shape: Shape::Named { keys, required }, doc }
+}
+
+const fn rows(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Rows { keys }, doc }
+}
+
+const fn count(max: u64) -> Kind {
+    Kind::Count { min: 1, max }
+}
+
+use Need::{Default, Optional, Required};
+
+pub static ROOT: &[Key] = &[
+    table("server", SERVER, "The HTTP door."),
+    table("limits", LIMITS, "How much may come in."),
+    named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
+    named("providers", PROVIDER, false, "Where models are called. Keys never stand in this file."),
+    named("models", MODEL, false, "Models that agents may use, with their price."),
+    named("agents", AGENT, true, "The agents of this home; at least one."),
+    table("home", &[table("budget", HOME_BUDGET, "All agents of this home together. Windows are calendar windows in UTC.")], "The home as a whole."),
+    table("budget", BUDGET, "Budgets that hold for each principal and each channel."),
+];
+
+static SERVER: &[Key] = &[
+    value("listen", Kind::Address, Default("\"127.0.0.1:7717\""), "\"127.0.0.1:8080\"", "IP address and port. An address that is not loopback needs `tls` or `insecure_listen`."),
+    optional_table("tls", TLS, "Serve HTTPS. Absent: plain HTTP."),
+    value("insecure_listen", Kind::Flag, Default("false"), "true", "Allow a listen address that is not loopback without `tls`: tokens then cross the network in clear text, unless a proxy in front of this door adds TLS."),
+    value("trusted_proxies", Kind::IpAddresses, Default("[]"), "[\"10.0.0.1\"]", "Proxies whose `X-Forwarded-For` is believed."),
+];
+
+static TLS: &[Key] = &[
+    value("cert", Kind::Path, Required, "\"tls/cert.pem\"", "PEM file with the certificate chain, absolute or relative to the home."),
+    value("key", Kind::Path, Required, "\"tls/key.pem\"", "PEM file with the private key, absolute or relative to the home."),
+];
+
+static LIMITS: &[Key] = &[value(
+    "messages_per_minute",
+    count(limits::MESSAGES_PER_MINUTE_MAX),
+    Default("60"),
+    "120",
+    "Messages of one principal, with a burst of the same size; more are refused with 429 and Retry-After. One a second is more than a person types.",
+)];
+
+static PRINCIPAL: &[Key] = &[value(
+    "role",
+    Kind::Choice(ROLES),
+    Required,
+    "\"operator\"",
+    "`owner` may do everything, `operator` runs the home, `approver` answers approvals, `user` talks to agents in sessions of its own, `metrics` reads /metrics.",
+)];
+
+static PROVIDER: &[Key] = &[
+    value("kind", Kind::Choice(PROVIDER_KINDS), Required, "\"anthropic\"", "The wire format. `rehearsal` is a scripted model inside this binary that needs no network and no key."),
+    value("base_url", Kind::Url, Optional("the vendor's own"), "\"http://127.0.0.1:8081/v1\"", "Where the API lies; any server that speaks the format."),
+    value("api_key_env", Kind::Variable, Optional("no key is sent"), "\"MODEL_KEY\"", "The environment variable that holds the key."),
+];
+
+static MODEL: &[Key] = &[
+    value("provider", Kind::Name, Required, "\"cloud\"", "A name in `providers`."),
+    value("name", Kind::Name, Required, "\"another-model\"", "The name that the provider knows."),
+    value("context_tokens", count(limits::MODEL_TOKENS_MAX), Default("32768"), "200000", "The window that may be used, output included."),
+    value("max_output_tokens", count(limits::MODEL_TOKENS_MAX), Default("1024"), "4096", "The most that one reply may hold; reserved in the ledger before each call."),
+    Key { name: "price_usd_per_mtok", shape: Shape::FreeOr { keys: PRICE }, doc: "USD per million tokens, or \"free\" for a local model. Without a price nothing can be budgeted, so there is no default." },
+];
+
+static PRICE: &[Key] = &[
+    value("input", Kind::Usd, Required, "3.0", "Input tokens that no cache served."),
+    value("cached_input", Kind::Usd, Optional("as `input`"), "0.3", "Input tokens read from the provider's cache."),
+    value("cache_write", Kind::Usd, Optional("as `input`"), "3.75", "Input tokens written to the provider's cache."),
+    value("output", Kind::Usd, Required, "15.0", "Output tokens, reasoning included."),
+];
+
+static AGENT: &[Key] = &[
+    value("model", Kind::Name, Required, "\"strong\"", "A name in `models`."),
+    value("instructions", Kind::Text, Default("\"You are a careful assistant.\""), "\"You answer in one sentence.\"", "The operator's words, which the model is shown first."),
+    table("owners", OWNERS, "Who answers for this agent; `doctor --production` asks for all four."),
+    value("in_doubt", Kind::Choice(IN_DOUBT), Default("\"ask\""), "\"assume_done\"", "What becomes of an unsafe effect that was started and whose outcome nobody knows."),
+    table("grants", GRANTS, "What the agent may ever reach. What is not granted is not possible, whatever a rule says."),
+    rows("rules", RULE, "Under which conditions granted calls are allowed, asked about or denied: deny wins over ask, ask over allow."),
+    table("budget", AGENT_BUDGET, "This agent. Windows are calendar windows in UTC."),
+    table("caps", CAPS, "What one turn may take."),
+];
+
+static OWNERS: &[Key] = &[
+    value("behaviour", Kind::Name, Optional("nobody"), "\"carol\"", "Answers for what the model says."),
+    value("permissions", Kind::Name, Optional("nobody"), "\"carol\"", "Answers for grants and rules."),
+    value("workflow", Kind::Name, Optional("nobody"), "\"carol\"", "Answers for what the agent is used for."),
+    value("incidents", Kind::Name, Optional("nobody"), "\"carol\"", "Is called when something goes wrong."),
+];
+
+static GRANTS: &[Key] = &[
+    value("tools", Kind::Names, Default("[]"), "[\"read_file\", \"list_dir\"]", "Tools that the agent is offered."),
+    value("read", Kind::Paths, Default("[]"), "[\"workspace/in\"]", "Directories that it may read, absolute or relative to the home; made at start where they are missing. Never the home's own files."),
+    value("write", Kind::Paths, Default("[]"), "[\"workspace/out\"]", "Directories that it may write."),
+];
+
+static RULE: &[Key] = &[
+    value("name", Kind::Name, Required, "\"summaries need a yes\"", "What refusals, approvals and traces call it; one of a kind in its agent."),
+    value("verdict", Kind::Choice(VERDICTS), Required, "\"deny\"", "What becomes of a call that the rule matches."),
+    Key { name: "match", shape: Shape::Table { keys: MATCH, presence: Presence::Required }, doc: "All of its conditions must hold. `{}` matches every call." },
+    optional_table("ask", ASK, "For the verdict `ask`: who may answer, and how long the question stands."),
+    rows("matches", EXAMPLE, "Calls that the rule must match; tried when the file is loaded."),
+    rows("does_not_match", EXAMPLE, "Calls that the rule must not match; tried when the file is loaded."),
+];
+
+static MATCH: &[Key] = &[
+    value("agent", Kind::Condition, Optional("any"), "\"other\"", "The agent's name."),
+    value("principal", Kind::Condition, Optional("any"), "[\"app\", \"owner\"]", "Who spoke."),
+    value("role", Kind::Condition, Optional("any"), "\"user\"", "The role of who spoke."),
+    value("channel", Kind::Condition, Optional("any"), "\"api\"", "The door that the message came in by."),
+    value("tool", Kind::Condition, Optional("any"), "[\"write_file\", \"edit_file\"]", "The tool's name."),
+    value("class", Kind::Condition, Optional("any"), "\"write\"", "What the call does: `read`, `write`, `execute`, `send` or `spend`."),
+    value("path", Kind::Condition, Optional("any"), "{ under = \"workspace/out\" }", "A real path that the call touches, absolute or relative to the home. `*` never crosses `/`, `**` does."),
+];
+
+static ASK: &[Key] = &[
+    value("role", Kind::Choices(APPROVING_ROLES), Optional("`[\"owner\"]`, unless `principal` is given"), "[\"operator\"]", "Roles that may answer."),
+    value("principal", Kind::Names, Optional("see `role`"), "[\"owner\"]", "Principals that may answer, in place of `role`."),
+    value("expires", Kind::Duration, Default("\"10m\""), "\"30m\"", "An ask that nobody answers for this long is a no."),
+];
+
+static EXAMPLE: &[Key] = &[
+    value("agent", Kind::Name, Optional("the rule's agent"), "\"main\"", "The agent's name."),
+    value("principal", Kind::Name, Optional("not said"), "\"app\"", "Who spoke."),
+    value("role", Kind::Choice(ROLES), Optional("the principal's"), "\"user\"", "The role of who spoke."),
+    value("channel", Kind::Name, Optional("not said"), "\"api\"", "The door that the message came in by."),
+    value("tool", Kind::Name, Optional("not said"), "\"write_file\"", "The tool's name."),
+    value("class", Kind::Choice(CLASSES), Optional("the tool's"), "\"write\"", "What the call does."),
+    value("path", Kind::Path, Optional("not said"), "\"workspace/out/notes.md\"", "A path that the call touches."),
+];
+
+static CAPS: &[Key] = &[
+    value("steps", count(limits::TURN_COUNT_MAX), Default("100"), "20", "Model calls."),
+    value("tool_calls", count(limits::TURN_COUNT_MAX), Default("500"), "50", "Tool calls."),
+    value("wall", Kind::Duration, Default("\"2h\""), "\"30m\"", "Working time; named waits do not count."),
+];
+
+const OPEN: Need = Optional("not limited");
+
+/// The ten ceilings of one budget. What has a default stays finite when nothing is written.
+const fn budget(usd: [Need; 5], tokens: [Need; 5]) -> [Key; 10] {
+    const TOKENS: Kind = Kind::Count { min: 0, max: limits::INTEGER_MAX };
+    let [ut, us, uh, ud, um] = usd;
+    let [tt, ts, th, td, tm] = tokens;
+    [
+        value("usd_per_turn", Kind::Usd, ut, "0.125", "USD of one turn."),
+        value("usd_per_session", Kind::Usd, us, "0.25", "USD of one session."),
+        value("usd_per_hour", Kind::Usd, uh, "0.5", "USD in one hour."),
+        value("usd_per_day", Kind::Usd, ud, "0.75", "USD in one day."),
+        value("usd_per_month", Kind::Usd, um, "1.5", "USD in one month."),
+        value("tokens_per_turn", TOKENS, tt, "10000", "Tokens of one turn."),
+        value("tokens_per_session", TOKENS, ts, "20000", "Tokens of one session."),
+        value("tokens_per_hour", TOKENS, th, "30000", "Tokens in one hour."),
+        value("tokens_per_day", TOKENS, td, "40000", "Tokens in one day."),
+        value("tokens_per_month", TOKENS, tm, "50000", "Tokens in one month."),
+    ]
+}
+
+static HOME_BUDGET: &[Key] = &budget(
+    [OPEN, OPEN, OPEN, Default("20.0"), Default("200.0")],
+    [OPEN, OPEN, OPEN, Default("50000000"), Default("500000000")],
+);
+static AGENT_BUDGET: &[Key] = &budget(
+    [Default("2.0"), OPEN, OPEN, Default("5.0"), Default("100.0")],
+    [Default("2000000"), OPEN, OPEN, Default("20000000"), Default("200000000")],
+);
+static SHARED_BUDGET: &[Key] = &budget(
+    [OPEN, OPEN, OPEN, Default("10.0"), Default("100.0")],
+    [OPEN, OPEN, OPEN, Default("20000000"), Default("200000000")],
+);
+static BUDGET: &[Key] = &[
+    table("per_principal", SHARED_BUDGET, "Each principal by itself. Windows are calendar windows in UTC."),
+    table("per_channel", SHARED_BUDGET, "Each channel by itself. Windows are calendar windows in UTC."),
+];

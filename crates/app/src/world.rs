@@ -1,0 +1,199 @@
+//! The real world: model APIs, the file tools, the clock. One match from effect to adapter.
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use backstay_engine::{
+    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused,
+    ToolCall, ToolRan, World,
+};
+use backstay_kernel::Permit;
+use backstay_kernel::context::Item;
+use backstay_kernel::effect::{FailureClass, Probed};
+use backstay_kernel::facts::{Facts, Invalid};
+use backstay_kernel::id::{BodyRef, Millis};
+use backstay_kernel::policy::Policy;
+use backstay_providers::{Client, Endpoint, Kind};
+use backstay_store::Store;
+use backstay_tools::{Ran, Roots};
+
+/// Memories that one `recall` returns.
+const RECALLED_MAX: usize = 8;
+
+/// What the config says of the world; replaced whole by a reload.
+pub struct Setup {
+    /// By the name of the model in the policy.
+    pub endpoints: BTreeMap<String, (Kind, Endpoint)>,
+    /// By the name of the agent.
+    pub roots: BTreeMap<String, Arc<Roots>>,
+}
+
+pub struct RealWorld {
+    client: Client,
+    store: Store,
+    setup: RwLock<Arc<Setup>>,
+}
+
+impl RealWorld {
+    pub fn new(client: Client, store: Store, setup: Setup) -> Self {
+        Self { client, store, setup: RwLock::new(Arc::new(setup)) }
+    }
+
+    pub fn replace(&self, setup: Setup) {
+        *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+    }
+
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn kind(&self, model: &str) -> Kind {
+        self.setup().endpoints.get(model).map_or(Kind::OpenAi, |(kind, _)| *kind)
+    }
+
+    fn roots(&self, agent: &str) -> Result<Arc<Roots>, Refused> {
+        self.setup().roots.get(agent).cloned().ok_or_else(|| Refused {
+            why: Invalid::OutsideGrants,
+            detail: "this agent has no directories".to_owned(),
+        })
+    }
+
+    fn recall(&self, call: &ToolCall) -> ToolRan {
+        let query = match backstay_tools::query_of(&call.arguments) {
+            Ok(query) => query,
+            Err(refused) => return ToolRan::Failed { text: refused.detail },
+        };
+        match self.store.recall(&call.principal, &query, RECALLED_MAX) {
+            Ok(memories) if memories.is_empty() => done("Nothing is remembered about that."),
+            Ok(memories) => {
+                let texts: Vec<String> = memories.iter().map(|memory| format!("- {}", memory.text)).collect();
+                done(texts.join("\n"))
+            }
+            Err(error) => ToolRan::Failed { text: format!("the memory cannot be read: {error}") },
+        }
+    }
+}
+
+fn done(text: impl Into<String>) -> ToolRan {
+    ToolRan::Done { text: text.into(), spill: None, memory: None }
+}
+
+impl World for RealWorld {
+    fn now(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0u8; 8];
+        // Without randomness nothing can be kept apart: ids, tokens, boots. It does not fail on a
+        // system that has come up; if it does, the process must not go on.
+        if getrandom::fill(&mut bytes).is_err() {
+            std::process::abort();
+        }
+        u64::from_le_bytes(bytes)
+    }
+
+    fn envelope(&self, policy: &Policy, agent: &str, model: &str, output_tokens_max: u64) -> Envelope {
+        let name = policy.models.get(model).map_or(model, |model| &model.name);
+        let (instructions, granted) = policy
+            .agents
+            .get(agent)
+            .map_or(("", &[][..]), |agent| (agent.instructions.as_str(), &agent.grants.tools[..]));
+        let tools: Vec<_> = granted.iter().filter_map(|tool| policy.tools.get(tool)).collect();
+        let kind = self.kind(model);
+        let made = backstay_providers::envelope(kind, name, instructions, &tools, output_tokens_max, true);
+        Envelope { head: made.head, lead: made.lead, tail: made.tail }
+    }
+
+    fn item(
+        &self,
+        _policy: &Policy,
+        model: &str,
+        item: &Item,
+        bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
+    ) -> Result<Fragment, BodyRef> {
+        let made = backstay_providers::item(self.kind(model), item, bodies).map_err(|missing| missing.0)?;
+        Ok(Fragment { wire: made.wire, pieces: made.pieces })
+    }
+
+    fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
+        let roots = self.roots(&call.agent)?;
+        backstay_tools::inspect(&roots, &call.tool, &call.arguments)
+            .map_err(|refused| Refused { why: refused.why, detail: refused.detail })
+    }
+
+    fn probe(&self, call: &ToolCall, facts: &Facts) -> Probed {
+        match self.roots(&call.agent) {
+            Ok(roots) => backstay_tools::probe(&roots, &call.tool, &call.arguments, facts),
+            Err(_) => Probed::Neither,
+        }
+    }
+
+    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
+        match call.tool.as_str() {
+            "recall" => self.recall(call),
+            "remember" => match backstay_tools::text_of(&call.arguments) {
+                Ok(text) => {
+                    ToolRan::Done { text: "Remembered.".to_owned(), spill: None, memory: Some(text) }
+                }
+                Err(refused) => ToolRan::Failed { text: refused.detail },
+            },
+            _ => match self.roots(&call.agent) {
+                Ok(roots) => match backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts) {
+                    Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None },
+                    Ran::Failed { text } => ToolRan::Failed { text },
+                },
+                Err(refused) => ToolRan::Failed { text: refused.detail },
+            },
+        }
+    }
+
+    fn call_model(
+        &self,
+        call: ModelCall,
+        mut on_delta: Box<dyn FnMut(Delta) + Send>,
+    ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
+        let endpoint = self.setup().endpoints.get(&call.model).map(|(_, endpoint)| endpoint.clone());
+        let (client, now) = (self.client.clone(), self.now());
+        Box::pin(async move {
+            let Some(endpoint) = endpoint else {
+                return Err(ModelFailure {
+                    class: FailureClass::Invalid,
+                    retry_at: None,
+                    detail: "the config names no provider for this model any more".to_owned(),
+                    billed: false,
+                });
+            };
+            let key = call.permit.key().to_string();
+            let mut show = move |delta| {
+                on_delta(match delta {
+                    backstay_providers::Delta::Text(text) => Delta::Text(text),
+                    backstay_providers::Delta::Reasoning(text) => Delta::Reasoning(text),
+                });
+            };
+            let wire = bytes::Bytes::copy_from_slice(&call.wire);
+            match client.call(&endpoint, wire, &key, now, &mut show).await {
+                Ok(reply) => Ok(ModelReply {
+                    calls_json: backstay_providers::calls_json(&reply.calls),
+                    text: reply.text,
+                    calls: reply.calls.into_iter().map(raw).collect(),
+                    finish: reply.finish,
+                    usage: reply.usage,
+                }),
+                Err(failed) => Err(ModelFailure {
+                    class: failed.class,
+                    retry_at: failed.retry_at,
+                    detail: failed.detail,
+                    billed: failed.billed,
+                }),
+            }
+        })
+    }
+}
+
+fn raw(call: backstay_providers::Call) -> RawCall {
+    RawCall { id: call.id, name: call.name, arguments: call.arguments }
+}

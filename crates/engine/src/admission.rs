@@ -1,0 +1,183 @@
+//! The door of the engine: who speaks, how often, and whether this was said before.
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use backstay_kernel::id::{Digest, Millis, Seq, SessionId, TurnId};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::Mode;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::limits::{BUCKETS_MAX, KEY_KEPT_MS};
+use crate::live::{Accepted, Command, Key, Opening};
+
+/// Who speaks, as the door has established it; never as the message claims.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    pub principal: String,
+    pub role: Role,
+    /// The door.
+    pub channel: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// `None` opens a session of `agent`.
+    pub session: Option<SessionId>,
+    pub agent: String,
+    pub mode: Mode,
+    /// Earlier messages that the client quotes.
+    pub quoted: Vec<String>,
+    pub text: String,
+    /// The caller's idempotency key, and a digest of the whole request that it stands for.
+    pub key: Option<(String, Digest)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Submitted {
+    pub session: SessionId,
+    pub turn: TurnId,
+    pub seq: Seq,
+}
+
+impl From<Accepted> for Submitted {
+    fn from(accepted: Accepted) -> Self {
+        Self {
+            session: accepted.session,
+            turn: accepted.turn.unwrap_or(accepted.seq),
+            seq: accepted.seq,
+        }
+    }
+}
+
+impl Engine {
+    /// Admits a message: at most once for its key, acknowledged after its commit (I11).
+    ///
+    /// # Errors
+    /// Too many messages, a key used with another body, the session's refusal.
+    pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<Submitted, EngineError> {
+        let now = self.now();
+        let key = submission.key.as_ref().map(|(key, body)| Key {
+            key: Digest::of("backstay inbox v1", &[caller.principal.as_bytes(), key.as_bytes()]).0,
+            body: *body,
+            expires_at: now.saturating_add(KEY_KEPT_MS),
+        });
+        if let Some(before) = self.said_before(key.as_ref(), now)? {
+            return Ok(before);
+        }
+        self.admission().admit(&caller.principal, now)?;
+        let opens = submission.session.is_none().then(|| Opening {
+            agent: submission.agent.clone(),
+            principal: caller.principal.clone(),
+            channel: caller.channel.clone(),
+            title: None,
+        });
+        let session = submission.session.unwrap_or_else(|| self.new_session_id());
+        let message = Command::Message {
+            principal: caller.principal.clone(),
+            channel: caller.channel.clone(),
+            mode: submission.mode,
+            quoted: submission.quoted,
+            text: submission.text,
+            opens,
+            key,
+        };
+        Ok(self.command(session, message).await?.into())
+    }
+
+    /// Opens a session without a message.
+    ///
+    /// # Errors
+    /// No such agent, or too many requests.
+    pub async fn open_session(&self, caller: &Caller, agent: &str, title: Option<String>) -> Result<SessionId, EngineError> {
+        self.admission().admit(&caller.principal, self.now())?;
+        let opening = Opening {
+            agent: agent.to_owned(),
+            principal: caller.principal.clone(),
+            channel: caller.channel.clone(),
+            title,
+        };
+        Ok(self.command(self.new_session_id(), Command::Open(opening)).await?.session)
+    }
+
+    fn said_before(&self, key: Option<&Key>, now: Millis) -> Result<Option<Submitted>, EngineError> {
+        let Some(key) = key else { return Ok(None) };
+        let found = self.store().find_inbox(&key.key).map_err(|error| EngineError::Unreadable(error.to_string()))?;
+        match found.filter(|row| row.expires_at > now) {
+            None => Ok(None),
+            Some(row) if row.body != key.body => Err(EngineError::KeyReused),
+            Some(row) => Ok(Some(Submitted { session: row.session, turn: row.seq, seq: row.seq })),
+        }
+    }
+}
+
+/// One message, so that a millisecond at one message a minute is a whole number.
+const MESSAGE: u64 = 60_000;
+
+/// A token bucket for every principal: a minute's worth of messages, refilled evenly.
+pub struct Admission {
+    per_minute: AtomicU32,
+    buckets: Mutex<HashMap<String, Bucket>>,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    /// In [`MESSAGE`]ths of a message.
+    level: u64,
+    at: Millis,
+}
+
+impl Admission {
+    pub fn new(per_minute: u32) -> Self {
+        Self { per_minute: AtomicU32::new(per_minute), buckets: Mutex::new(HashMap::new()) }
+    }
+
+    pub fn set_rate(&self, per_minute: u32) {
+        self.per_minute.store(per_minute, Ordering::Relaxed);
+    }
+
+    fn admit(&self, principal: &str, now: Millis) -> Result<(), EngineError> {
+        let per_minute = u64::from(self.per_minute.load(Ordering::Relaxed).max(1));
+        let full = per_minute * MESSAGE;
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(principal) {
+            let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(name, _)| name.clone());
+            oldest.map(|name| buckets.remove(&name));
+        }
+        let bucket = buckets.entry(principal.to_owned()).or_insert(Bucket { level: full, at: now });
+        let refill = now.saturating_sub(bucket.at).saturating_mul(per_minute);
+        bucket.level = bucket.level.saturating_add(refill).min(full);
+        bucket.at = now.max(bucket.at);
+        if bucket.level < MESSAGE {
+            let missing_ms = (MESSAGE - bucket.level).div_ceil(per_minute);
+            return Err(EngineError::TooMany { retry_after_s: missing_ms.div_ceil(1000).max(1) });
+        }
+        bucket.level -= MESSAGE;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_a_minutes_worth_and_refills_evenly() {
+        let admission = Admission::new(2);
+        assert!(admission.admit("a", 0).is_ok());
+        assert!(admission.admit("a", 0).is_ok());
+        assert_eq!(admission.admit("a", 0), Err(EngineError::TooMany { retry_after_s: 30 }));
+        assert!(admission.admit("b", 0).is_ok(), "another principal has its own bucket");
+        assert!(admission.admit("a", 29_000).is_err());
+        assert!(admission.admit("a", 30_000).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_gives_nothing_away() {
+        let admission = Admission::new(1);
+        assert!(admission.admit("a", 60_000).is_ok());
+        assert!(admission.admit("a", 0).is_err());
+        assert!(admission.admit("a", 60_000).is_err());
+    }
+}

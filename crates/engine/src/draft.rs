@@ -1,0 +1,82 @@
+//! What one pass of the driver is about to append.
+use std::sync::Arc;
+
+use backstay_kernel::budget::{LedgerEntry, WindowState};
+use backstay_kernel::id::{Millis, Seq};
+use backstay_kernel::record::{Entry, Record, VERSION};
+use backstay_kernel::session::FOLD_VERSION;
+use backstay_kernel::{Head, Session, ledger};
+use backstay_store::{Append, Body, HeadUpdate, InboxRow, NewMemory, NewSession, Snapshot};
+
+use crate::events::Event;
+use crate::live::Letter;
+
+pub struct Draft {
+    /// Seq of the session before it.
+    expected: Seq,
+    at: Millis,
+    pub records: Vec<Record>,
+    ledger: Vec<LedgerEntry>,
+    pub inbox: Option<InboxRow>,
+    /// (principal, text) to remember.
+    pub memory: Option<(String, String)>,
+}
+
+impl Draft {
+    pub fn new(expected: Seq, at: Millis) -> Self {
+        Self { expected, at, records: Vec::new(), ledger: Vec::new(), inbox: None, memory: None }
+    }
+
+    /// The next letter that may still join: one commit makes one message unique.
+    pub fn next_letter(&self, letters: &mut Vec<Letter>) -> Option<Letter> {
+        let keyed = matches!(letters.first()?, Letter::Command(command, _) if command.key().is_some());
+        if keyed && self.inbox.is_some() { None } else { Some(letters.remove(0)) }
+    }
+
+    /// Notes what `record`, not yet applied to `session`, does beside the journal.
+    pub fn note(&mut self, session: &Session, record: &Record, allowance: &[WindowState]) {
+        self.ledger.extend(ledger::entries(session, record, allowance));
+    }
+
+    /// `session` and `head` are as after these records.
+    pub fn into_append(self, session: &Session, head: &Head, bodies: Vec<Body>, snapshot: bool) -> (Append, Event) {
+        let first = self.expected.next();
+        let entry = Entry { v: VERSION, at: self.at, records: self.records };
+        let text = serde_json::to_string(&entry).unwrap_or_default();
+        let title = match entry.records.first() {
+            Some(Record::Opened(opened)) => opened.title,
+            _ => None,
+        };
+        let create = (self.expected == Seq(0)).then(|| NewSession {
+            agent: session.agent.clone(),
+            principal: session.principal.clone(),
+            channel: session.channel.clone(),
+            title,
+        });
+        let append = Append {
+            session: session.id,
+            expected: self.expected,
+            at: self.at,
+            lineage: session.lineage,
+            records: u32::try_from(entry.records.len()).unwrap_or(u32::MAX),
+            entry: text,
+            head: HeadUpdate {
+                open: head.open,
+                people: head.people,
+                wake_at: head.wake_at,
+                wait: Some(head.wait.word().to_owned()),
+            },
+            create,
+            bodies,
+            inbox: self.inbox,
+            ledger: self.ledger,
+            snapshot: snapshot.then(|| Snapshot {
+                fold_version: FOLD_VERSION,
+                body: serde_json::to_string(session).unwrap_or_default(),
+            }),
+            memory: self.memory.map(|(principal, text)| NewMemory { principal, text }),
+        };
+        let records = Arc::new(entry.records);
+        (append, Event::Committed { at: self.at, first, records, head: *head })
+    }
+}

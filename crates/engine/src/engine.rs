@@ -1,0 +1,332 @@
+//! The engine of one home: which sessions live, what they share, who wakes them.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use backstay_kernel::budget::{Window, WindowState};
+use backstay_kernel::frame::Switches;
+use backstay_kernel::id::{Boot, Millis, SessionId};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{Entry, Record};
+use backstay_kernel::session::FOLD_VERSION;
+use backstay_kernel::{Session, apply};
+use backstay_store::{Append, AppendError, Durable, Store};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot};
+
+use crate::admission::Admission;
+use crate::error::EngineError;
+use crate::events::Event;
+use crate::home::HomeHandle;
+use crate::limits;
+use crate::live::{Accepted, Command, Letter};
+use crate::session::SessionTask;
+use crate::world::World;
+
+/// `[limits]` of the config.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub messages_per_minute: u32,
+}
+
+/// What all sessions of a home share.
+pub struct Shared {
+    pub store: Store,
+    pub world: Arc<dyn World>,
+    pub boot: Boot,
+    pub lineage: u64,
+    pub model_slots: Arc<Semaphore>,
+    pub tool_slots: Arc<Semaphore>,
+    policy: Mutex<Arc<Policy>>,
+    switches: Mutex<Switches>,
+    live: Mutex<HashMap<SessionId, mpsc::Sender<Letter>>>,
+    /// The earliest moment at which a session that is not in memory has something to do.
+    next_wake: Mutex<Option<Millis>>,
+    sooner: Notify,
+}
+
+/// A session as the journal has it.
+pub struct Folded {
+    pub state: Session,
+    pub receipt: Option<Durable>,
+    pub entries_since_snapshot: u64,
+}
+
+/// A poisoned lock only says that a thread panicked elsewhere; these values are replaced whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&locked(&self.policy))
+    }
+
+    pub fn switches(&self) -> Switches {
+        *locked(&self.switches)
+    }
+
+    pub async fn append(&self, append: Append) -> Result<Durable, AppendError> {
+        let (done, result) = oneshot::channel();
+        self.store.append(append, Box::new(move |outcome| drop(done.send(outcome))));
+        result.await.unwrap_or_else(|_| Err(AppendError::Store(backstay_store::StoreError::Closed)))
+    }
+
+    /// What the ledger windows hold now. One that cannot be read counts as full: errors deny (I8).
+    pub fn used(&self, windows: Vec<Window>) -> Vec<WindowState> {
+        let keys: Vec<String> = windows.iter().map(|window| window.key.clone()).collect();
+        let full = backstay_kernel::budget::Amount { tokens: u64::MAX, micro_usd: u64::MAX };
+        let used = self.store.ledger(&keys).unwrap_or_else(|_| vec![full; keys.len()]);
+        windows.into_iter().zip(used).map(|(window, used)| WindowState { window, used }).collect()
+    }
+
+    pub async fn load(&self, id: SessionId) -> Result<Folded, String> {
+        let store = self.store.clone();
+        let folded = tokio::task::spawn_blocking(move || fold(&store, id)).await;
+        folded.map_err(|error| error.to_string())?
+    }
+
+    pub fn wake_at(&self, at: Option<Millis>) {
+        let mut next = locked(&self.next_wake);
+        if at.is_some_and(|at| next.is_none_or(|next| at < next)) {
+            *next = at;
+            self.sooner.notify_one();
+        }
+    }
+
+    pub fn left(&self, id: SessionId, wake_at: Option<Millis>) {
+        let mut live = locked(&self.live);
+        if live.get(&id).is_some_and(mpsc::Sender::is_closed) {
+            live.remove(&id);
+        }
+        drop(live);
+        self.wake_at(wake_at);
+    }
+}
+
+/// Reads and folds a session; one that is not there is empty.
+pub fn fold(store: &Store, id: SessionId) -> Result<Folded, String> {
+    let Some(loaded) = store.load(id, FOLD_VERSION).map_err(|error| error.to_string())? else {
+        return Ok(Folded { state: Session::new(id), receipt: None, entries_since_snapshot: 0 });
+    };
+    let mut state = match &loaded.snapshot {
+        Some(snapshot) => serde_json::from_str(&snapshot.body).map_err(|error| error.to_string())?,
+        None => Session::new(id),
+    };
+    let entries = loaded.entries;
+    let entries_since_snapshot = entries.len() as u64;
+    for row in entries {
+        let entry: Entry<Record> = serde_json::from_str(&row.body).map_err(|error| error.to_string())?;
+        entry.records.iter().for_each(|record| apply(&mut state, record));
+    }
+    Ok(Folded { state, receipt: Some(loaded.durable), entries_since_snapshot })
+}
+
+/// A cheap handle on a running home.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    home: HomeHandle,
+    admission: Arc<Admission>,
+}
+
+impl Engine {
+    /// Opens the home's stream, puts the policy in force and wakes what is due.
+    ///
+    /// # Errors
+    /// The journal cannot be read or written.
+    pub async fn start(
+        store: Store,
+        world: Arc<dyn World>,
+        mut policy: Policy,
+        config_text: &str,
+        limits: Limits,
+    ) -> Result<Self, EngineError> {
+        let home = HomeHandle::open(store.clone(), Arc::clone(&world)).await?;
+        policy.epoch = home.configure(config_text, "start").await?;
+        let shared = Arc::new(Shared {
+            boot: Boot(world.random() & ((1 << 53) - 1)),
+            lineage: store.lineage(),
+            model_slots: Arc::new(Semaphore::new(limits::MODEL_SLOTS)),
+            tool_slots: Arc::new(Semaphore::new(limits::TOOL_SLOTS)),
+            policy: Mutex::new(Arc::new(policy)),
+            switches: Mutex::new(home.switches()),
+            live: Mutex::new(HashMap::new()),
+            next_wake: Mutex::new(None),
+            sooner: Notify::new(),
+            store,
+            world,
+        });
+        let admission = Arc::new(Admission::new(limits.messages_per_minute));
+        let engine = Self { shared, home, admission };
+        tokio::spawn(wake_sessions(engine.clone()));
+        Ok(engine)
+    }
+
+    #[must_use]
+    pub fn home(&self) -> &HomeHandle {
+        &self.home
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.shared.policy()
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.shared.world.now()
+    }
+
+    #[must_use]
+    pub fn world(&self) -> &dyn World {
+        &*self.shared.world
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// A fresh name for a session.
+    #[must_use]
+    pub fn new_session_id(&self) -> SessionId {
+        let mut id = [0u8; 10];
+        let random = u128::from(self.shared.world.random()) << 64 | u128::from(self.shared.world.random());
+        id.iter_mut().zip(random.to_le_bytes()).for_each(|(to, from)| *to = from);
+        SessionId(id)
+    }
+
+    /// Puts another checked config in force: a home record with its difference, then every live
+    /// session looks at its work again.
+    ///
+    /// # Errors
+    /// The journal cannot be written; the old config stays.
+    pub async fn reload(&self, mut policy: Policy, config_text: &str, by: &str, limits: Limits) -> Result<u64, EngineError> {
+        let epoch = self.home.configure(config_text, by).await?;
+        policy.epoch = epoch;
+        *locked(&self.shared.policy) = Arc::new(policy);
+        self.admission.set_rate(limits.messages_per_minute);
+        self.look();
+        Ok(epoch)
+    }
+
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn freeze(&self, frozen: bool, by: &str) -> Result<(), EngineError> {
+        self.home.freeze(frozen, by).await?;
+        *locked(&self.shared.switches) = self.home.switches();
+        self.look();
+        Ok(())
+    }
+
+    fn look(&self) {
+        for address in locked(&self.shared.live).values() {
+            // A full mailbox is looked into anyway.
+            let _ = address.try_send(Letter::Look);
+        }
+    }
+
+    /// Sends a command to a session that exists, or that the command opens.
+    ///
+    /// # Errors
+    /// The session's refusal, or why it could not be asked.
+    pub async fn command(&self, session: SessionId, command: Command) -> Result<Accepted, EngineError> {
+        if self.shared.switches().draining {
+            return Err(EngineError::Draining);
+        }
+        let (reply, result) = oneshot::channel();
+        let mut letter = Letter::Command(Box::new(command), reply);
+        loop {
+            let address = self.wake(session)?;
+            match address.send(letter).await {
+                Ok(()) => break,
+                // It left memory in this very moment: wake it again.
+                Err(mpsc::error::SendError(back)) => letter = back,
+            }
+        }
+        result.await.unwrap_or(Err(EngineError::Draining))
+    }
+
+    /// Listens to a session.
+    ///
+    /// # Errors
+    /// The session could not be woken.
+    pub async fn subscribe(&self, session: SessionId) -> Result<broadcast::Receiver<Event>, EngineError> {
+        loop {
+            let (reply, receiver) = oneshot::channel();
+            let address = self.wake(session)?;
+            if address.send(Letter::Subscribe(reply)).await.is_ok() {
+                if let Ok(receiver) = receiver.await {
+                    return Ok(receiver);
+                }
+            }
+        }
+    }
+
+    /// The address of a session's task, started if need be.
+    fn wake(&self, session: SessionId) -> Result<mpsc::Sender<Letter>, EngineError> {
+        let mut live = locked(&self.shared.live);
+        if let Some(address) = live.get(&session).filter(|address| !address.is_closed()) {
+            return Ok(address.clone());
+        }
+        if live.len() >= limits::LIVE_MAX {
+            return Err(EngineError::Full);
+        }
+        let (address, mailbox) = mpsc::channel(limits::MAILBOX_MAX);
+        let task = SessionTask::new(Arc::clone(&self.shared), session, mailbox, address.downgrade());
+        let task = task.map_err(|error| EngineError::Unreadable(error.to_string()))?;
+        live.insert(session, address.clone());
+        tokio::spawn(task.run());
+        Ok(address)
+    }
+
+    /// Stops admitting and starting; waits until what runs has ended, at most `deadline`.
+    pub async fn drain(&self, deadline: Duration) {
+        locked(&self.shared.switches).draining = true;
+        self.look();
+        let until = tokio::time::Instant::now() + deadline;
+        let all = limits::MODEL_SLOTS + limits::TOOL_SLOTS;
+        let free = || self.shared.model_slots.available_permits() + self.shared.tool_slots.available_permits();
+        while free() < all && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sessions in memory.
+    #[must_use]
+    pub fn live_sessions(&self) -> usize {
+        locked(&self.shared.live).len()
+    }
+}
+
+/// Wakes sessions that are not in memory and have something to do: at start all that were cut,
+/// later whatever a timer of theirs is due for.
+async fn wake_sessions(engine: Engine) {
+    loop {
+        let store = engine.shared.store.clone();
+        let now = engine.shared.world.now();
+        let found = tokio::task::spawn_blocking(move || (store.due(now), store.next_wake())).await;
+        let (due, next) = match found {
+            Ok((Ok(due), Ok(next))) => (due, next),
+            _ => (Vec::new(), Some(now + 1000)),
+        };
+        for session in due {
+            match engine.wake(session) {
+                Ok(address) => drop(address.try_send(Letter::Look)),
+                Err(error) => tracing::warn!(%session, %error, "a due session waits"),
+            }
+        }
+        *locked(&engine.shared.next_wake) = next;
+        let pause = next.map(|at| Duration::from_millis(at.saturating_sub(engine.shared.world.now()).max(1)));
+        match pause {
+            Some(pause) => {
+                let _ = tokio::time::timeout(pause, engine.shared.sooner.notified()).await;
+            }
+            None => engine.shared.sooner.notified().await,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The home's own stream at work: config epochs, tokens, switches. One writer at a time.
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backstay_kernel::frame::Switches;
+use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, token_hash};
+use backstay_kernel::id::{Seq, SessionId};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{Entry, VERSION};
+use backstay_store::{Append, Body, HeadUpdate, NewSession, Shared, Store};
+use tokio::sync::oneshot;
+
+use crate::error::EngineError;
+use crate::world::World;
+
+/// What `tokens create` asks for.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub principal: String,
+    pub speaks: Speaks,
+    pub by: String,
+}
+
+#[derive(Clone)]
+pub struct HomeHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    world: Arc<dyn World>,
+    state: Mutex<Home>,
+    /// Held from deciding to the end of the append.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl HomeHandle {
+    /// Folds the home's stream, and notes a restore if there was one.
+    ///
+    /// # Errors
+    /// The journal cannot be read or written.
+    pub async fn open(store: Store, world: Arc<dyn World>) -> Result<Self, EngineError> {
+        let state = fold(&store).map_err(EngineError::Unreadable)?;
+        let (old, new) = (state.lineage, store.lineage());
+        let fresh = state.seq == Seq(0);
+        let inner = Inner { store, world, state: Mutex::new(state), writing: tokio::sync::Mutex::new(()) };
+        let handle = Self { inner: Arc::new(inner) };
+        if !fresh && old != new {
+            handle.write(HomeInput::Restored { old, new }).await?;
+        }
+        Ok(handle)
+    }
+
+    #[must_use]
+    pub fn state(&self) -> Home {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[must_use]
+    pub fn switches(&self) -> Switches {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).switches()
+    }
+
+    /// The token that was presented, if it is one of this home's.
+    #[must_use]
+    pub fn holder(&self, presented: &str) -> Option<Token> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).holder(presented).cloned()
+    }
+
+    /// Records the config that is in force now; returns its epoch.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn configure(&self, text: &str, by: &str) -> Result<u64, EngineError> {
+        let shared = self.inner.store.seal_shared(text.as_bytes().to_vec());
+        let shared = shared.map_err(|error| EngineError::Halted(error.to_string()))?;
+        let input = HomeInput::Config { text: shared.reference(), diff: None, by: by.to_owned() };
+        let new = match shared {
+            Shared::New(body) => vec![body],
+            Shared::Stored(_) => Vec::new(),
+        };
+        self.write_with(input, new).await?;
+        Ok(self.state().epoch)
+    }
+
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn freeze(&self, frozen: bool, by: &str) -> Result<(), EngineError> {
+        let by = by.to_owned();
+        self.write(if frozen { HomeInput::Freeze { by } } else { HomeInput::Unfreeze { by } }).await
+    }
+
+    /// Draws a token, keeps its hash, and returns it: this is the only time that it is seen.
+    ///
+    /// # Errors
+    /// No such principal, or the journal cannot be written.
+    pub async fn create_token(&self, policy: &Policy, new: NewToken) -> Result<String, EngineError> {
+        let text = draw_token(&*self.inner.world);
+        let token = Token {
+            id: text.chars().take(12).collect(),
+            hash: token_hash(&text),
+            principal: new.principal,
+            speaks: new.speaks,
+            created_at: self.inner.world.now(),
+            by: new.by,
+        };
+        let known = policy.principals.clone();
+        self.write(HomeInput::CreateToken { token, known }).await?;
+        Ok(text)
+    }
+
+    /// # Errors
+    /// No such token, or the journal cannot be written.
+    pub async fn revoke_token(&self, id: &str, by: &str) -> Result<(), EngineError> {
+        self.write(HomeInput::RevokeToken { id: id.to_owned(), by: by.to_owned() }).await
+    }
+
+    async fn write(&self, input: HomeInput) -> Result<(), EngineError> {
+        self.write_with(input, Vec::new()).await
+    }
+
+    async fn write_with(&self, input: HomeInput, bodies: Vec<Body>) -> Result<(), EngineError> {
+        let _writing = self.inner.writing.lock().await;
+        let mut state = self.state();
+        let records = home::decide(&state, input)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (expected, at) = (state.seq, self.inner.world.now());
+        records.iter().for_each(|record| home::apply(&mut state, record));
+        if expected == Seq(0) {
+            state.lineage = self.inner.store.lineage();
+        }
+        let (done, result) = oneshot::channel();
+        self.inner.store.append(append(&state, expected, at, records, bodies), Box::new(move |r| drop(done.send(r))));
+        let halted = |why: String| EngineError::Halted(why);
+        result.await.map_err(|e| halted(e.to_string()))?.map_err(|e| halted(e.to_string()))?;
+        *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(())
+    }
+}
+
+fn append(state: &Home, expected: Seq, at: u64, records: Vec<HomeRecord>, bodies: Vec<Body>) -> Append {
+    let entry = Entry { v: VERSION, at, records };
+    Append {
+        session: SessionId::HOME,
+        expected,
+        at,
+        lineage: state.lineage,
+        records: u32::try_from(entry.records.len()).unwrap_or(u32::MAX),
+        entry: serde_json::to_string(&entry).unwrap_or_default(),
+        head: HeadUpdate { open: false, people: false, wake_at: None, wait: None },
+        create: (expected == Seq(0)).then(|| NewSession {
+            agent: String::new(),
+            principal: String::new(),
+            channel: "home".into(),
+            title: None,
+        }),
+        bodies,
+        inbox: None,
+        ledger: Vec::new(),
+        snapshot: None,
+        memory: None,
+    }
+}
+
+fn fold(store: &Store) -> Result<Home, String> {
+    let mut state = Home { lineage: store.lineage(), ..Home::default() };
+    let entries = store.entries_after(SessionId::HOME, Seq(0), usize::MAX).map_err(|e| e.to_string())?;
+    for row in entries {
+        let entry: Entry<HomeRecord> = serde_json::from_str(&row.body).map_err(|e| e.to_string())?;
+        entry.records.iter().for_each(|record| home::apply(&mut state, record));
+    }
+    Ok(state)
+}
+
+/// `bks_` and 256 random bits in hexadecimal.
+fn draw_token(world: &dyn World) -> String {
+    let words = (0..4).map(|_| format!("{:016x}", world.random()));
+    format!("bks_{}", words.collect::<String>())
+}

@@ -1,0 +1,29 @@
+//! The engine: sessions that live, admission, dispatch, timers, and the driver that joins the
+//! kernel's decisions to the journal and the world. It knows no concrete model, tool or door.
+
+mod admission;
+mod bodies;
+mod draft;
+mod engine;
+mod error;
+mod events;
+mod home;
+mod limits;
+mod live;
+mod read;
+pub mod requests;
+mod running;
+mod session;
+mod world;
+
+pub use admission::{Caller, Submission, Submitted};
+pub use engine::{Engine, Limits, fold};
+pub use error::EngineError;
+pub use events::Event;
+pub use home::{HomeHandle, NewToken};
+pub use live::{Accepted, Command, Opening};
+pub use read::{CallView, Placed, Reader, TurnState, TurnView};
+pub use world::{
+    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused,
+    ToolCall, ToolRan, World,
+};

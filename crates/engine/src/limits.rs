@@ -1,0 +1,31 @@
+//! Every limit of the engine, with its unit and its reason.
+use std::time::Duration;
+
+/// Letters waiting for one session; more wait in the senders' hands, which bounds them by the
+/// open connections.
+pub const MAILBOX_MAX: usize = 64;
+/// Events that a slow reader may be behind before it must read the journal again.
+pub const EVENTS_MAX: usize = 256;
+/// A pass of the driver holds its append back this long for reading tools, so that a turn that
+/// reads a file needs no commit of its own for it. Long enough for a file, too short to notice.
+pub const PURE_HOLD: Duration = Duration::from_millis(20);
+/// A session without work stays in memory this long: the next message of a conversation is near.
+pub const LINGER: Duration = Duration::from_secs(10);
+/// Pause between tries of a session whose journal cannot be written.
+pub const DISK_RETRY: Duration = Duration::from_millis(500);
+/// Entries since the last snapshot before another one is written: bounds what a load must fold.
+pub const SNAPSHOT_EVERY: u64 = 200;
+/// Requests that may build on one another before one is stored whole: bounds what a rebuild reads.
+pub const ROPE_DEPTH_MAX: u32 = 32;
+/// Days that an idempotency key is kept, as milliseconds.
+pub const KEY_KEPT_MS: u64 = 7 * 86_400_000;
+/// Bytes of an error text that is kept.
+pub const DETAIL_BYTES_MAX: usize = 2048;
+/// Model calls and tool calls that run at the same time in one home.
+pub const MODEL_SLOTS: usize = 256;
+pub const TOOL_SLOTS: usize = 64;
+/// Sessions in memory; a message for a further one is refused with `busy`.
+pub const LIVE_MAX: usize = 4096;
+/// Principals whose rate is remembered; the longest unused is forgotten, which only ever gives
+/// it a fresh burst.
+pub const BUCKETS_MAX: usize = 10_000;

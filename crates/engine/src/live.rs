@@ -1,0 +1,131 @@
+//! What is said to a live session: commands from people and programs, and how each becomes an
+//! input of the kernel once its texts are sealed.
+use backstay_kernel::decide::{Decide, Input, Message};
+use backstay_kernel::id::{Digest, EffectId, Seq, SessionId, TurnId};
+use backstay_kernel::label::{Label, Source};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{Mode, Opened, Resolution};
+use backstay_store::InboxRow;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::bodies::Bodies;
+use crate::error::EngineError;
+use crate::events::Event;
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    Message {
+        principal: String,
+        channel: String,
+        mode: Mode,
+        quoted: Vec<String>,
+        text: String,
+        /// The session begins with this message.
+        opens: Option<Opening>,
+        /// Makes the message at most once (I11).
+        key: Option<Key>,
+    },
+    Open(Opening),
+    Decide { effect: EffectId, digest: Digest, approve: bool, by: String, role: Role, note: Option<String> },
+    Answer { effect: EffectId, text: String, by: String },
+    Resolve { effect: EffectId, resolution: Resolution, by: String, note: String },
+    Cancel { turn: Option<TurnId>, by: String },
+    Stop { by: String },
+    Resume { by: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub agent: String,
+    pub principal: String,
+    pub channel: String,
+    pub title: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub key: [u8; 32],
+    pub body: Digest,
+    pub expires_at: u64,
+}
+
+/// A command, durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    pub session: SessionId,
+    /// The record that it became.
+    pub seq: Seq,
+    /// The turn that it begins or belongs to.
+    pub turn: Option<TurnId>,
+}
+
+pub type Reply = oneshot::Sender<Result<Accepted, EngineError>>;
+
+pub enum Letter {
+    Command(Box<Command>, Reply),
+    Subscribe(oneshot::Sender<broadcast::Receiver<Event>>),
+    /// The policy, a switch or the time has changed.
+    Look,
+    /// A slot was waited for and is there.
+    Slot(tokio::sync::OwnedSemaphorePermit),
+}
+
+impl Command {
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Message { key, .. } => key.as_ref(),
+            Self::Open(_)
+            | Self::Decide { .. }
+            | Self::Answer { .. }
+            | Self::Resolve { .. }
+            | Self::Cancel { .. }
+            | Self::Stop { .. }
+            | Self::Resume { .. } => None,
+        }
+    }
+
+    /// The row that makes the message at most once, for the record that it became.
+    pub fn inbox_row(&self, seq: Seq) -> Option<InboxRow> {
+        let key = self.key()?;
+        Some(InboxRow { key: key.key, seq, body: key.body, expires_at: key.expires_at })
+    }
+}
+
+/// What a command asks of the kernel, in order.
+pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input> {
+    match command {
+        Command::Open(opening) => vec![open(opening, lineage, bodies)],
+        Command::Message { principal, channel, mode, quoted, text, opens, key: _ } => {
+            let opening = opens.map(|opening| open(opening, lineage, bodies));
+            let quoted = quoted.into_iter().map(|text| bodies.seal(text.into_bytes())).collect();
+            let body = bodies.seal(text.into_bytes());
+            let label = Label::of(Source::Principal);
+            let message = Message { principal, channel, mode, quoted, body, label };
+            opening.into_iter().chain([Input::Message(message)]).collect()
+        }
+        Command::Decide { effect, digest, approve, by, role, note } => {
+            let note = note.map(|note| bodies.seal(note.into_bytes()));
+            vec![Input::Decide(Decide { effect, digest, approve, by, role, note })]
+        }
+        Command::Answer { effect, text, by } => {
+            vec![Input::Answer { effect, body: bodies.seal(text.into_bytes()), by }]
+        }
+        Command::Resolve { effect, resolution, by, note } => {
+            let note = bodies.seal(note.into_bytes());
+            vec![Input::Resolve { effect, resolution, by, note }]
+        }
+        Command::Cancel { turn, by } => vec![Input::Cancel { turn, by }],
+        Command::Stop { by } => vec![Input::Stop { by }],
+        Command::Resume { by } => vec![Input::Resume { by }],
+    }
+}
+
+fn open(opening: Opening, lineage: u64, bodies: &mut Bodies) -> Input {
+    Input::Open(Opened {
+        agent: opening.agent,
+        principal: opening.principal,
+        channel: opening.channel,
+        title: opening.title.map(|title| bodies.seal(title.into_bytes())),
+        lineage,
+    })
+}

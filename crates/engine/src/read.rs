@@ -1,0 +1,128 @@
+//! What people ask of a turn: where it stands, what it said, what it did. Read from records.
+use std::collections::BTreeMap;
+
+use backstay_kernel::budget::Amount;
+use backstay_kernel::effect::CallRef;
+use backstay_kernel::facts::Facts;
+use backstay_kernel::id::{BodyRef, EffectId, Millis, Seq, SessionId, TurnId};
+use backstay_kernel::record::{Completion, Entry, Planned, Record, StopReason, Verdict};
+use backstay_store::Store;
+
+use crate::error::EngineError;
+
+/// Read-only views over the journal.
+#[derive(Clone)]
+pub struct Reader {
+    store: Store,
+}
+
+/// One record with its place and time.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub seq: Seq,
+    pub at: Millis,
+    pub record: Record,
+}
+
+#[derive(Clone, Debug)]
+pub enum TurnState {
+    /// Admitted; its turn has not begun.
+    Queued,
+    Open,
+    Ended(StopReason),
+}
+
+#[derive(Clone, Debug)]
+pub struct TurnView {
+    pub state: TurnState,
+    pub reply: Option<BodyRef>,
+    pub completion: Completion,
+    pub spent: Amount,
+    pub calls: BTreeMap<EffectId, CallView>,
+    pub records: Vec<Placed>,
+}
+
+/// One call of a turn, from plan to end.
+#[derive(Clone, Debug)]
+pub struct CallView {
+    pub call: CallRef,
+    pub facts: Option<Facts>,
+    pub verdict: Option<Verdict>,
+}
+
+impl Reader {
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Records after `after`, at most about `limit`, in order.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn records(&self, session: SessionId, after: Seq, limit: usize) -> Result<Vec<Placed>, EngineError> {
+        let unreadable = |why: String| EngineError::Unreadable(why);
+        let rows = self.store.entries_after(session, after, limit).map_err(|e| unreadable(e.to_string()))?;
+        let mut out = Vec::new();
+        for row in rows {
+            let entry: Entry<Record> = serde_json::from_str(&row.body).map_err(|e| unreadable(e.to_string()))?;
+            let first = row.seq.0 + 1 - entry.records.len() as u64;
+            for (seq, record) in (first..).map(Seq).zip(entry.records) {
+                if seq > after {
+                    out.push(Placed { seq, at: entry.at, record });
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// A turn, by the message that began it.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or has no such turn.
+    pub fn turn(&self, session: SessionId, turn: TurnId) -> Result<TurnView, EngineError> {
+        let before = Seq(turn.0.saturating_sub(1));
+        let records = self.records(session, before, usize::MAX)?;
+        match records.first() {
+            Some(Placed { record: Record::Admitted(_), .. }) => Ok(view(turn, records)),
+            _ => Err(EngineError::NoSession),
+        }
+    }
+}
+
+fn view(turn: TurnId, records: Vec<Placed>) -> TurnView {
+    let mut view = TurnView {
+        state: TurnState::Queued,
+        reply: None,
+        completion: Completion::default(),
+        spent: Amount::ZERO,
+        calls: BTreeMap::new(),
+        records: Vec::new(),
+    };
+    for placed in records {
+        match &placed.record {
+            Record::TurnStarted(started) if started.messages.contains(&turn) => view.state = TurnState::Open,
+            Record::Planned(Planned::Tool { turn: of, call }) if *of == turn => {
+                let call = CallView { call: call.clone(), facts: None, verdict: None };
+                view.calls.insert(placed.seq, call);
+            }
+            Record::Judged(judged) => {
+                if let Some(call) = view.calls.get_mut(&judged.effect) {
+                    call.facts.clone_from(&judged.facts);
+                    call.verdict = Some(judged.verdict.clone());
+                }
+            }
+            Record::TurnEnded(ended) if ended.turn == turn => {
+                view.state = TurnState::Ended(ended.reason);
+                view.reply = ended.reply;
+                view.completion = ended.completion.clone();
+                view.spent = ended.spent;
+                view.records.push(placed);
+                return view;
+            }
+            _ => {}
+        }
+        view.records.push(placed);
+    }
+    view
+}

@@ -1,0 +1,178 @@
+//! Requests to models: rendered from the session's window, sent as bytes, stored as their delta.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use backstay_kernel::Session;
+use backstay_kernel::context::Item;
+use backstay_kernel::id::{BodyRef, Digest, EffectId};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::request::{Piece, Request, Rope, digest, fragment_digest};
+
+use crate::bodies::Bodies;
+use crate::limits::ROPE_DEPTH_MAX;
+use crate::world::{Bytes, World};
+
+/// A fragment with its digest, rendered once.
+struct Part {
+    wire: String,
+    pieces: Vec<Piece>,
+    digest: Digest,
+}
+
+impl Part {
+    fn new(wire: String, pieces: Vec<Piece>) -> Arc<Self> {
+        let digest = fragment_digest(wire.as_bytes());
+        Arc::new(Self { wire, pieces, digest })
+    }
+
+    fn text(wire: String) -> Arc<Self> {
+        Self::new(wire.clone(), vec![Piece::Text(wire)])
+    }
+}
+
+/// The request before, which the next one grows from.
+struct Last {
+    effect: EffectId,
+    parts: Vec<Arc<Part>>,
+    bytes: u64,
+    depth: u32,
+}
+
+#[derive(Default)]
+pub struct Requests {
+    /// Rendered items of the window, by their number in the session, and for which model.
+    items: HashMap<u64, Arc<Part>>,
+    rendered_for: (u64, String),
+    last: Option<Last>,
+    /// Bytes to send, until their call has ended.
+    ready: HashMap<EffectId, Bytes>,
+}
+
+impl Requests {
+    /// Renders and stores the request of a planned model call.
+    ///
+    /// # Errors
+    /// The body that is needed and was erased.
+    pub fn prepare(
+        &mut self,
+        world: &dyn World,
+        policy: &Policy,
+        session: &Session,
+        bodies: &mut Bodies,
+        effect: EffectId,
+        model: &str,
+        output_tokens_max: u64,
+    ) -> Result<Request, BodyRef> {
+        let parts = self.render(world, policy, session, bodies, model, output_tokens_max)?;
+        let wire = join(&parts);
+        let bytes = wire.len() as u64;
+        let kept = self.last.as_ref().map_or(0, |last| {
+            last.parts.iter().zip(&parts).take_while(|(old, new)| old.digest == new.digest).count()
+        });
+        let billed = session.billed.map(|billed| billed.bytes);
+        let unchanged = self.last.as_ref().filter(|last| Some(last.bytes) == billed);
+        let bytes_unchanged =
+            unchanged.map_or(0, |_| parts.iter().take(kept).map(|p| p.wire.len() as u64).sum());
+        let rope = self.rope(&parts, kept);
+        let depth = if rope.base.is_some() { self.last.as_ref().map_or(0, |l| l.depth + 1) } else { 0 };
+        let stored = serde_json::to_vec(&rope).unwrap_or_default();
+        let request = Request {
+            rope: bodies.seal(stored),
+            digest: digest(parts.iter().map(|part| &part.digest)),
+            bytes,
+            bytes_unchanged,
+        };
+        self.last = Some(Last { effect, parts, bytes, depth });
+        self.ready.insert(effect, wire);
+        Ok(request)
+    }
+
+    pub fn wire(&self, effect: EffectId) -> Option<Bytes> {
+        self.ready.get(&effect).map(Arc::clone)
+    }
+
+    pub fn ended(&mut self, effect: EffectId) {
+        self.ready.remove(&effect);
+    }
+
+    fn rope(&self, parts: &[Arc<Part>], kept: usize) -> Rope {
+        let base = self.last.as_ref().filter(|last| kept > 1 && last.depth < ROPE_DEPTH_MAX);
+        let kept = if base.is_some() { kept } else { 0 };
+        let upto = u32::try_from(kept).unwrap_or(0);
+        Rope {
+            base: base.map(|last| last.effect),
+            kept: if upto > 0 { vec![(0, upto)] } else { Vec::new() },
+            added: parts.iter().skip(kept).map(|part| part.pieces.clone()).collect(),
+        }
+    }
+
+    fn render(
+        &mut self,
+        world: &dyn World,
+        policy: &Policy,
+        session: &Session,
+        bodies: &mut Bodies,
+        model: &str,
+        output_tokens_max: u64,
+    ) -> Result<Vec<Arc<Part>>, BodyRef> {
+        let key = (policy.epoch, model.to_owned());
+        if self.rendered_for != key {
+            self.items.clear();
+            self.rendered_for = key;
+        }
+        self.items.retain(|number, _| *number >= session.first_item);
+        let envelope = world.envelope(policy, &session.agent, model, output_tokens_max);
+        let head = Piece::Raw(bodies.seal_shared(envelope.head.as_bytes()));
+        let mut parts = vec![Part::new(envelope.head, vec![head])];
+        if let Some(lead) = envelope.lead {
+            let piece = Piece::Raw(bodies.seal_shared(lead.as_bytes()));
+            parts.push(Part::new(lead, vec![piece]));
+        }
+        let before = session.context().count().saturating_sub(session.items.len());
+        for (place, item) in session.context().enumerate() {
+            let number = place.checked_sub(before).map(|n| session.first_item + n as u64);
+            parts.push(self.part(world, policy, bodies, model, number, item)?);
+        }
+        parts.push(Part::text(envelope.tail));
+        Ok(parts)
+    }
+
+    fn part(
+        &mut self,
+        world: &dyn World,
+        policy: &Policy,
+        bodies: &Bodies,
+        model: &str,
+        number: Option<u64>,
+        item: &Item,
+    ) -> Result<Arc<Part>, BodyRef> {
+        if let Some(part) = number.and_then(|number| self.items.get(&number)) {
+            return Ok(Arc::clone(part));
+        }
+        let fragment = world.item(policy, model, item, &|body| bodies.get(body))?;
+        let part = Part::new(fragment.wire, fragment.pieces);
+        if let Some(number) = number {
+            self.items.insert(number, Arc::clone(&part));
+        }
+        Ok(part)
+    }
+}
+
+/// First fragment, the middle joined by commas, last fragment. Part of the stored format.
+fn join(parts: &[Arc<Part>]) -> Bytes {
+    let wires: Vec<&str> = parts.iter().map(|part| part.wire.as_str()).collect();
+    join_wires(&wires).into()
+}
+
+/// See [`join`].
+pub fn join_wires(wires: &[&str]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(wires.iter().map(|wire| wire.len() + 1).sum());
+    let last = wires.len().saturating_sub(1);
+    for (place, wire) in wires.iter().enumerate() {
+        if place > 1 && place < last {
+            out.push(b',');
+        }
+        out.extend_from_slice(wire.as_bytes());
+    }
+    out
+}

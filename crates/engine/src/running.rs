@@ -1,0 +1,260 @@
+//! What a session has running: started here, awaited here, let go of here. The table outlives a
+//! refold of the session, so that an effect that ended while the journal was away is not lost.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use backstay_kernel::Permit;
+use backstay_kernel::effect::{CallRef, Effect, Failure, Inspection, Outcome, Probed};
+use backstay_kernel::facts::Facts;
+use backstay_kernel::id::{EffectId, Seq};
+use backstay_kernel::label::{Label, Source};
+use backstay_kernel::record::BounceReason;
+use backstay_kernel::{Bounce, Input};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::bodies::Bodies;
+use crate::limits::DETAIL_BYTES_MAX;
+use crate::world::{Delta, ModelCall, ModelResult, Refused, ToolCall, ToolRan, World};
+
+/// What runs, and for which start: another start of the same effect is something else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Key {
+    Inspect(EffectId),
+    Probe(EffectId),
+    Act(EffectId, Seq),
+}
+
+impl Key {
+    /// `None` for what the driver does itself.
+    pub fn of(effect: &Effect) -> Option<Self> {
+        match effect {
+            Effect::Prepare { .. } => None,
+            Effect::Inspect { id, .. } => Some(Self::Inspect(*id)),
+            Effect::Probe { id, .. } => Some(Self::Probe(*id)),
+            Effect::Model { id, started, .. } | Effect::Tool { id, started, .. } => {
+                Some(Self::Act(*id, *started))
+            }
+        }
+    }
+}
+
+/// How something ended, with its texts not yet sealed.
+#[derive(Clone, Debug)]
+pub enum End {
+    Inspected(Result<Facts, Refused>),
+    Probed(Probed),
+    Tool(ToolRan),
+    Model(ModelResult),
+    /// Turned back at the last look: nothing was done.
+    Bounced(BounceReason),
+}
+
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub key: Key,
+    pub end: End,
+}
+
+pub struct Running {
+    world: Arc<dyn World>,
+    tasks: JoinSet<Finished>,
+    table: HashMap<Key, AbortHandle>,
+    /// Ended, and not yet in the journal.
+    unrecorded: Vec<Finished>,
+}
+
+impl Running {
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self { world, tasks: JoinSet::new(), table: HashMap::new(), unrecorded: Vec::new() }
+    }
+
+    pub fn holds(&self, key: Key) -> bool {
+        self.table.contains_key(&key) || self.unrecorded.iter().any(|finished| finished.key == key)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.unrecorded.is_empty()
+    }
+
+    /// The next end of anything; pending for ever where nothing runs. Safe to cancel.
+    pub async fn next(&mut self) -> Finished {
+        loop {
+            match self.tasks.join_next_with_id().await {
+                Some(Ok((_, finished))) => {
+                    self.table.remove(&finished.key);
+                    return finished;
+                }
+                // Aborted on purpose, or a panic in an adapter: its effect stays started, and a
+                // tool of this boot that is lost is reported as unknown.
+                Some(Err(error)) => {
+                    let lost = self.table.iter().find(|(_, handle)| handle.id() == error.id());
+                    if let Some(key) = lost.map(|(key, _)| *key) {
+                        self.table.remove(&key);
+                        return Finished { key, end: lost_end(key) };
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub fn keep(&mut self, finished: Finished) {
+        self.unrecorded.push(finished);
+    }
+
+    pub fn has_unrecorded(&self) -> bool {
+        !self.unrecorded.is_empty()
+    }
+
+    pub fn unrecorded(&self) -> Vec<Finished> {
+        self.unrecorded.clone()
+    }
+
+    /// The journal has them all.
+    pub fn recorded(&mut self) {
+        self.unrecorded.clear();
+    }
+
+    /// Lets go of whatever should no longer run. A blocking tool cannot be stopped in mid-call; it
+    /// is awaited, and its end is stale.
+    pub fn retain(&mut self, open: impl Fn(Key) -> bool) {
+        self.table.retain(|key, handle| {
+            let keep = open(*key);
+            if !keep {
+                handle.abort();
+            }
+            keep
+        });
+    }
+
+    pub fn inspect(&mut self, id: EffectId, call: ToolCall) {
+        let world = Arc::clone(&self.world);
+        let key = Key::Inspect(id);
+        self.block(key, move || End::Inspected(world.inspect(&call)));
+    }
+
+    pub fn probe(&mut self, id: EffectId, call: ToolCall, facts: Facts) {
+        let world = Arc::clone(&self.world);
+        self.block(Key::Probe(id), move || End::Probed(world.probe(&call, &facts)));
+    }
+
+    pub fn tool(&mut self, permit: Permit, call: ToolCall, facts: Facts, slot: Option<OwnedSemaphorePermit>) {
+        let world = Arc::clone(&self.world);
+        let key = Key::Act(permit.effect(), permit.started());
+        self.block(key, move || {
+            let _slot = slot;
+            End::Tool(world.run_tool(permit, &call, &facts))
+        });
+    }
+
+    pub fn model(&mut self, call: ModelCall, slot: Option<OwnedSemaphorePermit>, on_delta: Box<dyn FnMut(Delta) + Send>) {
+        let key = Key::Act(call.permit.effect(), call.permit.started());
+        let reply = self.world.call_model(call, on_delta);
+        let handle = self.tasks.spawn(async move {
+            let _slot = slot;
+            Finished { key, end: End::Model(reply.await) }
+        });
+        self.table.insert(key, handle);
+    }
+
+    fn block(&mut self, key: Key, work: impl FnOnce() -> End + Send + 'static) {
+        let handle = self.tasks.spawn_blocking(move || Finished { key, end: work() });
+        self.table.insert(key, handle);
+    }
+}
+
+fn lost_end(key: Key) -> End {
+    match key {
+        Key::Inspect(_) => End::Inspected(Err(Refused {
+            why: backstay_kernel::facts::Invalid::Unreadable,
+            detail: "the inspection was lost".into(),
+        })),
+        Key::Probe(_) => End::Probed(Probed::Neither),
+        Key::Act(..) => End::Tool(ToolRan::Unknown),
+    }
+}
+
+/// Seals what has ended, and says it as the kernel hears it. The second part is a text to remember
+/// in the same commit.
+pub fn input(finished: Finished, bodies: &mut Bodies, tools: &dyn Fn(&str) -> bool, jitter: u64) -> (Input, Option<String>) {
+    let (effect, started) = match finished.key {
+        Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
+        Key::Act(id, started) => (id, started),
+    };
+    let (outcome, memory) = match finished.end {
+        End::Inspected(found) => {
+            let inspection = match found {
+                Ok(facts) => Inspection::Facts(facts),
+                Err(refused) => Inspection::Invalid {
+                    why: refused.why,
+                    detail: bodies.seal(clip(refused.detail).into_bytes()),
+                },
+            };
+            return (Input::Inspected { effect, inspection }, None);
+        }
+        End::Probed(found) => return (Input::Probed { effect, found }, None),
+        End::Tool(ran) => tool_outcome(ran, bodies),
+        End::Model(result) => (model_outcome(result, bodies, tools, jitter), None),
+        End::Bounced(reason) => return (Input::Bounced(Bounce { effect, reason }), None),
+    };
+    (Input::Ended { effect, started, outcome }, memory)
+}
+
+fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) {
+    match ran {
+        ToolRan::Done { mut text, spill, memory } => {
+            if let Some(full) = spill {
+                let body = bodies.seal(full);
+                text.push_str(&format!("\n[the full output is kept as body {}]", body.id));
+            }
+            let repeat = bodies.result_key(&text);
+            let result = bodies.seal(text.into_bytes());
+            (Outcome::Done { result, repeat, label: Label::of(Source::Tool) }, memory)
+        }
+        ToolRan::Failed { text } => {
+            let repeat = bodies.result_key(&text);
+            let result = bodies.seal(text.into_bytes());
+            (Outcome::Failed { result, repeat }, None)
+        }
+        ToolRan::Unknown => (Outcome::Unknown, None),
+    }
+}
+
+fn model_outcome(result: ModelResult, bodies: &mut Bodies, tools: &dyn Fn(&str) -> bool, jitter: u64) -> Outcome {
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(failure) => {
+            return Outcome::ModelFailed(Failure {
+                class: failure.class,
+                retry_at: failure.retry_at,
+                detail: bodies.seal(clip(failure.detail).into_bytes()),
+                billed: failure.billed,
+                jitter_permille: jitter,
+            });
+        }
+    };
+    let text = (!reply.text.is_empty()).then(|| bodies.seal(reply.text.into_bytes()));
+    let calls = if reply.calls.is_empty() {
+        Vec::new()
+    } else {
+        let stored = bodies.seal(reply.calls_json.into_bytes());
+        let calls = reply.calls.iter().zip(0u32..);
+        let reference = |(call, index): (&crate::world::RawCall, u32)| CallRef {
+            calls: stored,
+            index,
+            tool: tools(&call.name).then(|| call.name.clone()),
+            repeat: bodies.call_key(&call.name, &call.arguments),
+        };
+        calls.map(reference).collect()
+    };
+    Outcome::Replied { text, calls, finish: reply.finish, usage: reply.usage }
+}
+
+fn clip(mut text: String) -> String {
+    if text.len() > DETAIL_BYTES_MAX {
+        let end = (0..=DETAIL_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}

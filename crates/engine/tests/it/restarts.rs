@@ -1,0 +1,88 @@
+//! The process goes away in the middle: the same turn goes on, nothing is repeated.
+use backstay_engine::{Command, Reader, TurnState};
+use backstay_kernel::record::{Record, Resolution, StopReason};
+
+use crate::stage::{Line, Play, call, policy};
+
+/// Runs `first` until it says so, then kills everything; the store's files are all that is left.
+fn crash<T: Send + 'static>(first: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let out = runtime.block_on(first);
+    runtime.shutdown_background();
+    out
+}
+
+fn run<T>(then: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(then)
+}
+
+#[test]
+fn a_model_call_that_was_cut_off_is_made_again() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().to_owned();
+    let said = crash(async move {
+        let play = Play::begin(&path, policy(), vec![Line::Hang]).await;
+        let said = play.say(None, "hi").await;
+        play.stage.hung.notified().await;
+        play.store.close().unwrap();
+        said
+    });
+    run(async {
+        let play = Play::begin(home.path(), policy(), vec![Line::Say("back again")]).await;
+        let view = play.ended(said).await;
+        assert_eq!(play.text(view.reply), "back again");
+        let lapsed = view.records.iter().filter(|p| matches!(p.record, Record::Lapsed { .. })).count();
+        assert_eq!(lapsed, 1);
+    });
+}
+
+#[test]
+fn an_unsafe_act_that_was_cut_off_is_a_doubt_and_waits_for_a_person() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().to_owned();
+    let said = crash(async move {
+        let play = Play::begin(&path, policy(), vec![call("send", "{}")]).await;
+        *play.stage.held.lock().unwrap() = true;
+        let said = play.say(None, "send it").await;
+        play.until(said, |v| v.records.iter().any(|p| matches!(&p.record, Record::Started(s) if s.request.is_none()))).await;
+        play.store.close().unwrap();
+        *play.stage.held.lock().unwrap() = false;
+        said
+    });
+    run(async {
+        let play = Play::begin(home.path(), policy(), vec![Line::Say("understood")]).await;
+        let view = play.until(said, |v| v.records.iter().any(|p| matches!(p.record, Record::Doubted { .. }))).await;
+        let effect = *view.calls.keys().next().unwrap();
+        assert_eq!(play.stage.acts_of("send"), 0, "never silently run again");
+        let resolve = Command::Resolve { effect, resolution: Resolution::Done, by: "owner".into(), note: "I looked".into() };
+        play.engine.command(said.session, resolve).await.unwrap();
+        let view = play.ended(said).await;
+        assert_eq!(play.text(view.reply), "understood");
+        assert_eq!(view.completion.done, vec![effect]);
+        assert_eq!(play.stage.acts_of("send"), 0);
+    });
+}
+
+#[test]
+fn an_approval_outlives_the_process() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().to_owned();
+    let said = crash(async move {
+        let play = Play::begin(&path, policy(), vec![call("guarded", "{}")]).await;
+        let said = play.say(None, "do it").await;
+        play.until(said, |v| v.calls.values().any(|c| c.verdict.is_some())).await;
+        play.store.close().unwrap();
+        said
+    });
+    run(async {
+        let play = Play::begin(home.path(), policy(), vec![Line::Say("no, then")]).await;
+        let view = Reader::new(play.store.clone()).turn(said.session, said.turn).unwrap();
+        assert!(matches!(view.state, TurnState::Open));
+        // Nobody answers: expiry is a no.
+        play.stage.now.fetch_add(60_001, std::sync::atomic::Ordering::SeqCst);
+        let view = play.ended(said).await;
+        assert!(matches!(view.state, TurnState::Ended(StopReason::Claimed)));
+        assert_eq!(view.completion.refused.len(), 1);
+        assert_eq!(play.stage.acts_of("guarded"), 0);
+    });
+}

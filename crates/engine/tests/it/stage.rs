@@ -1,0 +1,280 @@
+//! A world under direction: the model says what the test has written, tools count what they do,
+//! the clock stands where it is put. Stricter than the real world: a second unsafe act with the
+//! same key is a failed test.
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use backstay_engine::*;
+use backstay_kernel::Permit;
+use backstay_kernel::budget::{Budget, Price, Usage};
+use backstay_kernel::context::Item;
+use backstay_kernel::effect::{FailureClass, Finish, Probed};
+use backstay_kernel::facts::{Facts, Invalid, PathFact, Access};
+use backstay_kernel::id::{BodyRef, Digest, Millis, SessionId};
+use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
+use backstay_kernel::record::Mode;
+use backstay_kernel::request::Piece;
+use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use backstay_store::{Options, Store};
+use tokio::sync::Notify;
+
+/// What the model does when it is called.
+#[derive(Clone)]
+pub enum Line {
+    Say(&'static str),
+    Call(Vec<(&'static str, String)>),
+    Fail(FailureClass),
+    /// Never answers.
+    Hang,
+}
+
+pub fn call(tool: &'static str, arguments: &str) -> Line {
+    Line::Call(vec![(tool, arguments.to_owned())])
+}
+
+#[derive(Default)]
+pub struct Stage {
+    pub script: Mutex<VecDeque<Line>>,
+    /// Every request that was sent.
+    pub sent: Mutex<Vec<String>>,
+    /// Acts by idempotency key: how often, and what.
+    pub acts: Mutex<HashMap<Digest, (u32, String)>>,
+    pub now: AtomicU64,
+    random: AtomicU64,
+    /// Tools hold here while set.
+    pub held: Mutex<bool>,
+    pub hung: Notify,
+}
+
+impl Stage {
+    pub fn acts_of(&self, tool: &str) -> u32 {
+        let acts = self.acts.lock().unwrap();
+        acts.values().filter(|(_, name)| name == tool).map(|(times, _)| times).sum()
+    }
+}
+
+impl World for StageWorld {
+    fn now(&self) -> Millis {
+        self.0.now.load(Ordering::SeqCst)
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).unwrap();
+        u64::from_le_bytes(bytes) ^ self.0.random.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn envelope(&self, policy: &Policy, agent: &str, _: &str, most: u64) -> Envelope {
+        let head = format!("{{\"instructions\":{:?},\"messages\":[", policy.agents[agent].instructions);
+        Envelope { head, lead: None, tail: format!("],\"max\":{most}}}") }
+    }
+
+    fn item(&self, _: &Policy, _: &str, item: &Item, bodies: &dyn Fn(&BodyRef) -> Option<Bytes>) -> Result<Fragment, BodyRef> {
+        let text = |body: &BodyRef| bodies(body).map(|b| String::from_utf8_lossy(&b).into_owned()).ok_or(*body);
+        let wire = match item {
+            Item::User { body, .. } => serde_json::json!({ "user": text(body)? }),
+            Item::Assistant { text: said, calls } => serde_json::json!({
+                "said": said.as_ref().map(text).transpose()?,
+                "calls": calls.as_ref().map(text).transpose()?,
+            }),
+            Item::Results { answers, .. } => serde_json::json!({ "answers": answers
+                .iter()
+                .map(|answer| match answer {
+                    backstay_kernel::context::Answer::Body { body, warned } => Ok(format!("{}{}", text(body)?, if *warned { " WARNED" } else { "" })),
+                    backstay_kernel::context::Answer::Note(note) => Ok(note.text()),
+                })
+                .collect::<Result<Vec<_>, _>>()? }),
+            Item::Notice(notice) => serde_json::json!({ "notice": notice.text() }),
+        };
+        let wire = wire.to_string();
+        Ok(Fragment { pieces: vec![Piece::Text(wire.clone())], wire })
+    }
+
+    fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
+        if serde_json::from_str::<serde_json::Value>(&call.arguments).is_err() {
+            return Err(Refused { why: Invalid::BadArguments, detail: "not JSON".into() });
+        }
+        let class = manifests()[&call.tool].class;
+        let path = |access| PathFact { access, real: format!("/home/{}", call.tool) };
+        let paths = if class == EffectClass::Read { vec![path(Access::Read)] } else { vec![path(Access::Write)] };
+        Ok(Facts { class, paths, probe: None })
+    }
+
+    fn probe(&self, _: &ToolCall, _: &Facts) -> Probed {
+        Probed::NotDone
+    }
+
+    fn run_tool(&self, permit: Permit, call: &ToolCall, _: &Facts) -> ToolRan {
+        while *self.0.held.lock().unwrap() {
+            std::thread::yield_now();
+        }
+        let mut acts = self.0.acts.lock().unwrap();
+        let act = acts.entry(permit.key()).or_insert((0, call.tool.clone()));
+        act.0 += 1;
+        assert!(act.0 == 1 || call.tool != "send", "an unsafe act was repeated");
+        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory: None }
+    }
+
+    fn call_model(&self, call: ModelCall, mut on_delta: Box<dyn FnMut(Delta) + Send>) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
+        self.0.sent.lock().unwrap().push(String::from_utf8(call.wire.to_vec()).unwrap());
+        let line = self.0.script.lock().unwrap().pop_front().unwrap_or(Line::Say("nothing more is written"));
+        let stage = Arc::clone(&self.0);
+        Box::pin(async move {
+            let usage = Some(Usage { uncached: 10, output: 5, ..Usage::default() });
+            match line {
+                Line::Say(text) => {
+                    on_delta(Delta::Text(text.into()));
+                    Ok(ModelReply { text: text.into(), calls: vec![], calls_json: String::new(), finish: Finish::Stop, usage })
+                }
+                Line::Call(calls) => {
+                    let calls: Vec<RawCall> = calls
+                        .into_iter()
+                        .enumerate()
+                        .map(|(n, (name, arguments))| RawCall { id: format!("c{n}"), name: name.into(), arguments })
+                        .collect();
+                    let json: Vec<_> = calls.iter().map(|c| serde_json::json!({"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}})).collect();
+                    Ok(ModelReply { text: String::new(), calls, calls_json: serde_json::to_string(&json).unwrap(), finish: Finish::Calls, usage })
+                }
+                Line::Fail(class) => Err(ModelFailure { class, retry_at: None, detail: "as written".into(), billed: false }),
+                Line::Hang => {
+                    stage.hung.notify_one();
+                    std::future::pending().await
+                }
+            }
+        })
+    }
+}
+
+pub struct StageWorld(pub Arc<Stage>);
+
+fn manifests() -> BTreeMap<String, Manifest> {
+    let tool = |name: &str, class, idempotency, answerer| {
+        let manifest = Manifest {
+            name: name.into(),
+            description: String::new(),
+            class,
+            idempotency,
+            answerer,
+            arguments: vec![],
+            schema: "{}".into(),
+            timeout_ms: 1000,
+        };
+        (name.to_owned(), manifest)
+    };
+    BTreeMap::from([
+        tool("look", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
+        tool("put", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
+        tool("send", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
+        tool("ask", EffectClass::Read, Idempotency::Pure, Answerer::Human),
+        tool("guarded", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
+    ])
+}
+
+pub fn policy() -> Policy {
+    let guarded = Rule {
+        name: "guarded".into(),
+        verdict: RuleVerdict::Ask,
+        when: BTreeMap::from([(Field::Tool, Test::Equal("guarded".into()))]),
+        approvers: Approvers::Roles(vec![Role::Owner]),
+        expires_ms: 60_000,
+    };
+    let agent = Agent {
+        model: "m".into(),
+        instructions: "be careful".into(),
+        grants: Grants {
+            tools: manifests().into_keys().collect(),
+            read: vec!["/home".into()],
+            write: vec!["/home".into()],
+        },
+        rules: vec![guarded],
+        budget: Budget::default(),
+        caps: Caps { steps: 20, tool_calls: 50, wall_ms: 3_600_000 },
+        in_doubt: InDoubt::Ask,
+    };
+    let model = Model {
+        provider: "p".into(),
+        name: "m".into(),
+        context_tokens: 100_000,
+        max_output_tokens: 100,
+        price: Price { input: 1_000_000, cached_input: 1_000_000, cache_write: 1_000_000, output: 1_000_000 },
+    };
+    Policy {
+        epoch: 0,
+        principals: BTreeMap::from([("owner".into(), Role::Owner)]),
+        agents: BTreeMap::from([("main".into(), agent)]),
+        models: BTreeMap::from([("m".into(), model)]),
+        tools: manifests(),
+        ..Policy::default()
+    }
+}
+
+/// A home, its engine and its stage. Dropping `engine` and the runtime is a crash.
+pub struct Play {
+    pub stage: Arc<Stage>,
+    pub engine: Engine,
+    pub store: Store,
+}
+
+impl Play {
+    pub async fn begin(home: &Path, policy: Policy, script: Vec<Line>) -> Self {
+        let stage = Arc::new(Stage::default());
+        stage.now.store(1_795_219_200_000, Ordering::SeqCst);
+        stage.script.lock().unwrap().extend(script);
+        let store = if home.join("state.db").exists() {
+            Store::open(home, Options::default()).unwrap()
+        } else {
+            Store::create(home, Options::default()).unwrap()
+        };
+        let world: Arc<dyn World> = Arc::new(StageWorld(Arc::clone(&stage)));
+        let limits = Limits { messages_per_minute: 1000 };
+        let engine = Engine::start(store.clone(), world, policy, "as tested", limits).await.unwrap();
+        Self { stage, engine, store }
+    }
+
+    pub async fn say(&self, session: Option<SessionId>, text: &str) -> Submitted {
+        self.engine.submit(&owner(), message(session, text)).await.unwrap()
+    }
+
+    /// Waits for the turn's end and returns it as the journal has it.
+    pub async fn ended(&self, said: Submitted) -> TurnView {
+        self.until(said, |view| matches!(view.state, TurnState::Ended(_))).await
+    }
+
+    pub async fn until(&self, said: Submitted, done: impl Fn(&TurnView) -> bool) -> TurnView {
+        let mut events = self.engine.subscribe(said.session).await.unwrap();
+        let reader = Reader::new(self.store.clone());
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, async {
+            loop {
+                let view = reader.turn(said.session, said.turn).unwrap();
+                if done(&view) {
+                    return view;
+                }
+                let _ = events.recv().await;
+            }
+        })
+        .await
+        .expect("the turn does not get there")
+    }
+
+    pub fn text(&self, body: Option<BodyRef>) -> String {
+        String::from_utf8(self.store.body(&body.unwrap()).unwrap().unwrap()).unwrap()
+    }
+
+    pub fn commits(&self) -> u64 {
+        self.store.stats().unwrap().commits
+    }
+}
+
+pub fn owner() -> Caller {
+    Caller { principal: "owner".into(), role: Role::Owner, channel: "test".into() }
+}
+
+pub fn message(session: Option<SessionId>, text: &str) -> Submission {
+    Submission { session, agent: "main".into(), mode: Mode::Queue, quoted: vec![], text: text.into(), key: None }
+}

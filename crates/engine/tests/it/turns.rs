@@ -1,0 +1,146 @@
+//! Whole turns: what they say, what they cost in commits, how they wait for people.
+use backstay_engine::{Command, EngineError, TurnState};
+use backstay_kernel::effect::FailureClass;
+use backstay_kernel::id::Digest;
+use backstay_kernel::record::{Cap, Record, StopReason, Verdict};
+
+use crate::stage::{Line, Play, call, message, owner, policy};
+
+const CLAIMED: TurnState = TurnState::Ended(StopReason::Claimed);
+
+fn is(state: &TurnState, wanted: &TurnState) -> bool {
+    format!("{state:?}") == format!("{wanted:?}")
+}
+
+#[tokio::test]
+async fn a_turn_costs_its_commits_and_no_more() {
+    for (script, commits) in [
+        (vec![Line::Say("hello")], 2),
+        (vec![call("look", "{}"), Line::Say("hello")], 3),
+        (vec![call("put", "{}"), Line::Say("hello")], 4),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let play = Play::begin(home.path(), policy(), script).await;
+        let before = play.commits();
+        let said = play.say(None, "hi").await;
+        let view = play.ended(said).await;
+        assert!(is(&view.state, &CLAIMED), "{:?}", view.state);
+        assert_eq!(play.text(view.reply), "hello");
+        assert_eq!(play.commits() - before, commits);
+    }
+}
+
+#[tokio::test]
+async fn five_parallel_calls_are_each_done_once_and_answered_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    let five = ["put", "look", "send", "put", "look"];
+    let calls = five.iter().enumerate().map(|(n, tool)| (*tool, format!("{{\"n\":{n}}}"))).collect();
+    let play = Play::begin(home.path(), policy(), vec![Line::Call(calls), Line::Say("done")]).await;
+    let said = play.say(None, "go").await;
+    let view = play.ended(said).await;
+    assert_eq!(view.completion.done.len(), 5);
+    assert_eq!((play.stage.acts_of("put"), play.stage.acts_of("send")), (2, 1));
+    let sent = play.stage.sent.lock().unwrap();
+    let order: Vec<_> = five.iter().map(|tool| format!("\"{tool} did it\"")).collect();
+    assert!(sent[1].contains(&order.join(",")), "{}", sent[1]);
+}
+
+#[tokio::test]
+async fn an_approval_is_bound_to_its_digest_and_used_once() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![call("guarded", "{}"), Line::Say("ok")]).await;
+    let said = play.say(None, "do it").await;
+    let asked = |view: &backstay_engine::TurnView| {
+        view.calls.iter().find_map(|(id, call)| match &call.verdict {
+            Some(Verdict::Ask { digest, .. }) => Some((*id, *digest)),
+            _ => None,
+        })
+    };
+    let view = play.until(said, |view| asked(view).is_some()).await;
+    let (effect, digest) = asked(&view).unwrap();
+    let decide = |digest, approve| Command::Decide {
+        effect,
+        digest,
+        approve,
+        by: "owner".into(),
+        role: backstay_kernel::policy::Role::Owner,
+        note: None,
+    };
+    assert_eq!(play.stage.acts_of("guarded"), 0);
+    let code = |error| match error {
+        Err(EngineError::Refused(refusal)) => refusal.code.word(),
+        other => panic!("{other:?}"),
+    };
+    let wrong = play.engine.command(said.session, decide(Digest::default(), true)).await;
+    assert_eq!(code(wrong), "wrong_digest");
+    play.engine.command(said.session, decide(digest, true)).await.unwrap();
+    let view = play.ended(said).await;
+    assert_eq!(view.completion.done, vec![effect]);
+    assert_eq!(play.stage.acts_of("guarded"), 1);
+    let again = play.engine.command(said.session, decide(digest, true)).await;
+    assert_eq!(code(again), "approval_closed");
+}
+
+#[tokio::test]
+async fn a_question_is_answered_by_the_next_message() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![call("ask", "{}"), Line::Say("thanks")]).await;
+    let said = play.say(None, "help").await;
+    play.until(said, |view| view.records.iter().any(|p| matches!(&p.record, Record::Judged(_)))).await;
+    let answer = play.say(Some(said.session), "blue").await;
+    assert_eq!(answer.turn, said.turn);
+    let view = play.ended(said).await;
+    assert!(is(&view.state, &CLAIMED));
+    assert!(play.stage.sent.lock().unwrap()[1].contains("blue"));
+}
+
+#[tokio::test]
+async fn a_key_admits_a_message_once() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Say("one"), Line::Say("two")]).await;
+    let keyed = |text: &str, body: &str| {
+        let mut submission = message(None, text);
+        submission.key = Some(("k1".into(), Digest::of("t", &[body.as_bytes()])));
+        submission
+    };
+    let caller = owner();
+    let (first, second) = tokio::join!(
+        play.engine.submit(&caller, keyed("hi", "a")),
+        play.engine.submit(&caller, keyed("hi", "a")),
+    );
+    let first = first.unwrap();
+    assert_eq!(first, second.unwrap());
+    play.ended(first).await;
+    assert_eq!(play.engine.submit(&owner(), keyed("hi", "a")).await.unwrap(), first);
+    assert_eq!(play.engine.submit(&owner(), keyed("ho", "b")).await, Err(EngineError::KeyReused));
+    assert_eq!(play.stage.sent.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_shared_budget_ends_the_turn_before_the_call() {
+    let home = tempfile::tempdir().unwrap();
+    let mut policy = policy();
+    // One call reserves its request's bytes and 100 output tokens; two sessions share the day.
+    policy.home_budget.day.tokens = Some(400);
+    let play = Play::begin(home.path(), policy, vec![Line::Hang, Line::Say("never sent")]).await;
+    let first = play.say(None, "a").await;
+    play.stage.hung.notified().await;
+    let filler = "x".repeat(200);
+    let second = play.say(None, &filler).await;
+    let view = play.ended(second).await;
+    assert!(is(&view.state, &TurnState::Ended(StopReason::Cap(Cap::SharedBudget))), "{:?}", view.state);
+    assert_eq!(play.stage.sent.lock().unwrap().len(), 1);
+    assert_ne!(first.session, second.session);
+}
+
+#[tokio::test]
+async fn a_failed_attempt_waits_and_is_made_again() {
+    let home = tempfile::tempdir().unwrap();
+    let script = vec![Line::Fail(FailureClass::RetrySame), Line::Say("at last")];
+    let play = Play::begin(home.path(), policy(), script).await;
+    let said = play.say(None, "hi").await;
+    play.until(said, |v| v.records.iter().any(|p| matches!(p.record, Record::Retried(_)))).await;
+    play.stage.now.fetch_add(1000, std::sync::atomic::Ordering::SeqCst);
+    let view = play.ended(said).await;
+    assert_eq!(play.text(view.reply), "at last");
+}

@@ -1,0 +1,313 @@
+//! "And now?": the one place where a session moves on by itself.
+use alloc::vec::Vec;
+
+use super::outcome;
+use super::windup::end_turn;
+use crate::budget::Amount;
+use crate::effect::{Finish, Inspection};
+use crate::facts::Invalid;
+use crate::frame::Frame;
+use crate::id::EffectId;
+use crate::judge::judge;
+use crate::limits;
+use crate::policy::{Agent, Model};
+use crate::record::{
+    Cap, Decision, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason,
+    TurnStarted, Verdict,
+};
+use crate::request::Request;
+use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Waiting, Work};
+use crate::tool::{Answerer, Idempotency, Manifest};
+use crate::window;
+
+/// The next records, or none where the session waits for something. First match wins.
+pub fn advance(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+    let steps: [fn(&Session, &Frame<'_>) -> Vec<Record>; 6] = [
+        outcome::recover,
+        expire_asks,
+        outcome::settle_doubts,
+        end_cancelled,
+        begin_turn,
+        go_on,
+    ];
+    steps.iter().map(|step| step(session, frame)).find(|records| !records.is_empty()).unwrap_or_default()
+}
+
+/// Silence is a no.
+fn expire_asks(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+    let expired = session.effects.iter().filter(
+        |(_, open)| matches!(open.state, State::Asked { expires_at, .. } if expires_at <= frame.now),
+    );
+    let decision = Decision::Expire;
+    expired.map(|(id, _)| Record::Decided { effect: *id, decision, by: None, note: None }).collect()
+}
+
+fn end_cancelled(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+    match &session.turn {
+        Some(turn) if turn.cancelled => end_turn(session, turn, StopReason::StoppedByUser, frame),
+        _ => Vec::new(),
+    }
+}
+
+fn holds_still(session: &Session, frame: &Frame<'_>) -> bool {
+    session.stopped || frame.switches.frozen || frame.switches.draining
+}
+
+/// One message begins a turn, with whatever was quoted before it.
+fn begin_turn(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+    if session.turn.is_some() || holds_still(session, frame) {
+        return Vec::new();
+    }
+    let quoted = |waiting: &&Waiting| waiting.label.source == crate::label::Source::Quoted;
+    let mut messages: Vec<_> = session.queue.iter().take_while(quoted).map(|w| w.seq).collect();
+    let Some(own) = session.queue.get(messages.len()) else { return Vec::new() };
+    messages.push(own.seq);
+    Vec::from([Record::TurnStarted(TurnStarted { messages })])
+}
+
+fn go_on(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+    let Some(turn) = session.turn.as_ref().filter(|_| !holds_still(session, frame)) else {
+        return Vec::new();
+    };
+    let Some(agent) = frame.policy.agents.get(&session.agent) else {
+        return end_turn(session, turn, StopReason::Policy, frame);
+    };
+    if worked_ms(turn, frame.now) >= agent.caps.wall_ms {
+        return end_turn(session, turn, StopReason::Cap(Cap::Wall), frame);
+    }
+    match &turn.step {
+        Step::Next => next_step(session, turn, agent, frame),
+        Step::Model(_) => Vec::new(),
+        Step::Calls { .. } => go_on_calling(session, turn, agent, frame),
+        Step::Final { finish, .. } => {
+            let reason = match finish {
+                Finish::Stop | Finish::Calls => StopReason::Claimed,
+                Finish::Length => StopReason::OutputLimit,
+                Finish::Refusal => StopReason::Refusal,
+            };
+            end_turn(session, turn, reason, frame)
+        }
+        Step::Broken(reason) => shrink_or_end(session, turn, *reason, frame),
+    }
+}
+
+/// Working time of the turn; what waits for people, money or providers does not count.
+pub fn worked_ms(turn: &Turn, now: u64) -> u64 {
+    let running = if turn.running > 0 { now.saturating_sub(turn.running_since) } else { 0 };
+    turn.worked_ms.saturating_add(running)
+}
+
+fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -> Vec<Record> {
+    let steering: Vec<_> =
+        session.queue.iter().filter(|w| w.mode == Mode::Steer).map(|w| w.seq).collect();
+    if !steering.is_empty() {
+        return Vec::from([Record::Entered { messages: steering }]);
+    }
+    if turn.steps >= agent.caps.steps {
+        return end_turn(session, turn, StopReason::Cap(Cap::Steps), frame);
+    }
+    let Some(model) = frame.policy.models.get(&agent.model) else {
+        return end_turn(session, turn, StopReason::Policy, frame);
+    };
+    match window::first_that_fits(session, model, agent, frame.policy) {
+        None => return end_turn(session, turn, StopReason::ContextBlocked, frame),
+        Some(first) if first > session.first_item => return Vec::from([Record::Windowed { first }]),
+        Some(_) => {}
+    }
+    Vec::from([plan_model(turn, agent, model)])
+}
+
+fn plan_model(turn: &Turn, agent: &Agent, model: &Model) -> Record {
+    Record::Planned(Planned::Model {
+        turn: turn.id,
+        model: agent.model.clone(),
+        output_tokens_max: model.max_output_tokens,
+    })
+}
+
+/// A request that the provider found too large is cut down once.
+fn shrink_or_end(session: &Session, turn: &Turn, reason: StopReason, frame: &Frame<'_>) -> Vec<Record> {
+    let planned = frame.policy.agents.get(&session.agent).and_then(|agent| {
+        let model = frame.policy.models.get(&agent.model)?;
+        Some(plan_model(turn, agent, model))
+    });
+    match (reason, window::half(session), planned) {
+        (StopReason::ContextBlocked, Some(first), Some(planned)) if !turn.shrunk => {
+            Vec::from([Record::Windowed { first }, planned])
+        }
+        _ => end_turn(session, turn, reason, frame),
+    }
+}
+
+/// The request is ready: start the call if there is a slot and money for it.
+pub fn start_model(session: &Session, effect: EffectId, request: Request, frame: &Frame<'_>) -> Vec<Record> {
+    let (Some(turn), Some(open)) = (&session.turn, session.effects.get(&effect)) else {
+        return Vec::new();
+    };
+    let Work::Model { model, output_tokens_max, .. } = &open.work else { return Vec::new() };
+    let due = match open.state {
+        State::Planned => true,
+        State::Backoff { not_before, .. } => not_before <= frame.now,
+        _ => false,
+    };
+    if !due || turn.cancelled || holds_still(session, frame) || frame.slots.model == 0 {
+        return Vec::new();
+    }
+    let Some(model) = frame.policy.models.get(model) else {
+        return end_turn(session, turn, StopReason::Policy, frame);
+    };
+    let most = model.price.most(input_tokens_max(session, &request), *output_tokens_max);
+    if let Some(cap) = exhausted(session, turn, most, frame) {
+        return end_turn(session, turn, StopReason::Cap(cap), frame);
+    }
+    let windows = frame.allowance.iter().map(|state| state.window.key.clone()).collect();
+    Vec::from([Record::Started(Started {
+        effect,
+        at: frame.now,
+        boot: frame.boot,
+        epoch: frame.policy.epoch,
+        attempt: open.attempt.saturating_add(1),
+        request: Some(request),
+        reservation: Some(Reservation { amount: most, windows }),
+    })])
+}
+
+/// An upper bound: what was billed for the unchanged part, and a token for every byte since.
+fn input_tokens_max(session: &Session, request: &Request) -> u64 {
+    match session.billed {
+        Some(billed) if request.bytes_unchanged > 0 => {
+            let delta = request.bytes.saturating_sub(request.bytes_unchanged);
+            billed.input_tokens.saturating_add(delta).min(request.bytes.max(billed.input_tokens))
+        }
+        _ => request.bytes,
+    }
+}
+
+/// The first budget that `more` would pass (I5).
+fn exhausted(session: &Session, turn: &Turn, more: Amount, frame: &Frame<'_>) -> Option<Cap> {
+    let policy = frame.policy;
+    let own = policy.agents.get(&session.agent).map(|agent| agent.budget).unwrap_or_default();
+    let budgets = [own, policy.home_budget, policy.per_principal, policy.per_channel];
+    let of_turn = turn.spent.plus(turn.reserved).plus(more);
+    let of_session = session.spent.plus(session.reserved).plus(more);
+    if !budgets.iter().all(|budget| budget.turn.holds(of_turn)) {
+        Some(Cap::TurnBudget)
+    } else if !budgets.iter().all(|budget| budget.session.holds(of_session)) {
+        Some(Cap::SessionBudget)
+    } else if !frame.allowance.iter().all(|state| state.window.ceiling.holds(state.used.plus(more))) {
+        Some(Cap::SharedBudget)
+    } else {
+        None
+    }
+}
+
+/// What was found out about a call, and what the policy makes of it.
+pub fn inspected(session: &Session, effect: EffectId, found: Inspection, frame: &Frame<'_>) -> Vec<Record> {
+    let (Some(turn), Some(open)) = (&session.turn, session.effects.get(&effect)) else {
+        return Vec::new();
+    };
+    let Work::Tool { call, judged: None, .. } = &open.work else { return Vec::new() };
+    let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
+    let repeats = session.repeats_of(call.repeat, effect);
+    let (facts, verdict) = match found {
+        _ if repeats >= limits::REPEAT_STOP - 1 => {
+            return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
+        }
+        _ if repeats >= limits::REPEAT_BLOCK - 1 => {
+            (None, Verdict::Blocked { repeats: u32::try_from(repeats).unwrap_or(u32::MAX) })
+        }
+        Inspection::Invalid { why, detail } => (None, Verdict::Invalid { why, detail: Some(detail) }),
+        Inspection::Facts(facts) => {
+            let verdict = judge(session, effect, call, &facts, frame);
+            (Some(facts), verdict)
+        }
+    };
+    Vec::from([judged(effect, manifest, facts, verdict, frame)])
+}
+
+fn judged(
+    effect: EffectId,
+    manifest: Option<&Manifest>,
+    facts: Option<crate::facts::Facts>,
+    verdict: Verdict,
+    frame: &Frame<'_>,
+) -> Record {
+    Record::Judged(Judged {
+        effect,
+        epoch: frame.policy.epoch,
+        facts,
+        idempotency: manifest.map_or(Idempotency::Unsafe, |manifest| manifest.idempotency),
+        answerer: manifest.map_or(Answerer::Tool, |manifest| manifest.answerer),
+        verdict,
+    })
+}
+
+/// Starts every allowed call that has a slot, and judges again what another policy had judged.
+fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -> Vec<Record> {
+    if turn.tool_calls > agent.caps.tool_calls {
+        return end_turn(session, turn, StopReason::Cap(Cap::ToolCalls), frame);
+    }
+    let mut records = Vec::new();
+    let mut slots = frame.slots.tool;
+    let mut calls = 0usize;
+    for (id, open) in session.effects.iter().filter(|(_, open)| open.work.turn() == turn.id) {
+        let Work::Tool { call, judged: was, .. } = &open.work else { continue };
+        calls += 1;
+        match (was, &open.state) {
+            (None, State::Planned) if call.tool.is_none() || calls > limits::CALLS_PER_STEP_MAX => {
+                let verdict = not_a_call(calls);
+                if session.repeats_of(call.repeat, *id) >= limits::REPEAT_STOP - 1 {
+                    return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
+                }
+                records.push(judged(*id, None, None, verdict, frame));
+            }
+            (Some(was), State::Asked { .. } | State::Ready) if was.epoch != frame.policy.epoch => {
+                let verdict = judge(session, *id, call, &was.facts, frame);
+                records.push(judged_again(*id, was, verdict, frame));
+            }
+            (Some(_), State::Ready) if slots > 0 || is_pure(open) => {
+                if !is_pure(open) {
+                    slots -= 1;
+                }
+                records.push(start_tool(*id, open, frame));
+            }
+            _ => {}
+        }
+    }
+    records
+}
+
+fn not_a_call(place: usize) -> Verdict {
+    if place > limits::CALLS_PER_STEP_MAX {
+        Verdict::TooMany
+    } else {
+        Verdict::Invalid { why: Invalid::UnknownTool, detail: None }
+    }
+}
+
+fn judged_again(effect: EffectId, was: &JudgedFacts, verdict: Verdict, frame: &Frame<'_>) -> Record {
+    Record::Judged(Judged {
+        effect,
+        epoch: frame.policy.epoch,
+        facts: Some(was.facts.clone()),
+        idempotency: was.idempotency,
+        answerer: was.answerer,
+        verdict,
+    })
+}
+
+fn is_pure(open: &Open) -> bool {
+    matches!(&open.work, Work::Tool { judged: Some(judged), .. } if judged.idempotency == Idempotency::Pure)
+}
+
+fn start_tool(effect: EffectId, open: &Open, frame: &Frame<'_>) -> Record {
+    Record::Started(Started {
+        effect,
+        at: frame.now,
+        boot: frame.boot,
+        epoch: frame.policy.epoch,
+        attempt: open.attempt.saturating_add(1),
+        request: None,
+        reservation: None,
+    })
+}

@@ -1,0 +1,114 @@
+//! One transition: what an input means for a session, as records. Nothing is changed here; the
+//! driver applies what comes back, and asks again until [`Input::Advance`] has no more to say.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::effect::{Inspection, Outcome, Probed};
+use crate::frame::Frame;
+use crate::id::{BodyRef, Digest, EffectId, Seq, TurnId};
+use crate::label::Label;
+use crate::permit::Bounce;
+use crate::policy::Role;
+use crate::record::{Mode, Opened, Record, Resolution};
+use crate::refusal::{Code, Refusal};
+use crate::request::Request;
+use crate::session::Session;
+
+mod advance;
+mod outcome;
+mod people;
+mod windup;
+
+pub(crate) use advance::worked_ms;
+pub(crate) use outcome::stop_of;
+
+/// Everything that can happen to a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    Open(Opened),
+    Message(Message),
+    /// The request of a planned model call is rendered and stored.
+    Prepared { effect: EffectId, request: Request },
+    Inspected { effect: EffectId, inspection: Inspection },
+    /// `started`: seq of the record that this is the outcome of; any other is stale.
+    Ended { effect: EffectId, started: Seq, outcome: Outcome },
+    Probed { effect: EffectId, found: Probed },
+    Bounced(Bounce),
+    Decide(Decide),
+    Answer { effect: EffectId, body: BodyRef, by: String },
+    Resolve { effect: EffectId, resolution: Resolution, by: String, note: BodyRef },
+    /// End the open turn.
+    Cancel { turn: Option<TurnId>, by: String },
+    Stop { by: String },
+    Resume { by: String },
+    Lineage { old: u64, new: u64 },
+    /// And now?
+    Advance,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    pub principal: String,
+    pub channel: String,
+    pub mode: Mode,
+    /// Earlier messages that the client quoted, oldest first; they enter before the message.
+    pub quoted: Vec<BodyRef>,
+    pub body: BodyRef,
+    pub label: Label,
+}
+
+/// A person's word on an ask, bound to the digest of the exact action.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decide {
+    pub effect: EffectId,
+    pub digest: Digest,
+    pub approve: bool,
+    pub by: String,
+    pub role: Role,
+    pub note: Option<BodyRef>,
+}
+
+/// What an input means for the session, as records to append; empty where it means nothing.
+///
+/// # Errors
+/// A [`Refusal`] where a person or a program asked for something that is not to be had.
+pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+    match input {
+        Input::Open(opened) => open(session, opened, frame),
+        Input::Message(message) => people::message(session, message, frame),
+        Input::Prepared { effect, request } => Ok(advance::start_model(session, effect, request, frame)),
+        Input::Inspected { effect, inspection } => {
+            Ok(advance::inspected(session, effect, inspection, frame))
+        }
+        Input::Ended { effect, started, outcome } => {
+            Ok(outcome::ended(session, effect, started, outcome, frame))
+        }
+        Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
+        Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),
+        Input::Decide(decision) => people::decide(session, decision, frame),
+        Input::Answer { effect, body, by } => people::answer(session, effect, body, by),
+        Input::Resolve { effect, resolution, by, note } => {
+            people::resolve(session, effect, resolution, by, note)
+        }
+        Input::Cancel { turn, by } => people::cancel(session, turn, by),
+        Input::Stop { by } => Ok(people::stop(session, by)),
+        Input::Resume { by } => Ok(people::resume(session, by)),
+        Input::Lineage { old, new } => Ok(people::lineage(session, old, new)),
+        Input::Advance => Ok(advance::advance(session, frame)),
+    }
+}
+
+fn open(session: &Session, opened: Opened, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+    if session.seq != Seq(0) {
+        return Err(Refusal::new(Code::Stale, "this session exists already", "choose another id"));
+    }
+    if !frame.policy.agents.contains_key(&opened.agent) {
+        let known: Vec<&str> = frame.policy.agents.keys().map(String::as_str).collect();
+        return Err(Refusal::new(
+            Code::UnknownAgent,
+            alloc::format!("there is no agent `{}`", opened.agent),
+            alloc::format!("use one of: {}", known.join(", ")),
+        ));
+    }
+    Ok(Vec::from([Record::Opened(opened)]))
+}

@@ -1,0 +1,160 @@
+//! What people and programs say: messages, yes and no, answers, resolutions, stop.
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Decide, Message};
+use crate::frame::Frame;
+use crate::id::{BodyRef, EffectId, TurnId};
+use crate::label::{Label, Source};
+use crate::limits::QUEUE_MAX;
+use crate::permit::is_wanted;
+use crate::record::{Admitted, Decision, Mode, Record, Resolution};
+use crate::refusal::{Code, Refusal};
+use crate::session::{Session, State};
+
+pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+    if session.stopped {
+        let next = format!("backstay resume {}", session.id);
+        return Err(Refusal::new(Code::SessionStopped, "this session is stopped", next));
+    }
+    if frame.switches.frozen {
+        return Err(Refusal::new(Code::HomeFrozen, "this home is frozen", "backstay unfreeze"));
+    }
+    if let (Mode::Queue, Some(effect)) = (message.mode, open_question(session)) {
+        let (body, by) = (message.body, message.principal);
+        return Ok(Vec::from([Record::Answered { effect, body, by }]));
+    }
+    let own = session.queue.iter().filter(|waiting| waiting.label.source != Source::Quoted);
+    if own.count() >= QUEUE_MAX {
+        return Err(Refusal::new(
+            Code::QueueFull,
+            format!("{QUEUE_MAX} messages wait in this session already"),
+            "wait for the turn to end, or send with mode `interrupt`",
+        ));
+    }
+    let mut records = Vec::new();
+    if let (Mode::Interrupt, Some(turn)) = (message.mode, &session.turn) {
+        records.push(Record::Cancelled { turn: turn.id, by: message.principal.clone() });
+    }
+    let admit = |body, label| {
+        Record::Admitted(Admitted {
+            principal: message.principal.clone(),
+            channel: message.channel.clone(),
+            mode: message.mode,
+            body,
+            label,
+        })
+    };
+    records.extend(message.quoted.iter().map(|body| admit(*body, Label::of(Source::Quoted))));
+    records.push(admit(message.body, message.label));
+    Ok(records)
+}
+
+fn open_question(session: &Session) -> Option<EffectId> {
+    session.effects.iter().find(|(_, open)| open.state == State::Question).map(|(id, _)| *id)
+}
+
+pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+    const LIST: &str = "see `backstay approvals` for what is open";
+    let Some(open) = session.effects.get(&decide.effect) else {
+        return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
+    };
+    let State::Asked { approvers, expires_at, digest, .. } = &open.state else {
+        return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
+    };
+    if *digest != decide.digest {
+        return Err(Refusal::new(
+            Code::WrongDigest,
+            "the digest is not that of the action that waits",
+            "look at the action again and send the digest that it shows",
+        ));
+    }
+    if !approvers.include(&decide.by, decide.role) {
+        return Err(Refusal::new(
+            Code::NotAnApprover,
+            format!("`{}` may not answer this ask", decide.by),
+            "ask one of the approvers that the item names",
+        ));
+    }
+    if *expires_at <= frame.now {
+        return Err(Refusal::new(Code::AskClosed, "this approval has expired", LIST));
+    }
+    let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
+    let (effect, by) = (decide.effect, Some(decide.by));
+    Ok(Vec::from([Record::Decided { effect, decision, by, note: decide.note }]))
+}
+
+pub fn answer(session: &Session, effect: EffectId, body: BodyRef, by: String) -> Result<Vec<Record>, Refusal> {
+    match session.effects.get(&effect).map(|open| &open.state) {
+        Some(State::Question) => Ok(Vec::from([Record::Answered { effect, body, by }])),
+        _ => Err(Refusal::new(
+            Code::NoSuchQuestion,
+            "no question of this id waits for an answer",
+            "see `backstay status` for what waits",
+        )),
+    }
+}
+
+pub fn resolve(
+    session: &Session,
+    effect: EffectId,
+    resolution: Resolution,
+    by: String,
+    note: BodyRef,
+) -> Result<Vec<Record>, Refusal> {
+    match session.effects.get(&effect) {
+        // After its turn has ended nobody waits for a second try any more.
+        Some(open)
+            if open.state == State::Doubt
+                && (resolution != Resolution::Retry || is_wanted(session, open)) =>
+        {
+            Ok(Vec::from([Record::Resolved { effect, resolution, by: Some(by), note: Some(note) }]))
+        }
+        _ => Err(Refusal::new(
+            Code::NoSuchDoubt,
+            "no effect of this id is in doubt, or its turn is over and it cannot be retried",
+            "see `backstay doubts`",
+        )),
+    }
+}
+
+pub fn cancel(session: &Session, turn: Option<TurnId>, by: String) -> Result<Vec<Record>, Refusal> {
+    match &session.turn {
+        Some(open) if !open.cancelled && turn.is_none_or(|turn| turn == open.id) => {
+            Ok(Vec::from([Record::Cancelled { turn: open.id, by }]))
+        }
+        _ => Err(Refusal::new(Code::NothingToStop, "no such turn is open", "see `backstay status`")),
+    }
+}
+
+pub fn stop(session: &Session, by: String) -> Vec<Record> {
+    let mut records = Vec::new();
+    if session.stopped {
+        return records;
+    }
+    if let Some(turn) = session.turn.as_ref().filter(|turn| !turn.cancelled) {
+        records.push(Record::Cancelled { turn: turn.id, by: by.clone() });
+    }
+    records.push(Record::Stopped { by });
+    records
+}
+
+pub fn resume(session: &Session, by: String) -> Vec<Record> {
+    if session.stopped { Vec::from([Record::Resumed { by }]) } else { Vec::new() }
+}
+
+/// After a restore: whatever was on its way in the backup may have happened since, so nothing of
+/// it is started again without a resolution; pure effects and model calls are harmless.
+pub fn lineage(session: &Session, old: u64, new: u64) -> Vec<Record> {
+    if session.lineage == new {
+        return Vec::new();
+    }
+    let mut records = Vec::from([Record::Lineage { old, new, from: session.seq.next() }]);
+    for (id, open) in &session.effects {
+        if super::outcome::may_have_happened(open) {
+            records.push(Record::Doubted { effect: *id, boot: crate::id::Boot(0) });
+        }
+    }
+    records
+}

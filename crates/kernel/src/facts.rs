@@ -1,0 +1,71 @@
+//! What a tool call *is*, computed by typed code outside the kernel from the handle that the call
+//! would use. Facts decide; arguments as the model wrote them never do.
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::id::Digest;
+use crate::tool::EffectClass;
+
+/// Which grant a path must lie under.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// A real path: what the kernel of the operating system calls the opened object.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathFact {
+    pub access: Access,
+    pub real: String,
+}
+
+/// Digests of a file before and after a write, so that a later run can tell whether it happened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// `None`: there was no file.
+    pub before: Option<Digest>,
+    pub after: Digest,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    pub class: EffectClass,
+    pub paths: Vec<PathFact>,
+    pub probe: Option<Probe>,
+}
+
+impl Facts {
+    /// Binds verdicts, approvals and permits to exactly these facts.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        Digest::of("backstay facts v1", &[text.as_bytes()])
+    }
+}
+
+/// Why a call cannot be made at all; the model is told, nothing else happens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invalid {
+    /// No such tool is offered to this agent.
+    UnknownTool,
+    /// The arguments are no JSON object, or do not fit the tool's schema.
+    BadArguments,
+    /// The path leaves every granted directory, or is no path.
+    OutsideGrants,
+    NotFound,
+    /// The path is there and is not what the tool works on (a directory for `read_file`, say).
+    WrongKind,
+    /// `edit_file`: the old text is not there exactly once.
+    NoMatch,
+    /// The file is larger than the tool's limit.
+    TooLarge,
+    /// The operating system refused (permission, I/O error).
+    Unreadable,
+}

@@ -1,0 +1,494 @@
+//! What each record does to a session.
+//!
+//! [`apply`] is total and reads no body and no clock: a record that does not fit is skipped, since
+//! records were checked when they were decided and recovery never decides again.
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::budget::Amount;
+use crate::context::{Answer, Item, Note, Notice};
+use crate::effect::CallRef;
+use crate::id::{EffectId, Millis, RepeatKey, Seq, TurnId};
+use crate::limits;
+use crate::record::{
+    Admitted, BounceReason, Completion, Decision, End, Ended, Judged, Planned, Reason, Record,
+    Reservation, Resolution, Retried, Started, Verdict,
+};
+use crate::session::{
+    Billed, JudgedFacts, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work,
+};
+use crate::tool::{Answerer, Idempotency};
+
+/// Folds one record into the state.
+pub fn apply(session: &mut Session, record: &Record) {
+    session.seq = session.seq.next();
+    match record {
+        Record::Opened(opened) => {
+            session.agent.clone_from(&opened.agent);
+            session.principal.clone_from(&opened.principal);
+            session.channel.clone_from(&opened.channel);
+            session.lineage = opened.lineage;
+        }
+        Record::Admitted(admitted) => admit(session, admitted),
+        Record::TurnStarted(started) => start_turn(session, &started.messages),
+        Record::Entered { messages } => enter(session, messages),
+        Record::Windowed { first } => window(session, *first),
+        Record::Planned(planned) => plan(session, planned),
+        Record::Judged(judged) => judge(session, judged),
+        Record::Decided { effect, decision, .. } => decided(session, *effect, *decision),
+        Record::Answered { effect, body, .. } => {
+            session.effects.remove(effect);
+            let answer = Answer::Body { body: *body, warned: false };
+            finish_call(session, *effect, answer, |c| &mut c.done, true);
+        }
+        Record::Started(started) => start(session, started),
+        Record::Bounced { effect, why } => bounce(session, *effect, *why),
+        Record::Retried(retried) => retry(session, retried),
+        Record::Lapsed { effect, .. } => lapse(session, *effect),
+        Record::Doubted { effect, .. } => leave_started(session, *effect, State::Doubt, None, false),
+        Record::Resolved { effect, resolution, .. } => resolve(session, *effect, *resolution),
+        Record::Ended(ended) => end(session, ended),
+        Record::Cancelled { turn, .. } => {
+            if let Some(open) = session.turn.as_mut().filter(|open| open.id == *turn) {
+                open.cancelled = true;
+            }
+        }
+        Record::TurnEnded(_) => end_turn(session),
+        Record::Stopped { .. } => session.stopped = true,
+        Record::Resumed { .. } => session.stopped = false,
+        Record::Lineage { new, .. } => {
+            session.lineage = *new;
+            session.tell(Notice::Restored);
+        }
+    }
+}
+
+fn admit(session: &mut Session, admitted: &Admitted) {
+    session.queue.push_back(Waiting {
+        seq: session.seq,
+        principal: admitted.principal.clone(),
+        channel: admitted.channel.clone(),
+        mode: admitted.mode,
+        body: admitted.body,
+        label: admitted.label,
+    });
+}
+
+fn start_turn(session: &mut Session, messages: &[Seq]) {
+    let first = session.queue.iter().find(|waiting| messages.contains(&waiting.seq));
+    let (principal, channel) =
+        first.map(|w| (w.principal.clone(), w.channel.clone())).unwrap_or_default();
+    session.turn = Some(Turn {
+        id: messages.last().copied().unwrap_or(session.seq),
+        principal,
+        channel,
+        step: Step::Next,
+        steps: 0,
+        tool_calls: 0,
+        spent: Amount::ZERO,
+        reserved: Amount::ZERO,
+        worked_ms: 0,
+        running: 0,
+        running_since: 0,
+        cancelled: false,
+        shrunk: false,
+        pinned: None,
+        completion: Completion::default(),
+    });
+    enter(session, messages);
+}
+
+fn enter(session: &mut Session, messages: &[Seq]) {
+    let (entering, staying) =
+        session.queue.drain(..).partition::<VecDeque<_>, _>(|w| messages.contains(&w.seq));
+    session.queue = staying;
+    let items = entering.into_iter().map(|w| Item::User { body: w.body, label: w.label });
+    session.items.extend(items);
+    session.repeats.clear();
+}
+
+fn window(session: &mut Session, first: u64) {
+    while session.first_item < first {
+        let Some(item) = session.items.pop_front() else { return };
+        session.first_item += 1;
+        // Once the window has passed every turn but the open one, its message stays in view.
+        let in_turn = !session.items.iter().any(|i| matches!(i, Item::User { .. }));
+        if let (true, Item::User { .. }, Some(turn)) = (in_turn, &item, &mut session.turn) {
+            turn.pinned.get_or_insert(item);
+        }
+    }
+    // Cut because the provider found the request too large: try once more with what is left.
+    if let Some(turn) = session.turn.as_mut().filter(|turn| matches!(turn.step, Step::Broken(_))) {
+        turn.shrunk = true;
+        turn.step = Step::Next;
+    }
+}
+
+fn plan(session: &mut Session, planned: &Planned) {
+    let id = session.seq;
+    let Some(turn) = &mut session.turn else { return };
+    let work = match planned {
+        Planned::Model { turn: of, model, output_tokens_max } => {
+            turn.steps = turn.steps.saturating_add(1);
+            turn.step = Step::Model(id);
+            Work::Model { turn: *of, model: model.clone(), output_tokens_max: *output_tokens_max }
+        }
+        Planned::Tool { turn: of, call } => {
+            turn.tool_calls = turn.tool_calls.saturating_add(1);
+            if let Step::Calls { slots, .. } = &mut turn.step {
+                slots.push(Slot { effect: id, answer: None });
+            }
+            Work::Tool { turn: *of, call: call.clone(), judged: None }
+        }
+    };
+    let open = Open {
+        work,
+        state: State::Planned,
+        attempt: 0,
+        failures: 0,
+        failing_since: None,
+        provider_waits: 0,
+        request_bytes: 0,
+        unsure: false,
+    };
+    session.effects.insert(id, open);
+}
+
+fn judge(session: &mut Session, record: &Judged) {
+    let Some(open) = session.effects.get_mut(&record.effect) else { return };
+    let Work::Tool { judged, .. } = &mut open.work else { return };
+    *judged = record.facts.clone().map(|facts| JudgedFacts {
+        facts,
+        epoch: record.epoch,
+        idempotency: record.idempotency,
+        answerer: record.answerer,
+        approved_until: None,
+    });
+    let note = match &record.verdict {
+        Verdict::Allow { .. } => {
+            open.state = match record.answerer {
+                Answerer::Tool => State::Ready,
+                Answerer::Human => State::Question,
+            };
+            return;
+        }
+        Verdict::Ask { by, approvers, expires_at, digest } => {
+            open.state = State::Asked {
+                by: by.clone(),
+                approvers: approvers.clone(),
+                expires_at: *expires_at,
+                digest: *digest,
+            };
+            return;
+        }
+        Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
+        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant } => Note::NotGranted,
+        Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
+        Verdict::Blocked { .. } => Note::Repeated,
+        Verdict::TooMany => Note::TooMany,
+    };
+    refuse(session, record.effect, note);
+}
+
+/// A refused call counts as a repeat with the result that it had before, so that a model that
+/// insists is stopped too. Where an earlier attempt may have reached the world, "refused" would be
+/// a lie.
+fn refuse(session: &mut Session, effect: EffectId, note: Note) {
+    let Some(open) = session.effects.remove(&effect) else { return };
+    if let Work::Tool { call, .. } = &open.work {
+        let same = session.repeats.iter().rev().find(|repeat| repeat.call == call.repeat);
+        let result = same.and_then(|repeat| repeat.result);
+        session.remember_repeat(call.repeat, result);
+    }
+    if open.unsure {
+        complete(session, effect, |completion| &mut completion.unknown);
+        session.answer(effect, Answer::Note(Note::Unknown));
+    } else {
+        complete(session, effect, |completion| &mut completion.refused);
+        session.answer(effect, Answer::Note(note));
+    }
+}
+
+fn complete(session: &mut Session, effect: EffectId, list: fn(&mut Completion) -> &mut Vec<EffectId>) {
+    if let Some(turn) = &mut session.turn {
+        list(&mut turn.completion).push(effect);
+    }
+}
+
+fn decided(session: &mut Session, effect: EffectId, decision: Decision) {
+    match decision {
+        Decision::Approve => {
+            let Some(open) = session.effects.get_mut(&effect) else { return };
+            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { expires_at, .. }) =
+                (&mut open.work, &open.state)
+            {
+                judged.approved_until = Some(*expires_at);
+                open.state = State::Ready;
+            }
+        }
+        Decision::Deny => refuse(session, effect, Note::Refused),
+        Decision::Expire => refuse(session, effect, Note::Expired),
+    }
+}
+
+fn start(session: &mut Session, started: &Started) {
+    let seq = session.seq;
+    let Some(open) = session.effects.get_mut(&started.effect) else { return };
+    open.attempt = started.attempt;
+    open.request_bytes = started.request.map_or(0, |request| request.bytes);
+    open.state = State::Started {
+        seq,
+        boot: started.boot,
+        epoch: started.epoch,
+        reservation: started.reservation.clone(),
+    };
+    if let Some(reservation) = &started.reservation {
+        session.reserved = session.reserved.plus(reservation.amount);
+        if let Some(turn) = &mut session.turn {
+            turn.reserved = turn.reserved.plus(reservation.amount);
+        }
+    }
+    session.begin_running(started.at);
+}
+
+/// Takes a started effect back to `state`; `release` gives its reservation back, otherwise it
+/// stays as possibly billed.
+fn leave_started(
+    session: &mut Session,
+    effect: EffectId,
+    state: State,
+    at: Option<Millis>,
+    release: bool,
+) {
+    let Some(open) = session.effects.get_mut(&effect) else { return };
+    let turn = open.work.turn();
+    let before = core::mem::replace(&mut open.state, state);
+    let State::Started { reservation, .. } = before else { return };
+    session.end_running(turn, at);
+    if release {
+        session.settle(turn, reservation.as_ref(), Amount::ZERO);
+    }
+}
+
+/// Nothing was done: back to where the effect waited to be started.
+fn bounce(session: &mut Session, effect: EffectId, why: BounceReason) {
+    let Some(open) = session.effects.get_mut(&effect) else { return };
+    let state = match (&mut open.work, why) {
+        (Work::Model { .. }, _) => State::Planned,
+        (Work::Tool { judged, .. }, BounceReason::FactsChanged) => {
+            *judged = None;
+            State::Planned
+        }
+        (Work::Tool { .. }, _) => State::Ready,
+    };
+    leave_started(session, effect, state, None, true);
+}
+
+fn retry(session: &mut Session, retried: &Retried) {
+    let state = State::Backoff {
+        not_before: retried.not_before,
+        provider_wait: retried.provider_wait,
+    };
+    leave_started(session, retried.effect, state, Some(retried.at), !retried.possibly_billed);
+    let Some(open) = session.effects.get_mut(&retried.effect) else { return };
+    open.failures = open.failures.saturating_add(1);
+    open.failing_since.get_or_insert(retried.at);
+    if retried.provider_wait {
+        open.provider_waits = open.provider_waits.saturating_add(1);
+    }
+}
+
+fn lapse(session: &mut Session, effect: EffectId) {
+    let Some(open) = session.effects.get_mut(&effect) else { return };
+    let state = match &open.work {
+        Work::Model { .. } => State::Planned,
+        Work::Tool { judged: Some(judged), .. } if judged.idempotency == Idempotency::Probed => {
+            State::Probing
+        }
+        Work::Tool { judged, .. } => {
+            let pure = judged.as_ref().is_some_and(|j| j.idempotency == Idempotency::Pure);
+            open.unsure = !pure;
+            State::Ready
+        }
+    };
+    leave_started(session, effect, state, None, false);
+}
+
+fn resolve(session: &mut Session, effect: EffectId, resolution: Resolution) {
+    match resolution {
+        Resolution::Retry => {
+            if let Some(open) = session.effects.get_mut(&effect) {
+                // What a restore put in doubt may never have been looked at.
+                let looked_at = matches!(&open.work, Work::Tool { judged: Some(_), .. });
+                open.state = if looked_at { State::Ready } else { State::Planned };
+            }
+        }
+        Resolution::Done => conclude(session, effect, true),
+        Resolution::NotDone => conclude(session, effect, false),
+    }
+}
+
+fn conclude(session: &mut Session, effect: EffectId, done: bool) {
+    session.effects.remove(&effect);
+    let (note, list): (_, fn(&mut Completion) -> &mut Vec<EffectId>) = if done {
+        (Note::ConcludedDone, |c| &mut c.done)
+    } else {
+        (Note::ConcludedNotDone, |c| &mut c.failed)
+    };
+    finish_call(session, effect, Answer::Note(note), list, done);
+}
+
+/// Answers the call, or, where its turn is over, says in the context what has become of it.
+fn finish_call(
+    session: &mut Session,
+    effect: EffectId,
+    answer: Answer,
+    list: fn(&mut Completion) -> &mut Vec<EffectId>,
+    done: bool,
+) {
+    if session.answer(effect, answer) {
+        complete(session, effect, list);
+    } else {
+        session.tell(Notice::LaterTruth { done });
+    }
+}
+
+fn end(session: &mut Session, ended: &Ended) {
+    let Some(open) = session.effects.remove(&ended.effect) else { return };
+    let turn = open.work.turn();
+    if let State::Started { reservation, .. } = &open.state {
+        session.end_running(turn, Some(ended.at));
+        // Without a bill the reservation stays, as possibly billed.
+        if let Some(spent) = ended.spent {
+            session.settle(turn, reservation.as_ref(), spent);
+        }
+    }
+    match open.work {
+        Work::Model { .. } => end_model(session, open.request_bytes, ended),
+        Work::Tool { call, .. } => end_tool(session, &call, ended),
+    }
+}
+
+fn end_model(session: &mut Session, request_bytes: u64, ended: &Ended) {
+    let Some(turn) = session.turn.as_mut().filter(|turn| turn.step == Step::Model(ended.effect))
+    else {
+        return;
+    };
+    if let End::ModelFailed { class, .. } = &ended.end {
+        turn.step = Step::Broken(crate::decide::stop_of(*class));
+        return;
+    }
+    let End::Replied { text, calls, count, finish, usage, .. } = &ended.end else { return };
+    if let Some(usage) = usage {
+        session.billed = Some(Billed { bytes: request_bytes, input_tokens: usage.input() });
+    }
+    turn.step = match calls {
+        Some(calls) => Step::Calls { calls: *calls, count: *count, slots: Vec::new() },
+        None => Step::Final { text: *text, finish: *finish },
+    };
+    if text.is_some() || calls.is_some() {
+        session.items.push_back(Item::Assistant { text: *text, calls: *calls });
+    }
+}
+
+fn end_tool(session: &mut Session, call: &CallRef, ended: &Ended) {
+    match &ended.end {
+        End::Done { result, repeat, warned, .. } => {
+            session.remember_repeat(call.repeat, Some(*repeat));
+            let answer = Answer::Body { body: *result, warned: *warned };
+            finish_call(session, ended.effect, answer, |c| &mut c.done, true);
+        }
+        End::Failed { result, repeat } => {
+            session.remember_repeat(call.repeat, Some(*repeat));
+            let answer = Answer::Body { body: *result, warned: false };
+            finish_call(session, ended.effect, answer, |c| &mut c.failed, false);
+        }
+        End::Concluded { done, .. } => conclude(session, ended.effect, *done),
+        End::NotStarted => {
+            let answer = Answer::Note(Note::NotStarted);
+            finish_call(session, ended.effect, answer, |c| &mut c.not_started, false);
+        }
+        // Past the turn's end there is nothing to add: the call was answered "unknown" then.
+        End::Unknown => {
+            if session.answer(ended.effect, Answer::Note(Note::Unknown)) {
+                complete(session, ended.effect, |c| &mut c.unknown);
+            }
+        }
+        End::Replied { .. } | End::ModelFailed { .. } => {}
+    }
+}
+
+/// Calls that are still open past their turn are answered "unknown": every call has its answer
+/// (I4), and the later truth is a new item.
+fn end_turn(session: &mut Session) {
+    let Some(turn) = session.turn.take() else { return };
+    let Step::Calls { calls, slots, .. } = turn.step else { return };
+    let answers = slots.into_iter().map(|slot| {
+        let open = session.effects.contains_key(&slot.effect);
+        let note = if open { Note::Unknown } else { Note::NotStarted };
+        slot.answer.unwrap_or(Answer::Note(note))
+    });
+    let answers = answers.collect();
+    session.items.push_back(Item::Results { calls, answers });
+}
+
+impl Session {
+    /// Adds a word of the runtime; never between a reply and the results of its calls (I4).
+    fn tell(&mut self, notice: Notice) {
+        let calling = matches!(&self.turn, Some(Turn { step: Step::Calls { .. }, .. }));
+        let place = self.items.len().saturating_sub(usize::from(calling));
+        self.items.insert(place, Item::Notice(notice));
+    }
+
+    /// Answers one call of the open turn; false where it is none of that turn's.
+    fn answer(&mut self, effect: EffectId, answer: Answer) -> bool {
+        let Some(turn) = &mut self.turn else { return false };
+        let Step::Calls { calls, count, slots } = &mut turn.step else { return false };
+        let Some(slot) = slots.iter_mut().find(|slot| slot.effect == effect) else { return false };
+        slot.answer = Some(answer);
+        let whole = u32::try_from(slots.len()) == Ok(*count);
+        if whole && slots.iter().all(|slot| slot.answer.is_some()) {
+            let answers = slots.iter_mut().filter_map(|slot| slot.answer.take()).collect();
+            self.items.push_back(Item::Results { calls: *calls, answers });
+            turn.step = Step::Next;
+        }
+        true
+    }
+
+    fn remember_repeat(&mut self, call: RepeatKey, result: Option<RepeatKey>) {
+        if self.repeats.len() >= limits::REPEAT_WINDOW {
+            self.repeats.pop_front();
+        }
+        self.repeats.push_back(Repeat { call, result });
+    }
+
+    fn begin_running(&mut self, at: Millis) {
+        if let Some(turn) = &mut self.turn {
+            if turn.running == 0 {
+                turn.running_since = at;
+            }
+            turn.running = turn.running.saturating_add(1);
+        }
+    }
+
+    /// `at`: `None` where nobody was there to see when it stopped.
+    fn end_running(&mut self, turn_id: TurnId, at: Option<Millis>) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == turn_id) else { return };
+        turn.running = turn.running.saturating_sub(1);
+        if turn.running == 0 {
+            let worked = at.map_or(0, |at| at.saturating_sub(turn.running_since));
+            turn.worked_ms = turn.worked_ms.saturating_add(worked);
+        }
+    }
+
+    /// Books the end of a reservation: released, but for what was spent.
+    fn settle(&mut self, turn_id: TurnId, reservation: Option<&Reservation>, spent: Amount) {
+        let reserved = reservation.map(|r| r.amount).unwrap_or_default();
+        self.reserved = self.reserved.minus(reserved);
+        self.spent = self.spent.plus(spent);
+        if let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == turn_id) {
+            turn.reserved = turn.reserved.minus(reserved);
+            turn.spent = turn.spent.plus(spent);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! All that a decision may see besides the session.
+use alloc::vec::Vec;
+
+use crate::budget::WindowState;
+use crate::id::{Boot, Millis};
+use crate::policy::Policy;
+
+/// The home's switches; never copied into a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Switches {
+    /// Counts the changes; a permit holds the epoch that it was minted in.
+    pub epoch: u64,
+    /// Nothing starts.
+    pub frozen: bool,
+    /// The process is going away: nothing starts, nothing is lost.
+    pub draining: bool,
+}
+
+/// How many effects more may start now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slots {
+    pub model: u32,
+    pub tool: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Frame<'a> {
+    pub now: Millis,
+    pub boot: Boot,
+    pub policy: &'a Policy,
+    pub switches: Switches,
+    pub slots: Slots,
+    /// Every ledger window that this session's calls must fit in, as of now.
+    pub allowance: Vec<WindowState>,
+}

@@ -1,0 +1,157 @@
+//! The home is a stream of its own: config epochs, tokens, switches, restores.
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Switches;
+use crate::id::{BodyRef, Digest, Millis, Seq};
+use crate::policy::Role;
+use crate::refusal::{Code, Refusal};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HomeRecord {
+    /// Another config is in force: its text, what changed, and who brought it.
+    Config { epoch: u64, text: BodyRef, diff: Option<BodyRef>, by: String },
+    TokenCreated(Token),
+    TokenRevoked { id: String, by: String },
+    Frozen { by: String, why: FreezeReason },
+    Unfrozen { by: String },
+    /// The home goes on from a backup.
+    Restored { old: u64, new: u64 },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FreezeReason {
+    Operator,
+    Restored,
+}
+
+/// Whether a person or a program holds the token; only a person's word is an approval on a door
+/// that asks for one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speaks {
+    Human,
+    Program,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// The first characters of the token, by which it is named.
+    pub id: String,
+    /// SHA-256 of the token; it is drawn from 256 bits, so no slow hash is needed.
+    pub hash: Digest,
+    pub principal: String,
+    pub speaks: Speaks,
+    pub created_at: Millis,
+    pub by: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Home {
+    pub seq: Seq,
+    pub epoch: u64,
+    pub config: Option<BodyRef>,
+    pub tokens: BTreeMap<String, Token>,
+    pub switches_epoch: u64,
+    pub frozen: Option<FreezeReason>,
+    pub lineage: u64,
+}
+
+impl Home {
+    #[must_use]
+    pub fn switches(&self) -> Switches {
+        let frozen = self.frozen.is_some();
+        Switches { epoch: self.switches_epoch, frozen, draining: false }
+    }
+
+    /// The principal that a presented token belongs to.
+    #[must_use]
+    pub fn holder(&self, presented: &str) -> Option<&Token> {
+        let hash = token_hash(presented);
+        self.tokens.values().find(|token| token.hash == hash)
+    }
+}
+
+#[must_use]
+pub fn token_hash(token: &str) -> Digest {
+    Digest::of("backstay token v1", &[token.as_bytes()])
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HomeInput {
+    Config { text: BodyRef, diff: Option<BodyRef>, by: String },
+    CreateToken { token: Token, known: BTreeMap<String, Role> },
+    RevokeToken { id: String, by: String },
+    Freeze { by: String },
+    Unfreeze { by: String },
+    Restored { old: u64, new: u64 },
+}
+
+/// # Errors
+/// A [`Refusal`] where what was asked for is not to be had.
+pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal> {
+    match input {
+        HomeInput::Config { text, .. } if home.config == Some(text) => Ok(Vec::new()),
+        HomeInput::Config { text, diff, by } => {
+            Ok(Vec::from([HomeRecord::Config { epoch: home.epoch + 1, text, diff, by }]))
+        }
+        HomeInput::CreateToken { token, known } => {
+            if !known.contains_key(&token.principal) {
+                return Err(Refusal::new(
+                    Code::UnknownPrincipal,
+                    alloc::format!("there is no principal `{}`", token.principal),
+                    alloc::format!("add [principals.{}] to backstay.toml", token.principal),
+                ));
+            }
+            Ok(Vec::from([HomeRecord::TokenCreated(token)]))
+        }
+        HomeInput::RevokeToken { id, by } if home.tokens.contains_key(&id) => {
+            Ok(Vec::from([HomeRecord::TokenRevoked { id, by }]))
+        }
+        HomeInput::RevokeToken { id, .. } => Err(Refusal::new(
+            Code::NoSuchToken,
+            alloc::format!("there is no token `{id}`"),
+            "see `backstay tokens list`",
+        )),
+        HomeInput::Freeze { .. } if home.frozen.is_some() => Ok(Vec::new()),
+        HomeInput::Freeze { by } => {
+            Ok(Vec::from([HomeRecord::Frozen { by, why: FreezeReason::Operator }]))
+        }
+        HomeInput::Unfreeze { .. } if home.frozen.is_none() => Ok(Vec::new()),
+        HomeInput::Unfreeze { by } => Ok(Vec::from([HomeRecord::Unfrozen { by }])),
+        HomeInput::Restored { old, new } => Ok(Vec::from([
+            HomeRecord::Restored { old, new },
+            HomeRecord::Frozen { by: String::from("restore"), why: FreezeReason::Restored },
+        ])),
+    }
+}
+
+pub fn apply(home: &mut Home, record: &HomeRecord) {
+    home.seq = home.seq.next();
+    match record {
+        HomeRecord::Config { epoch, text, .. } => {
+            home.epoch = *epoch;
+            home.config = Some(*text);
+        }
+        HomeRecord::TokenCreated(token) => {
+            home.tokens.insert(token.id.clone(), token.clone());
+        }
+        HomeRecord::TokenRevoked { id, .. } => {
+            home.tokens.remove(id);
+        }
+        HomeRecord::Frozen { why, .. } => {
+            home.frozen = Some(*why);
+            home.switches_epoch += 1;
+        }
+        HomeRecord::Unfrozen { .. } => {
+            home.frozen = None;
+            home.switches_epoch += 1;
+        }
+        HomeRecord::Restored { new, .. } => home.lineage = *new,
+    }
+}

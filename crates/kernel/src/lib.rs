@@ -1,0 +1,38 @@
+//! The decision core: what a session is, what may happen next, and what a record means.
+//!
+//! Nothing here reads a clock, draws a random number, waits or touches the world; the compiler
+//! enforces it (`no_std`). The five verbs are [`decide`], [`apply`], [`open_effects`], [`start`]
+//! and [`head`]; everything else is the vocabulary that they speak.
+#![no_std]
+extern crate alloc;
+
+pub mod budget;
+pub mod context;
+pub mod effect;
+pub mod facts;
+mod fold;
+pub mod frame;
+pub mod home;
+pub mod id;
+pub mod judge;
+pub mod label;
+pub mod ledger;
+pub mod limits;
+pub mod policy;
+pub mod record;
+pub mod refusal;
+pub mod request;
+pub mod rule;
+pub mod session;
+pub mod tool;
+pub mod window;
+
+pub mod decide;
+pub mod open;
+pub mod permit;
+
+pub use decide::{Input, decide};
+pub use open::{Head, Wait, head, open_effects};
+pub use permit::{Bounce, Permit, start};
+pub use fold::apply;
+pub use session::Session;

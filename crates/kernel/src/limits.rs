@@ -1,0 +1,37 @@
+//! Every limit of the kernel, with its unit and its reason.
+
+/// Decisions in one pass of the driver; a pass that needs more is a contradiction, not work.
+pub const ADVANCES_MAX: usize = 64;
+/// Calls that one model reply may hold; more are answered "too many" without being looked at.
+pub const CALLS_PER_STEP_MAX: usize = 64;
+/// Messages waiting in one session while a turn runs; the next is refused with `queue_full`.
+pub const QUEUE_MAX: usize = 32;
+/// The same call with the same result: told the third time, blocked the fourth, ended the fifth.
+pub const REPEAT_WARN: usize = 3;
+pub const REPEAT_BLOCK: usize = 4;
+pub const REPEAT_STOP: usize = 5;
+/// Calls since the last user input in which repeats are looked for.
+pub const REPEAT_WINDOW: usize = 20;
+
+/// Tries of one model call before its wait becomes a provider wait.
+pub const ATTEMPTS_MAX: u32 = 10;
+/// The same in time since the first try, milliseconds.
+pub const ATTEMPTS_MS_MAX: u64 = 600_000;
+/// Backoff without a Retry-After: full jitter over a base that doubles up to a cap, milliseconds.
+pub const BACKOFF_BASE_MS: u64 = 500;
+pub const BACKOFF_CAP_MS: u64 = 32_000;
+/// A Retry-After is obeyed exactly, plus at most this many thousandths of it.
+pub const RETRY_AFTER_JITTER_PERMILLE: u64 = 100;
+/// The provider wait after the tries: doubling, milliseconds.
+pub const PROVIDER_WAIT_BASE_MS: u64 = 60_000;
+pub const PROVIDER_WAIT_CAP_MS: u64 = 600_000;
+/// A turn whose provider stays away longer than this ends as `provider_unavailable`.
+pub const PROVIDER_WAIT_MS_MAX: u64 = 86_400_000;
+/// An approval that nobody answers is a no, milliseconds (a rule may say otherwise).
+pub const ASK_EXPIRES_MS: u64 = 600_000;
+
+/// Bytes that one token covers when nothing was billed yet; low, so that windows err small.
+pub const BYTES_PER_TOKEN: u64 = 3;
+/// Of a model's context, what the estimate of a request may fill, in hundredths: the rest is for
+/// its error.
+pub const CONTEXT_FILL_PERCENT: u64 = 92;

@@ -1,0 +1,162 @@
+//! What should be going on now, and what start-up must know of a session without folding it.
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::decide::worked_ms;
+use crate::effect::Effect;
+use crate::frame::Frame;
+use crate::id::{Millis, Seq};
+use crate::session::{Session, State, Work};
+use crate::tool::Idempotency;
+
+/// Every effect that should be running; the engine starts what is missing and aborts the rest.
+#[must_use]
+pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
+    let still = session.stopped || frame.switches.frozen || frame.switches.draining;
+    let mut out = Vec::new();
+    for (id, open) in &session.effects {
+        let id = *id;
+        match (&open.work, &open.state) {
+            (_, State::Started { boot, .. }) if *boot != frame.boot => {}
+            (Work::Model { model, .. }, State::Started { seq, .. }) => {
+                out.push(Effect::Model { id, started: *seq, model: model.clone() });
+            }
+            (Work::Tool { call, judged: Some(judged), .. }, State::Started { seq, .. }) => {
+                let pure = judged.idempotency == Idempotency::Pure;
+                out.push(Effect::Tool { id, started: *seq, call: call.clone(), pure });
+            }
+            _ if still => {}
+            (Work::Model { model, output_tokens_max, .. }, state) if is_due(state, frame.now) => {
+                let output_tokens_max = *output_tokens_max;
+                out.push(Effect::Prepare { id, model: model.clone(), output_tokens_max });
+            }
+            (Work::Tool { call, judged: None, .. }, State::Planned) if call.tool.is_some() => {
+                out.push(Effect::Inspect { id, call: call.clone() });
+            }
+            (Work::Tool { call, judged: Some(judged), .. }, State::Probing) => {
+                out.push(Effect::Probe { id, call: call.clone(), facts: judged.facts.clone() });
+            }
+            (Work::Model { .. } | Work::Tool { .. }, _) => {}
+        }
+    }
+    out
+}
+
+fn is_due(state: &State, now: Millis) -> bool {
+    match state {
+        State::Planned => true,
+        State::Backoff { not_before, .. } => *not_before <= now,
+        State::Asked { .. }
+        | State::Ready
+        | State::Question
+        | State::Started { .. }
+        | State::Probing
+        | State::Doubt => false,
+    }
+}
+
+/// What a session waits for; every session has ended its turn or has one (I10).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    Approval,
+    Question,
+    Doubt,
+    /// The long wait for a provider, after the tries.
+    Provider,
+    Backoff,
+    /// Something runs.
+    Running,
+    Stopped,
+    /// Nothing to do.
+    Idle,
+}
+
+impl Wait {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::Question => "question",
+            Self::Doubt => "doubt",
+            Self::Provider => "provider",
+            Self::Backoff => "backoff",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// Only a person can end it.
+    #[must_use]
+    pub fn needs_a_person(self) -> bool {
+        match self {
+            Self::Approval | Self::Question | Self::Doubt => true,
+            Self::Provider | Self::Backoff | Self::Running | Self::Stopped | Self::Idle => false,
+        }
+    }
+}
+
+/// Written with every append; start-up reads these and folds only what is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    pub seq: Seq,
+    /// Something should be running, or a message waits.
+    pub open: bool,
+    pub wake_at: Option<Millis>,
+    /// Some effect waits for a person.
+    pub people: bool,
+    pub wait: Wait,
+}
+
+#[must_use]
+pub fn head(session: &Session) -> Head {
+    let waits = session.effects.values().map(|open| wait_of(&open.state));
+    let people = waits.clone().any(Wait::needs_a_person);
+    // What runs or can run comes before what waits: then the session is busy, not waiting.
+    let busy = waits.clone().any(|wait| wait == Wait::Running);
+    let between = session.turn.is_some() && session.effects.is_empty();
+    let open = !session.stopped
+        && (busy || between || (session.turn.is_none() && !session.queue.is_empty()));
+    let wait = if open {
+        Wait::Running
+    } else if session.stopped {
+        Wait::Stopped
+    } else {
+        waits.min().unwrap_or(Wait::Idle)
+    };
+    Head { seq: session.seq, open, wake_at: wake_at(session), people, wait }
+}
+
+fn wait_of(state: &State) -> Wait {
+    match state {
+        State::Planned | State::Ready | State::Started { .. } | State::Probing => Wait::Running,
+        State::Asked { .. } => Wait::Approval,
+        State::Question => Wait::Question,
+        State::Backoff { provider_wait: true, .. } => Wait::Provider,
+        State::Backoff { provider_wait: false, .. } => Wait::Backoff,
+        State::Doubt => Wait::Doubt,
+    }
+}
+
+/// The earliest moment at which time alone changes something.
+fn wake_at(session: &Session) -> Option<Millis> {
+    let effects = session.effects.values().filter_map(|open| match &open.state {
+        State::Asked { expires_at, .. } => Some(*expires_at),
+        State::Backoff { not_before, .. } => Some(*not_before),
+        State::Planned
+        | State::Ready
+        | State::Question
+        | State::Started { .. }
+        | State::Probing
+        | State::Doubt => None,
+    });
+    effects.min()
+}
+
+/// When the working time of the open turn is used up, if it goes on running.
+#[must_use]
+pub fn wall_at(session: &Session, wall_ms: u64, now: Millis) -> Option<Millis> {
+    let turn = session.turn.as_ref().filter(|turn| turn.running > 0)?;
+    Some(now.saturating_add(wall_ms.saturating_sub(worked_ms(turn, now))))
+}

@@ -1,0 +1,100 @@
+//! The checked configuration: what the kernel is told of agents, models, grants, rules and money.
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::budget::{Budget, Price};
+use crate::rule::Rule;
+use crate::tool::Manifest;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Owner,
+    Operator,
+    Approver,
+    User,
+    Metrics,
+}
+
+impl Role {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::User => "user",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// One epoch of the policy. Everything by name, in order, so that two readings are equal bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Counts the configs that this home has had.
+    pub epoch: u64,
+    pub principals: BTreeMap<String, Role>,
+    pub agents: BTreeMap<String, Agent>,
+    pub models: BTreeMap<String, Model>,
+    pub tools: BTreeMap<String, Manifest>,
+    pub home_budget: Budget,
+    pub per_principal: Budget,
+    pub per_channel: Budget,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// Name in [`Policy::models`].
+    pub model: String,
+    pub instructions: String,
+    pub grants: Grants,
+    pub rules: Vec<Rule>,
+    pub budget: Budget,
+    pub caps: Caps,
+    pub in_doubt: InDoubt,
+}
+
+/// What an agent may ever reach. An absent grant is a no that no rule can lift.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    pub tools: Vec<String>,
+    /// Real, absolute directories.
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caps {
+    /// Model calls in one turn.
+    pub steps: u32,
+    pub tool_calls: u32,
+    /// Working time of one turn; named waits do not count.
+    pub wall_ms: u64,
+}
+
+/// What becomes of an unsafe effect whose outcome is unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InDoubt {
+    Ask,
+    AssumeDone,
+    AssumeNotDone,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub provider: String,
+    /// The name that the provider knows.
+    pub name: String,
+    pub context_tokens: u64,
+    pub max_output_tokens: u64,
+    pub price: Price,
+}

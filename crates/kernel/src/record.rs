@@ -1,0 +1,294 @@
+//! Records: the only truth. One append writes one entry, one or more records that share a time.
+//!
+//! A record holds enums, integers, ids, digests and names that the operator chose; free text and
+//! identifiers from outside lie in bodies. Stored bytes are hashed and never written again, so a
+//! field is only ever added, with a default.
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::budget::{Amount, Usage};
+use crate::effect::{CallRef, FailureClass, Finish, Probed};
+use crate::facts::{Facts, Invalid};
+use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
+use crate::label::Label;
+use crate::request::Request;
+use crate::rule::Approvers;
+use crate::tool::{Answerer, Idempotency};
+
+/// Version of the stored records.
+pub const VERSION: u32 = 1;
+
+/// What one append stores: `v` first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry<R> {
+    pub v: u32,
+    pub at: Millis,
+    pub records: Vec<R>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    Opened(Opened),
+    Admitted(Admitted),
+    TurnStarted(TurnStarted),
+    /// Waiting messages joined the open turn.
+    Entered { messages: Vec<Seq> },
+    /// Items before this one are no longer sent.
+    Windowed { first: u64 },
+    Planned(Planned),
+    Judged(Judged),
+    /// A person answered an ask, or its time ran out.
+    Decided { effect: EffectId, decision: Decision, by: Option<String>, note: Option<BodyRef> },
+    Answered { effect: EffectId, body: BodyRef, by: String },
+    Started(Started),
+    /// A started effect was turned back at the last look.
+    Bounced { effect: EffectId, why: BounceReason },
+    /// An attempt failed and there will be another.
+    Retried(Retried),
+    /// The process that ran the effect is gone, and the effect may be started or probed again.
+    Lapsed { effect: EffectId, boot: Boot },
+    Doubted { effect: EffectId, boot: Boot },
+    Resolved { effect: EffectId, resolution: Resolution, by: Option<String>, note: Option<BodyRef> },
+    Ended(Ended),
+    /// The turn is to end; what runs is let go or waited for by its class.
+    Cancelled { turn: TurnId, by: String },
+    TurnEnded(TurnEnded),
+    Stopped { by: String },
+    Resumed { by: String },
+    /// The home was restored or the session imported: keys and hashes change from here on.
+    Lineage { old: u64, new: u64, from: Seq },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opened {
+    pub agent: String,
+    pub principal: String,
+    /// The door that it was opened at.
+    pub channel: String,
+    pub title: Option<BodyRef>,
+    pub lineage: u64,
+}
+
+/// How a message meets a turn that is open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// After it.
+    #[default]
+    Queue,
+    /// Into it, at the next step.
+    Steer,
+    /// Instead of it.
+    Interrupt,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admitted {
+    pub principal: String,
+    pub channel: String,
+    pub mode: Mode,
+    pub body: BodyRef,
+    pub label: Label,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurnStarted {
+    pub messages: Vec<Seq>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Planned {
+    Model { turn: TurnId, model: String, output_tokens_max: u64 },
+    Tool { turn: TurnId, call: CallRef },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judged {
+    pub effect: EffectId,
+    /// The policy that judged.
+    pub epoch: u64,
+    /// Absent where the call is no call at all.
+    pub facts: Option<Facts>,
+    pub idempotency: Idempotency,
+    pub answerer: Answerer,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Allow { by: Reason },
+    Ask { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
+    Deny { by: Reason },
+    Invalid { why: Invalid, detail: Option<BodyRef> },
+    /// The loop detector: the same call gave the same result this often already.
+    Blocked { repeats: u32 },
+    /// The reply held more calls than are looked at.
+    TooMany,
+}
+
+/// What a verdict rests on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    ClassDefault,
+    Rule(String),
+    /// Nothing grants it.
+    NoGrant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    Approve,
+    Deny,
+    Expire,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    pub effect: EffectId,
+    pub at: Millis,
+    pub boot: Boot,
+    /// The policy that it started under.
+    pub epoch: u64,
+    pub attempt: u32,
+    pub request: Option<Request>,
+    pub reservation: Option<Reservation>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reservation {
+    pub amount: Amount,
+    /// The ledger windows that it was booked in.
+    pub windows: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BounceReason {
+    PolicyChanged,
+    Frozen,
+    Stopped,
+    ApprovalGone,
+    FactsChanged,
+    /// A queue outside the session had no place; nothing was sent.
+    Busy,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retried {
+    pub effect: EffectId,
+    pub at: Millis,
+    pub class: FailureClass,
+    pub not_before: Millis,
+    pub detail: BodyRef,
+    /// The tries are used up: this is the long, named wait.
+    pub provider_wait: bool,
+    /// Whether the reservation stays, since a bill may still come.
+    pub possibly_billed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    Done,
+    NotDone,
+    Retry,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    pub effect: EffectId,
+    pub at: Millis,
+    /// Seq of the `started` that this is the end of; absent where it never started.
+    pub started: Option<Seq>,
+    pub end: End,
+    /// What it cost, once known.
+    pub spent: Option<Amount>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Replied { text: Option<BodyRef>, calls: Option<BodyRef>, count: u32, finish: Finish, usage: Option<Usage>, overrun: bool },
+    ModelFailed { class: FailureClass, detail: BodyRef },
+    Done { result: BodyRef, repeat: RepeatKey, label: Label, warned: bool },
+    /// A probe, a person or a rule concluded it; the result itself is lost.
+    Concluded { done: bool, probed: Option<Probed> },
+    Failed { result: BodyRef, repeat: RepeatKey },
+    NotStarted,
+    /// Let go of; whether it happened is not known.
+    Unknown,
+}
+
+/// Why a turn ended; exactly one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The model says that it is done; nobody checked.
+    Claimed,
+    StoppedByUser,
+    Cap(Cap),
+    Loop(LoopRule),
+    ContextBlocked,
+    OutputLimit,
+    Refusal,
+    ProviderUnavailable,
+    Auth,
+    Quota,
+    Policy,
+    /// The provider calls the request itself wrong.
+    Invalid,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cap {
+    Steps,
+    ToolCalls,
+    Wall,
+    TurnBudget,
+    SessionBudget,
+    /// A budget that other sessions share.
+    SharedBudget,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoopRule {
+    ExactRepeat,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurnEnded {
+    pub turn: TurnId,
+    pub reason: StopReason,
+    pub reply: Option<BodyRef>,
+    pub completion: Completion,
+    pub spent: Amount,
+}
+
+/// Every call of the turn, by how it ended; goes to the user and the owner.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Completion {
+    pub done: Vec<EffectId>,
+    pub failed: Vec<EffectId>,
+    pub refused: Vec<EffectId>,
+    pub not_started: Vec<EffectId>,
+    pub unknown: Vec<EffectId>,
+}

@@ -1,0 +1,76 @@
+//! A correct "no": a stable code, a sentence for the user, the next step.
+use alloc::string::String;
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub code: Code,
+    pub message: String,
+    /// What to do next: a command or a line of config, where there is one.
+    pub next: String,
+}
+
+/// Every code has a page in the error reference.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Code {
+    UnknownAgent,
+    UnknownPrincipal,
+    NoSuchToken,
+    SessionStopped,
+    HomeFrozen,
+    QueueFull,
+    NoSuchAsk,
+    AskClosed,
+    WrongDigest,
+    NotAnApprover,
+    NoSuchQuestion,
+    NoSuchDoubt,
+    NothingToStop,
+    Stale,
+}
+
+impl Code {
+    pub const ALL: [Self; 14] = [
+        Self::UnknownAgent,
+        Self::UnknownPrincipal,
+        Self::NoSuchToken,
+        Self::SessionStopped,
+        Self::HomeFrozen,
+        Self::QueueFull,
+        Self::NoSuchAsk,
+        Self::AskClosed,
+        Self::WrongDigest,
+        Self::NotAnApprover,
+        Self::NoSuchQuestion,
+        Self::NoSuchDoubt,
+        Self::NothingToStop,
+        Self::Stale,
+    ];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::UnknownAgent => "unknown_agent",
+            Self::UnknownPrincipal => "unknown_principal",
+            Self::NoSuchToken => "no_such_token",
+            Self::SessionStopped => "session_stopped",
+            Self::HomeFrozen => "home_frozen",
+            Self::QueueFull => "queue_full",
+            Self::NoSuchAsk => "no_such_approval",
+            Self::AskClosed => "approval_closed",
+            Self::WrongDigest => "wrong_digest",
+            Self::NotAnApprover => "not_an_approver",
+            Self::NoSuchQuestion => "no_such_question",
+            Self::NoSuchDoubt => "no_such_doubt",
+            Self::NothingToStop => "nothing_to_stop",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { code, message: message.into(), next: next.into() }
+    }
+}

@@ -1,0 +1,164 @@
+//! Rules: under which conditions a granted call is allowed, asked about or denied. Deny wins.
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Role;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleVerdict {
+    Allow,
+    Ask,
+    Deny,
+}
+
+/// What a rule may look at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    Agent,
+    Principal,
+    Role,
+    Channel,
+    Tool,
+    Class,
+    Path,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test {
+    Equal(String),
+    AnyOf(Vec<String>),
+    /// `*` never crosses `/`, `**` does, `?` is one character but `/`.
+    Glob(String),
+    /// The directory itself, or anything below it.
+    Under(String),
+}
+
+impl Test {
+    #[must_use]
+    pub fn holds(&self, value: &str) -> bool {
+        match self {
+            Self::Equal(wanted) => wanted == value,
+            Self::AnyOf(wanted) => wanted.iter().any(|w| w == value),
+            Self::Glob(pattern) => glob(pattern.as_bytes(), value.as_bytes()),
+            Self::Under(directory) => is_under(value, directory),
+        }
+    }
+}
+
+/// Who may answer an ask.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approvers {
+    Roles(Vec<Role>),
+    Principals(Vec<String>),
+}
+
+impl Approvers {
+    #[must_use]
+    pub fn include(&self, principal: &str, role: Role) -> bool {
+        match self {
+            Self::Roles(roles) => roles.contains(&role),
+            Self::Principals(names) => names.iter().any(|name| name == principal),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub name: String,
+    pub verdict: RuleVerdict,
+    /// All must hold; an empty list matches every call.
+    pub when: BTreeMap<Field, Test>,
+    pub approvers: Approvers,
+    pub expires_ms: u64,
+}
+
+/// True where `path` is `directory` or lies below it, by whole components.
+#[must_use]
+pub fn is_under(path: &str, directory: &str) -> bool {
+    let directory = directory.strip_suffix('/').unwrap_or(directory);
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Linear in practice: on a mismatch only the latest star of each kind is widened.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0usize, 0usize);
+    // (pattern place after the star, text place that it has eaten up to)
+    let (mut narrow, mut wide): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    loop {
+        let rest = pattern.get(p..).unwrap_or_default();
+        if rest.starts_with(b"**") {
+            p += 2;
+            wide = Some((p, t));
+            narrow = None;
+            continue;
+        }
+        let matched = match (rest.first(), text.get(t)) {
+            (Some(b'*'), _) => {
+                p += 1;
+                narrow = Some((p, t));
+                continue;
+            }
+            (None, None) => return true,
+            (Some(b'?'), Some(c)) => *c != b'/',
+            (Some(a), Some(b)) => a == b,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if matched {
+            p += 1;
+            t += 1;
+            continue;
+        }
+        match (narrow, wide) {
+            (Some((after, eaten)), _) if text.get(eaten).is_some_and(|c| *c != b'/') => {
+                narrow = Some((after, eaten + 1));
+                (p, t) = (after, eaten + 1);
+            }
+            (_, Some((after, eaten))) if eaten < text.len() => {
+                wide = Some((after, eaten + 1));
+                narrow = None;
+                (p, t) = (after, eaten + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_as_documented() {
+        for (pattern, text, expected) in [
+            ("/w/out/**", "/w/out/a/b.md", true),
+            ("/w/out/**", "/w/out", false),
+            ("/w/*.md", "/w/a.md", true),
+            ("/w/*.md", "/w/a/b.md", false),
+            ("/w/**/*.md", "/w/a/b/c.md", true),
+            ("/w/**/x/*.md", "/w/x/a/x/c.md", true),
+            ("/w/?.md", "/w/a.md", true),
+            ("/w/?.md", "/w//.md", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a*b*c", "aXbYbZc", true),
+        ] {
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn under_compares_whole_components() {
+        assert!(is_under("/w/out", "/w/out"));
+        assert!(is_under("/w/out/a", "/w/out/"));
+        assert!(!is_under("/w/outside", "/w/out"));
+        assert!(!is_under("/w", "/w/out"));
+    }
+}

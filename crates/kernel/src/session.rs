@@ -1,0 +1,212 @@
+//! A session's state.
+//!
+//! It holds digests, sizes and names and never text: a session of ten thousand messages stays
+//! small, and folding it reads no body.
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::budget::Amount;
+use crate::context::{Answer, Item, Note, Notice};
+use crate::effect::{CallRef, Finish};
+use crate::facts::Facts;
+use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
+use crate::label::Label;
+use crate::limits;
+use crate::record::{
+    Admitted, Completion, Decision, End, Ended, Judged, Mode, Planned, Reason, Record, Reservation,
+    Resolution, Retried, Started, TurnEnded, Verdict,
+};
+use crate::rule::Approvers;
+use crate::tool::{Answerer, Idempotency};
+
+/// Version of this fold; a snapshot of another version is dropped and folded anew.
+pub const FOLD_VERSION: u32 = 1;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Session {
+    pub id: SessionId,
+    /// Of the latest record.
+    pub seq: Seq,
+    pub agent: String,
+    /// Who opened it.
+    pub principal: String,
+    pub channel: String,
+    pub lineage: u64,
+    pub stopped: bool,
+    /// The window: what the next request shows. Older items are gone from the state.
+    pub items: VecDeque<Item>,
+    /// Number of the first item of the window, counted from the session's first.
+    pub first_item: u64,
+    pub queue: VecDeque<Waiting>,
+    pub turn: Option<Turn>,
+    /// Every effect that has not ended, and every doubt.
+    pub effects: BTreeMap<EffectId, Open>,
+    pub spent: Amount,
+    /// Reserved and not settled, what was possibly billed included.
+    pub reserved: Amount,
+    /// Input tokens that the latest billed request was billed for.
+    pub billed: Option<Billed>,
+    /// Ended calls since the last user input, oldest first.
+    pub repeats: VecDeque<Repeat>,
+}
+
+/// An admitted message that no turn has taken yet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    pub seq: Seq,
+    pub principal: String,
+    pub channel: String,
+    pub mode: Mode,
+    pub body: BodyRef,
+    pub label: Label,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Billed {
+    /// Bytes of the request that was billed.
+    pub bytes: u64,
+    pub input_tokens: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Repeat {
+    pub call: RepeatKey,
+    /// `None`: the call never ran (no such tool, wrong arguments).
+    pub result: Option<RepeatKey>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Turn {
+    pub id: TurnId,
+    /// Of the message that began it: whose rules, budgets and route count.
+    pub principal: String,
+    pub channel: String,
+    pub step: Step,
+    /// Model calls and tool calls so far.
+    pub steps: u32,
+    pub tool_calls: u32,
+    pub spent: Amount,
+    pub reserved: Amount,
+    /// Working time of what has ended, and since when something runs.
+    pub worked_ms: u64,
+    pub running: u32,
+    pub running_since: Millis,
+    pub cancelled: bool,
+    /// The request was cut down once because the provider found it too large.
+    pub shrunk: bool,
+    /// The message that began it, where the window has moved past it.
+    pub pinned: Option<Item>,
+    pub completion: Completion,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// To be planned.
+    Next,
+    Model(EffectId),
+    Calls { calls: BodyRef, count: u32, slots: Vec<Slot> },
+    /// The model has said its last.
+    Final { text: Option<BodyRef>, finish: Finish },
+    /// The model call ended for good without a reply.
+    Broken(crate::record::StopReason),
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Slot {
+    pub effect: EffectId,
+    pub answer: Option<Answer>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Open {
+    pub work: Work,
+    pub state: State,
+    /// Times started.
+    pub attempt: u32,
+    /// Failures since it was planned, and when the first was.
+    pub failures: u32,
+    pub failing_since: Option<Millis>,
+    pub provider_waits: u32,
+    /// Bytes of the request in flight.
+    pub request_bytes: u64,
+    /// An attempt of a dead process may have had its effect: whatever ends it now, it cannot be
+    /// called "not started" any more.
+    pub unsure: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Work {
+    Model { turn: TurnId, model: String, output_tokens_max: u64 },
+    Tool { turn: TurnId, call: CallRef, judged: Option<JudgedFacts> },
+}
+
+impl Work {
+    #[must_use]
+    pub fn turn(&self) -> TurnId {
+        match self {
+            Self::Model { turn, .. } | Self::Tool { turn, .. } => *turn,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct JudgedFacts {
+    pub facts: Facts,
+    pub epoch: u64,
+    pub idempotency: Idempotency,
+    pub answerer: Answerer,
+    /// A person said yes, and this is how long it holds.
+    pub approved_until: Option<Millis>,
+}
+
+/// Where an effect stands in its life.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum State {
+    /// A model call to be prepared, a tool call to be inspected.
+    Planned,
+    Asked { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
+    /// Allowed; waits for a slot.
+    Ready,
+    /// Waits for a person's words.
+    Question,
+    Started { seq: Seq, boot: Boot, epoch: u64, reservation: Option<Reservation> },
+    Backoff { not_before: Millis, provider_wait: bool },
+    /// Its process died: ask the world.
+    Probing,
+    Doubt,
+}
+
+impl Session {
+    #[must_use]
+    pub fn new(id: SessionId) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// What the next request shows, in order; instructions and tools come before it.
+    pub fn context(&self) -> impl Iterator<Item = &Item> {
+        const CUT: &Item = &Item::Notice(Notice::Windowed);
+        let pinned = self.turn.as_ref().and_then(|turn| turn.pinned.as_ref());
+        let cut = (self.first_item > 0).then_some(CUT);
+        pinned.into_iter().chain(cut).chain(&self.items)
+    }
+
+    /// How often in a row this call was made with one and the same result, calls on their way
+    /// included.
+    #[must_use]
+    pub fn repeats_of(&self, call: RepeatKey, but: EffectId) -> usize {
+        let mut same = self.repeats.iter().rev().filter(|repeat| repeat.call == call);
+        let ended = match same.next() {
+            Some(last) => 1 + same.take_while(|repeat| repeat.result == last.result).count(),
+            None => 0,
+        };
+        let on_the_way = self.effects.iter().filter(|(id, open)| match &open.work {
+            Work::Tool { call: other, judged, .. } => {
+                **id != but && other.repeat == call && judged.is_some()
+            }
+            Work::Model { .. } => false,
+        });
+        ended + on_the_way.count()
+    }
+}

@@ -1,0 +1,68 @@
+//! What a tool declares of itself: its manifest.
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// What a call does to the world, from the rules' point of view.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectClass {
+    Read,
+    Write,
+    Execute,
+    Send,
+    Spend,
+}
+
+/// What may be done with a `started` call whose process died.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Idempotency {
+    /// Inside the home, free, repeatable: run again. The only class that may run before its
+    /// records are durable.
+    Pure,
+    /// Doing it twice is doing it once: start again.
+    Idempotent,
+    /// The other side drops a second call with the same key: start again, same key.
+    Keyed,
+    /// The world can be asked whether it happened: probe, then conclude or run.
+    Probed,
+    /// Everything else: in doubt, and never silently run again.
+    Unsafe,
+}
+
+/// Who answers a call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answerer {
+    Tool,
+    /// A person, by the next message or by `answer`.
+    Human,
+}
+
+/// What an argument is, so that the gate knows what to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentRole {
+    ReadPath,
+    WritePath,
+    Content,
+    Text,
+    Number,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub name: String,
+    /// What the model reads.
+    pub description: String,
+    pub class: EffectClass,
+    pub idempotency: Idempotency,
+    pub answerer: Answerer,
+    pub arguments: Vec<(String, ArgumentRole)>,
+    /// JSON Schema of the arguments, as the text that the model is sent.
+    pub schema: String,
+    /// A call that takes longer than this ends as failed or unknown, by its class.
+    pub timeout_ms: u64,
+}

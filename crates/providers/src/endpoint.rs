@@ -1,0 +1,183 @@
+//! Where a model is reached, with which key, and how long one may wait for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::limits::{FIRST_BYTE_MS, IDLE_MS, WHOLE_MS};
+
+/// The kind of API that is spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// Chat Completions, which most servers and gateways speak.
+    OpenAi,
+    /// Anthropic Messages.
+    Anthropic,
+    /// The script in this binary; rendered as for [`Kind::OpenAi`].
+    Rehearsal,
+}
+
+/// A value that no log, record or error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn new(value: &str) -> Self {
+        // A line break at the end is what a shell or an editor left behind.
+        Self(value.trim().to_owned())
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How long an attempt may take. Connecting has its own, fixed limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// From the start to the first byte of the answer's body.
+    pub first_byte: Duration,
+    /// Between two chunks.
+    pub idle: Duration,
+    pub whole: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_millis(FIRST_BYTE_MS),
+            idle: Duration::from_millis(IDLE_MS),
+            whole: Duration::from_millis(WHOLE_MS),
+        }
+    }
+}
+
+/// Why a base URL cannot be used; for whoever wrote it into the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadEndpoint {
+    #[error("this kind of provider needs a `base_url`")]
+    UrlMissing,
+    #[error("the rehearsal model is part of the program and takes no `base_url`")]
+    UrlUseless,
+    #[error("`base_url` is not a URL")]
+    NotUrl,
+    #[error("`base_url` must begin with `http://` or `https://`")]
+    Scheme,
+    #[error("`base_url` must not hold a user, a password, a query or a fragment")]
+    Extras,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Api {
+    OpenAi,
+    Anthropic,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pub api: Api,
+    /// The full address of the call.
+    pub url: Url,
+    pub key: Option<Secret>,
+    pub timeouts: Timeouts,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Rehearsal,
+    Remote(Remote),
+}
+
+/// A checked place to send requests to.
+#[derive(Clone, Debug)]
+pub struct Endpoint(pub(crate) Target);
+
+impl Endpoint {
+    /// `base_url` is what the vendors' own clients call so: `https://api.openai.com/v1`,
+    /// `https://api.anthropic.com`; none for the rehearsal model.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`] where the URL is missing, useless, or not one that can be called.
+    pub fn new(
+        kind: Kind,
+        base_url: Option<&str>,
+        key: Option<Secret>,
+        timeouts: Timeouts,
+    ) -> Result<Self, BadEndpoint> {
+        let (api, path) = match kind {
+            Kind::Rehearsal if base_url.is_some() => return Err(BadEndpoint::UrlUseless),
+            Kind::Rehearsal => return Ok(Self(Target::Rehearsal)),
+            Kind::OpenAi => (Api::OpenAi, "/chat/completions"),
+            Kind::Anthropic => (Api::Anthropic, "/v1/messages"),
+        };
+        let base = checked(base_url.ok_or(BadEndpoint::UrlMissing)?)?;
+        let base = base.as_str().trim_end_matches('/');
+        // Both spellings of Anthropic's base are in use; neither may call `/v1/v1/messages`.
+        let base = match api {
+            Api::OpenAi => base,
+            Api::Anthropic => base.strip_suffix("/v1").unwrap_or(base),
+        };
+        let url = Url::parse(&format!("{base}{path}")).map_err(|_| BadEndpoint::NotUrl)?;
+        Ok(Self(Target::Remote(Remote { api, url, key, timeouts })))
+    }
+}
+
+fn checked(text: &str) -> Result<Url, BadEndpoint> {
+    let url = Url::parse(text).map_err(|_| BadEndpoint::NotUrl)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(BadEndpoint::Scheme);
+    }
+    let user = !url.username().is_empty() || url.password().is_some();
+    if user || url.query().is_some() || url.fragment().is_some() {
+        return Err(BadEndpoint::Extras);
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(kind: Kind, base: &str) -> Result<String, BadEndpoint> {
+        match Endpoint::new(kind, Some(base), None, Timeouts::default())?.0 {
+            Target::Rehearsal => Ok(String::new()),
+            Target::Remote(remote) => Ok(remote.url.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_address_is_the_vendors() {
+        let chat = Ok("https://api.openai.com/v1/chat/completions".to_owned());
+        assert_eq!(url(Kind::OpenAi, "https://api.openai.com/v1"), chat);
+        assert_eq!(url(Kind::OpenAi, "https://api.openai.com/v1/"), chat);
+        let messages = Ok("https://api.anthropic.com/v1/messages".to_owned());
+        assert_eq!(url(Kind::Anthropic, "https://api.anthropic.com"), messages);
+        assert_eq!(url(Kind::Anthropic, "https://api.anthropic.com/v1/"), messages);
+    }
+
+    #[test]
+    fn a_bad_base_url_is_named() {
+        assert_eq!(url(Kind::OpenAi, "localhost"), Err(BadEndpoint::NotUrl));
+        assert_eq!(url(Kind::OpenAi, "ftp://a/v1"), Err(BadEndpoint::Scheme));
+        assert_eq!(url(Kind::OpenAi, "http://me:pw@a/v1"), Err(BadEndpoint::Extras));
+        assert_eq!(url(Kind::Anthropic, "http://a/?key=1"), Err(BadEndpoint::Extras));
+        assert_eq!(url(Kind::Rehearsal, "http://a"), Err(BadEndpoint::UrlUseless));
+        let none = Endpoint::new(Kind::OpenAi, None, None, Timeouts::default());
+        assert_eq!(none.err(), Some(BadEndpoint::UrlMissing));
+    }
+
+    #[test]
+    fn debug_output_hides_the_key() {
+        let key = Some(Secret::new("sk-very-secret"));
+        let endpoint = Endpoint::new(Kind::OpenAi, Some("http://a"), key, Timeouts::default()).unwrap();
+        assert!(!format!("{endpoint:?}").contains("very"));
+    }
+}

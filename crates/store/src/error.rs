@@ -1,0 +1,104 @@
+//! What can go wrong, in classes that tell the caller what to do next.
+//!
+//! A failed append is either the append's own (stale, duplicate, budget) or the store's. After a
+//! failure of the store nobody knows whether the append is on disk: drop the session, load it
+//! again, and decide from what is there.
+use std::path::{Path, PathBuf};
+
+use backstay_kernel::id::{Digest, Seq, SessionId};
+use rusqlite::ErrorCode;
+
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no state file at `{}`: create the home first, or restore a backup into it", .0.display())]
+    Missing(PathBuf),
+    #[error("`{}` is there already: choose another directory, or move it away first", .0.display())]
+    Exists(PathBuf),
+    #[error("`{}` is locked by another process: send the command to it, or stop it first", .0.display())]
+    Busy(PathBuf),
+    #[error("`{}` is not a Backstay state file ({why}): nothing was changed; check the path", path.display())]
+    Foreign { path: PathBuf, why: String },
+    #[error("the state file has schema version {found} and this program knows {known}: use the newer program")]
+    Newer { found: u32, known: u32 },
+    #[error("SQLite {0} can corrupt a write-ahead log: build with 3.51.3 or newer")]
+    OldSqlite(&'static str),
+    #[error("`{}` lies on {name}, where {why}: move the home to a local disk", path.display())]
+    UnsafeFs { path: PathBuf, name: &'static str, why: &'static str },
+    #[error("`{}` is a symbolic link: put the file itself into the home", .0.display())]
+    Symlink(PathBuf),
+    #[error("the disk is full ({0}): free some space; work goes on by itself")]
+    Full(String),
+    #[error("reading or writing the state file failed ({0}): check the disk; work goes on by itself once it answers")]
+    Io(String),
+    #[error("the state file is damaged ({0}): run `backstay verify`, then restore a backup")]
+    Corrupt(String),
+    /// The caller broke a rule of the store; nothing was stored.
+    #[error("the store does not take this ({0}): this is a fault of the program, please report it")]
+    Invalid(String),
+    #[error("the query was not run: {0}")]
+    Query(String),
+    #[error("the store is closed: open it again")]
+    Closed,
+}
+
+impl StoreError {
+    /// True where the connection must be dropped and the file read again from disk.
+    pub(crate) fn is_storage(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::Io(_) | Self::Corrupt(_) => true,
+            Self::Missing(_)
+            | Self::Exists(_)
+            | Self::Busy(_)
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::OldSqlite(_)
+            | Self::UnsafeFs { .. }
+            | Self::Symlink(_)
+            | Self::Invalid(_)
+            | Self::Query(_)
+            | Self::Closed => false,
+        }
+    }
+
+    pub(crate) fn io(path: &Path, error: impl Into<std::io::Error>) -> Self {
+        let error = error.into();
+        let text = format!("{}: {error}", path.display());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(text),
+            _ => Self::Io(text),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        // An answer of a wrong shape comes from the file, not from the disk.
+        let Some(code) = error.sqlite_error_code() else { return Self::Corrupt(text) };
+        match code {
+            ErrorCode::DiskFull => Self::Full(text),
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt(text),
+            ErrorCode::ConstraintViolation
+            | ErrorCode::TooBig
+            | ErrorCode::TypeMismatch
+            | ErrorCode::ParameterOutOfRange => Self::Invalid(text),
+            _ => Self::Io(text),
+        }
+    }
+}
+
+/// Why one append is not in the journal; the others of its batch are not touched by it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody extended the session in between: load it again and decide again.
+    #[error("the session is at {at:?} and the append expected another place: load it again")]
+    Stale { at: Seq },
+    /// The message was admitted before; `body` is the digest that it had then.
+    #[error("a message with this key was admitted as {session}.{}", seq.0)]
+    Duplicate { session: SessionId, seq: Seq, body: Digest },
+    #[error("the reservation does not fit under `{key}`: decide again")]
+    Budget { key: String },
+    /// Whether the append is on disk is unknown.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

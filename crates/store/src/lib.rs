@@ -1,0 +1,33 @@
+//! The journal: one SQLite file per home, one writer, and receipts for what is on disk.
+//!
+//! [`Store::append`] extends one session under a fence and answers with a [`Durable`] after the
+//! commit; everything else is derived from the entries. Nothing outside this crate knows SQLite.
+mod append;
+mod backup;
+mod body;
+mod chain;
+mod connect;
+mod error;
+mod home;
+mod limits;
+mod memory;
+mod place;
+mod query;
+mod read;
+mod schema;
+mod store;
+mod verify;
+mod views;
+mod writer;
+
+pub use append::{Append, Done, Durable, HeadUpdate, InboxRow, NewMemory, NewSession, Snapshot};
+pub use backup::restore;
+pub use body::{Body, Shared};
+pub use chain::entry_hash;
+pub use error::{AppendError, StoreError};
+pub use home::Options;
+pub use memory::Memory;
+pub use query::{Answer, Cell};
+pub use read::{Admission, Entry, Head, Loaded, LoadedSnapshot, Stats};
+pub use store::Store;
+pub use verify::Report;

@@ -1,0 +1,118 @@
+//! The tables of a home. They are plain, so that `sqlite3` reads them; what a reader wants beyond
+//! them is a view over the entries ([`crate::views`]).
+use rusqlite::Connection;
+
+use crate::views;
+
+/// "BSTY": tells our files from others.
+pub const APPLICATION_ID: i32 = 0x4253_5459;
+/// A newer file is refused; an older one would be brought forward here.
+pub const VERSION: u32 = 1;
+
+/// One row per append, linked by `prev`: no second index to maintain on the hottest table. The
+/// fence is the one row in `heads`. `n` records end at `seq`.
+///
+/// The index over due sessions holds only the few that are open or sleep; the one over people
+/// only those that wait for somebody.
+const TABLES: &str = "
+CREATE TABLE meta(
+  name TEXT PRIMARY KEY,
+  value ANY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE heads(
+  id INTEGER PRIMARY KEY,
+  session BLOB NOT NULL UNIQUE,
+  seq INTEGER NOT NULL,
+  entry INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  open INTEGER NOT NULL,
+  people INTEGER NOT NULL,
+  wake_at INTEGER,
+  wait TEXT,
+  agent TEXT NOT NULL,
+  principal TEXT NOT NULL,
+  channel TEXT NOT NULL,
+  title TEXT,
+  opened_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX heads_due ON heads(wake_at) WHERE open = 1 OR wake_at IS NOT NULL;
+CREATE INDEX heads_people ON heads(id) WHERE people = 1;
+CREATE INDEX heads_principal ON heads(principal);
+
+CREATE TABLE entries(
+  id INTEGER PRIMARY KEY,
+  session INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  prev INTEGER,
+  lineage INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+
+-- enc: 0 = bytes as they are, else zstd of that many bytes. Erased: salt, dedupe, bytes are null.
+CREATE TABLE bodies(
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL,
+  salt BLOB,
+  dedupe BLOB,
+  enc INTEGER NOT NULL,
+  bytes BLOB
+) STRICT;
+CREATE UNIQUE INDEX bodies_dedupe ON bodies(dedupe) WHERE dedupe IS NOT NULL;
+
+CREATE TABLE inbox(
+  key BLOB PRIMARY KEY,
+  session INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ledger(
+  key TEXT PRIMARY KEY,
+  tokens_settled INTEGER NOT NULL,
+  tokens_reserved INTEGER NOT NULL,
+  usd_settled INTEGER NOT NULL,
+  usd_reserved INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshots(
+  session INTEGER PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  entry INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  fold_version INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE memories(
+  id INTEGER PRIMARY KEY,
+  principal TEXT NOT NULL,
+  session INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  text TEXT NOT NULL
+) STRICT;
+CREATE VIRTUAL TABLE memories_fts USING fts5(
+  principal, text, content = 'memories', content_rowid = 'id',
+  tokenize = 'unicode61 remove_diacritics 2'
+);
+-- A deleted memory leaves no words behind in the index.
+INSERT INTO memories_fts(memories_fts, rank) VALUES('secure-delete', 1);
+";
+
+/// Everything or nothing: a crash in between leaves a blank file.
+pub fn create(db: &mut Connection, first: &[(&str, &dyn rusqlite::ToSql)]) -> rusqlite::Result<()> {
+    let work = db.transaction()?;
+    work.pragma_update(None, "application_id", APPLICATION_ID)?;
+    work.pragma_update(None, "user_version", VERSION)?;
+    work.execute_batch(TABLES)?;
+    work.execute_batch(views::VIEWS)?;
+    for (name, value) in first {
+        work.execute("INSERT INTO meta(name, value) VALUES(?1, ?2)", (name, value))?;
+    }
+    work.commit()
+}

@@ -1,0 +1,358 @@
+//! The handle of an open home: starts the writer, hands appends to it, seals bodies, and says
+//! whether the disk lets work go on. The reads stand in [`crate::read`].
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use backstay_kernel::id::{BodyRef, SessionId};
+use rusqlite::Connection;
+
+use crate::append::{Append, Done};
+use crate::body::{self, Body, Known, Shared};
+use crate::connect::{self, Kind};
+use crate::error::{AppendError, StoreError};
+use crate::home::{self, Home, Options};
+use crate::limits::{EXACT_MAX, QUEUE_MAX};
+use crate::schema;
+use crate::writer::{Command, Writer};
+
+/// An open home. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.inner.common.home.directory()).finish()
+    }
+}
+
+pub(crate) struct Inner {
+    pub common: Arc<Common>,
+    commands: SyncSender<Command>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Opened at the first read.
+    pub reader: Mutex<Option<Connection>>,
+    pub closed: AtomicBool,
+    body_id_next: AtomicU64,
+    dedupe_key: [u8; 32],
+    restored: Mutex<Option<u64>>,
+}
+
+/// What the handle and the writer's thread share.
+pub(crate) struct Common {
+    pub home: Home,
+    pub epoch: u64,
+    pub lineage: u64,
+    pub commits: AtomicU64,
+    pub appends: AtomicU64,
+    failure: Mutex<Option<StoreError>>,
+    known: Mutex<Known>,
+}
+
+/// A panic of another thread leaves nothing half-done in what our locks guard.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Common {
+    pub fn failure(&self) -> Option<StoreError> {
+        lock(&self.failure).clone()
+    }
+
+    pub fn set_failure(&self, failure: Option<StoreError>) {
+        *lock(&self.failure) = failure;
+    }
+
+    /// Shared bodies may be referred to from now on.
+    pub fn remember(&self, bodies: &[Body]) {
+        for body in bodies {
+            if let Some(mark) = body.dedupe {
+                lock(&self.known).insert(mark, body.reference());
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Makes a new home in `directory`, which may exist, and opens it.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where a state file is there; otherwise as [`Store::open`].
+    pub fn create(directory: &Path, options: Options) -> Result<Self, StoreError> {
+        home::make_directory(directory)?;
+        let home = Home::take(directory, options)?;
+        let path = home.state();
+        match home::make_file(&path) {
+            // One that was cut off before its first table is finished here.
+            Ok(()) | Err(StoreError::Exists(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut db = connect::writer(&path)?;
+        if connect::kind(&db, &path)? == Kind::Ours {
+            return Err(StoreError::Exists(path));
+        }
+        connect::arm(&db)?;
+        let mut dedupe_key = [0; 32];
+        body::draw(&mut dedupe_key)?;
+        let lineage = draw_lineage()?;
+        schema::create(&mut db, &[("dedupe_key", &dedupe_key), ("epoch", &0), ("lineage", &lineage)])?;
+        home::flush_directory(directory)?;
+        Self::start(home, db)
+    }
+
+    /// Opens the home in `directory`, alone: a second opening, by any process, is
+    /// [`StoreError::Busy`] until this one is closed.
+    ///
+    /// # Errors
+    /// Says of the file, its version or its file system why it is not opened.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, StoreError> {
+        let path = directory.join(home::STATE);
+        if std::fs::symlink_metadata(&path).is_err() {
+            return Err(StoreError::Missing(path));
+        }
+        let home = Home::take(directory, options)?;
+        let db = connect::writer(&path)?;
+        if connect::kind(&db, &path)? == Kind::Blank {
+            return Err(StoreError::Missing(path));
+        }
+        connect::arm(&db)?;
+        Self::start(home, db)
+    }
+
+    fn start(home: Home, db: Connection) -> Result<Self, StoreError> {
+        // This commit flushes the log, and with it whatever a killed process had written there
+        // without a flush: from here on, what is read is durable.
+        let epoch = db.query_row("UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value", [], |row| row.get(0))?;
+        let meta = read_meta(&db)?;
+        let body_id_last: Option<u64> = db.query_row("SELECT max(id) FROM bodies", [], |row| row.get(0))?;
+        // A full disk is no reason to stay away: outcomes may still have to be written.
+        let _ = home.check_room();
+        let common = Arc::new(Common {
+            home,
+            epoch,
+            lineage: meta.lineage,
+            commits: AtomicU64::new(0),
+            appends: AtomicU64::new(0),
+            failure: Mutex::new(None),
+            known: Mutex::new(Known::default()),
+        });
+        let (commands, receiver) = sync_channel(QUEUE_MAX);
+        let writer = Writer::new(Arc::clone(&common), db);
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(&receiver));
+        let thread = thread.map_err(|error| StoreError::Io(format!("starting the writer: {error}")))?;
+        let inner = Inner {
+            common,
+            commands,
+            writer: Mutex::new(Some(thread)),
+            reader: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            body_id_next: AtomicU64::new(body_id_last.unwrap_or(0).saturating_add(1)),
+            dedupe_key: meta.dedupe_key,
+            restored: Mutex::new(meta.restored),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Hands an append to the writer and returns; `done` is called after the commit. Blocks only
+    /// while [`QUEUE_MAX`] others wait.
+    pub fn append(&self, append: Append, done: Done) {
+        let command = Command::Append(Box::new(append), done);
+        if let Err(refused) = self.inner.commands.send(command)
+            && let Command::Append(_, done) = refused.0
+        {
+            done(Err(AppendError::Store(StoreError::Closed)));
+        }
+    }
+
+    /// Prepares a body of one session for an append.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] where it is larger than a body may be.
+    pub fn seal(&self, bytes: Vec<u8>) -> Result<Body, StoreError> {
+        Body::seal(self.body_id(), bytes, None)
+    }
+
+    /// The same for what the operator wrote (instructions, tool schemas, policies): stored once in
+    /// the home. Never for what a person said.
+    ///
+    /// # Errors
+    /// As [`Store::seal`], and those of a read.
+    pub fn seal_shared(&self, bytes: Vec<u8>) -> Result<Shared, StoreError> {
+        let mark = body::mark(&self.inner.dedupe_key, &bytes)?;
+        if let Some(reference) = lock(&self.inner.common.known).get(&mark) {
+            return Ok(Shared::Stored(reference));
+        }
+        if let Some(reference) = self.read(|db| body::find(db, &mark))? {
+            lock(&self.inner.common.known).insert(mark, reference);
+            return Ok(Shared::Stored(reference));
+        }
+        Body::seal(self.body_id(), bytes, Some(mark)).map(Shared::New)
+    }
+
+    fn body_id(&self) -> u64 {
+        self.inner.body_id_next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Erases a body: bytes, salt and dedupe key go, from the log too; the digest in the records
+    /// stays, so the chain still verifies. True where there was something to erase.
+    ///
+    /// # Errors
+    /// Those of a write.
+    pub fn erase_body(&self, reference: &BodyRef) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE bodies SET salt = NULL, dedupe = NULL, enc = 0, bytes = NULL
+            WHERE id = ?1 AND bytes IS NOT NULL";
+        let id = reference.id;
+        lock(&self.inner.common.known).forget(id);
+        self.erase(move |db| Ok(db.execute(SQL, [id])?))
+    }
+
+    /// Runs an erasure and empties the log, which still holds what was erased.
+    pub(crate) fn erase(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<usize, StoreError> + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        self.write(move |db| {
+            let erased = work(db)? > 0;
+            if !connect::truncate_wal(db)? {
+                return Err(StoreError::Query("erased, but a long read keeps the old log: repeat it later".to_owned()));
+            }
+            Ok(erased)
+        })
+    }
+
+    /// Runs `work` on the writer's thread, between two batches, and waits for it.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        let job = Command::Job(Box::new(move |db| {
+            let result = db.and_then(work);
+            let failure = result.as_ref().err().filter(|error| error.is_storage()).cloned();
+            let _ = reply.send(result);
+            failure
+        }));
+        self.inner.commands.send(job).map_err(|_| StoreError::Closed)?;
+        answer.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Whether something new may be admitted: the writer works and the disk has room. What runs
+    /// already may append in any case. After a failure each call makes the writer try again.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn writable(&self) -> Result<(), StoreError> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        if let Some(failure) = self.inner.common.failure() {
+            // A full queue makes the writer try as well.
+            let _ = self.inner.commands.try_send(Command::Job(Box::new(|_| None)));
+            return Err(failure);
+        }
+        self.inner.common.home.check_room()
+    }
+
+    /// Counts the openings of this home; every receipt carries it.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.inner.common.epoch
+    }
+
+    /// The number that tells this home's history from that of every copy of it.
+    #[must_use]
+    pub fn lineage(&self) -> u64 {
+        self.inner.common.lineage
+    }
+
+    /// The key under which a session's calls are compared with one another, and with nothing else.
+    ///
+    /// # Errors
+    /// None in practice: the key of the home has the right length.
+    pub fn session_key(&self, session: SessionId) -> Result<[u8; 32], StoreError> {
+        body::mark(&self.inner.dedupe_key, &[b"repeat key v1".as_slice(), &session.0].concat())
+    }
+
+    /// The lineage that the home had before it was restored from a backup, until
+    /// [`Store::conclude_restore`].
+    #[must_use]
+    pub fn restored(&self) -> Option<u64> {
+        *lock(&self.inner.restored)
+    }
+
+    /// The restore has been dealt with: sessions carry their new lineage, doubts are named.
+    ///
+    /// # Errors
+    /// Those of a write.
+    pub fn conclude_restore(&self) -> Result<(), StoreError> {
+        self.write(|db| Ok(db.execute("DELETE FROM meta WHERE name = 'restored'", [])?))?;
+        *lock(&self.inner.restored) = None;
+        Ok(())
+    }
+
+    /// Commits what waits, empties the log and gives the lock back. Later calls on any clone are
+    /// answered [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// Those of the last write; the home is closed all the same.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), StoreError> {
+        self.closed.store(true, Ordering::Release);
+        let Some(thread) = lock(&self.writer).take() else { return Ok(()) };
+        // The writer must be the last to leave the file.
+        drop(lock(&self.reader).take());
+        let (reply, answer) = sync_channel(1);
+        let sent = self.commands.send(Command::Close(reply));
+        // A receipt's callback may hold the last handle: its own thread cannot wait for itself.
+        if thread.thread().id() == std::thread::current().id() {
+            return Ok(());
+        }
+        let result = sent.map_err(|_| StoreError::Closed).and_then(|()| answer.recv().map_err(|_| StoreError::Closed)?);
+        let _ = thread.join();
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+struct Meta {
+    lineage: u64,
+    restored: Option<u64>,
+    dedupe_key: [u8; 32],
+}
+
+fn read_meta(db: &Connection) -> Result<Meta, StoreError> {
+    use rusqlite::types::{FromSql as _, Value};
+    let mut statement = db.prepare("SELECT name, value FROM meta")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows: BTreeMap<String, Value> = rows.collect::<Result<_, _>>()?;
+    let damaged = |name: &str| StoreError::Corrupt(format!("`{name}` in table meta"));
+    let number = |name: &str| rows.get(name).and_then(|v| u64::column_result(v.into()).ok());
+    let key = rows.get("dedupe_key").and_then(|v| <[u8; 32]>::column_result(v.into()).ok());
+    Ok(Meta {
+        lineage: number("lineage").ok_or_else(|| damaged("lineage"))?,
+        restored: number("restored"),
+        dedupe_key: key.ok_or_else(|| damaged("dedupe_key"))?,
+    })
+}
+
+/// A random number that JSON keeps exact, never 0.
+pub(crate) fn draw_lineage() -> Result<u64, StoreError> {
+    let mut bytes = [0; 8];
+    body::draw(&mut bytes)?;
+    Ok((u64::from_be_bytes(bytes) % EXACT_MAX).max(1))
+}

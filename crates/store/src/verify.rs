@@ -1,0 +1,168 @@
+//! Reads the whole file and says what in it is not as it was written: pages, chains, snapshots,
+//! bodies.
+use std::collections::BTreeMap;
+
+use backstay_kernel::id::{Digest, Seq, SessionId};
+use rusqlite::Connection;
+
+use crate::body;
+use crate::chain;
+use crate::connect;
+use crate::error::StoreError;
+use crate::limits::FAULTS_LISTED_MAX;
+use crate::store::Store;
+
+/// What a verification read and found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    pub sessions: u64,
+    pub entries: u64,
+    pub records: u64,
+    pub bodies: u64,
+    /// Bodies that were erased on purpose; that is no fault.
+    pub erased: u64,
+    /// All of them, also those that are not listed.
+    pub fault_count: u64,
+    /// In words, the first hundred.
+    pub faults: Vec<String>,
+}
+
+impl Report {
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.fault_count == 0
+    }
+
+    fn fault(&mut self, text: String) {
+        self.fault_count = self.fault_count.saturating_add(1);
+        if self.faults.len() < FAULTS_LISTED_MAX {
+            self.faults.push(text);
+        }
+    }
+}
+
+impl Store {
+    /// Verifies every page, chain, snapshot and body, while the home goes on working.
+    ///
+    /// # Errors
+    /// Those of a read; what is damaged is not an error but stands in the report.
+    pub fn verify(&self) -> Result<Report, StoreError> {
+        self.read(|_| Ok(()))?;
+        verify(&connect::reader(&self.inner.common.home.state())?)
+    }
+}
+
+/// The end of a session's chain so far.
+struct Tip {
+    session: SessionId,
+    entry: Option<i64>,
+    seq: Seq,
+    hash: Digest,
+    /// What the head says it should come to.
+    head: (i64, Seq, Digest),
+    /// (entry, seq, hash) of the snapshot, until its entry is met.
+    snapshot: Option<(i64, Seq, Digest)>,
+}
+
+pub(crate) fn verify(db: &Connection) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    let moment = db.unchecked_transaction()?;
+    // Damaged pages also make later reads fail: that is a finding too.
+    let steps = [check_pages, check_chains, check_bodies];
+    for step in steps {
+        match step(&moment, &mut report) {
+            Ok(()) => {}
+            Err(StoreError::Corrupt(text)) => report.fault(text),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(report)
+}
+
+fn check_pages(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
+    let mut statement = db.prepare("PRAGMA quick_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        if text != "ok" {
+            report.fault(text);
+        }
+    }
+    Ok(())
+}
+
+/// Entries in the order of their ids, which is that of the file: each extends its session's tip.
+fn check_chains(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
+    let mut tips = read_tips(db)?;
+    report.sessions = u64::try_from(tips.len()).unwrap_or(u64::MAX);
+    let mut statement = db.prepare("SELECT id, session, seq, n, prev, lineage, hash, body FROM entries ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let (seq, records) = (Seq(row.get(2)?), row.get::<_, u64>(3)?);
+        report.entries += 1;
+        report.records = report.records.saturating_add(records);
+        let Some(tip) = tips.get_mut(&row.get::<_, i64>(1)?) else {
+            report.fault(format!("entry {id} belongs to no session"));
+            continue;
+        };
+        let text = row.get_ref(7)?.as_str().unwrap_or_default();
+        let hash = chain::entry_hash(row.get(5)?, tip.session, seq, &tip.hash, text);
+        let follows = row.get::<_, Option<i64>>(4)? == tip.entry && seq.0 == tip.seq.0.saturating_add(records);
+        let stored = Digest(row.get(6)?);
+        if !follows || hash != stored {
+            report.fault(format!("the chain of {} breaks at {}", tip.session, seq.0));
+        }
+        if tip.snapshot == Some((id, seq, stored)) {
+            tip.snapshot = None;
+        }
+        (tip.entry, tip.seq, tip.hash) = (Some(id), seq, stored);
+    }
+    for tip in tips.into_values() {
+        if (tip.entry.unwrap_or(0), tip.seq, tip.hash) != tip.head {
+            report.fault(format!("the chain of {} does not reach its head", tip.session));
+        }
+        if tip.snapshot.is_some() {
+            report.fault(format!("the snapshot of {} is not of its chain", tip.session));
+        }
+    }
+    Ok(())
+}
+
+fn read_tips(db: &Connection) -> Result<BTreeMap<i64, Tip>, StoreError> {
+    const SQL: &str = "SELECT h.id, h.session, h.entry, h.seq, h.hash, s.entry, s.seq, s.hash
+        FROM heads h LEFT JOIN snapshots s ON s.session = h.id";
+    let mut statement = db.prepare(SQL)?;
+    let rows = statement.query_map([], |row| {
+        let entry: Option<i64> = row.get(5)?;
+        let snapshot = match entry {
+            Some(entry) => Some((entry, Seq(row.get(6)?), Digest(row.get(7)?))),
+            None => None,
+        };
+        let tip = Tip {
+            session: SessionId(row.get(1)?),
+            entry: None,
+            seq: Seq(0),
+            hash: chain::FIRST,
+            head: (row.get(2)?, Seq(row.get(3)?), Digest(row.get(4)?)),
+            snapshot,
+        };
+        Ok((row.get(0)?, tip))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn check_bodies(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
+    let mut statement = db.prepare("SELECT id, digest, salt, enc, bytes FROM bodies ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: u64 = row.get(0)?;
+        report.bodies += 1;
+        match body::from_row(row)?.open() {
+            Ok(Some(_)) => {}
+            Ok(None) => report.erased += 1,
+            Err(why) => report.fault(format!("body {id} {why}")),
+        }
+    }
+    Ok(())
+}
