@@ -175,7 +175,7 @@ impl<'a> Body<'a> {
     /// The next bytes; none at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
         let deadline = if self.begun {
-            self.clock.whole
+            (Instant::now() + self.clock.idle).min(self.clock.whole)
         } else {
             self.clock.first_byte
         };

@@ -1,0 +1,338 @@
+//! From the file as written to what the program uses: names that must exist, doors that must be
+//! safe, grants that must not reach the home's own files.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use backstay_kernel::budget::{Budget, Ceiling, Price};
+use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
+use backstay_kernel::tool::Manifest;
+
+use super::mistake::{Code, Collector, Mistakes, Place, quoted};
+use super::paths::{Ground, Real};
+use super::raw::{self, View};
+use super::rules;
+use super::value::Spot;
+use super::{Checked, Limits, Owners, ProviderConfig, ProviderKind, Server, Tls};
+
+/// Everything that a check may look at besides the text.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub ground: Ground,
+    pub tools: BTreeMap<String, Manifest>,
+}
+
+/// What checks share; `mistakes` is all that they write.
+pub struct Checker<'a> {
+    pub root: View<'a>,
+    pub ground: Ground,
+    pub tools: &'a BTreeMap<String, Manifest>,
+    pub principals: BTreeMap<String, Role>,
+    pub mistakes: Collector,
+    missing: Vec<PathBuf>,
+}
+
+/// All mistakes of the file, its own and those of its meaning, or what it says.
+pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes> {
+    let (written, mut mistakes) = raw::read(text);
+    let Surroundings { ground, tools } = surroundings;
+    let mut checker = Checker {
+        root: View::root(&written),
+        ground,
+        tools: &tools,
+        principals: BTreeMap::new(),
+        mistakes: Collector::default(),
+        missing: Vec::new(),
+    };
+    // The server comes first: its key file is ground that no grant may reach.
+    let server = checker.server();
+    checker.principals = checker.principals();
+    let providers = checker.providers();
+    let models = checker.models(&providers);
+    let agents = checker.agents(&models);
+    let owners = checker.owners();
+    let home_budget = checker.root.table("home").and_then(|home| home.table("budget"));
+    let shared = checker.root.table("budget");
+    let policy = Policy {
+        epoch: 0,
+        principals: checker.principals.clone(),
+        agents,
+        models,
+        tools: tools.clone(),
+        home_budget: budget(home_budget),
+        per_principal: budget(shared.and_then(|shared| shared.table("per_principal"))),
+        per_channel: budget(shared.and_then(|shared| shared.table("per_channel"))),
+    };
+    let rate = checker.root.table("limits").and_then(|limits| limits.integer("messages_per_minute"));
+    let limits = Limits { messages_per_minute: small(rate) };
+    let missing_directories = std::mem::take(&mut checker.missing);
+    mistakes.extend(checker.mistakes.into_list());
+    match server {
+        Some(server) if mistakes.is_empty() => {
+            let text = text.to_owned();
+            Ok(Checked { policy, server, limits, providers, owners, missing_directories, text, written })
+        }
+        Some(_) | None => Err(Mistakes::new(mistakes)),
+    }
+}
+
+impl<'a> Checker<'a> {
+    fn server(&mut self) -> Option<Server> {
+        let server = self.root.table("server")?;
+        let tls = server.table("tls").and_then(|tls| {
+            let cert = self.file(tls, "cert");
+            let key = self.file(tls, "key");
+            Some(Tls { cert: cert?, key: key? })
+        });
+        let insecure_listen = server.flag("insecure_listen");
+        let listen = server.address("listen")?;
+        if !listen.value.ip().is_loopback() && server.table("tls").is_none() && !insecure_listen {
+            let message = format!("`listen` = `{}` is open to the network in clear text", listen.value);
+            let out = "set `tls`, or `insecure_listen = true` where a proxy adds it";
+            self.mistakes.suggest(listen.place, Code::InsecureListen, message, out);
+        }
+        Some(Server { listen: listen.value, tls, insecure_listen, trusted_proxies: server.addresses("trusted_proxies") })
+    }
+
+    /// An existing file that from here on no agent may reach.
+    fn file(&mut self, table: View<'a>, key: &str) -> Option<PathBuf> {
+        let written = table.text(key)?;
+        let real = self.real(key, &written)?;
+        if real.missing || !std::path::Path::new(&real.path).is_file() {
+            let message = format!("{}: there is no file {}", quoted(key), quoted(written.value));
+            self.mistakes.add(written.place, Code::BadPath, message);
+            return None;
+        }
+        self.ground.protect(&real);
+        Some(real.path.into())
+    }
+
+    pub fn real(&mut self, key: &str, written: &Spot<&str>) -> Option<Real> {
+        match self.ground.real(written.value) {
+            Ok(real) => Some(real),
+            Err(problem) => {
+                let message = format!("{}: the path {} {problem}", quoted(key), quoted(written.value));
+                self.mistakes.add(written.place, Code::BadPath, message);
+                None
+            }
+        }
+    }
+
+    fn principals(&self) -> BTreeMap<String, Role> {
+        let role_of = |(name, table): (&str, View<'_>)| Some((name.to_owned(), role(table.text("role")?.value)?));
+        self.root.named("principals").into_iter().filter_map(role_of).collect()
+    }
+
+    fn providers(&mut self) -> BTreeMap<String, ProviderConfig> {
+        let mut out = BTreeMap::new();
+        for (name, table) in self.root.named("providers") {
+            let Some(kind) = table.text("kind").and_then(|kind| provider_kind(kind.value)) else { continue };
+            if kind == ProviderKind::Rehearsal {
+                for key in ["base_url", "api_key_env"] {
+                    if let Some(spot) = table.text(key) {
+                        let message = format!("{} has no use for the kind `rehearsal`, which calls nothing", quoted(key));
+                        self.mistakes.add(spot.place, Code::NotUsed, message);
+                    }
+                }
+            }
+            let base_url = table.text("base_url").map_or(kind.default_base_url(), |url| url.value);
+            let config = ProviderConfig {
+                kind,
+                base_url: base_url.trim_end_matches('/').to_owned(),
+                api_key_env: table.text("api_key_env").map(|name| name.value.to_owned()),
+            };
+            out.insert(name.to_owned(), config);
+        }
+        out
+    }
+
+    /// `false` where the name was reported as unknown.
+    pub fn known(&mut self, what: &str, section: &str, name: &Spot<&str>) -> bool {
+        let names = self.root.named(section);
+        let good = names.iter().any(|(known, _)| *known == name.value);
+        if !good {
+            self.mistakes.unknown(name.place, Code::UnknownName, what, name.value, names.iter().map(|(known, _)| *known));
+        }
+        good
+    }
+
+    fn models(&mut self, providers: &BTreeMap<String, ProviderConfig>) -> BTreeMap<String, Model> {
+        let mut out = BTreeMap::new();
+        for (name, table) in self.root.named("models") {
+            let provider = table.text("provider");
+            if let Some(provider) = &provider
+                && !providers.contains_key(provider.value)
+            {
+                self.known("provider", "providers", provider);
+            }
+            let (context, output) = (table.integer("context_tokens"), table.integer("max_output_tokens"));
+            if let (Some(context), Some(output)) = (&context, &output)
+                && output.value >= context.value
+            {
+                let message = format!(
+                    "`max_output_tokens` ({}) leaves no room for input in `context_tokens` ({})",
+                    output.value, context.value
+                );
+                self.mistakes.add(output.place, Code::BadValue, message);
+            }
+            let text = |key| table.text(key).map(|spot| spot.value.to_owned()).unwrap_or_default();
+            let number = |spot: Option<Spot<u64>>| spot.map_or(0, |spot| spot.value);
+            let model = Model {
+                provider: text("provider"),
+                name: text("name"),
+                context_tokens: number(context),
+                max_output_tokens: number(output),
+                price: price(table),
+            };
+            out.insert(name.to_owned(), model);
+        }
+        out
+    }
+
+    fn agents(&mut self, models: &BTreeMap<String, Model>) -> BTreeMap<String, Agent> {
+        let mut out = BTreeMap::new();
+        for (name, table) in self.root.named("agents") {
+            let model = table.text("model");
+            if let Some(model) = &model
+                && !models.contains_key(model.value)
+            {
+                self.known("model", "models", model);
+            }
+            let text = |key| table.text(key).map(|spot| spot.value.to_owned()).unwrap_or_default();
+            let agent = Agent {
+                model: text("model"),
+                instructions: text("instructions"),
+                grants: self.grants(table.table("grants")),
+                rules: rules::rules(self, name, table),
+                budget: budget(table.table("budget")),
+                caps: caps(table.table("caps")),
+                in_doubt: in_doubt(table.text("in_doubt").map_or("", |spot| spot.value)),
+            };
+            out.insert(name.to_owned(), agent);
+        }
+        out
+    }
+
+    fn owners(&self) -> BTreeMap<String, Owners> {
+        let of = |(name, table): (&str, View<'_>)| {
+            let owner = |key| table.table("owners")?.text(key).map(|spot| spot.value.to_owned());
+            let owners = Owners {
+                behaviour: owner("behaviour"),
+                permissions: owner("permissions"),
+                workflow: owner("workflow"),
+                incidents: owner("incidents"),
+            };
+            (name.to_owned(), owners)
+        };
+        self.root.named("agents").into_iter().map(of).collect()
+    }
+
+    fn grants(&mut self, table: Option<View<'a>>) -> Grants {
+        let Some(table) = table else { return Grants::default() };
+        let tools = table.texts("tools").map_or(&[][..], |spot| spot.value);
+        for tool in tools {
+            self.known_tool(tool.place, &tool.value);
+        }
+        Grants {
+            tools: unique(tools.iter().map(|tool| tool.value.clone())),
+            read: self.directories(table, "read"),
+            write: self.directories(table, "write"),
+        }
+    }
+
+    pub fn known_tool(&mut self, place: Place, name: &str) {
+        if !self.tools.contains_key(name) {
+            self.mistakes.unknown(place, Code::UnknownName, "tool", name, self.tools.keys().map(String::as_str));
+        }
+    }
+
+    fn directories(&mut self, table: View<'a>, key: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        for Spot { place, value } in table.texts(key).map_or(&[][..], |spot| spot.value) {
+            let written = Spot { place: *place, value: value.as_str() };
+            let Some(real) = self.real(key, &written) else { continue };
+            if let Some(own) = self.ground.reaches(&real.path) {
+                let message = format!("{}: {} reaches the home's own files ({})", quoted(key), quoted(value), quoted(own));
+                let out = "grant `workspace`, a directory in it, or one outside of the home";
+                self.mistakes.suggest(*place, Code::OwnFiles, message, out);
+            } else if !real.missing && !std::path::Path::new(&real.path).is_dir() {
+                let message = format!("{}: {} is not a directory", quoted(key), quoted(value));
+                self.mistakes.add(*place, Code::BadPath, message);
+            } else {
+                if real.missing {
+                    self.missing.push(PathBuf::from(&real.path));
+                }
+                out.push(real.path);
+            }
+        }
+        unique(out.into_iter())
+    }
+}
+
+/// In the order of the file, each once.
+fn unique(items: impl Iterator<Item = String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for item in items {
+        if !out.contains(&item) {
+            out.push(item);
+        }
+    }
+    out
+}
+
+/// The reader has bounded the number already.
+fn small(spot: Option<Spot<u64>>) -> u32 {
+    spot.and_then(|spot| u32::try_from(spot.value).ok()).unwrap_or(0)
+}
+
+#[must_use]
+pub fn role(word: &str) -> Option<Role> {
+    let all = [Role::Owner, Role::Operator, Role::Approver, Role::User, Role::Metrics];
+    all.into_iter().find(|role| role.word() == word)
+}
+
+fn provider_kind(word: &str) -> Option<ProviderKind> {
+    let all = [ProviderKind::Openai, ProviderKind::Anthropic, ProviderKind::Rehearsal];
+    all.into_iter().find(|kind| kind.word() == word)
+}
+
+fn in_doubt(word: &str) -> InDoubt {
+    match word {
+        "assume_done" => InDoubt::AssumeDone,
+        "assume_not_done" => InDoubt::AssumeNotDone,
+        _ => InDoubt::Ask,
+    }
+}
+
+fn price(model: View<'_>) -> Price {
+    // The text "free" is no table: every class costs nothing.
+    let Some(table) = model.table("price_usd_per_mtok") else { return Price::default() };
+    let of = |key| table.integer(key).map(|spot| spot.value);
+    let input = of("input").unwrap_or(0);
+    Price {
+        input,
+        cached_input: of("cached_input").unwrap_or(input),
+        cache_write: of("cache_write").unwrap_or(input),
+        output: of("output").unwrap_or(0),
+    }
+}
+
+fn caps(table: Option<View<'_>>) -> Caps {
+    let of = |key| table.and_then(|table| table.integer(key));
+    Caps {
+        steps: small(of("steps")),
+        tool_calls: small(of("tool_calls")),
+        wall_ms: of("wall").map_or(0, |spot| spot.value),
+    }
+}
+
+fn budget(table: Option<View<'_>>) -> Budget {
+    let of = |key: &str| table.and_then(|table| table.integer(key)).map(|spot| spot.value);
+    let ceiling = |usd, tokens| Ceiling { tokens: of(tokens), micro_usd: of(usd) };
+    Budget {
+        turn: ceiling("usd_per_turn", "tokens_per_turn"),
+        session: ceiling("usd_per_session", "tokens_per_session"),
+        hour: ceiling("usd_per_hour", "tokens_per_hour"),
+        day: ceiling("usd_per_day", "tokens_per_day"),
+        month: ceiling("usd_per_month", "tokens_per_month"),
+    }
+}
