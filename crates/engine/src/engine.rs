@@ -18,6 +18,7 @@ use crate::error::EngineError;
 use crate::events::Event;
 use crate::home::HomeHandle;
 use crate::limits;
+use crate::read::Reader;
 use crate::live::{Accepted, Command, Letter};
 use crate::session::SessionTask;
 use crate::world::World;
@@ -170,6 +171,11 @@ impl Engine {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.shared.store.clone())
     }
 
     #[must_use]

@@ -46,6 +46,7 @@ impl HomeHandle {
         let handle = Self { inner: Arc::new(inner) };
         if !fresh && old != new {
             handle.write(HomeInput::Restored { old, new }).await?;
+            handle.inner.store.conclude_restore().map_err(|error| EngineError::Halted(error.to_string()))?;
         }
         Ok(handle)
     }

@@ -84,6 +84,20 @@ impl Command {
         }
     }
 
+    /// Whether it may come first in a session.
+    pub fn opens(&self) -> bool {
+        match self {
+            Self::Open(_) | Self::Message { opens: Some(_), .. } => true,
+            Self::Message { opens: None, .. }
+            | Self::Decide { .. }
+            | Self::Answer { .. }
+            | Self::Resolve { .. }
+            | Self::Cancel { .. }
+            | Self::Stop { .. }
+            | Self::Resume { .. } => false,
+        }
+    }
+
     /// The row that makes the message at most once, for the record that it became.
     pub fn inbox_row(&self, seq: Seq) -> Option<InboxRow> {
         let key = self.key()?;

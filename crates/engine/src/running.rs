@@ -2,6 +2,7 @@
 //! refold of the session, so that an effect that ended while the journal was away is not lost.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use backstay_kernel::Permit;
 use backstay_kernel::effect::{CallRef, Effect, Failure, Inspection, Outcome, Probed};
@@ -139,13 +140,27 @@ impl Running {
         self.block(Key::Probe(id), move || End::Probed(world.probe(&call, &facts)));
     }
 
-    pub fn tool(&mut self, permit: Permit, call: ToolCall, facts: Facts, slot: Option<OwnedSemaphorePermit>) {
+    /// A call that takes longer than `limit` is reported as unknown; what it does later is stale.
+    pub fn tool(
+        &mut self,
+        permit: Permit,
+        call: ToolCall,
+        facts: Facts,
+        slot: Option<OwnedSemaphorePermit>,
+        limit: Duration,
+    ) {
         let world = Arc::clone(&self.world);
         let key = Key::Act(permit.effect(), permit.started());
-        self.block(key, move || {
+        let work = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            End::Tool(world.run_tool(permit, &call, &facts))
+            world.run_tool(permit, &call, &facts)
         });
+        let handle = self.tasks.spawn(async move {
+            let ran = tokio::time::timeout(limit, work).await;
+            let ran = ran.ok().and_then(Result::ok).unwrap_or(ToolRan::Unknown);
+            Finished { key, end: End::Tool(ran) }
+        });
+        self.table.insert(key, handle);
     }
 
     pub fn model(&mut self, call: ModelCall, slot: Option<OwnedSemaphorePermit>, on_delta: Box<dyn FnMut(Delta) + Send>) {

@@ -5,10 +5,11 @@
 //! effects. What should run follows from the state, not from what just happened; so a process that
 //! was killed goes on through these same lines, and there is no recovery path.
 use std::sync::Arc;
+use std::time::Duration;
 
 use backstay_kernel::effect::{CallRef, Effect};
 use backstay_kernel::frame::{Frame, Slots};
-use backstay_kernel::id::{BodyRef, Digest, EffectId, Millis, SessionId};
+use backstay_kernel::id::{BodyRef, Digest, EffectId, Millis, Seq, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{BounceReason, Mode, Record};
@@ -81,7 +82,7 @@ impl SessionTask {
     /// Lives until the session has had nothing to do for a while.
     pub async fn run(mut self) {
         let mut letters = Vec::new();
-        self.refold().await;
+        self.refold(&mut letters).await;
         loop {
             match self.pass(&mut letters).await {
                 Ok(()) => {
@@ -98,7 +99,7 @@ impl SessionTask {
                     tokio::time::sleep(DISK_RETRY).await;
                 }
             }
-            self.refold().await;
+            self.refold(&mut letters).await;
         }
     }
 
@@ -111,7 +112,7 @@ impl SessionTask {
         let now = self.shared.world.now();
         let wake_at = self.wake_at(&head, now);
         let linger = Instant::now() + LINGER;
-        let wake = wake_at.map(|at| Instant::now() + std::time::Duration::from_millis(at.saturating_sub(now)));
+        let wake = wake_at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(now)));
         let idle = self.running.is_empty() && !head.open;
         let until = match wake {
             Some(wake) if !idle || wake < linger => wake,
@@ -149,6 +150,7 @@ impl SessionTask {
         let policy = self.shared.policy();
         let mut draft = Draft::new(self.state.seq, self.shared.world.now());
         let mut accepted = Vec::new();
+        self.note_restore(&policy, &mut draft);
         while let Some(letter) = draft.next_letter(letters) {
             if let Some(yes) = self.take(letter, &policy, &mut draft) {
                 accepted.push(yes);
@@ -172,6 +174,18 @@ impl SessionTask {
         Ok(())
     }
 
+    /// A session of a restored home says so before anything else happens in it.
+    fn note_restore(&mut self, policy: &Policy, draft: &mut Draft) {
+        let (old, new) = (self.state.lineage, self.shared.lineage);
+        if self.exists() && old != new {
+            let _ = self.decide(Input::Lineage { old, new }, policy, draft);
+        }
+    }
+
+    fn exists(&self) -> bool {
+        self.state.seq != Seq::default()
+    }
+
     fn take(&mut self, letter: Letter, policy: &Policy, draft: &mut Draft) -> Option<Taken> {
         let (command, reply) = match letter {
             Letter::Command(command, reply) => (command, reply),
@@ -186,6 +200,10 @@ impl SessionTask {
                 return None;
             }
         };
+        if !self.exists() && !command.opens() {
+            let _ = reply.send(Err(EngineError::NoSession));
+            return None;
+        }
         for input in inputs((*command).clone(), self.shared.lineage, &mut self.bodies) {
             if let Err(refusal) = self.decide(input, policy, draft) {
                 let _ = reply.send(Err(refusal.into()));
@@ -355,6 +373,18 @@ impl SessionTask {
         self.model_slot.is_some()
     }
 
+    /// Every tool slot is taken by other sessions: look again when one is free.
+    fn look_when_free(&self) {
+        let (slots, address) = (Arc::clone(&self.shared.tool_slots), self.own_address.clone());
+        tokio::spawn(async move {
+            let free = slots.acquire_owned().await;
+            drop(free);
+            if let Some(address) = address.upgrade() {
+                let _ = address.send(Letter::Look).await;
+            }
+        });
+    }
+
     /// One commit for all of it; without it nothing was decided.
     async fn append(&mut self, draft: Draft) -> Result<(), Setback> {
         if draft.records.is_empty() {
@@ -391,6 +421,9 @@ impl SessionTask {
             if !running {
                 self.act(effect.id(), effect, policy);
             }
+        }
+        if self.running.is_empty() && self.shared.tool_slots.available_permits() == 0 {
+            self.look_when_free();
         }
         if self.state.turn.is_none() && self.state.effects.is_empty() {
             self.bodies.forget();
@@ -432,7 +465,8 @@ impl SessionTask {
                 let (Some(call), Some(judged)) = (self.tool_call(call), judged) else { return };
                 let slots = Arc::clone(&self.shared.tool_slots);
                 let slot = if *pure { None } else { slots.try_acquire_owned().ok() };
-                self.running.tool(permit, call, judged.facts.clone(), slot);
+                let limit = policy.tools.get(&call.tool).map_or(0, |tool| tool.timeout_ms);
+                self.running.tool(permit, call, judged.facts.clone(), slot, Duration::from_millis(limit));
             }
             Effect::Prepare { .. } | Effect::Inspect { .. } | Effect::Probe { .. } => {}
         }
@@ -451,8 +485,8 @@ impl SessionTask {
         Some(ToolCall { session: self.state.id, agent, principal, tool, arguments })
     }
 
-    /// Folds the session from the journal; tries until that works.
-    async fn refold(&mut self) {
+    /// Folds the session from the journal; tries until that works, and says so to whoever asks.
+    async fn refold(&mut self, letters: &mut Vec<Letter>) {
         loop {
             match self.shared.load(self.state.id).await {
                 Ok(folded) => {
@@ -464,7 +498,11 @@ impl SessionTask {
                 }
                 Err(why) => {
                     tracing::error!(session = %self.state.id, why, "the journal cannot be read");
+                    answer_all(letters, &EngineError::Unreadable(why));
                     tokio::time::sleep(DISK_RETRY).await;
+                    while let Ok(letter) = self.mailbox.try_recv() {
+                        letters.push(letter);
+                    }
                 }
             }
         }

@@ -113,11 +113,9 @@ pub struct Head {
 pub fn head(session: &Session) -> Head {
     let waits = session.effects.values().map(|open| wait_of(&open.state));
     let people = waits.clone().any(Wait::needs_a_person);
-    // What runs or can run comes before what waits: then the session is busy, not waiting.
-    let busy = waits.clone().any(|wait| wait == Wait::Running);
-    let between = session.turn.is_some() && session.effects.is_empty();
-    let open = !session.stopped
-        && (busy || between || (session.turn.is_none() && !session.queue.is_empty()));
+    // What was started has an end to record, even where nothing may start any more.
+    let started = session.effects.values().any(|open| matches!(open.state, State::Started { .. }));
+    let open = started || (!session.stopped && can_go_on(session));
     let wait = if open {
         Wait::Running
     } else if session.stopped {
@@ -126,6 +124,16 @@ pub fn head(session: &Session) -> Head {
         waits.min().unwrap_or(Wait::Idle)
     };
     Head { seq: session.seq, open, wake_at: wake_at(session), people, wait }
+}
+
+/// Something runs, can run, or can be planned: the session is busy, not waiting.
+fn can_go_on(session: &Session) -> bool {
+    let busy = session.effects.values().any(|open| wait_of(&open.state) == Wait::Running);
+    let idle = match &session.turn {
+        Some(turn) => session.effects.values().all(|open| open.work.turn() != turn.id),
+        None => !session.queue.is_empty(),
+    };
+    busy || idle
 }
 
 fn wait_of(state: &State) -> Wait {

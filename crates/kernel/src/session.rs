@@ -8,16 +8,12 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Amount;
-use crate::context::{Answer, Item, Note, Notice};
+use crate::context::{Answer, Item, Notice};
 use crate::effect::{CallRef, Finish};
 use crate::facts::Facts;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::Label;
-use crate::limits;
-use crate::record::{
-    Admitted, Completion, Decision, End, Ended, Judged, Mode, Planned, Reason, Record, Reservation,
-    Resolution, Retried, Started, TurnEnded, Verdict,
-};
+use crate::record::{Completion, Mode, Reason, Reservation, StopReason};
 use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
@@ -110,7 +106,7 @@ pub enum Step {
     /// The model has said its last.
     Final { text: Option<BodyRef>, finish: Finish },
     /// The model call ended for good without a reply.
-    Broken(crate::record::StopReason),
+    Broken(StopReason),
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -40,7 +40,7 @@ pub struct Home {
     directory: PathBuf,
     options: Options,
     ballast: AtomicBool,
-    _lock: File,
+    lock: File,
 }
 
 impl Home {
@@ -63,7 +63,12 @@ impl Home {
             tighten(&state, FILE_MODE)?;
         }
         let ballast = fs::metadata(directory.join(BALLAST)).is_ok_and(|found| found.len() >= options.ballast_bytes);
-        Ok(Self { directory: directory.to_owned(), options, ballast: AtomicBool::new(ballast), _lock: lock })
+        Ok(Self { directory: directory.to_owned(), options, ballast: AtomicBool::new(ballast), lock })
+    }
+
+    /// Gives the lock back while handles are still held; nothing may be opened after it.
+    pub fn release(&self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 
     pub fn directory(&self) -> &Path {

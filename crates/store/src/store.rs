@@ -319,6 +319,7 @@ impl Inner {
         }
         let result = sent.map_err(|_| StoreError::Closed).and_then(|()| answer.recv().map_err(|_| StoreError::Closed)?);
         let _ = thread.join();
+        self.common.home.release();
         result
     }
 }

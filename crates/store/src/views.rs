@@ -11,7 +11,7 @@ SELECT lower(hex(h.session)) AS session, e.seq - e.n + 1 + r.key AS seq,
 FROM entries e
 JOIN heads h ON h.id = e.session
 JOIN json_each(e.body, '$.records') r
-JOIN json_each(r.value) k;
+JOIN json_each(iif(r.type = 'object', r.value, json_object(r.value, NULL))) k;
 
 CREATE VIEW v_turns AS
 SELECT session, turn, min(agent) AS agent, min(principal) AS principal, min(channel) AS channel,

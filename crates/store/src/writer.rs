@@ -223,6 +223,11 @@ fn retire(db: &Connection, now: u64, cursor: Vec<u8>) -> Result<Vec<u8>, StoreEr
         db.prepare_cached("DELETE FROM inbox WHERE key = ?1")?.execute([key])?;
     }
     // At the end it starts over.
-    Ok(rows.into_iter().last().map(|(key, _)| key).unwrap_or_default())
+    let is_end = u32::try_from(rows.len()).is_ok_and(|count| count < RETIRE_ROWS);
+    Ok(rows.into_iter().last().filter(|_| !is_end).map(|(key, _)| key).unwrap_or_default())
 }
 
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

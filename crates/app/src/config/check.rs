@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use backstay_kernel::budget::{Budget, Ceiling, Price};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::tool::Manifest;
+use backstay_providers::{Endpoint, Kind, Timeouts};
 
 use super::mistake::{Code, Collector, Mistakes, Place, quoted};
 use super::paths::{Ground, Real};
 use super::raw::{self, View};
 use super::rules;
 use super::value::Spot;
-use super::{Checked, Limits, Owners, ProviderConfig, ProviderKind, Server, Tls};
+use super::{Checked, Limits, Owners, ProviderConfig, Server, Tls};
 
 /// Everything that a check may look at besides the text.
 #[derive(Debug)]
@@ -126,19 +127,22 @@ impl<'a> Checker<'a> {
         let mut out = BTreeMap::new();
         for (name, table) in self.root.named("providers") {
             let Some(kind) = table.text("kind").and_then(|kind| provider_kind(kind.value)) else { continue };
-            if kind == ProviderKind::Rehearsal {
-                for key in ["base_url", "api_key_env"] {
-                    if let Some(spot) = table.text(key) {
-                        let message = format!("{} has no use for the kind `rehearsal`, which calls nothing", quoted(key));
-                        self.mistakes.add(spot.place, Code::NotUsed, message);
-                    }
-                }
+            let (url, key) = (table.text("base_url"), table.text("api_key_env"));
+            let written = url.as_ref().map(|url| url.value);
+            let base_url = written.or(default_base_url(kind));
+            if let Err(problem) = Endpoint::new(kind, base_url, None, Timeouts::default()) {
+                // What is wrong with a URL may be a password in it: the text does not repeat it.
+                let place = url.as_ref().map_or(table.place, |url| url.place);
+                self.mistakes.add(place, Code::BadValue, problem.to_string());
             }
-            let base_url = table.text("base_url").map_or(kind.default_base_url(), |url| url.value);
+            if let (Kind::Rehearsal, Some(key)) = (kind, &key) {
+                let message = "the rehearsal model is part of the program and takes no `api_key_env`";
+                self.mistakes.add(key.place, Code::NotUsed, message);
+            }
             let config = ProviderConfig {
                 kind,
-                base_url: base_url.trim_end_matches('/').to_owned(),
-                api_key_env: table.text("api_key_env").map(|name| name.value.to_owned()),
+                base_url: base_url.map(str::to_owned),
+                api_key_env: key.map(|name| name.value.to_owned()),
             };
             out.insert(name.to_owned(), config);
         }
@@ -290,9 +294,21 @@ pub fn role(word: &str) -> Option<Role> {
     all.into_iter().find(|role| role.word() == word)
 }
 
-fn provider_kind(word: &str) -> Option<ProviderKind> {
-    let all = [ProviderKind::Openai, ProviderKind::Anthropic, ProviderKind::Rehearsal];
-    all.into_iter().find(|kind| kind.word() == word)
+fn provider_kind(word: &str) -> Option<Kind> {
+    match word {
+        "openai" => Some(Kind::OpenAi),
+        "anthropic" => Some(Kind::Anthropic),
+        "rehearsal" => Some(Kind::Rehearsal),
+        _ => None,
+    }
+}
+
+fn default_base_url(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::OpenAi => Some("https://api.openai.com/v1"),
+        Kind::Anthropic => Some("https://api.anthropic.com"),
+        Kind::Rehearsal => None,
+    }
 }
 
 fn in_doubt(word: &str) -> InDoubt {

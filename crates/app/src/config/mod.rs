@@ -71,37 +71,11 @@ pub struct Limits {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProviderConfig {
-    pub kind: ProviderKind,
-    /// Without a slash at its end; empty for a rehearsal.
-    pub base_url: String,
+    pub kind: backstay_providers::Kind,
+    /// The vendor's own where the file names none; none for a rehearsal.
+    pub base_url: Option<String>,
     /// The environment variable that holds the key.
     pub api_key_env: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProviderKind {
-    Openai,
-    Anthropic,
-    Rehearsal,
-}
-
-impl ProviderKind {
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Openai => "openai",
-            Self::Anthropic => "anthropic",
-            Self::Rehearsal => "rehearsal",
-        }
-    }
-
-    fn default_base_url(self) -> &'static str {
-        match self {
-            Self::Openai => "https://api.openai.com/v1",
-            Self::Anthropic => "https://api.anthropic.com",
-            Self::Rehearsal => "",
-        }
-    }
 }
 
 /// Who answers for an agent.

@@ -90,11 +90,6 @@ impl<'d> Reader<'d> {
             Kind::Name | Kind::Path => self.or_bad(name, "a text that is not empty", place, text, (!text.trim().is_empty()).then_some(())),
             Kind::Choice(words) => self.choice(name, words, place, text),
             // What is wrong here may be a secret, so the message does not repeat it.
-            Kind::Url => {
-                let problem = url_problem(text);
-                problem.iter().for_each(|why| self.mistakes.add(place, Code::BadValue, format!("{} {why}", quoted(name))));
-                problem.is_none().then_some(())
-            }
             Kind::Variable => {
                 let good = is_variable(text);
                 if !good {
@@ -103,7 +98,7 @@ impl<'d> Reader<'d> {
                 }
                 good.then_some(())
             }
-            Kind::Text | Kind::Names | Kind::Choices(_) | Kind::Flag | Kind::Count { .. } | Kind::Usd
+            Kind::Text | Kind::Url | Kind::Names | Kind::Choices(_) | Kind::Flag | Kind::Count { .. } | Kind::Usd
             | Kind::Duration | Kind::Address | Kind::IpAddresses | Kind::Paths | Kind::Condition => Some(()),
         };
         good.map(|()| text.to_owned())
@@ -267,24 +262,6 @@ fn is_variable(text: &str) -> bool {
     body && !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn url_problem(text: &str) -> Option<&'static str> {
-    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-        return Some("must begin with https:// or http://");
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        Some("must not hold a user name or a password: name the key's variable in `api_key_env`")
-    } else if authority.is_empty() || authority.starts_with(':') {
-        Some("has no host")
-    } else if rest.contains(['?', '#']) {
-        Some("must not hold a query or a fragment")
-    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Some("must not hold spaces")
-    } else {
-        None
-    }
-}
-
 /// The words of a kind, for the reference page and for the schema.
 #[must_use]
 pub fn kind_words(kind: Kind) -> String {
@@ -346,16 +323,6 @@ mod tests {
             ("99999999999999999999d", None),
         ] {
             assert_eq!(duration_ms(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn urls_hold_no_secret() {
-        for good in ["https://api.example.com/v1", "http://127.0.0.1:8080", "http://[::1]:8080/v1"] {
-            assert_eq!(url_problem(good), None, "{good}");
-        }
-        for bad in ["ftp://x", "https://", "https://:80", "https://u:p@host/", "https://h/?key=1", "https://a b/"] {
-            assert!(url_problem(bad).is_some(), "{bad}");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::judge;
 use crate::limits;
-use crate::policy::{Agent, Model};
+use crate::policy::Agent;
 use crate::record::{
     Cap, Decision, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason,
     TurnStarted, Verdict,
@@ -114,26 +114,18 @@ fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -
         Some(first) if first > session.first_item => return Vec::from([Record::Windowed { first }]),
         Some(_) => {}
     }
-    Vec::from([plan_model(turn, agent, model)])
-}
-
-fn plan_model(turn: &Turn, agent: &Agent, model: &Model) -> Record {
-    Record::Planned(Planned::Model {
+    Vec::from([Record::Planned(Planned::Model {
         turn: turn.id,
         model: agent.model.clone(),
         output_tokens_max: model.max_output_tokens,
-    })
+    })])
 }
 
-/// A request that the provider found too large is cut down once.
+/// A request that the provider found too large is cut down once; then the step is planned anew.
 fn shrink_or_end(session: &Session, turn: &Turn, reason: StopReason, frame: &Frame<'_>) -> Vec<Record> {
-    let planned = frame.policy.agents.get(&session.agent).and_then(|agent| {
-        let model = frame.policy.models.get(&agent.model)?;
-        Some(plan_model(turn, agent, model))
-    });
-    match (reason, window::half(session), planned) {
-        (StopReason::ContextBlocked, Some(first), Some(planned)) if !turn.shrunk => {
-            Vec::from([Record::Windowed { first }, planned])
+    match (reason, window::half(session)) {
+        (StopReason::ContextBlocked, Some(first)) if !turn.shrunk => {
+            Vec::from([Record::Windowed { first }])
         }
         _ => end_turn(session, turn, reason, frame),
     }
@@ -214,7 +206,7 @@ pub fn inspected(session: &Session, effect: EffectId, found: Inspection, frame: 
             return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
         }
         _ if repeats >= limits::REPEAT_BLOCK - 1 => {
-            (None, Verdict::Blocked { repeats: u32::try_from(repeats).unwrap_or(u32::MAX) })
+            (None, blocked(repeats))
         }
         Inspection::Invalid { why, detail } => (None, Verdict::Invalid { why, detail: Some(detail) }),
         Inspection::Facts(facts) => {
@@ -255,13 +247,13 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
         calls += 1;
         match (was, &open.state) {
             (None, State::Planned) if call.tool.is_none() || calls > limits::CALLS_PER_STEP_MAX => {
-                let verdict = not_a_call(calls);
-                if session.repeats_of(call.repeat, *id) >= limits::REPEAT_STOP - 1 {
+                let repeats = session.repeats_of(call.repeat, *id);
+                if repeats >= limits::REPEAT_STOP - 1 {
                     return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
                 }
-                records.push(judged(*id, None, None, verdict, frame));
+                records.push(judged(*id, None, None, not_a_call(calls, repeats), frame));
             }
-            (Some(was), State::Asked { .. } | State::Ready) if was.epoch != frame.policy.epoch => {
+            (Some(was), State::Asked { .. } | State::Ready) if is_outdated(was, frame) => {
                 let verdict = judge(session, *id, call, &was.facts, frame);
                 records.push(judged_again(*id, was, verdict, frame));
             }
@@ -277,12 +269,24 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
     records
 }
 
-fn not_a_call(place: usize) -> Verdict {
+fn not_a_call(place: usize, repeats: usize) -> Verdict {
     if place > limits::CALLS_PER_STEP_MAX {
         Verdict::TooMany
+    } else if repeats >= limits::REPEAT_BLOCK - 1 {
+        blocked(repeats)
     } else {
         Verdict::Invalid { why: Invalid::UnknownTool, detail: None }
     }
+}
+
+fn blocked(repeats: usize) -> Verdict {
+    Verdict::Blocked { repeats: u32::try_from(repeats).unwrap_or(u32::MAX) }
+}
+
+/// Another policy judged it, or the yes that it had is too old.
+fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
+    let too_old = was.approved_until.is_some_and(|until| until <= frame.now);
+    was.epoch != frame.policy.epoch || too_old
 }
 
 fn judged_again(effect: EffectId, was: &JudgedFacts, verdict: Verdict, frame: &Frame<'_>) -> Record {

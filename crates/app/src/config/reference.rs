@@ -1,0 +1,139 @@
+//! What is published of the table of keys: the JSON Schema and the reference page.
+use serde_json::{Map, Value as Json, json};
+
+use super::keys::{FREE, Key, Kind, Need, Presence, ROOT, Shape};
+use super::limits::NAME_CHARS_MAX;
+use super::value::kind_words;
+
+/// JSON Schema (2020-12) of `backstay.toml`, for editors. What only the check can know (names that
+/// must exist, real paths) is not in it.
+#[must_use]
+pub fn schema() -> Json {
+    let Json::Object(mut out) = schema_of(ROOT) else { return Json::Null };
+    out.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+    out.insert("title".into(), "backstay.toml".into());
+    Json::Object(out)
+}
+
+fn schema_of(keys: &[Key]) -> Json {
+    let properties: Map<String, Json> = keys.iter().map(|key| (key.name.to_owned(), schema_of_key(key))).collect();
+    let required: Vec<&str> = keys.iter().filter(|key| is_required(key)).map(|key| key.name).collect();
+    json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
+}
+
+fn is_required(key: &Key) -> bool {
+    match &key.shape {
+        Shape::Value { need, .. } => matches!(need, Need::Required),
+        Shape::Table { presence, .. } => *presence == Presence::Required,
+        Shape::Named { required, .. } => *required,
+        Shape::Rows { .. } => false,
+        Shape::FreeOr { .. } => true,
+    }
+}
+
+fn schema_of_key(key: &Key) -> Json {
+    let mut out = match &key.shape {
+        Shape::Value { kind, need, .. } => {
+            let mut out = schema_of_kind(*kind);
+            if let (Need::Default(text), Some(out)) = (need, out.as_object_mut()) {
+                out.insert("default".into(), default_json(text));
+            }
+            out
+        }
+        Shape::Table { keys, .. } => schema_of(keys),
+        Shape::Named { keys, required } => json!({
+            "type": "object",
+            "minProperties": u8::from(*required),
+            "propertyNames": { "pattern": format!("^[a-z0-9_-]{{1,{NAME_CHARS_MAX}}}$") },
+            "additionalProperties": schema_of(keys),
+        }),
+        Shape::Rows { keys } => json!({ "type": "array", "items": schema_of(keys) }),
+        Shape::FreeOr { keys } => json!({ "anyOf": [{ "const": FREE }, schema_of(keys)] }),
+    };
+    if let Some(out) = out.as_object_mut() {
+        out.insert("description".into(), key.doc.into());
+    }
+    out
+}
+
+fn schema_of_kind(kind: Kind) -> Json {
+    match kind {
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Name | Kind::Path => json!({ "type": "string", "minLength": 1 }),
+        Kind::Names | Kind::Paths | Kind::IpAddresses => {
+            json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
+        }
+        Kind::Choice(words) => json!({ "enum": words }),
+        Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words }, "minItems": 1 }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Usd => json!({ "type": "number", "minimum": 0 }),
+        Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" }),
+        Kind::Address => json!({ "type": "string" }),
+        Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        Kind::Variable => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
+        Kind::Condition => {
+            let operator = |name: &str| {
+                let properties = Map::from_iter([(name.to_owned(), json!({ "type": "string" }))]);
+                json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": [name] })
+            };
+            let list = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+            json!({ "anyOf": [{ "type": "string" }, list, operator("glob"), operator("under")] })
+        }
+    }
+}
+
+fn default_json(text: &str) -> Json {
+    // Defaults are texts, numbers, flags and empty lists, which JSON writes as TOML does.
+    serde_json::from_str(text).unwrap_or(Json::Null)
+}
+
+/// The page `docs/reference/config.md`.
+#[must_use]
+pub fn reference_markdown() -> String {
+    let mut out = String::from(
+        "# backstay.toml\n\n\
+         <!-- Generated from the table of keys; do not edit. -->\n\n\
+         Unknown keys are errors. All mistakes are reported at once, with line and column: \
+         `backstay config check`.\n\
+         Paths are absolute or relative to the home. Names of tables are `[a-z0-9_-]+`; `NAME` stands for one.\n",
+    );
+    section(&mut out, "", ROOT);
+    out
+}
+
+fn section(out: &mut String, path: &str, keys: &[Key]) {
+    let values: Vec<&Key> = keys.iter().filter(|key| matches!(key.shape, Shape::Value { .. })).collect();
+    if !values.is_empty() {
+        out.push_str("\n| key | value | when absent | what it does |\n|---|---|---|---|\n");
+    }
+    for key in values {
+        let Shape::Value { kind, need, example } = &key.shape else { continue };
+        let absent = match need {
+            Need::Required => "an error".to_owned(),
+            Need::Default(text) => format!("`{text}`"),
+            Need::Optional(words) => (*words).to_owned(),
+        };
+        let row = format!("| `{}` | {}, such as `{example}` | {absent} | {} |\n", key.name, kind_words(*kind), key.doc);
+        out.push_str(&row);
+    }
+    for key in keys {
+        let inner = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+        let (heading, keys, note) = match &key.shape {
+            Shape::Value { .. } => continue,
+            Shape::Table { keys, presence } => {
+                let note = match presence {
+                    Presence::Filled => "",
+                    Presence::Optional => " Optional.",
+                    Presence::Required => " Required.",
+                };
+                (inner, keys, note)
+            }
+            Shape::Named { keys, .. } => (format!("{inner}.NAME"), keys, ""),
+            Shape::Rows { keys } => (format!("{inner}[]"), keys, " A list of tables."),
+            Shape::FreeOr { keys } => (inner, keys, " Required."),
+        };
+        out.push_str(&format!("\n## {heading}\n\n{}{note}\n", key.doc));
+        section(out, &heading, keys);
+    }
+}

@@ -1,0 +1,130 @@
+//! The `backstay.toml` that `init` writes: small, commented, and good as it stands.
+
+/// Which model the new home talks to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// The scripted model inside this binary.
+    Rehearsal,
+    /// With the key in `ANTHROPIC_API_KEY`.
+    Anthropic,
+    /// With the key in `OPENAI_API_KEY`.
+    OpenAi,
+    /// Any server that speaks the Chat Completions format.
+    BaseUrl { base_url: String, model: String },
+}
+
+/// A vendor's model and its list price. Data with a date: it grows old, and the operator's file
+/// keeps what it was written with.
+struct Offer {
+    kind: &'static str,
+    key: &'static str,
+    model: &'static str,
+    /// Below what the model takes, so that one call's reservation stays small.
+    context_tokens: u32,
+    max_output_tokens: u32,
+    price: &'static str,
+    as_of: &'static str,
+}
+
+const ANTHROPIC: Offer = Offer {
+    kind: "anthropic",
+    key: "ANTHROPIC_API_KEY",
+    model: "claude-sonnet-5-5",
+    context_tokens: 200_000,
+    max_output_tokens: 8_192,
+    price: "{ input = 2.0, cached_input = 0.2, cache_write = 2.5, output = 10.0 }",
+    as_of: "2026-11",
+};
+
+const OPENAI: Offer = Offer {
+    kind: "openai",
+    key: "OPENAI_API_KEY",
+    model: "gpt-6.1-terra",
+    // From 272,000 input tokens on this model costs twice as much.
+    context_tokens: 200_000,
+    max_output_tokens: 8_192,
+    price: "{ input = 1.0, cached_input = 0.05, cache_write = 1.25, output = 5.0 }",
+    as_of: "2026-11",
+};
+
+/// The text of the file.
+#[must_use]
+pub fn template(choice: &Choice) -> String {
+    let model = match choice {
+        Choice::Rehearsal => REHEARSAL.to_owned(),
+        Choice::Anthropic => offered(&ANTHROPIC),
+        Choice::OpenAi => offered(&OPENAI),
+        Choice::BaseUrl { base_url, model } => compatible(base_url, model),
+    };
+    format!("{HEAD}{model}{AGENT}")
+}
+
+const HEAD: &str = r#"# A Backstay home. `backstay config check` finds mistakes, `backstay config show --origin` prints
+# every key with its default, `backstay config schema` describes them. Secrets never stand here.
+
+[server]
+listen = "127.0.0.1:7717"
+
+[principals.owner]
+role = "owner"
+
+"#;
+
+const REHEARSAL: &str = r#"# A scripted model inside this binary: no network, no key, no cost. For a real one, use
+# kind = "anthropic" or "openai" with `api_key_env`, or "openai" with the `base_url` of your server.
+[providers.rehearsal]
+kind = "rehearsal"
+
+[models.default]
+provider = "rehearsal"
+name = "rehearsal"
+price_usd_per_mtok = "free"
+"#;
+
+fn offered(offer: &Offer) -> String {
+    let Offer { kind, key, model, context_tokens, max_output_tokens, price, as_of } = offer;
+    format!(
+        "[providers.{kind}]\nkind = \"{kind}\"\napi_key_env = \"{key}\"\n\n\
+         [models.default]\nprovider = \"{kind}\"\nname = \"{model}\"\n\
+         context_tokens = {context_tokens}\nmax_output_tokens = {max_output_tokens}\n\
+         # List price of {as_of}; budgets are counted with it.\nprice_usd_per_mtok = {price}\n"
+    )
+}
+
+fn compatible(base_url: &str, model: &str) -> String {
+    let (base_url, model) = (text(base_url), text(model));
+    format!(
+        "[providers.local]\nkind = \"openai\"\nbase_url = {base_url}\n# api_key_env = \"MODEL_KEY\"\n\n\
+         [models.default]\nprovider = \"local\"\nname = {model}\n\
+         context_tokens = 32768\nmax_output_tokens = 1024\nprice_usd_per_mtok = \"free\"\n"
+    )
+}
+
+/// A TOML text of any characters.
+fn text(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+const AGENT: &str = r#"
+[agents.main]
+model = "default"
+instructions = "You are a careful assistant."
+
+# What the agent may ever reach. What is not granted is not possible.
+[agents.main.grants]
+tools = ["read_file", "write_file", "edit_file", "list_dir", "search_files", "remember", "recall"]
+read = ["workspace"]
+write = ["workspace"]
+
+# Rules narrow that: a report waits for your yes (`backstay approvals`).
+[[agents.main.rules]]
+name = "reports need a yes"
+verdict = "ask"
+match = { tool = ["write_file", "edit_file"], path = { glob = "workspace/out/reports/**" } }
+ask = { role = ["owner"], expires = "10m" }
+matches = [{ tool = "write_file", path = "workspace/out/reports/q3.md" }]
+does_not_match = [{ tool = "write_file", path = "workspace/out/notes.md" }]
+
+[agents.main.budget]
+usd_per_day = 5.0
+"#;
