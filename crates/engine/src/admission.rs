@@ -1,14 +1,17 @@
 //! The door of the engine: who speaks, how often, and whether this was said before.
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use backstay_kernel::id::{Digest, Millis, Seq, SessionId, TurnId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Mode;
 
+use tokio::sync::broadcast;
+
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::events::Event;
 use crate::limits::{BUCKETS_MAX, KEY_KEPT_MS};
 use crate::live::{Accepted, Command, Key, Opening};
 
@@ -43,11 +46,7 @@ pub struct Submitted {
 
 impl From<Accepted> for Submitted {
     fn from(accepted: Accepted) -> Self {
-        Self {
-            session: accepted.session,
-            turn: accepted.turn.unwrap_or(accepted.seq),
-            seq: accepted.seq,
-        }
+        Self { session: accepted.session, turn: accepted.turn.unwrap_or(accepted.seq), seq: accepted.seq }
     }
 }
 
@@ -57,23 +56,27 @@ impl Engine {
     /// # Errors
     /// Too many messages, a key used with another body, the session's refusal.
     pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<Submitted, EngineError> {
-        let now = self.now();
-        let key = submission.key.as_ref().map(|(key, body)| Key {
-            key: Digest::of("backstay inbox v1", &[caller.principal.as_bytes(), key.as_bytes()]).0,
-            body: *body,
-            expires_at: now.saturating_add(KEY_KEPT_MS),
-        });
-        if let Some(before) = self.said_before(key.as_ref(), now)? {
-            return Ok(before);
+        Ok(self.submit_listening(caller, submission).await?.0)
+    }
+
+    /// As [`Engine::submit`], and listens from before the commit, so that no event is missed.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub async fn submit_listening(
+        &self,
+        caller: &Caller,
+        submission: Submission,
+    ) -> Result<(Submitted, broadcast::Receiver<Event>), EngineError> {
+        let key = self.key(caller, submission.key);
+        if let Some(before) = self.said_before(key.as_ref())? {
+            let events = self.subscribe(before.session).await?;
+            return Ok((before.into(), events));
         }
-        self.admission().admit(&caller.principal, now)?;
-        let opens = submission.session.is_none().then(|| Opening {
-            agent: submission.agent.clone(),
-            principal: caller.principal.clone(),
-            channel: caller.channel.clone(),
-            title: None,
-        });
+        self.admission().admit(&caller.principal, self.now())?;
+        let opens = submission.session.is_none().then(|| opening(caller, submission.agent, None));
         let session = submission.session.unwrap_or_else(|| self.new_session_id());
+        let mut events = self.subscribe(session).await?;
         let message = Command::Message {
             principal: caller.principal.clone(),
             channel: caller.channel.clone(),
@@ -81,35 +84,71 @@ impl Engine {
             quoted: submission.quoted,
             text: submission.text,
             opens,
-            key,
         };
-        Ok(self.command(session, message).await?.into())
+        let submitted = Submitted::from(self.send(session, message, key).await?);
+        if submitted.session != session {
+            events = self.subscribe(submitted.session).await?;
+        }
+        Ok((submitted, events))
     }
 
     /// Opens a session without a message.
     ///
     /// # Errors
-    /// No such agent, or too many requests.
-    pub async fn open_session(&self, caller: &Caller, agent: &str, title: Option<String>) -> Result<SessionId, EngineError> {
+    /// No such agent, too many requests, or a key used with another body.
+    pub async fn open_session(
+        &self,
+        caller: &Caller,
+        agent: &str,
+        title: Option<String>,
+        key: Option<(String, Digest)>,
+    ) -> Result<SessionId, EngineError> {
         self.admission().admit(&caller.principal, self.now())?;
-        let opening = Opening {
-            agent: agent.to_owned(),
-            principal: caller.principal.clone(),
-            channel: caller.channel.clone(),
-            title,
-        };
-        Ok(self.command(self.new_session_id(), Command::Open(opening)).await?.session)
+        let command = Command::Open(opening(caller, agent.to_owned(), title));
+        Ok(self.command(caller, self.new_session_id(), command, key).await?.session)
     }
 
-    fn said_before(&self, key: Option<&Key>, now: Millis) -> Result<Option<Submitted>, EngineError> {
-        let Some(key) = key else { return Ok(None) };
-        let found = self.store().find_inbox(&key.key).map_err(|error| EngineError::Unreadable(error.to_string()))?;
-        match found.filter(|row| row.expires_at > now) {
-            None => Ok(None),
-            Some(row) if row.body != key.body => Err(EngineError::KeyReused),
-            Some(row) => Ok(Some(Submitted { session: row.session, turn: row.seq, seq: row.seq })),
+    /// Sends a command to a session; with a key, at most once.
+    ///
+    /// # Errors
+    /// The session's refusal, or why it could not be asked.
+    pub async fn command(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        command: Command,
+        key: Option<(String, Digest)>,
+    ) -> Result<Accepted, EngineError> {
+        let key = self.key(caller, key);
+        match self.said_before(key.as_ref())? {
+            Some(before) => Ok(before),
+            None => self.send(session, command, key).await,
         }
     }
+
+    /// A key counts for its principal alone.
+    fn key(&self, caller: &Caller, key: Option<(String, Digest)>) -> Option<Key> {
+        key.map(|(key, body)| Key {
+            key: Digest::of("backstay inbox v1", &[caller.principal.as_bytes(), key.as_bytes()]).0,
+            body,
+            expires_at: self.now().saturating_add(KEY_KEPT_MS),
+        })
+    }
+
+    fn said_before(&self, key: Option<&Key>) -> Result<Option<Accepted>, EngineError> {
+        let Some(key) = key else { return Ok(None) };
+        let found = self.store().find_inbox(&key.key);
+        let found = found.map_err(|error| EngineError::Unreadable(error.to_string()))?;
+        match found.filter(|row| row.expires_at > self.now()) {
+            None => Ok(None),
+            Some(row) if row.body != key.body => Err(EngineError::KeyReused),
+            Some(row) => Ok(Some(Accepted { session: row.session, seq: row.seq, turn: Some(row.seq) })),
+        }
+    }
+}
+
+fn opening(caller: &Caller, agent: String, title: Option<String>) -> Opening {
+    Opening { agent, principal: caller.principal.clone(), channel: caller.channel.clone(), title }
 }
 
 /// One message, so that a millisecond at one message a minute is a whole number.

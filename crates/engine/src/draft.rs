@@ -29,7 +29,7 @@ impl Draft {
 
     /// The next letter that may still join: one commit makes one message unique.
     pub fn next_letter(&self, letters: &mut Vec<Letter>) -> Option<Letter> {
-        let keyed = matches!(letters.first()?, Letter::Command(command, _) if command.key().is_some());
+        let keyed = matches!(letters.first()?, Letter::Command(asked) if asked.key.is_some());
         if keyed && self.inbox.is_some() { None } else { Some(letters.remove(0)) }
     }
 

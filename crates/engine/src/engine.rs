@@ -10,7 +10,7 @@ use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, Record};
 use backstay_kernel::session::FOLD_VERSION;
 use backstay_kernel::{Session, apply};
-use backstay_store::{Append, AppendError, Durable, Store};
+use backstay_store::{Append, AppendError, Durable, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot};
 
 use crate::admission::Admission;
@@ -18,9 +18,10 @@ use crate::error::EngineError;
 use crate::events::Event;
 use crate::home::HomeHandle;
 use crate::limits;
+use crate::live::{Accepted, Asked, Command, Key, Letter};
 use crate::read::Reader;
-use crate::live::{Accepted, Command, Letter};
 use crate::session::SessionTask;
+use crate::totals::Totals;
 use crate::world::World;
 
 /// `[limits]` of the config.
@@ -30,7 +31,7 @@ pub struct Limits {
 }
 
 /// What all sessions of a home share.
-pub struct Shared {
+pub(crate) struct Shared {
     pub store: Store,
     pub world: Arc<dyn World>,
     pub boot: Boot,
@@ -43,6 +44,7 @@ pub struct Shared {
     /// The earliest moment at which a session that is not in memory has something to do.
     next_wake: Mutex<Option<Millis>>,
     sooner: Notify,
+    totals: Mutex<Totals>,
 }
 
 /// A session as the journal has it.
@@ -69,7 +71,7 @@ impl Shared {
     pub async fn append(&self, append: Append) -> Result<Durable, AppendError> {
         let (done, result) = oneshot::channel();
         self.store.append(append, Box::new(move |outcome| drop(done.send(outcome))));
-        result.await.unwrap_or_else(|_| Err(AppendError::Store(backstay_store::StoreError::Closed)))
+        result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)))
     }
 
     /// What the ledger windows hold now. One that cannot be read counts as full: errors deny (I8).
@@ -91,6 +93,12 @@ impl Shared {
         if at.is_some_and(|at| next.is_none_or(|next| at < next)) {
             *next = at;
             self.sooner.notify_one();
+        }
+    }
+
+    pub fn count(&self, committed: &Event) {
+        if let Event::Committed { records, .. } = committed {
+            locked(&self.totals).count(records);
         }
     }
 
@@ -154,6 +162,7 @@ impl Engine {
             live: Mutex::new(HashMap::new()),
             next_wake: Mutex::new(None),
             sooner: Notify::new(),
+            totals: Mutex::new(Totals::default()),
             store,
             world,
         });
@@ -211,7 +220,13 @@ impl Engine {
     ///
     /// # Errors
     /// The journal cannot be written; the old config stays.
-    pub async fn reload(&self, mut policy: Policy, config_text: &str, by: &str, limits: Limits) -> Result<u64, EngineError> {
+    pub async fn reload(
+        &self,
+        mut policy: Policy,
+        config_text: &str,
+        by: &str,
+        limits: Limits,
+    ) -> Result<u64, EngineError> {
         let epoch = self.home.configure(config_text, by).await?;
         policy.epoch = epoch;
         *locked(&self.shared.policy) = Arc::new(policy);
@@ -224,7 +239,7 @@ impl Engine {
     /// The journal cannot be written.
     pub async fn freeze(&self, frozen: bool, by: &str) -> Result<(), EngineError> {
         self.home.freeze(frozen, by).await?;
-        *locked(&self.shared.switches) = self.home.switches();
+        *locked(&self.shared.switches) = Switches { draining: self.is_draining(), ..self.home.switches() };
         self.look();
         Ok(())
     }
@@ -236,16 +251,17 @@ impl Engine {
         }
     }
 
-    /// Sends a command to a session that exists, or that the command opens.
-    ///
-    /// # Errors
-    /// The session's refusal, or why it could not be asked.
-    pub async fn command(&self, session: SessionId, command: Command) -> Result<Accepted, EngineError> {
-        if self.shared.switches().draining {
+    pub(crate) async fn send(
+        &self,
+        session: SessionId,
+        command: Command,
+        key: Option<Key>,
+    ) -> Result<Accepted, EngineError> {
+        if self.is_draining() {
             return Err(EngineError::Draining);
         }
         let (reply, result) = oneshot::channel();
-        let mut letter = Letter::Command(Box::new(command), reply);
+        let mut letter = Letter::Command(Box::new(Asked { command, key, reply }));
         loop {
             let address = self.wake(session)?;
             match address.send(letter).await {
@@ -257,6 +273,22 @@ impl Engine {
         result.await.unwrap_or(Err(EngineError::Draining))
     }
 
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.switches().draining
+    }
+
+    #[must_use]
+    pub fn boot(&self) -> Boot {
+        self.shared.boot
+    }
+
+    /// What was done since the process began.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        locked(&self.shared.totals).clone()
+    }
+
     /// Listens to a session.
     ///
     /// # Errors
@@ -265,10 +297,10 @@ impl Engine {
         loop {
             let (reply, receiver) = oneshot::channel();
             let address = self.wake(session)?;
-            if address.send(Letter::Subscribe(reply)).await.is_ok() {
-                if let Ok(receiver) = receiver.await {
-                    return Ok(receiver);
-                }
+            if address.send(Letter::Subscribe(reply)).await.is_ok()
+                && let Ok(receiver) = receiver.await
+            {
+                return Ok(receiver);
             }
         }
     }
@@ -334,5 +366,11 @@ async fn wake_sessions(engine: Engine) {
             }
             None => engine.shared.sooner.notified().await,
         }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("boot", &self.shared.boot).finish_non_exhaustive()
     }
 }

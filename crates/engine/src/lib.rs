@@ -11,19 +11,22 @@ mod home;
 mod limits;
 mod live;
 mod read;
-pub mod requests;
+mod requests;
 mod running;
 mod session;
+mod totals;
 mod world;
 
 pub use admission::{Caller, Submission, Submitted};
-pub use engine::{Engine, Limits, fold};
+pub use engine::{Engine, Folded, Limits, fold};
 pub use error::EngineError;
 pub use events::Event;
 pub use home::{HomeHandle, NewToken};
 pub use live::{Accepted, Command, Opening};
 pub use read::{CallView, Placed, Reader, TurnState, TurnView};
+pub use requests::join_wires;
+pub use totals::Totals;
 pub use world::{
-    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused,
-    ToolCall, ToolRan, World,
+    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
+    ToolRan, World,
 };

@@ -22,16 +22,37 @@ pub enum Command {
         text: String,
         /// The session begins with this message.
         opens: Option<Opening>,
-        /// Makes the message at most once (I11).
-        key: Option<Key>,
     },
     Open(Opening),
-    Decide { effect: EffectId, digest: Digest, approve: bool, by: String, role: Role, note: Option<String> },
-    Answer { effect: EffectId, text: String, by: String },
-    Resolve { effect: EffectId, resolution: Resolution, by: String, note: String },
-    Cancel { turn: Option<TurnId>, by: String },
-    Stop { by: String },
-    Resume { by: String },
+    Decide {
+        effect: EffectId,
+        digest: Digest,
+        approve: bool,
+        by: String,
+        role: Role,
+        note: Option<String>,
+    },
+    Answer {
+        effect: EffectId,
+        text: String,
+        by: String,
+    },
+    Resolve {
+        effect: EffectId,
+        resolution: Resolution,
+        by: String,
+        note: String,
+    },
+    Cancel {
+        turn: Option<TurnId>,
+        by: String,
+    },
+    Stop {
+        by: String,
+    },
+    Resume {
+        by: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +63,8 @@ pub struct Opening {
     pub title: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Makes a command at most once (I11).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key {
     pub key: [u8; 32],
     pub body: Digest,
@@ -61,8 +83,23 @@ pub struct Accepted {
 
 pub type Reply = oneshot::Sender<Result<Accepted, EngineError>>;
 
+/// A command on its way.
+pub struct Asked {
+    pub command: Command,
+    pub key: Option<Key>,
+    pub reply: Reply,
+}
+
+impl Asked {
+    /// The row that makes it at most once, for the record that it became.
+    pub fn inbox_row(&self, seq: Seq) -> Option<InboxRow> {
+        let key = self.key?;
+        Some(InboxRow { key: key.key, seq, body: key.body, expires_at: key.expires_at })
+    }
+}
+
 pub enum Letter {
-    Command(Box<Command>, Reply),
+    Command(Box<Asked>),
     Subscribe(oneshot::Sender<broadcast::Receiver<Event>>),
     /// The policy, a switch or the time has changed.
     Look,
@@ -71,19 +108,6 @@ pub enum Letter {
 }
 
 impl Command {
-    pub fn key(&self) -> Option<&Key> {
-        match self {
-            Self::Message { key, .. } => key.as_ref(),
-            Self::Open(_)
-            | Self::Decide { .. }
-            | Self::Answer { .. }
-            | Self::Resolve { .. }
-            | Self::Cancel { .. }
-            | Self::Stop { .. }
-            | Self::Resume { .. } => None,
-        }
-    }
-
     /// Whether it may come first in a session.
     pub fn opens(&self) -> bool {
         match self {
@@ -97,19 +121,13 @@ impl Command {
             | Self::Resume { .. } => false,
         }
     }
-
-    /// The row that makes the message at most once, for the record that it became.
-    pub fn inbox_row(&self, seq: Seq) -> Option<InboxRow> {
-        let key = self.key()?;
-        Some(InboxRow { key: key.key, seq, body: key.body, expires_at: key.expires_at })
-    }
 }
 
 /// What a command asks of the kernel, in order.
 pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input> {
     match command {
         Command::Open(opening) => vec![open(opening, lineage, bodies)],
-        Command::Message { principal, channel, mode, quoted, text, opens, key: _ } => {
+        Command::Message { principal, channel, mode, quoted, text, opens } => {
             let opening = opens.map(|opening| open(opening, lineage, bodies));
             let quoted = quoted.into_iter().map(|text| bodies.seal(text.into_bytes())).collect();
             let body = bodies.seal(text.into_bytes());

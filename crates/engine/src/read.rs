@@ -100,29 +100,43 @@ fn view(turn: TurnId, records: Vec<Placed>) -> TurnView {
         records: Vec::new(),
     };
     for placed in records {
-        match &placed.record {
-            Record::TurnStarted(started) if started.messages.contains(&turn) => view.state = TurnState::Open,
-            Record::Planned(Planned::Tool { turn: of, call }) if *of == turn => {
-                let call = CallView { call: call.clone(), facts: None, verdict: None };
-                view.calls.insert(placed.seq, call);
-            }
-            Record::Judged(judged) => {
-                if let Some(call) = view.calls.get_mut(&judged.effect) {
-                    call.facts.clone_from(&judged.facts);
-                    call.verdict = Some(judged.verdict.clone());
-                }
-            }
-            Record::TurnEnded(ended) if ended.turn == turn => {
-                view.state = TurnState::Ended(ended.reason);
-                view.reply = ended.reply;
-                view.completion = ended.completion.clone();
-                view.spent = ended.spent;
-                view.records.push(placed);
-                return view;
-            }
-            _ => {}
-        }
+        let ended = view.take(turn, &placed);
         view.records.push(placed);
+        if ended {
+            break;
+        }
     }
     view
+}
+
+impl TurnView {
+    /// Takes in one record; true where it is the turn's last.
+    fn take(&mut self, turn: TurnId, placed: &Placed) -> bool {
+        if let Record::TurnStarted(started) = &placed.record
+            && started.messages.contains(&turn)
+        {
+            self.state = TurnState::Open;
+        }
+        if let Record::Planned(Planned::Tool { turn: of, call }) = &placed.record
+            && *of == turn
+        {
+            let call = CallView { call: call.clone(), facts: None, verdict: None };
+            self.calls.insert(placed.seq, call);
+        }
+        if let Record::Judged(judged) = &placed.record
+            && let Some(call) = self.calls.get_mut(&judged.effect)
+        {
+            call.facts.clone_from(&judged.facts);
+            call.verdict = Some(judged.verdict.clone());
+        }
+        let Record::TurnEnded(ended) = &placed.record else { return false };
+        if ended.turn != turn {
+            return false;
+        }
+        self.state = TurnState::Ended(ended.reason);
+        self.reply = ended.reply;
+        self.completion = ended.completion.clone();
+        self.spent = ended.spent;
+        true
+    }
 }

@@ -38,6 +38,14 @@ struct Last {
     depth: u32,
 }
 
+/// What a request is rendered for.
+pub struct Target<'a> {
+    pub world: &'a dyn World,
+    pub policy: &'a Policy,
+    pub model: &'a str,
+    pub output_tokens_max: u64,
+}
+
 #[derive(Default)]
 pub struct Requests {
     /// Rendered items of the window, by their number in the session, and for which model.
@@ -55,24 +63,21 @@ impl Requests {
     /// The body that is needed and was erased.
     pub fn prepare(
         &mut self,
-        world: &dyn World,
-        policy: &Policy,
+        target: &Target<'_>,
         session: &Session,
         bodies: &mut Bodies,
         effect: EffectId,
-        model: &str,
-        output_tokens_max: u64,
     ) -> Result<Request, BodyRef> {
-        let parts = self.render(world, policy, session, bodies, model, output_tokens_max)?;
+        let parts = self.render(target, session, bodies)?;
         let wire = join(&parts);
         let bytes = wire.len() as u64;
-        let kept = self.last.as_ref().map_or(0, |last| {
-            last.parts.iter().zip(&parts).take_while(|(old, new)| old.digest == new.digest).count()
-        });
+        let kept = self
+            .last
+            .as_ref()
+            .map_or(0, |last| last.parts.iter().zip(&parts).take_while(|(old, new)| old.digest == new.digest).count());
         let billed = session.billed.map(|billed| billed.bytes);
         let unchanged = self.last.as_ref().filter(|last| Some(last.bytes) == billed);
-        let bytes_unchanged =
-            unchanged.map_or(0, |_| parts.iter().take(kept).map(|p| p.wire.len() as u64).sum());
+        let bytes_unchanged = unchanged.map_or(0, |_| parts.iter().take(kept).map(|p| p.wire.len() as u64).sum());
         let rope = self.rope(&parts, kept);
         let depth = if rope.base.is_some() { self.last.as_ref().map_or(0, |l| l.depth + 1) } else { 0 };
         let stored = serde_json::to_vec(&rope).unwrap_or_default();
@@ -91,8 +96,9 @@ impl Requests {
         self.ready.get(&effect).map(Arc::clone)
     }
 
-    pub fn ended(&mut self, effect: EffectId) {
-        self.ready.remove(&effect);
+    /// Lets go of the bytes of calls that are over.
+    pub fn retain(&mut self, open: impl Fn(EffectId) -> bool) {
+        self.ready.retain(|effect, _| open(*effect));
     }
 
     fn rope(&self, parts: &[Arc<Part>], kept: usize) -> Rope {
@@ -108,20 +114,17 @@ impl Requests {
 
     fn render(
         &mut self,
-        world: &dyn World,
-        policy: &Policy,
+        target: &Target<'_>,
         session: &Session,
         bodies: &mut Bodies,
-        model: &str,
-        output_tokens_max: u64,
     ) -> Result<Vec<Arc<Part>>, BodyRef> {
-        let key = (policy.epoch, model.to_owned());
+        let key = (target.policy.epoch, target.model.to_owned());
         if self.rendered_for != key {
             self.items.clear();
             self.rendered_for = key;
         }
         self.items.retain(|number, _| *number >= session.first_item);
-        let envelope = world.envelope(policy, &session.agent, model, output_tokens_max);
+        let envelope = target.world.envelope(target.policy, &session.agent, target.model, target.output_tokens_max);
         let head = Piece::Raw(bodies.seal_shared(envelope.head.as_bytes()));
         let mut parts = vec![Part::new(envelope.head, vec![head])];
         if let Some(lead) = envelope.lead {
@@ -131,7 +134,7 @@ impl Requests {
         let before = session.context().count().saturating_sub(session.items.len());
         for (place, item) in session.context().enumerate() {
             let number = place.checked_sub(before).map(|n| session.first_item + n as u64);
-            parts.push(self.part(world, policy, bodies, model, number, item)?);
+            parts.push(self.part(target, bodies, number, item)?);
         }
         parts.push(Part::text(envelope.tail));
         Ok(parts)
@@ -139,17 +142,15 @@ impl Requests {
 
     fn part(
         &mut self,
-        world: &dyn World,
-        policy: &Policy,
+        target: &Target<'_>,
         bodies: &Bodies,
-        model: &str,
         number: Option<u64>,
         item: &Item,
     ) -> Result<Arc<Part>, BodyRef> {
         if let Some(part) = number.and_then(|number| self.items.get(&number)) {
             return Ok(Arc::clone(part));
         }
-        let fragment = world.item(policy, model, item, &|body| bodies.get(body))?;
+        let fragment = target.world.item(target.policy, target.model, item, &|body| bodies.get(body))?;
         let part = Part::new(fragment.wire, fragment.pieces);
         if let Some(number) = number {
             self.items.insert(number, Arc::clone(&part));

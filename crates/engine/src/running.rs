@@ -33,9 +33,7 @@ impl Key {
             Effect::Prepare { .. } => None,
             Effect::Inspect { id, .. } => Some(Self::Inspect(*id)),
             Effect::Probe { id, .. } => Some(Self::Probe(*id)),
-            Effect::Model { id, started, .. } | Effect::Tool { id, started, .. } => {
-                Some(Self::Act(*id, *started))
-            }
+            Effect::Model { id, started, .. } | Effect::Tool { id, started, .. } => Some(Self::Act(*id, *started)),
         }
     }
 }
@@ -163,7 +161,12 @@ impl Running {
         self.table.insert(key, handle);
     }
 
-    pub fn model(&mut self, call: ModelCall, slot: Option<OwnedSemaphorePermit>, on_delta: Box<dyn FnMut(Delta) + Send>) {
+    pub fn model(
+        &mut self,
+        call: ModelCall,
+        slot: Option<OwnedSemaphorePermit>,
+        on_delta: Box<dyn FnMut(Delta) + Send>,
+    ) {
         let key = Key::Act(call.permit.effect(), call.permit.started());
         let reply = self.world.call_model(call, on_delta);
         let handle = self.tasks.spawn(async move {
@@ -192,7 +195,12 @@ fn lost_end(key: Key) -> End {
 
 /// Seals what has ended, and says it as the kernel hears it. The second part is a text to remember
 /// in the same commit.
-pub fn input(finished: Finished, bodies: &mut Bodies, tools: &dyn Fn(&str) -> bool, jitter: u64) -> (Input, Option<String>) {
+pub fn input(
+    finished: Finished,
+    bodies: &mut Bodies,
+    tools: &dyn Fn(&str) -> bool,
+    jitter: u64,
+) -> (Input, Option<String>) {
     let (effect, started) = match finished.key {
         Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
         Key::Act(id, started) => (id, started),
@@ -201,10 +209,9 @@ pub fn input(finished: Finished, bodies: &mut Bodies, tools: &dyn Fn(&str) -> bo
         End::Inspected(found) => {
             let inspection = match found {
                 Ok(facts) => Inspection::Facts(facts),
-                Err(refused) => Inspection::Invalid {
-                    why: refused.why,
-                    detail: bodies.seal(clip(refused.detail).into_bytes()),
-                },
+                Err(refused) => {
+                    Inspection::Invalid { why: refused.why, detail: bodies.seal(clip(refused.detail).into_bytes()) }
+                }
             };
             return (Input::Inspected { effect, inspection }, None);
         }

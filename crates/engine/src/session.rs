@@ -25,8 +25,8 @@ use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::events::Event;
 use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, PURE_HOLD};
-use crate::live::{Accepted, Command, Letter, Reply, inputs};
-use crate::requests::Requests;
+use crate::live::{Accepted, Asked, Letter, inputs};
+use crate::requests::{Requests, Target};
 use crate::running::{self, Finished, Key, Running};
 use crate::world::{ModelCall, ToolCall};
 
@@ -168,7 +168,7 @@ impl SessionTask {
         }
         self.running.recorded();
         for taken in accepted {
-            let _ = taken.reply.send(Ok(taken.accepted));
+            let _ = taken.asked.reply.send(Ok(taken.accepted));
         }
         self.reconcile(&policy);
         Ok(())
@@ -187,8 +187,8 @@ impl SessionTask {
     }
 
     fn take(&mut self, letter: Letter, policy: &Policy, draft: &mut Draft) -> Option<Taken> {
-        let (command, reply) = match letter {
-            Letter::Command(command, reply) => (command, reply),
+        let asked = match letter {
+            Letter::Command(asked) => asked,
             Letter::Subscribe(reply) => {
                 let _ = reply.send(self.events.subscribe());
                 return None;
@@ -200,18 +200,18 @@ impl SessionTask {
                 return None;
             }
         };
-        if !self.exists() && !command.opens() {
-            let _ = reply.send(Err(EngineError::NoSession));
+        if !self.exists() && !asked.command.opens() {
+            let _ = asked.reply.send(Err(EngineError::NoSession));
             return None;
         }
-        for input in inputs((*command).clone(), self.shared.lineage, &mut self.bodies) {
+        for input in inputs(asked.command.clone(), self.shared.lineage, &mut self.bodies) {
             if let Err(refusal) = self.decide(input, policy, draft) {
-                let _ = reply.send(Err(refusal.into()));
+                let _ = asked.reply.send(Err(refusal.into()));
                 return None;
             }
         }
         let seq = self.state.seq;
-        draft.inbox = draft.inbox.take().or_else(|| command.inbox_row(seq));
+        draft.inbox = draft.inbox.take().or_else(|| asked.inbox_row(seq));
         let open = self.state.turn.as_ref().map(|turn| turn.id);
         // A message begins the turn of its own number, unless it joins the open one.
         let turn = match draft.records.last() {
@@ -219,11 +219,13 @@ impl SessionTask {
             _ => open.or(Some(seq)),
         };
         let accepted = Accepted { session: self.state.id, seq, turn };
-        Some(Taken { command, reply, accepted })
+        Some(Taken { asked, accepted })
     }
 
     fn take_end(&mut self, finished: Finished, policy: &Policy, draft: &mut Draft) {
-        let known = |tool: &str| policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool));
+        let known = |tool: &str| {
+            policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool))
+        };
         let jitter = self.shared.world.random() % 1000;
         let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter);
         let records = draft.records.len();
@@ -239,7 +241,12 @@ impl SessionTask {
         turn.unwrap_or(&self.state.principal).clone()
     }
 
-    fn decide(&mut self, input: Input, policy: &Policy, draft: &mut Draft) -> Result<(), backstay_kernel::refusal::Refusal> {
+    fn decide(
+        &mut self,
+        input: Input,
+        policy: &Policy,
+        draft: &mut Draft,
+    ) -> Result<(), backstay_kernel::refusal::Refusal> {
         let frame = self.frame(policy, &input);
         let records = decide(&self.state, input, &frame)?;
         for record in records {
@@ -253,13 +260,12 @@ impl SessionTask {
     fn frame<'a>(&self, policy: &'a Policy, input: &Input) -> Frame<'a> {
         let now = self.shared.world.now();
         // Only the start of a model call looks at the ledger.
-        let allowance = match input {
-            Input::Prepared { .. } => {
-                let channel = self.state.turn.as_ref().map_or(&self.state.channel, |t| &t.channel);
-                let windows = budget::windows(policy, &self.state.agent, &self.speaker(), channel, now);
-                self.shared.used(windows)
-            }
-            _ => Vec::new(),
+        let allowance = if matches!(input, Input::Prepared { .. }) {
+            let channel = self.state.turn.as_ref().map_or(&self.state.channel, |t| &t.channel);
+            let windows = budget::windows(policy, &self.state.agent, &self.speaker(), channel, now);
+            self.shared.used(windows)
+        } else {
+            Vec::new()
         };
         Frame {
             now,
@@ -292,8 +298,7 @@ impl SessionTask {
         let until = Instant::now() + PURE_HOLD;
         loop {
             let frame = self.frame(policy, &Input::Advance);
-            let pure: Vec<Effect> =
-                open_effects(&self.state, &frame).into_iter().filter(Effect::is_pure).collect();
+            let pure: Vec<Effect> = open_effects(&self.state, &frame).into_iter().filter(Effect::is_pure).collect();
             let mut rendered = false;
             for effect in &pure {
                 rendered |= self.start_pure(effect, policy, draft);
@@ -339,13 +344,19 @@ impl SessionTask {
     }
 
     /// Renders a request and starts its call, if there is a slot for it.
-    fn prepare(&mut self, id: EffectId, model: &str, output_tokens_max: u64, policy: &Policy, draft: &mut Draft) -> bool {
+    fn prepare(
+        &mut self,
+        id: EffectId,
+        model: &str,
+        output_tokens_max: u64,
+        policy: &Policy,
+        draft: &mut Draft,
+    ) -> bool {
         if self.model_slot.is_none() && !self.take_model_slot() {
             return false;
         }
-        let world = Arc::clone(&self.shared.world);
-        let (state, bodies) = (&self.state, &mut self.bodies);
-        let request = self.requests.prepare(&*world, policy, state, bodies, id, model, output_tokens_max);
+        let target = Target { world: &*self.shared.world, policy, model, output_tokens_max };
+        let request = self.requests.prepare(&target, &self.state, &mut self.bodies, id);
         let records = draft.records.len();
         match request {
             Ok(request) => {
@@ -399,6 +410,7 @@ impl SessionTask {
                 self.receipt = Some(receipt);
                 self.entries_since_snapshot = if snapshot { 0 } else { self.entries_since_snapshot + 1 };
                 self.shared.wake_at(head.wake_at);
+                self.shared.count(&committed);
                 let _ = self.events.send(committed);
                 Ok(())
             }
@@ -425,6 +437,7 @@ impl SessionTask {
         if self.running.is_empty() && self.shared.tool_slots.available_permits() == 0 {
             self.look_when_free();
         }
+        self.requests.retain(|id| self.state.effects.contains_key(&id));
         if self.state.turn.is_none() && self.state.effects.is_empty() {
             self.bodies.forget();
             self.model_slot = None;
@@ -510,32 +523,31 @@ impl SessionTask {
 }
 
 /// A command that was decided and waits for its commit.
-pub struct Taken {
-    command: Box<Command>,
-    reply: Reply,
+struct Taken {
+    asked: Box<Asked>,
     accepted: Accepted,
 }
 
 impl Taken {
     fn back(self) -> Letter {
-        Letter::Command(self.command, self.reply)
+        Letter::Command(self.asked)
     }
 }
 
 /// The same key and the same body: the same result. Another body: a mistake of the caller.
 fn answer_duplicate(letters: &mut Vec<Letter>, before: Accepted, body: Digest) {
-    let keyed = |letter: &Letter| matches!(letter, Letter::Command(command, _) if command.key().is_some());
+    let keyed = |letter: &Letter| matches!(letter, Letter::Command(asked) if asked.key.is_some());
     let Some(place) = letters.iter().position(keyed) else { return };
-    if let Letter::Command(command, reply) = letters.remove(place) {
-        let same = command.key().is_some_and(|key| key.body == body);
-        let _ = reply.send(if same { Ok(before) } else { Err(EngineError::KeyReused) });
+    if let Letter::Command(asked) = letters.remove(place) {
+        let same = asked.key.is_some_and(|key| key.body == body);
+        let _ = asked.reply.send(if same { Ok(before) } else { Err(EngineError::KeyReused) });
     }
 }
 
 fn answer_all(letters: &mut Vec<Letter>, error: &EngineError) {
     for letter in letters.drain(..) {
-        if let Letter::Command(_, reply) = letter {
-            let _ = reply.send(Err(error.clone()));
+        if let Letter::Command(asked) = letter {
+            let _ = asked.reply.send(Err(error.clone()));
         }
     }
 }

@@ -107,9 +107,9 @@ pub(crate) fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: Millis
     let asked = delay::asked(headers, now);
     let retry_at = match class {
         FailureClass::RetrySame => asked,
-        FailureClass::Wait => asked
-            .or_else(|| said.error.and_then(|e| delay::in_body(e, now)))
-            .or_else(|| delay::refilled(headers, now)),
+        FailureClass::Wait => {
+            asked.or_else(|| said.error.and_then(|e| delay::in_body(e, now))).or_else(|| delay::refilled(headers, now))
+        }
         FailureClass::Shrink
         | FailureClass::Auth
         | FailureClass::Quota

@@ -33,46 +33,126 @@ fn every_status_has_its_class() {
 
 #[test]
 fn money_is_no_queue() {
-    check(429, r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#, Quota);
-    check(429, r#"{"type":"error","error":{"type":"rate_limit_error","code":"enforced_spend_limit_reached","message":"x"}}"#, Quota);
-    check(400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#, Quota);
-    check(400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01."}}"#, Quota);
+    check(
+        429,
+        r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+        Quota,
+    );
+    check(
+        429,
+        r#"{"type":"error","error":{"type":"rate_limit_error","code":"enforced_spend_limit_reached","message":"x"}}"#,
+        Quota,
+    );
+    check(
+        400,
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
+        Quota,
+    );
+    check(
+        400,
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-12-01."}}"#,
+        Quota,
+    );
     check(403, r#"{"error":"Your team has reached its monthly spending limit."}"#, Quota);
-    check(402, r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#, Quota);
-    check(429, r#"[{"error":{"code":429,"message":"Quota exceeded for metric: free_tier_requests, limit: 0, model: x","status":"RESOURCE_EXHAUSTED"}}]"#, Quota);
+    check(
+        402,
+        r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#,
+        Quota,
+    );
+    check(
+        429,
+        r#"[{"error":{"code":429,"message":"Quota exceeded for metric: free_tier_requests, limit: 0, model: x","status":"RESOURCE_EXHAUSTED"}}]"#,
+        Quota,
+    );
 }
 
 #[test]
 fn a_queue_is_no_lack_of_money() {
-    check(429, r#"{"error":{"message":"Rate limit reached for gpt-x on requests per min (RPM): Limit 3","type":"requests","code":"rate_limit_exceeded"}}"#, Wait);
-    check(429, r#"[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details. limit: 0.5","status":"RESOURCE_EXHAUSTED"}}]"#, Wait);
+    check(
+        429,
+        r#"{"error":{"message":"Rate limit reached for gpt-x on requests per min (RPM): Limit 3","type":"requests","code":"rate_limit_exceeded"}}"#,
+        Wait,
+    );
+    check(
+        429,
+        r#"[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details. limit: 0.5","status":"RESOURCE_EXHAUSTED"}}]"#,
+        Wait,
+    );
     check(429, r#"{"error":{"message":"Quota exceeded, limit: 05"}}"#, Wait);
 }
 
 #[test]
 fn too_long_is_to_be_shrunk() {
-    check(400, r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#, Shrink);
-    check(400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 200001 tokens > 200000 maximum"}}"#, Shrink);
-    check(400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 9 + 9 > 10"}}"#, Shrink);
-    check(413, r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#, Shrink);
-    check(400, r#"{"object":"error","message":"This model's maximum context length is 4096 tokens.","type":"BadRequestError","code":400}"#, Shrink);
-    check(500, r#"{"error":{"code":500,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#, Shrink);
-    check(400, r#"{"error":{"message":"The input token count (9) exceeds the maximum number of tokens allowed (8).","status":"INVALID_ARGUMENT"}}"#, Shrink);
-    check(429, r#"{"error":{"message":"Request too large for gpt-x on tokens per min (TPM): Limit 30000, Requested 45000.","type":"tokens","code":"rate_limit_exceeded"}}"#, Shrink);
+    check(
+        400,
+        r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+        Shrink,
+    );
+    check(
+        400,
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 200001 tokens > 200000 maximum"}}"#,
+        Shrink,
+    );
+    check(
+        400,
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 9 + 9 > 10"}}"#,
+        Shrink,
+    );
+    check(
+        413,
+        r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#,
+        Shrink,
+    );
+    check(
+        400,
+        r#"{"object":"error","message":"This model's maximum context length is 4096 tokens.","type":"BadRequestError","code":400}"#,
+        Shrink,
+    );
+    check(
+        500,
+        r#"{"error":{"code":500,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
+        Shrink,
+    );
+    check(
+        400,
+        r#"{"error":{"message":"The input token count (9) exceeds the maximum number of tokens allowed (8).","status":"INVALID_ARGUMENT"}}"#,
+        Shrink,
+    );
+    check(
+        429,
+        r#"{"error":{"message":"Request too large for gpt-x on tokens per min (TPM): Limit 30000, Requested 45000.","type":"tokens","code":"rate_limit_exceeded"}}"#,
+        Shrink,
+    );
 }
 
 #[test]
 fn a_refused_content_is_policy() {
-    check(400, r#"{"error":{"code":"content_filter","message":"The response was filtered","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#, Policy);
+    check(
+        400,
+        r#"{"error":{"code":"content_filter","message":"The response was filtered","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+        Policy,
+    );
     check(400, r#"{"error":{"code":"content_policy_violation","message":"no"}}"#, Policy);
-    check(400, r#"{"error":{"code":"invalid_prompt","message":"Invalid prompt: your prompt was flagged as potentially violating our usage policy."}}"#, Policy);
-    check(400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#, Policy);
+    check(
+        400,
+        r#"{"error":{"code":"invalid_prompt","message":"Invalid prompt: your prompt was flagged as potentially violating our usage policy."}}"#,
+        Policy,
+    );
+    check(
+        400,
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}"#,
+        Policy,
+    );
     check(403, r#"{"error":{"code":403,"message":"x requires moderation on y. Your input was flagged"}}"#, Policy);
 }
 
 #[test]
 fn our_faults_and_keys() {
-    check(400, r#"{"error":{"message":"max_tokens is too large: 99999. This model supports at most 4096 completion tokens","code":null}}"#, Invalid);
+    check(
+        400,
+        r#"{"error":{"message":"max_tokens is too large: 99999. This model supports at most 4096 completion tokens","code":null}}"#,
+        Invalid,
+    );
     check(404, r#"{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}"#, Invalid);
     check(401, r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#, Auth);
     check(403, r#"{"type":"error","error":{"type":"permission_error","message":"no"}}"#, Auth);

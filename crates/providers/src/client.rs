@@ -16,9 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::draft::{Draft, OnDelta};
 use crate::endpoint::{Api, Endpoint, Remote, Target};
-use crate::limits::{
-    CONNECT_MS, DRAIN_MS, ERROR_BYTES_MAX, IDLE_CONNECTIONS_MAX, RESPONSE_BYTES_MAX,
-};
+use crate::limits::{CONNECT_MS, DRAIN_MS, ERROR_BYTES_MAX, IDLE_CONNECTIONS_MAX, RESPONSE_BYTES_MAX};
 use crate::reply::{Delta, Failed, Reply};
 use crate::sse::{Event, Parser};
 use crate::{anthropic, classify, openai, rehearsal};
@@ -87,9 +85,8 @@ impl Client {
         idempotency_key: &str,
         on_delta: OnDelta<'_>,
     ) -> Result<Reply, Failed> {
-        let http = self
-            .http(remote.url.scheme())
-            .map_err(|e| Failed::unsendable(FailureClass::Invalid, e.to_string()))?;
+        let http =
+            self.http(remote.url.scheme()).map_err(|e| Failed::unsendable(FailureClass::Invalid, e.to_string()))?;
         let headers = headers(remote, idempotency_key)?;
         let sending = http.post(remote.url.clone()).headers(headers).body(wire).send();
         let response = match timeout_at(clock.first_byte, sending).await {
@@ -97,18 +94,25 @@ impl Client {
             Ok(Err(error)) => return Err(unsent(&error)),
             Ok(Ok(response)) => response,
         };
-        if !response.status().is_success() {
-            return Err(refused(response, clock).await);
-        }
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let mut draft = Draft::default();
-        if kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream") {
-            stream(remote.api, response, clock, &mut draft, on_delta).await?;
-        } else {
-            whole(remote.api, response, clock, &mut draft, on_delta).await?;
-        }
+        let draft = read(remote.api, response, clock, on_delta).await?;
         Ok(draft.into_reply(idempotency_key))
     }
+}
+
+/// Reads an answer whose head has come.
+async fn read(api: Api, response: Response, clock: &Clock, on_delta: OnDelta<'_>) -> Result<Draft, Failed> {
+    if !response.status().is_success() {
+        return Err(refused(response, clock).await);
+    }
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = kind.unwrap_or_default().trim_start().to_ascii_lowercase();
+    let mut draft = Draft::default();
+    if kind.starts_with("text/event-stream") {
+        stream(api, response, clock, &mut draft, on_delta).await?;
+    } else {
+        whole(api, response, clock, &mut draft, on_delta).await?;
+    }
+    Ok(draft)
 }
 
 fn build(roots: RootCertStore) -> Result<reqwest::Client, NoTls> {
@@ -174,11 +178,8 @@ impl<'a> Body<'a> {
 
     /// The next bytes; none at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
-        let deadline = if self.begun {
-            (Instant::now() + self.clock.idle).min(self.clock.whole)
-        } else {
-            self.clock.first_byte
-        };
+        let deadline =
+            if self.begun { (Instant::now() + self.clock.idle).min(self.clock.whole) } else { self.clock.first_byte };
         let chunk = match timeout_at(deadline, self.response.chunk()).await {
             Err(_) if self.begun => return Err(self.clock.late("more of the reply")),
             Err(_) => return Err(self.clock.late("the first byte")),
@@ -196,9 +197,7 @@ impl<'a> Body<'a> {
     /// Reads to the end in the background, so that the connection can be used again.
     fn drain(mut self) {
         let deadline = Instant::now() + Duration::from_millis(DRAIN_MS);
-        tokio::spawn(timeout_at(deadline, async move {
-            while let Ok(Some(_)) = self.response.chunk().await {}
-        }));
+        tokio::spawn(timeout_at(deadline, async move { while let Ok(Some(_)) = self.response.chunk().await {} }));
     }
 }
 
@@ -330,3 +329,7 @@ fn chain(error: &reqwest::Error) -> String {
     }
     if out.is_empty() { "connection failed".to_owned() } else { out }
 }
+
+#[cfg(test)]
+#[path = "client_tests/mod.rs"]
+mod tests;

@@ -211,11 +211,7 @@ fn anthropic(item: &Item, out: &mut Writer<'_>) -> Result<(), Missing> {
     Ok(())
 }
 
-fn anthropic_assistant(
-    text: Option<&BodyRef>,
-    calls: Option<&BodyRef>,
-    out: &mut Writer<'_>,
-) -> Result<(), Missing> {
+fn anthropic_assistant(text: Option<&BodyRef>, calls: Option<&BodyRef>, out: &mut Writer<'_>) -> Result<(), Missing> {
     let text = match text {
         Some(body) => Some((*body, out.fetch(body)?)).filter(|(_, bytes)| !is_blank(bytes)),
         None => None,

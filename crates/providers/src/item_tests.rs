@@ -197,10 +197,9 @@ fn build(table: &Table, plan: &Plan) -> Item {
     let put_calls = |calls: &Vec<Call>| table.put(calls_json(calls));
     match plan {
         Plan::User(text) => Item::User { body: table.put(text), label: label() },
-        Plan::Assistant(text, calls) => Item::Assistant {
-            text: text.as_ref().map(|t| table.put(t)),
-            calls: calls.as_ref().map(put_calls),
-        },
+        Plan::Assistant(text, calls) => {
+            Item::Assistant { text: text.as_ref().map(|t| table.put(t)), calls: calls.as_ref().map(put_calls) }
+        }
         Plan::Results(calls, answers) => {
             let answer = |(text, kind): &(Vec<u8>, u8)| match kind {
                 0 | 1 => Answer::Body { body: table.put(text), warned: *kind == 1 },

@@ -7,8 +7,6 @@ mod anthropic;
 mod calls;
 mod classify;
 mod client;
-#[cfg(test)]
-mod client_tests;
 mod delay;
 mod draft;
 mod endpoint;

@@ -54,8 +54,8 @@ struct Function {
 
 /// Takes in a chunk of a stream, or a whole answer. True if it held a choice.
 pub(crate) fn absorb(draft: &mut Draft, json: &[u8], now: Millis, on_delta: OnDelta<'_>) -> Result<bool, Failed> {
-    let chunk: Chunk = serde_json::from_slice(json)
-        .map_err(|error| Failed::nonsense(format!("not a chat completion: {error}")))?;
+    let chunk: Chunk =
+        serde_json::from_slice(json).map_err(|error| Failed::nonsense(format!("not a chat completion: {error}")))?;
     if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
         return Err(classify::said_in_reply(&error, now));
     }
@@ -85,12 +85,7 @@ fn finish(reason: &str) -> Finish {
     }
 }
 
-fn absorb_message(
-    draft: &mut Draft,
-    message: Message,
-    whole: bool,
-    on_delta: OnDelta<'_>,
-) -> Result<(), Failed> {
+fn absorb_message(draft: &mut Draft, message: Message, whole: bool, on_delta: OnDelta<'_>) -> Result<(), Failed> {
     let reasoning = message.reasoning_content.or(message.reasoning).map(Loose::into_text);
     if let Some(text) = reasoning.filter(|t| !t.is_empty()) {
         on_delta(Delta::Reasoning(text));

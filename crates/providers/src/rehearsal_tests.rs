@@ -15,13 +15,15 @@ fn tool(name: &str, property: &str) -> Manifest {
         idempotency: Idempotency::Pure,
         answerer: Answerer::Tool,
         arguments: Vec::new(),
-        schema: json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]}).to_string(),
+        schema: json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]})
+            .to_string(),
         timeout_ms: 1,
     }
 }
 
 fn wire(offered: &[&str], messages: &[Value]) -> String {
-    let tools: Vec<Manifest> = offered.iter().map(|name| tool(name, if *name == "remember" { "fact" } else { "path" })).collect();
+    let tools: Vec<Manifest> =
+        offered.iter().map(|name| tool(name, if *name == "remember" { "fact" } else { "path" })).collect();
     let e = envelope(Kind::Rehearsal, "m", "be careful", &tools.iter().collect::<Vec<_>>(), 50, true);
     let fragments: Vec<String> = e.lead.into_iter().chain(messages.iter().map(Value::to_string)).collect();
     format!("{}{}{}", e.head, fragments.join(","), e.tail)
@@ -64,7 +66,11 @@ fn natural_wishes_call_the_tool_and_end_with_its_result() {
     for (message, tool, arguments) in [
         ("What files are there?", "list_dir", json!({"path": "."})),
         ("please read notes/a.md.", "read_file", json!({"path": "notes/a.md"})),
-        ("Write a note: sails need mending", "write_file", json!({"path": "out/note.md", "content": "sails need mending\n"})),
+        (
+            "Write a note: sails need mending",
+            "write_file",
+            json!({"path": "out/note.md", "content": "sails need mending\n"}),
+        ),
         ("remember that the key is at the harbour", "remember", json!({"fact": "the key is at the harbour"})),
     ] {
         let steps = play_turn(ALL, message);
@@ -77,7 +83,10 @@ fn natural_wishes_call_the_tool_and_end_with_its_result() {
     }
     assert!(calls(&play_turn(ALL, "write the report")[0])[0].1.contains("\"out/reports/"));
     assert_eq!(calls(&play_turn(ALL, "Ask me something")[0])[0].0, "ask_human");
-    assert_eq!(calls(&play_turn(ALL, "recall key")[0])[0].0, "recall");
+    for question in ["recall key", "what do you remember about key?"] {
+        let steps = play_turn(ALL, question);
+        assert_eq!(calls(&steps[0]), [("recall", "{\"path\":\"key\"}")]);
+    }
 }
 
 #[test]
@@ -132,7 +141,12 @@ fn deltas_make_the_text_and_the_same_request_gets_the_same_answer() {
     let mut deltas = Vec::new();
     let played = play(wire.as_bytes(), 0, &mut |delta| deltas.push(delta)).unwrap();
     assert!(deltas.len() > 10);
-    let text: String = deltas.iter().map(|d| match d { Delta::Text(t) | Delta::Reasoning(t) => t.as_str() }).collect();
+    let text: String = deltas
+        .iter()
+        .map(|d| match d {
+            Delta::Text(t) | Delta::Reasoning(t) => t.as_str(),
+        })
+        .collect();
     assert_eq!(text, played.text);
     assert_eq!(reply(wire.as_bytes(), 9).unwrap(), played);
 }

@@ -1,7 +1,6 @@
 //! Copies of a home that were read again before anybody relies on them, and the way back.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
@@ -10,7 +9,8 @@ use crate::connect::{self, Kind};
 use crate::error::StoreError;
 use crate::home::{self, Home, Options, STATE};
 use crate::limits::BUSY_MS;
-use crate::store::{Store, draw_lineage};
+use crate::opening::draw_lineage;
+use crate::store::Store;
 use crate::verify::{Report, verify};
 
 /// The copy's name until it is verified and flushed, so that half a copy never looks like one.
@@ -82,10 +82,10 @@ fn refuse_existing(target: &Path) -> Result<(), StoreError> {
 /// All pages in one step: a read transaction keeps the writer's later commits out of the copy.
 fn copy(source: &Connection, target: &mut Connection) -> Result<(), StoreError> {
     let backup = Backup::new(source, target)?;
-    match backup.step(-1)? {
-        StepResult::Done => Ok(()),
-        _ => Err(StoreError::Io(format!("the copy was locked out for {:?}", Duration::from_millis(BUSY_MS)))),
+    if backup.step(-1)? == StepResult::Done {
+        return Ok(());
     }
+    Err(StoreError::Io(format!("the copy was locked out for {BUSY_MS} ms")))
 }
 
 fn sound(db: &Connection) -> Result<Report, StoreError> {

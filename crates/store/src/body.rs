@@ -119,7 +119,12 @@ pub(crate) struct Row {
 }
 
 pub(crate) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row { digest: Digest(row.get("digest")?), salt: row.get("salt")?, enc: row.get("enc")?, bytes: row.get("bytes")? })
+    Ok(Row {
+        digest: Digest(row.get("digest")?),
+        salt: row.get("salt")?,
+        enc: row.get("enc")?,
+        bytes: row.get("bytes")?,
+    })
 }
 
 impl Row {
@@ -140,20 +145,27 @@ impl Row {
     }
 }
 
+/// A body as it was sealed.
+pub(crate) struct Plain {
+    pub digest: Digest,
+    /// `None` once erased.
+    pub bytes: Option<Vec<u8>>,
+}
+
 /// Reads and verifies a body.
-pub(crate) fn read(db: &Connection, id: u64) -> Result<Option<(Digest, Option<Vec<u8>>)>, StoreError> {
+pub(crate) fn read(db: &Connection, id: u64) -> Result<Option<Plain>, StoreError> {
     let mut statement = db.prepare_cached("SELECT digest, salt, enc, bytes FROM bodies WHERE id = ?1")?;
     let Some(row) = statement.query_row([id], from_row).optional()? else { return Ok(None) };
     let digest = row.digest;
     let bytes = row.open().map_err(|why| StoreError::Corrupt(format!("body {id} {why}")))?;
-    Ok(Some((digest, bytes)))
+    Ok(Some(Plain { digest, bytes }))
 }
 
 /// The stored body with this mark.
 pub(crate) fn find(db: &Connection, mark: &Mark) -> Result<Option<BodyRef>, StoreError> {
     const SQL: &str = "SELECT id, digest, iif(enc = 0, length(bytes), enc) FROM bodies WHERE dedupe = ?1";
-    let found = db.prepare_cached(SQL)?.query_row([mark], |row| {
-        Ok(BodyRef { id: row.get(0)?, digest: Digest(row.get(1)?), bytes: row.get(2)? })
-    });
+    let found = db
+        .prepare_cached(SQL)?
+        .query_row([mark], |row| Ok(BodyRef { id: row.get(0)?, digest: Digest(row.get(1)?), bytes: row.get(2)? }));
     Ok(found.optional()?)
 }

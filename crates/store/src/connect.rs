@@ -21,19 +21,20 @@ pub enum Kind {
 }
 
 /// The only connection that writes, and the only one that checkpoints: a checkpoint from a second
-/// connection is the pattern that corrupted older SQLites.
+/// connection is the pattern that corrupted older SQLites. Ask [`kind`] before [`arm`].
 pub fn writer(path: &Path) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < SQLITE_VERSION_MIN {
         return Err(StoreError::OldSqlite(rusqlite::version()));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let db = Connection::open_with_flags(path, flags)?;
-    settings(&db, WRITER_CACHE_KIB)?;
+    db.busy_timeout(Duration::from_millis(BUSY_MS))?;
     Ok(db)
 }
 
-/// Settings that write to the file; only for one that [`kind`] has called ours or blank.
+/// The writer's settings, some of which write to the file: only for one that is ours or blank.
 pub fn arm(db: &Connection) -> Result<(), StoreError> {
+    settings(db, WRITER_CACHE_KIB)?;
     // Counts only for a new file.
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -51,13 +52,13 @@ pub fn arm(db: &Connection) -> Result<(), StoreError> {
 pub fn reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(Duration::from_millis(BUSY_MS))?;
     settings(&db, READER_CACHE_KIB)?;
     db.pragma_update(None, "query_only", true)?;
     Ok(db)
 }
 
 fn settings(db: &Connection, cache_kib: u32) -> Result<(), StoreError> {
-    db.busy_timeout(Duration::from_millis(BUSY_MS))?;
     // A negative size is in KiB.
     db.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
@@ -73,9 +74,9 @@ fn settings(db: &Connection, cache_kib: u32) -> Result<(), StoreError> {
 pub fn kind(db: &Connection, path: &Path) -> Result<Kind, StoreError> {
     let foreign = |why: String| StoreError::Foreign { path: path.to_owned(), why };
     let read = |name: &str| {
-        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(|error| match StoreError::from(error) {
-            StoreError::Corrupt(text) => foreign(text),
-            other => other,
+        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(|error| {
+            let error = StoreError::from(error);
+            if let StoreError::Corrupt(text) = error { foreign(text) } else { error }
         })
     };
     let application = read("application_id")?;

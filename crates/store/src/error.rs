@@ -3,6 +3,7 @@
 //! A failed append is either the append's own (stale, duplicate, budget) or the store's. After a
 //! failure of the store nobody knows whether the append is on disk: drop the session, load it
 //! again, and decide from what is there.
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use backstay_kernel::id::{Digest, Seq, SessionId};
@@ -35,6 +36,8 @@ pub enum StoreError {
     /// The caller broke a rule of the store; nothing was stored.
     #[error("the store does not take this ({0}): this is a fault of the program, please report it")]
     Invalid(String),
+    #[error("erased, but a long read still holds the old log, which has it: repeat it when the read is over")]
+    LogHeld,
     #[error("the query was not run: {0}")]
     Query(String),
     #[error("the store is closed: open it again")]
@@ -55,6 +58,7 @@ impl StoreError {
             | Self::UnsafeFs { .. }
             | Self::Symlink(_)
             | Self::Invalid(_)
+            | Self::LogHeld
             | Self::Query(_)
             | Self::Closed => false,
         }
@@ -63,10 +67,8 @@ impl StoreError {
     pub(crate) fn io(path: &Path, error: impl Into<std::io::Error>) -> Self {
         let error = error.into();
         let text = format!("{}: {error}", path.display());
-        match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(text),
-            _ => Self::Io(text),
-        }
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        if is_full { Self::Full(text) } else { Self::Io(text) }
     }
 }
 
@@ -75,14 +77,20 @@ impl From<rusqlite::Error> for StoreError {
         let text = error.to_string();
         // An answer of a wrong shape comes from the file, not from the disk.
         let Some(code) = error.sqlite_error_code() else { return Self::Corrupt(text) };
-        match code {
-            ErrorCode::DiskFull => Self::Full(text),
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt(text),
-            ErrorCode::ConstraintViolation
-            | ErrorCode::TooBig
-            | ErrorCode::TypeMismatch
-            | ErrorCode::ParameterOutOfRange => Self::Invalid(text),
-            _ => Self::Io(text),
+        let is = |codes: &[ErrorCode]| codes.contains(&code);
+        if is(&[ErrorCode::DiskFull]) {
+            Self::Full(text)
+        } else if is(&[ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase]) {
+            Self::Corrupt(text)
+        } else if is(&[
+            ErrorCode::ConstraintViolation,
+            ErrorCode::TooBig,
+            ErrorCode::TypeMismatch,
+            ErrorCode::ParameterOutOfRange,
+        ]) {
+            Self::Invalid(text)
+        } else {
+            Self::Io(text)
         }
     }
 }

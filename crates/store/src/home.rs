@@ -11,6 +11,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, statf
 use rustix::io::Errno;
 
 use crate::error::StoreError;
+use crate::filesystem;
 use crate::limits::{BALLAST_BYTES, FREE_BYTES_MIN};
 
 pub const STATE: &str = "state.db";
@@ -57,7 +58,7 @@ impl Home {
             Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(directory.to_owned())),
             Err(error) => return Err(StoreError::io(&lock_path, error)),
         }
-        check_file_system(directory, &lock_path)?;
+        filesystem::check(directory, &lock_path)?;
         tighten(directory, DIRECTORY_MODE)?;
         if state.exists() {
             tighten(&state, FILE_MODE)?;
@@ -97,11 +98,14 @@ impl Home {
     fn put_ballast(&self) -> Result<(), StoreError> {
         let path = self.directory.join(BALLAST);
         if self.options.ballast_bytes > 0 {
-            let file = private().create(true).truncate(true).write(true).open(&path).map_err(|e| StoreError::io(&path, e))?;
+            let file =
+                private().create(true).truncate(true).write(true).open(&path).map_err(|e| StoreError::io(&path, e))?;
             match fallocate(&file, FallocateFlags::empty(), 0, self.options.ballast_bytes) {
                 Ok(()) => {}
                 // No preallocation here: then this file system has no ballast, and that is all.
-                Err(Errno::OPNOTSUPP) => file.set_len(self.options.ballast_bytes).map_err(|e| StoreError::io(&path, e))?,
+                Err(Errno::OPNOTSUPP) => {
+                    file.set_len(self.options.ballast_bytes).map_err(|e| StoreError::io(&path, e))?
+                }
                 Err(error) => {
                     let _ = fs::remove_file(&path);
                     return Err(StoreError::io(&path, error));
@@ -165,9 +169,11 @@ fn private() -> fs::OpenOptions {
 }
 
 fn open_lock(path: &Path) -> Result<File, StoreError> {
-    private().create(true).truncate(false).write(true).open(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => StoreError::Missing(path.with_file_name(STATE)),
-        _ => StoreError::io(path, e),
+    private().create(true).truncate(false).write(true).open(path).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::NotFound {
+            return StoreError::Missing(path.with_file_name(STATE));
+        }
+        StoreError::io(path, e)
     })
 }
 
@@ -180,60 +186,9 @@ fn tighten(path: &Path, mode: u32) -> Result<(), StoreError> {
     fs::set_permissions(path, Permissions::from_mode(found & mode)).map_err(|e| StoreError::io(path, e))
 }
 
-const NO_SHARED_MEMORY: &str = "locks and shared memory do not hold between machines";
-const NO_FLUSH: &str = "neither locks nor flushes are known to reach the disk";
-
-/// Magic numbers of statfs(2), from linux/magic.h.
-const UNSAFE: [(u32, &str, &str); 11] = [
-    (0x6969, "nfs", NO_SHARED_MEMORY),
-    (0x517B, "smb", NO_SHARED_MEMORY),
-    (0xFE53_4D42, "smb2", NO_SHARED_MEMORY),
-    (0xFF53_4D42, "cifs", NO_SHARED_MEMORY),
-    (0x7375_7245, "coda", NO_SHARED_MEMORY),
-    (0x5346_414F, "afs", NO_SHARED_MEMORY),
-    (0x00C3_6400, "ceph", NO_SHARED_MEMORY),
-    (0x0BD0_0BD0, "lustre", NO_SHARED_MEMORY),
-    (0x6573_5546, "fuse", NO_FLUSH),
-    (0x0102_1997, "9p", NO_FLUSH),
-    (0x786F_4256, "vboxsf", NO_FLUSH),
-];
-const OVERLAY: u32 = 0x794C_7630;
-
-fn check_file_system(directory: &Path, lock_path: &Path) -> Result<(), StoreError> {
-    let found = statfs(directory).map_err(|e| StoreError::io(directory, e))?;
-    let magic = u32::try_from(i128::from(found.f_type) & 0xFFFF_FFFF).unwrap_or(0);
-    let refuse = |name, why| Err(StoreError::UnsafeFs { path: directory.to_owned(), name, why });
-    if let Some((_, name, why)) = unsafe_kind(magic) {
-        return refuse(name, why);
-    }
-    // A container's overlay is as good as the disk below it, if its locks are real.
-    if magic == OVERLAY {
-        let second = open_lock(lock_path)?;
-        if flock(&second, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            return refuse("overlay", "locks do not hold here");
-        }
-    }
-    Ok(())
-}
-
-fn unsafe_kind(magic: u32) -> Option<(u32, &'static str, &'static str)> {
-    UNSAFE.into_iter().find(|(known, _, _)| *known == magic)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn network_and_user_space_file_systems_are_refused_and_local_ones_are_not() {
-        for magic in [0x6969, 0xFF53_4D42, 0x6573_5546, 0x0102_1997] {
-            assert!(unsafe_kind(magic).is_some(), "{magic:x}");
-        }
-        // ext4, xfs, btrfs, tmpfs, zfs
-        for magic in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x2FC1_2FC1] {
-            assert!(unsafe_kind(magic).is_none(), "{magic:x}");
-        }
-    }
 
     #[test]
     fn a_given_up_ballast_comes_back_when_there_is_room() {

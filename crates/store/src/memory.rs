@@ -49,7 +49,8 @@ impl Store {
     /// # Errors
     /// Those of a write.
     pub fn forget(&self, principal: &str, id: u64) -> Result<bool, StoreError> {
-        const UNINDEX: &str = "INSERT INTO memories_fts(memories_fts, rowid, principal, text) VALUES('delete', ?1, ?2, ?3)";
+        const UNINDEX: &str =
+            "INSERT INTO memories_fts(memories_fts, rowid, principal, text) VALUES('delete', ?1, ?2, ?3)";
         let principal = principal.to_owned();
         self.erase(move |db| {
             let work = db.transaction()?;

@@ -61,8 +61,18 @@ fn open_session(db: &Connection, append: &Append, new: &NewSession, seq: Seq) ->
     let title = title.map_err(|e| StoreError::Invalid(e.to_string()))?;
     let head = &append.head;
     let made = db.prepare_cached(SQL).map_err(failed)?.execute(params![
-        append.session.0, seq.0, hash.0, head.open, head.people, head.wake_at, head.wait,
-        new.agent, new.principal, new.channel, title, append.at,
+        append.session.0,
+        seq.0,
+        hash.0,
+        head.open,
+        head.people,
+        head.wake_at,
+        head.wait,
+        new.agent,
+        new.principal,
+        new.channel,
+        title,
+        append.at,
     ]);
     if made.map_err(failed)? == 0 {
         return Err(AppendError::Stale { at: at(db, append.session)? });
@@ -89,8 +99,16 @@ fn extend_session(db: &Connection, append: &Append, seq: Seq) -> Result<Placed, 
         const SQL: &str = "UPDATE heads SET seq = ?3, entry = ?4, hash = ?5, wait = ?6, updated_at = ?7,
             open = ?8, people = ?9, wake_at = ?10 WHERE id = ?1 AND seq = ?2";
         let values = params![
-            before.head, append.expected.0, seq.0, entry, hash.0, head.wait, append.at,
-            head.open, head.people, head.wake_at,
+            before.head,
+            append.expected.0,
+            seq.0,
+            entry,
+            hash.0,
+            head.wait,
+            append.at,
+            head.open,
+            head.people,
+            head.wake_at,
         ];
         run(db, SQL, values)?
     };

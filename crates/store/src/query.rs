@@ -44,26 +44,32 @@ impl Store {
         let mut db = connect::reader(&path)?;
         add_functions(&db, connect::reader(&path)?)?;
         let end = Instant::now() + Duration::from_millis(QUERY_MS_MAX);
-        db.progress_handler(QUERY_STEPS, Some(move || Instant::now() >= end))?;
-        db.authorizer(Some(authorize))?;
-        select(&db, sql).map_err(|error| StoreError::Query(error.to_string()))
+        ask(&mut db, sql, end).map_err(|error| StoreError::Query(error.to_string()))
     }
 }
 
+fn ask(db: &mut Connection, sql: &str, end: Instant) -> rusqlite::Result<Answer> {
+    db.progress_handler(QUERY_STEPS, Some(move || Instant::now() >= end))?;
+    db.authorizer(Some(authorize))?;
+    select(db, sql)
+}
+
 fn authorize(context: AuthContext<'_>) -> Authorization {
-    match context.action {
-        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive | AuthAction::Function { .. } => {
-            Authorization::Allow
-        }
-        // The search index asks whether it has changed.
-        AuthAction::Pragma { pragma_name: "data_version", pragma_value: None } => Authorization::Allow,
-        _ => Authorization::Deny,
-    }
+    let is_read = matches!(
+        context.action,
+        AuthAction::Select
+            | AuthAction::Read { .. }
+            | AuthAction::Recursive
+            | AuthAction::Function { .. }
+            // The search index asks whether it has changed.
+            | AuthAction::Pragma { pragma_name: "data_version", pragma_value: None }
+    );
+    if is_read { Authorization::Allow } else { Authorization::Deny }
 }
 
 fn select(db: &Connection, sql: &str) -> rusqlite::Result<Answer> {
     let mut statement = db.prepare(sql)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut answer = Answer { columns, rows: Vec::new(), cut: false };
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
@@ -94,7 +100,7 @@ fn add_functions(db: &Connection, bodies: Connection) -> rusqlite::Result<()> {
         let Some(id) = context.get::<Option<u64>>(0)? else { return Ok(Value::Null) };
         let found = body::read(&lock(&bodies), id);
         let found = found.map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))?;
-        let bytes = found.and_then(|(_, bytes)| bytes);
+        let bytes = found.and_then(|body| body.bytes);
         Ok(bytes.map_or(Value::Null, |bytes| match String::from_utf8(bytes) {
             Ok(text) => Value::Text(text),
             Err(error) => Value::Blob(error.into_bytes()),
@@ -118,4 +124,17 @@ fn from_hex(text: &[u8]) -> Option<[u8; 10]> {
         *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
     }
     Some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_takes_too_long_is_stopped() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+        let stopped = ask(&mut db, endless, Instant::now());
+        assert_eq!(stopped.unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
+    }
 }

@@ -17,10 +17,12 @@ use crate::limits::{BATCH_MAX, FREE_BYTES_NONE, RETIRE_ROWS};
 use crate::place::place;
 use crate::store::Common;
 
+pub type Job = Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> Option<StoreError> + Send>;
+
 pub enum Command {
     Append(Box<Append>, Done),
     /// Any other write, between two batches. Answers the failure of the store, if there was one.
-    Job(Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> Option<StoreError> + Send>),
+    Job(Job),
     Close(SyncSender<Result<(), StoreError>>),
 }
 
@@ -106,7 +108,7 @@ impl Writer {
         }
     }
 
-    fn job(&mut self, job: Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> Option<StoreError> + Send>) {
+    fn job(&mut self, job: Job) {
         if let Some(error) = job(self.connection()) {
             self.fail(error);
         }
@@ -128,11 +130,13 @@ impl Writer {
 
     /// Drops the connection; the failure stands until a re-opening succeeds.
     fn fail(&mut self, error: StoreError) -> StoreError {
-        self.db = None;
         let no_room = || self.common.home.free_bytes().is_ok_and(|free| free < FREE_BYTES_NONE);
-        let error = match error {
-            StoreError::Io(text) if no_room() => StoreError::Full(text),
-            other => other,
+        let error = if let StoreError::Io(text) = &error
+            && no_room()
+        {
+            StoreError::Full(text.clone())
+        } else {
+            error
         };
         self.common.set_failure(Some(error.clone()));
         error
@@ -226,7 +230,6 @@ fn retire(db: &Connection, now: u64, cursor: Vec<u8>) -> Result<Vec<u8>, StoreEr
     let is_end = u32::try_from(rows.len()).is_ok_and(|count| count < RETIRE_ROWS);
     Ok(rows.into_iter().last().filter(|_| !is_end).map(|(key, _)| key).unwrap_or_default())
 }
-
 
 #[cfg(test)]
 #[path = "writer_tests.rs"]

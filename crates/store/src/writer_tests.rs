@@ -106,3 +106,48 @@ fn expired_inbox_rows_go_a_few_per_commit() {
     let left = store.query("SELECT count(*) FROM inbox").unwrap();
     assert_eq!(left.rows, [[crate::query::Cell::Integer(20)]]);
 }
+
+#[test]
+fn the_writer_has_the_settings_that_make_it_safe() {
+    let (_directory, store) = open(0);
+    // After a failure too, when the connection is another one.
+    for _ in 0..2 {
+        let read = |name: &'static str| {
+            store.write(move |db| Ok(db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?)).unwrap()
+        };
+        assert_eq!(read("page_size"), 4096);
+        assert_eq!(read("synchronous"), 2, "full");
+        assert_eq!(read("wal_autocheckpoint"), 512);
+        assert_eq!(read("secure_delete"), 1);
+        assert_eq!(read("cache_size"), -512);
+        assert_eq!(read("trusted_schema"), 0);
+        let failed: Result<(), StoreError> = store.write(|_| Err(StoreError::Io("planted".into())));
+        assert!(failed.is_err());
+    }
+}
+
+#[test]
+fn the_log_stays_small_while_much_is_written() {
+    let (_directory, store) = open(0);
+    for session in 1..200u8 {
+        commit(&store, first(&store, session, 64 * 1024)).unwrap();
+    }
+    let stats = store.stats().unwrap();
+    assert!(stats.db_bytes > 12 << 20, "{stats:?}");
+    assert!(stats.wal_bytes < 3 << 20, "{stats:?}");
+}
+
+#[test]
+fn an_erasure_that_a_reader_holds_back_says_so() {
+    let (directory, store) = open(0);
+    let append = first(&store, 1, 10);
+    let reference = append.bodies[0].reference();
+    commit(&store, append).unwrap();
+    let reader = connect::reader(&directory.path().join("state.db")).unwrap();
+    let moment = reader.unchecked_transaction().unwrap();
+    moment.query_row("SELECT count(*) FROM heads", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(store.erase_body(&reference), Err(StoreError::LogHeld));
+    drop(moment);
+    assert_eq!(store.erase_body(&reference), Ok(false));
+    assert_eq!(store.body(&reference), Ok(None));
+}

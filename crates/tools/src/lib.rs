@@ -1,1 +1,29 @@
+//! The built-in tools: what they declare, what a call is, and how a permitted call acts.
+//!
+//! A call goes through three doors. [`inspect`] says what it is, without acting; the kernel judges
+//! those facts; [`run`] takes the kernel's permit by value, derives the facts again from the handle
+//! that it will use, and acts only if they are the facts that were judged. [`probe`] tells after a
+//! crash whether a write happened. Every file is reached beneath a granted directory's descriptor,
+//! so that no name, link or race leads out of it.
 
+mod arguments;
+mod limits;
+mod list;
+mod manifest;
+mod open;
+mod place;
+mod prepare;
+mod read;
+mod roots;
+mod run;
+mod search;
+mod text;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use manifest::manifests;
+pub use prepare::{Refused, inspect, probe};
+pub use roots::{Roots, RootsError};
+pub use run::{Ran, run};

@@ -211,7 +211,7 @@ static ASK: &[Key] = &[
 ];
 
 static EXAMPLE: &[Key] = &[
-    value("agent", Kind::Name, Optional("the rule's agent"), "\"main\"", "The agent's name."),
+    value("agent", Kind::Name, Optional("the rule's agent"), "\"other\"", "The agent's name."),
     value("principal", Kind::Name, Optional("not said"), "\"app\"", "Who spoke."),
     value("role", Kind::Choice(ROLES), Optional("the principal's"), "\"user\"", "The role of who spoke."),
     value("channel", Kind::Name, Optional("not said"), "\"api\"", "The door that the message came in by."),

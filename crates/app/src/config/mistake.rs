@@ -116,7 +116,7 @@ impl Collector {
         self.list.push(Mistake { place, code, message: message.into(), suggestion });
     }
 
-    /// A name that nothing bears, with the nearest one that something does.
+    /// A name that nothing bears; returns the one that was probably meant.
     pub fn unknown<'n>(
         &mut self,
         place: Place,
@@ -124,15 +124,17 @@ impl Collector {
         what: &str,
         written: &str,
         known: impl Iterator<Item = &'n str> + Clone,
-    ) {
+    ) -> Option<&'n str> {
         let message = format!("unknown {what} {}", quoted(written));
-        match nearest(written, known.clone()) {
+        let meant = nearest(written, known.clone());
+        match meant {
             Some(name) => self.suggest(place, code, message, format!("did you mean `{name}`?")),
             None => match known.collect::<Vec<_>>().as_slice() {
                 [] => self.add(place, code, message),
                 names => self.suggest(place, code, message, format!("known are {}", list(names))),
             },
         }
+        meant
     }
 
     #[must_use]

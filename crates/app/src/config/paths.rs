@@ -46,11 +46,6 @@ impl Ground {
         self.own.push(real.path.clone());
     }
 
-    #[must_use]
-    pub fn home(&self) -> &str {
-        &self.home
-    }
-
     /// The own file or directory that a grant on `path` would reach.
     #[must_use]
     pub fn reaches(&self, path: &str) -> Option<&str> {

@@ -23,8 +23,9 @@ pub enum Node {
     Value { value: Value, written: Json },
     Table(Table),
     Rows(Vec<Entry>),
-    /// Absent, or mistaken and reported.
-    Nothing,
+    Absent,
+    /// Mistaken or unknown, and reported.
+    Wrong,
 }
 
 pub type Table = BTreeMap<String, Entry>;
@@ -47,18 +48,27 @@ type Pair<'a, 'd> = (&'a Spanned<std::borrow::Cow<'d, str>>, &'a Spanned<DeValue
 impl Reader<'_> {
     /// `table` is `None` where defaults alone are wanted; `at` is where a missing key is reported.
     fn table(&mut self, keys: &'static [Key], table: Option<&DeTable<'_>>, at: Place) -> Table {
+        let mut out = Table::new();
+        let mut meant = Vec::new();
         for (key, _) in table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             if keys.iter().all(|known| known.name != name) {
                 let place = self.place(&key.span());
-                self.mistakes.unknown(place, Code::UnknownKey, "key", name, keys.iter().map(|known| known.name));
+                meant.extend(self.mistakes.unknown(place, Code::UnknownKey, "key", name, keys.iter().map(|known| known.name)));
+                out.insert(name.to_owned(), Entry { place: Some(place), node: Node::Wrong });
             }
         }
-        let read = |key: &'static Key| {
+        for key in keys {
             let found = table.and_then(|table| table.iter().find(|(name, _)| name.get_ref() == key.name));
-            (key.name.to_owned(), self.entry(key, found, at))
-        };
-        keys.iter().map(read).collect()
+            // A misspelt key is one mistake, not a missing key besides.
+            let entry = if found.is_none() && meant.contains(&key.name) {
+                Entry { place: None, node: Node::Wrong }
+            } else {
+                self.entry(key, found, at)
+            };
+            out.insert(key.name.to_owned(), entry);
+        }
+        out
     }
 
     fn entry(&mut self, key: &'static Key, found: Option<Pair<'_, '_>>, at: Place) -> Entry {
@@ -72,7 +82,7 @@ impl Reader<'_> {
                     (Some(DeValue::Table(table)), _) => Node::Table(self.table(keys, Some(table), key_place.unwrap_or(at))),
                     (Some(other), _) => self.not_a_table(key.name, value_place, other),
                     (None, Presence::Filled) => Node::Table(self.table(keys, None, at)),
-                    (None, Presence::Optional) => Node::Nothing,
+                    (None, Presence::Optional) => Node::Absent,
                     (None, Presence::Required) => self.missing(key.name, at),
                 };
                 Entry { place: key_place, node }
@@ -84,7 +94,7 @@ impl Reader<'_> {
                     Some(DeValue::Table(_)) | None => {
                         let message = format!("no table in {}: at least one is needed", quoted(key.name));
                         self.mistakes.add(key_place.unwrap_or(at), Code::MissingKey, message);
-                        Node::Nothing
+                        Node::Wrong
                     }
                     Some(other) => self.not_a_table(key.name, value_place, other),
                 };
@@ -93,7 +103,7 @@ impl Reader<'_> {
             Shape::Rows { keys } => {
                 let node = match value {
                     Some(DeValue::Array(items)) => self.rows(key.name, keys, items),
-                    Some(other) => self.wrong_type(key.name, "a list of tables", value_place.unwrap_or(at), other).unwrap_or(Node::Nothing),
+                    Some(other) => self.wrong_type(key.name, "a list of tables", value_place.unwrap_or(at), other).unwrap_or(Node::Wrong),
                     None => Node::Rows(Vec::new()),
                 };
                 Entry { place: key_place, node }
@@ -106,7 +116,7 @@ impl Reader<'_> {
                     Some(DeValue::Table(table)) => Node::Table(self.table(keys, Some(table), key_place.unwrap_or(at))),
                     Some(other) => {
                         let wanted = "a table of prices or \"free\"";
-                        self.wrong_type(key.name, wanted, value_place.unwrap_or(at), other).unwrap_or(Node::Nothing)
+                        self.wrong_type(key.name, wanted, value_place.unwrap_or(at), other).unwrap_or(Node::Wrong)
                     }
                     None => self.missing(key.name, at),
                 };
@@ -120,10 +130,10 @@ impl Reader<'_> {
         let node = match (found, need) {
             (Some((value, place)), _) => self.node(name, kind, place, value),
             (None, Need::Required) => self.missing(name, at),
-            (None, Need::Optional(_)) => Node::Nothing,
+            (None, Need::Optional(_)) => Node::Absent,
             (None, Need::Default(text)) => match DeValue::parse(text) {
                 Ok(value) => self.node(name, kind, at, value.get_ref()),
-                Err(_) => Node::Nothing,
+                Err(_) => Node::Wrong,
             },
         };
         Entry { place, node }
@@ -131,7 +141,7 @@ impl Reader<'_> {
 
     fn node(&mut self, name: &str, kind: Kind, place: Place, value: &DeValue<'_>) -> Node {
         let read = self.value(name, kind, place, value);
-        read.map_or(Node::Nothing, |read| Node::Value { value: read, written: json(value) })
+        read.map_or(Node::Wrong, |read| Node::Value { value: read, written: json(value) })
     }
 
     fn named(&mut self, keys: &'static [Key], table: &DeTable<'_>) -> Table {
@@ -169,12 +179,12 @@ impl Reader<'_> {
     }
 
     fn not_a_table(&mut self, name: &str, place: Option<Place>, value: &DeValue<'_>) -> Node {
-        self.wrong_type(name, "a table", place.unwrap_or(Place::START), value).unwrap_or(Node::Nothing)
+        self.wrong_type(name, "a table", place.unwrap_or(Place::START), value).unwrap_or(Node::Wrong)
     }
 
     fn missing(&mut self, name: &str, at: Place) -> Node {
         self.mistakes.add(at, Code::MissingKey, format!("{} is missing", quoted(name)));
-        Node::Nothing
+        Node::Wrong
     }
 }
 
@@ -213,10 +223,16 @@ impl<'a> View<'a> {
         Self { place: Place::START, table }
     }
 
+    /// No key of this table itself is mistaken, so that what it says is what was meant.
+    #[must_use]
+    pub fn is_sound(self) -> bool {
+        self.table.values().all(|entry| !matches!(entry.node, Node::Wrong))
+    }
+
     fn of(entry: &'a Entry, outer: Place) -> Option<Self> {
         match &entry.node {
             Node::Table(table) => Some(Self { place: entry.place.unwrap_or(outer), table }),
-            Node::Value { .. } | Node::Rows(_) | Node::Nothing => None,
+            Node::Value { .. } | Node::Rows(_) | Node::Absent | Node::Wrong => None,
         }
     }
 
@@ -236,7 +252,7 @@ impl<'a> View<'a> {
     pub fn rows(self, key: &str) -> Vec<Self> {
         match self.table.get(key).map(|entry| &entry.node) {
             Some(Node::Rows(rows)) => rows.iter().filter_map(|row| Self::of(row, self.place)).collect(),
-            Some(Node::Value { .. } | Node::Table(_) | Node::Nothing) | None => Vec::new(),
+            Some(Node::Value { .. } | Node::Table(_) | Node::Absent | Node::Wrong) | None => Vec::new(),
         }
     }
 
@@ -244,7 +260,7 @@ impl<'a> View<'a> {
         let entry = self.table.get(key)?;
         match &entry.node {
             Node::Value { value, .. } => Some(Spot { place: entry.place.unwrap_or(self.place), value }),
-            Node::Table(_) | Node::Rows(_) | Node::Nothing => None,
+            Node::Table(_) | Node::Rows(_) | Node::Absent | Node::Wrong => None,
         }
     }
 

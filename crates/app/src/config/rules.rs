@@ -94,7 +94,7 @@ fn asked(checker: &mut Checker<'_>, row: View<'_>, verdict: Option<RuleVerdict>)
         (Some(roles), None) => Approvers::Roles(roles.value.iter().filter_map(|spot| role(&spot.value)).collect()),
         (None, None) => owner(),
     };
-    if asks {
+    if asks && ask.is_sound() {
         answerable(checker, place, &approvers);
     }
     (approvers, expires_ms)
@@ -111,7 +111,7 @@ fn answerable(checker: &mut Checker<'_>, place: Place, approvers: &Approvers) {
 
 fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<BTreeMap<Field, Test>> {
     let mut out = BTreeMap::new();
-    let mut good = true;
+    let mut good = table.is_sound();
     for (field, key) in FIELDS {
         let Some(Spot { place, value }) = table.condition(key) else { continue };
         let read = if field == Field::Path { paths(checker, *place, value) } else { words(checker, field, key, *place, value) };
@@ -201,6 +201,9 @@ fn try_example<'a>(checker: &mut Checker<'a>, agent: &str, rule: &Rule, example:
 
 /// The facts of an example; `None` where one of them is mistaken.
 fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<BTreeMap<Field, String>> {
+    if !example.is_sound() {
+        return None;
+    }
     let mut call = BTreeMap::from([(Field::Agent, agent.to_owned())]);
     for (field, key) in FIELDS {
         let Some(spot) = example.text(key) else { continue };

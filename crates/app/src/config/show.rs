@@ -30,6 +30,6 @@ fn node(entry: &Entry, origin: bool) -> Option<Json> {
         Node::Value { written, .. } => Some(written.clone()),
         Node::Table(inner) => Some(table(inner, origin)),
         Node::Rows(rows) => Some(rows.iter().filter_map(|row| node(row, origin)).collect()),
-        Node::Nothing => None,
+        Node::Absent | Node::Wrong => None,
     }
 }

@@ -1,4 +1,12 @@
 //! The engine on a real journal, with a world that the test directs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod restarts;
 mod stage;
 mod turns;
-mod restarts;

@@ -2,7 +2,7 @@
 use backstay_engine::{Command, Reader, TurnState};
 use backstay_kernel::record::{Record, Resolution, StopReason};
 
-use crate::stage::{Line, Play, call, policy};
+use crate::stage::{Line, Play, call, owner, policy};
 
 /// Runs `first` until it says so, then kills everything; the store's files are all that is left.
 fn crash<T: Send + 'static>(first: impl Future<Output = T> + Send + 'static) -> T {
@@ -44,7 +44,8 @@ fn an_unsafe_act_that_was_cut_off_is_a_doubt_and_waits_for_a_person() {
         let play = Play::begin(&path, policy(), vec![call("send", "{}")]).await;
         *play.stage.held.lock().unwrap() = true;
         let said = play.say(None, "send it").await;
-        play.until(said, |v| v.records.iter().any(|p| matches!(&p.record, Record::Started(s) if s.request.is_none()))).await;
+        play.until(said, |v| v.records.iter().any(|p| matches!(&p.record, Record::Started(s) if s.request.is_none())))
+            .await;
         play.store.close().unwrap();
         *play.stage.held.lock().unwrap() = false;
         said
@@ -54,8 +55,9 @@ fn an_unsafe_act_that_was_cut_off_is_a_doubt_and_waits_for_a_person() {
         let view = play.until(said, |v| v.records.iter().any(|p| matches!(p.record, Record::Doubted { .. }))).await;
         let effect = *view.calls.keys().next().unwrap();
         assert_eq!(play.stage.acts_of("send"), 0, "never silently run again");
-        let resolve = Command::Resolve { effect, resolution: Resolution::Done, by: "owner".into(), note: "I looked".into() };
-        play.engine.command(said.session, resolve).await.unwrap();
+        let resolve =
+            Command::Resolve { effect, resolution: Resolution::Done, by: "owner".into(), note: "I looked".into() };
+        play.engine.command(&owner(), said.session, resolve, None).await.unwrap();
         let view = play.ended(said).await;
         assert_eq!(play.text(view.reply), "understood");
         assert_eq!(view.completion.done, vec![effect]);

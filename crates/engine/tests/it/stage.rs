@@ -13,7 +13,7 @@ use backstay_kernel::Permit;
 use backstay_kernel::budget::{Budget, Price, Usage};
 use backstay_kernel::context::Item;
 use backstay_kernel::effect::{FailureClass, Finish, Probed};
-use backstay_kernel::facts::{Facts, Invalid, PathFact, Access};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact};
 use backstay_kernel::id::{BodyRef, Digest, Millis, SessionId};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::Mode;
@@ -74,7 +74,13 @@ impl World for StageWorld {
         Envelope { head, lead: None, tail: format!("],\"max\":{most}}}") }
     }
 
-    fn item(&self, _: &Policy, _: &str, item: &Item, bodies: &dyn Fn(&BodyRef) -> Option<Bytes>) -> Result<Fragment, BodyRef> {
+    fn item(
+        &self,
+        _: &Policy,
+        _: &str,
+        item: &Item,
+        bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
+    ) -> Result<Fragment, BodyRef> {
         let text = |body: &BodyRef| bodies(body).map(|b| String::from_utf8_lossy(&b).into_owned()).ok_or(*body);
         let wire = match item {
             Item::User { body, .. } => serde_json::json!({ "user": text(body)? }),
@@ -120,7 +126,11 @@ impl World for StageWorld {
         ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory: None }
     }
 
-    fn call_model(&self, call: ModelCall, mut on_delta: Box<dyn FnMut(Delta) + Send>) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
+    fn call_model(
+        &self,
+        call: ModelCall,
+        mut on_delta: Box<dyn FnMut(Delta) + Send>,
+    ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
         self.0.sent.lock().unwrap().push(String::from_utf8(call.wire.to_vec()).unwrap());
         let line = self.0.script.lock().unwrap().pop_front().unwrap_or(Line::Say("nothing more is written"));
         let stage = Arc::clone(&self.0);
@@ -129,7 +139,13 @@ impl World for StageWorld {
             match line {
                 Line::Say(text) => {
                     on_delta(Delta::Text(text.into()));
-                    Ok(ModelReply { text: text.into(), calls: vec![], calls_json: String::new(), finish: Finish::Stop, usage })
+                    Ok(ModelReply {
+                        text: text.into(),
+                        calls: vec![],
+                        calls_json: String::new(),
+                        finish: Finish::Stop,
+                        usage,
+                    })
                 }
                 Line::Call(calls) => {
                     let calls: Vec<RawCall> = calls
@@ -138,9 +154,17 @@ impl World for StageWorld {
                         .map(|(n, (name, arguments))| RawCall { id: format!("c{n}"), name: name.into(), arguments })
                         .collect();
                     let json: Vec<_> = calls.iter().map(|c| serde_json::json!({"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}})).collect();
-                    Ok(ModelReply { text: String::new(), calls, calls_json: serde_json::to_string(&json).unwrap(), finish: Finish::Calls, usage })
+                    Ok(ModelReply {
+                        text: String::new(),
+                        calls,
+                        calls_json: serde_json::to_string(&json).unwrap(),
+                        finish: Finish::Calls,
+                        usage,
+                    })
                 }
-                Line::Fail(class) => Err(ModelFailure { class, retry_at: None, detail: "as written".into(), billed: false }),
+                Line::Fail(class) => {
+                    Err(ModelFailure { class, retry_at: None, detail: "as written".into(), billed: false })
+                }
                 Line::Hang => {
                     stage.hung.notify_one();
                     std::future::pending().await

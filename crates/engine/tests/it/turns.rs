@@ -71,13 +71,13 @@ async fn an_approval_is_bound_to_its_digest_and_used_once() {
         Err(EngineError::Refused(refusal)) => refusal.code.word(),
         other => panic!("{other:?}"),
     };
-    let wrong = play.engine.command(said.session, decide(Digest::default(), true)).await;
+    let wrong = play.engine.command(&owner(), said.session, decide(Digest::default(), true), None).await;
     assert_eq!(code(wrong), "wrong_digest");
-    play.engine.command(said.session, decide(digest, true)).await.unwrap();
+    play.engine.command(&owner(), said.session, decide(digest, true), None).await.unwrap();
     let view = play.ended(said).await;
     assert_eq!(view.completion.done, vec![effect]);
     assert_eq!(play.stage.acts_of("guarded"), 1);
-    let again = play.engine.command(said.session, decide(digest, true)).await;
+    let again = play.engine.command(&owner(), said.session, decide(digest, true), None).await;
     assert_eq!(code(again), "approval_closed");
 }
 
@@ -104,10 +104,8 @@ async fn a_key_admits_a_message_once() {
         submission
     };
     let caller = owner();
-    let (first, second) = tokio::join!(
-        play.engine.submit(&caller, keyed("hi", "a")),
-        play.engine.submit(&caller, keyed("hi", "a")),
-    );
+    let (first, second) =
+        tokio::join!(play.engine.submit(&caller, keyed("hi", "a")), play.engine.submit(&caller, keyed("hi", "a")),);
     let first = first.unwrap();
     assert_eq!(first, second.unwrap());
     play.ended(first).await;

@@ -6,8 +6,10 @@ use backstay_kernel::effect::FailureClass::{self, *};
 
 use super::recorded::*;
 use super::server::*;
+use crate::client::{Clock, read};
+use crate::endpoint::Target;
 use crate::limits::{DETAIL_BYTES_MAX, EVENT_BYTES_MAX};
-use crate::{Client, Endpoint, Failed, Kind, Secret, Timeouts};
+use crate::{Client, Endpoint, Failed, Kind, Reply, Secret, Timeouts};
 
 fn failed(kind: Kind, bytes: Vec<u8>) -> Failed {
     run(play(kind, bytes)).result.unwrap_err()
@@ -20,28 +22,36 @@ fn check(bytes: Vec<u8>, class: FailureClass, billed: bool) {
     assert_eq!((failed.class, failed.billed), (class, billed), "{shown}\n{failed:?}");
 }
 
-/// Cuts `body` at every byte, as an end that looks clean and as one that does not.
+/// Reads the first `length` bytes of a body that seems to end there.
+async fn read_part(kind: Kind, content_type: &str, body: &str, length: usize) -> Result<Reply, Failed> {
+    let part = body.as_bytes()[..length].to_vec();
+    let response = http::Response::builder().header("content-type", content_type).body(part).unwrap();
+    let Target::Remote(remote) = endpoint(kind, "http://a", timeouts()).0 else { panic!("a remote") };
+    let clock = Clock::start(&remote, NOW);
+    let draft = read(remote.api, response.into(), &clock, &mut |_| {}).await?;
+    Ok(draft.into_reply("key-1"))
+}
+
+/// Cuts `body` at every byte, as an end that looks clean; at some, as one that does not.
 fn cut_everywhere(kind: Kind, body: &str, whole_from: &str) {
     let least = body.find(whole_from).unwrap() + whole_from.len();
+    let stream = "text/event-stream";
     run(async {
-        let client = Client::new().unwrap();
-        let full = play(kind, sse(body)).await.result.unwrap();
-        for length in 0..body.len() {
-            let part = &body.as_bytes()[..length];
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
-            let clean = [format!("{head}connection: close\r\n\r\n").as_bytes(), part].concat();
-            let torn = [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), part].concat();
-            for bytes in [clean, torn] {
-                let server = Server::start(vec![bytes], Then::Close).await;
-                let result = call(&client, &endpoint(kind, &server.url, timeouts())).await.result;
-                match result {
-                    Ok(reply) => {
-                        assert!(length >= least, "a reply from {length} bytes");
-                        assert_eq!((&reply.calls, &reply.text), (&full.calls, &full.text));
-                    }
-                    Err(failed) => assert_eq!((failed.class, failed.billed), (RetrySame, true), "{length}"),
-                }
+        let full = read_part(kind, stream, body, body.len()).await.unwrap();
+        let check = |length: usize, result: Result<Reply, Failed>| match result {
+            Ok(reply) => {
+                assert!(length >= least, "a reply from {length} bytes");
+                assert_eq!((&reply.calls, &reply.text), (&full.calls, &full.text));
             }
+            Err(failed) => assert_eq!((failed.class, failed.billed), (RetrySame, true), "{length}"),
+        };
+        for length in 0..body.len() {
+            check(length, read_part(kind, stream, body, length).await);
+        }
+        let whole = response("200 OK", "content-type: text/event-stream\r\n", body);
+        let head = whole.len() - body.len();
+        for length in (0..body.len()).step_by(29) {
+            check(length, play(kind, whole[..head + length].to_vec()).await.result);
         }
     });
 }
@@ -59,14 +69,19 @@ fn a_cut_anthropic_stream_is_whole_or_nothing() {
 #[test]
 fn a_whole_answer_cut_anywhere_is_no_reply() {
     run(async {
-        let client = Client::new().unwrap();
-        for (kind, body) in [(Kind::OpenAi, OPENAI_TEXT), (Kind::Anthropic, ANTHROPIC_TEXT)] {
+        for (kind, body) in [(Kind::OpenAi, OPENAI_CALLS), (Kind::Anthropic, ANTHROPIC_CALLS)] {
             let bytes = json(body);
-            for length in 0..bytes.len() {
-                let server = Server::start(vec![bytes[..length].to_vec()], Then::Close).await;
-                let failed = call(&client, &endpoint(kind, &server.url, timeouts())).await.result.unwrap_err();
-                assert_eq!(failed.class, RetrySame, "{length}");
-                assert!(failed.billed, "{length} {failed:?}");
+            let parts = (0..body.len()).map(|length| read_part(kind, "application/json", body, length));
+            let mut results = Vec::new();
+            for part in parts {
+                results.push(part.await);
+            }
+            for length in (0..bytes.len()).step_by(17) {
+                results.push(play(kind, bytes[..length].to_vec()).await.result);
+            }
+            for result in results {
+                let failed = result.unwrap_err();
+                assert_eq!((failed.class, failed.billed), (RetrySame, true), "{failed:?}");
             }
         }
     });
@@ -86,7 +101,10 @@ fn answers_that_are_none_are_tried_again() {
     check(b"HTTP/1.1 200".to_vec(), RetrySame, true);
     check(b"SSH-2.0-OpenSSH_9\r\n".to_vec(), RetrySame, true);
     assert_eq!(failed(Kind::Anthropic, json("{\"type\":\"message\"}")).class, RetrySame);
-    assert_eq!(failed(Kind::Anthropic, sse("event: message_start\ndata: {\"type\":\"message_start\"}\n\n")).class, RetrySame);
+    assert_eq!(
+        failed(Kind::Anthropic, sse("event: message_start\ndata: {\"type\":\"message_start\"}\n\n")).class,
+        RetrySame
+    );
 }
 
 #[test]
@@ -139,7 +157,10 @@ fn delays_over_the_wire_count_from_the_callers_now() {
 
 #[test]
 fn errors_in_the_stream_are_classified_and_hold_back_the_reply() {
-    let openai = format!("{}data: {{\"error\":{{\"code\":429,\"message\":\"slow\"}}}}\n\n", &OPENAI_STREAM[..OPENAI_STREAM.find("data: [DONE]").unwrap()]);
+    let openai = format!(
+        "{}data: {{\"error\":{{\"code\":429,\"message\":\"slow\"}}}}\n\n",
+        &OPENAI_STREAM[..OPENAI_STREAM.find("data: [DONE]").unwrap()]
+    );
     assert_eq!(failed(Kind::OpenAi, sse(&openai)).class, Wait);
     let overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
     let begun = &ANTHROPIC_STREAM[..ANTHROPIC_STREAM.find("event: message_delta").unwrap()];
@@ -162,7 +183,7 @@ fn each_timeout_bites() {
     const SHORT: Duration = Duration::from_millis(40);
     let late = |failed: Failed, what: &str| {
         assert_eq!((failed.class, failed.billed), (RetrySame, true));
-        assert!(failed.detail.contains("timed out") && failed.detail.contains(what), "{failed:?}");
+        assert!(failed.detail.contains("timed out after 0 s") && failed.detail.contains(what), "{failed:?}");
     };
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n".to_vec();
     let begun = [head.clone(), b"data: {\"choices\":[]}\n\n".to_vec()].concat();
@@ -176,11 +197,17 @@ fn each_timeout_bites() {
 
 #[test]
 fn a_server_that_hangs_after_its_last_word_delays_nothing() {
-    let played = run(async {
-        let server = Server::start(vec![sse(OPENAI_STREAM)], Then::Hang).await;
-        call(&Client::new().unwrap(), &endpoint(Kind::OpenAi, &server.url, timeouts())).await
-    });
-    assert_eq!(played.result.unwrap().calls.len(), 2);
+    let idle = Timeouts { idle: Duration::from_millis(500), ..timeouts() };
+    for (kind, stream) in [(Kind::OpenAi, OPENAI_STREAM), (Kind::Anthropic, ANTHROPIC_STREAM)] {
+        let (played, began) = run(async {
+            let server = Server::start(vec![sse(stream)], Then::Hang).await;
+            let began = std::time::Instant::now();
+            let endpoint = endpoint(kind, &server.url, idle);
+            (call(&Client::new().unwrap(), &endpoint).await, began)
+        });
+        assert_eq!(played.result.unwrap().calls.len(), 2);
+        assert!(began.elapsed() < idle.idle, "waited for the idle timeout");
+    }
 }
 
 #[test]
@@ -203,7 +230,11 @@ fn an_https_endpoint_speaks_tls_and_a_plain_server_is_not_reached_by_it() {
         // The server waits for the end of a request that never comes; the handshake gets nothing.
         let short = Timeouts { first_byte: Duration::from_millis(200), ..timeouts() };
         let client = Client::new().unwrap();
+        call(&client, &endpoint(Kind::OpenAi, &server.url, timeouts())).await.result.unwrap();
+        assert!(client.secure.get().is_none(), "roots for a plain endpoint");
+        server.requests.lock().unwrap().clear();
         let failed = call(&client, &endpoint(Kind::OpenAi, &url, short)).await.result.unwrap_err();
+        assert!(client.secure.get().is_some());
         (failed, server.requests.lock().unwrap().len())
     });
     assert_eq!((failed.class, first), (RetrySame, 0));
@@ -211,7 +242,8 @@ fn an_https_endpoint_speaks_tls_and_a_plain_server_is_not_reached_by_it() {
 
 #[test]
 fn a_key_that_no_header_holds_is_an_auth_failure() {
-    let endpoint = Endpoint::new(Kind::OpenAi, Some("http://127.0.0.1:1"), Some(Secret::new("a\nb")), timeouts()).unwrap();
+    let endpoint =
+        Endpoint::new(Kind::OpenAi, Some("http://127.0.0.1:1"), Some(Secret::new("a\nb")), timeouts()).unwrap();
     let failed = run(async { call(&Client::new().unwrap(), &endpoint).await.result.unwrap_err() });
     assert_eq!((failed.class, failed.billed), (Auth, false));
 }

@@ -85,7 +85,9 @@ fn servers_that_count_calls_in_their_own_way() {
     // Without an index, and with every index 0.
     for index in ["", "\"index\":0,"] {
         let deltas = [
-            format!("{{\"tool_calls\":[{{{index}\"id\":\"a\",\"function\":{{\"name\":\"x\",\"arguments\":\"{{\\\"p\\\":\"}}}}]}}"),
+            format!(
+                "{{\"tool_calls\":[{{{index}\"id\":\"a\",\"function\":{{\"name\":\"x\",\"arguments\":\"{{\\\"p\\\":\"}}}}]}}"
+            ),
             format!("{{\"tool_calls\":[{{{index}\"function\":{{\"arguments\":\"1}}\"}}}}]}}"),
             format!("{{\"tool_calls\":[{{{index}\"id\":\"b\",\"function\":{{\"name\":\"y\",\"arguments\":\"\"}}}}]}}"),
         ];
@@ -133,7 +135,9 @@ fn refusals_hold_no_calls_and_limits_no_half_ones() {
 #[test]
 fn usage_is_normalised_or_absent() {
     let usage = |usage: &str| {
-        let answer = format!("{{\"choices\":[{{\"message\":{{\"content\":\"x\"}},\"finish_reason\":\"stop\"}}],\"usage\":{usage}}}");
+        let answer = format!(
+            "{{\"choices\":[{{\"message\":{{\"content\":\"x\"}},\"finish_reason\":\"stop\"}}],\"usage\":{usage}}}"
+        );
         reply(Kind::OpenAi, json(&answer)).0.usage
     };
     let plain = |uncached, output| Some(Usage { uncached, output, ..Usage::default() });
@@ -163,27 +167,42 @@ fn the_request_is_the_wire_with_the_vendors_headers() {
     });
     let [openai, anthropic] = requests.as_slice() else { panic!("two requests") };
     assert!(openai.starts_with("POST /chat/completions HTTP/1.1\r\n") && openai.ends_with("\r\n\r\n{\"x\":1}"));
-    assert!(openai.contains(&format!("authorization: Bearer {KEY}\r\n")) && openai.contains("idempotency-key: key-1\r\n"));
-    assert!(anthropic.starts_with("POST /v1/messages HTTP/1.1\r\n") && anthropic.contains("anthropic-version: 2023-06-01\r\n"));
+    assert!(
+        openai.contains(&format!("authorization: Bearer {KEY}\r\n")) && openai.contains("idempotency-key: key-1\r\n")
+    );
+    assert!(
+        anthropic.starts_with("POST /v1/messages HTTP/1.1\r\n")
+            && anthropic.contains("anthropic-version: 2023-06-01\r\n")
+    );
     assert!(anthropic.contains(&format!("x-api-key: {KEY}\r\n")) && !anthropic.contains("authorization"));
 }
 
 #[test]
 fn a_connection_is_used_again_after_a_whole_and_a_streamed_answer() {
     run(async {
-        let stream = response("200 OK", "content-type: text/event-stream\r\n", OPENAI_STREAM);
-        for answer in [json(OPENAI_TEXT), stream] {
-            let server = Server::start(vec![answer], Then::Again).await;
-            let client = Client::new().unwrap();
-            let endpoint = endpoint(Kind::OpenAi, &server.url, timeouts());
-            for _ in 0..3 {
-                call(&client, &endpoint).await.result.unwrap();
-                for _ in 0..20 {
-                    tokio::task::yield_now().await;
-                }
+        let client = Client::new().unwrap();
+        // The end of the stream comes after the client has all that it needs.
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
+        let begun = format!("{head}\r\n\r\n{:x}\r\n{OPENAI_STREAM}\r\n", OPENAI_STREAM.len());
+        let server = Server::start(vec![begun.into_bytes(), b"0\r\n\r\n".to_vec()], Then::Again).await;
+        let streamed = endpoint(Kind::OpenAi, &server.url, timeouts());
+        for _ in 0..3 {
+            call(&client, &streamed).await.result.unwrap();
+            server.gate.notify_one();
+            // Until only the server's two tasks and the idle connection's one are left.
+            while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 3 {
+                tokio::task::yield_now().await;
             }
-            assert_eq!(*server.connections.lock().unwrap(), 1);
         }
+        assert_eq!(*server.connections.lock().unwrap(), 1);
+
+        let server = Server::start(vec![json(OPENAI_TEXT)], Then::Again).await;
+        let whole = endpoint(Kind::OpenAi, &server.url, timeouts());
+        for _ in 0..3 {
+            server.gate.notify_one();
+            call(&client, &whole).await.result.unwrap();
+        }
+        assert_eq!(*server.connections.lock().unwrap(), 1);
     });
 }
 

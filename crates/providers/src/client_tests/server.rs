@@ -7,6 +7,7 @@ use backstay_kernel::id::Millis;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::{Client, Delta, Endpoint, Failed, Kind, Reply, Secret, Timeouts};
 
@@ -20,7 +21,7 @@ pub enum Then {
     Close,
     /// Keeps the connection open and says nothing more.
     Hang,
-    /// Answers the next request of the connection too.
+    /// Answers the next request of the connection too; the last write waits for the gate.
     Again,
 }
 
@@ -29,6 +30,7 @@ pub struct Server {
     /// Every request, head and body.
     pub requests: Arc<Mutex<Vec<String>>>,
     pub connections: Arc<Mutex<usize>>,
+    pub gate: Arc<Notify>,
 }
 
 impl Server {
@@ -38,21 +40,31 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
-        let (seen, count) = (Arc::clone(&requests), Arc::clone(&connections));
+        let gate = Arc::new(Notify::new());
+        let (seen, count, opened) = (Arc::clone(&requests), Arc::clone(&connections), Arc::clone(&gate));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 *count.lock().unwrap() += 1;
-                tokio::spawn(answer(stream, writes.clone(), then, Arc::clone(&seen)));
+                tokio::spawn(answer(stream, writes.clone(), then, Arc::clone(&seen), Arc::clone(&opened)));
             }
         });
-        Self { url, requests, connections }
+        Self { url, requests, connections, gate }
     }
 }
 
-async fn answer(mut stream: TcpStream, writes: Vec<Vec<u8>>, then: Then, seen: Arc<Mutex<Vec<String>>>) {
+async fn answer(
+    mut stream: TcpStream,
+    writes: Vec<Vec<u8>>,
+    then: Then,
+    seen: Arc<Mutex<Vec<String>>>,
+    gate: Arc<Notify>,
+) {
     while let Some(request) = read(&mut stream).await {
         seen.lock().unwrap().push(request);
-        for bytes in &writes {
+        for (index, bytes) in writes.iter().enumerate() {
+            if matches!(then, Then::Again) && index + 1 == writes.len() {
+                gate.notified().await;
+            }
             if stream.write_all(bytes).await.is_err() || stream.flush().await.is_err() {
                 return;
             }

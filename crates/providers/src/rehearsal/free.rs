@@ -56,11 +56,13 @@ fn intent(turn: &Turn<'_>) -> Option<(&'static str, Value)> {
     if has(&["help"]) {
         return None;
     }
-    if has(&["remember"]) {
-        return Some(("remember", one_text(turn, "remember", "text", &after(message, &["remember", "that"]))));
+    if has(&["recall"]) || (has(&["remember"]) && message.ends_with('?')) {
+        let query = after(message, &["recall", "remember", "about"]);
+        return Some(("recall", one_text(turn, "recall", "query", query.trim_end_matches('?'))));
     }
-    if has(&["recall"]) {
-        return Some(("recall", one_text(turn, "recall", "query", &after(message, &["recall"]))));
+    if has(&["remember"]) {
+        let fact = after(message, &["remember", "that"]);
+        return Some(("remember", one_text(turn, "remember", "text", &fact)));
     }
     if lower.contains("ask me") {
         let question = "The rehearsal model asks: which harbour shall we sail to?";

@@ -53,7 +53,10 @@ impl TestHome {
             at: 1_000 + expected,
             lineage: self.store.lineage(),
             records: 2,
-            entry: format!(r#"{{"v":1,"at":{},"records":[{{"stopped":{{"by":"ann"}}}},{{"resumed":{{"by":"ann"}}}}]}}"#, 1_000 + expected),
+            entry: format!(
+                r#"{{"v":1,"at":{},"records":[{{"stopped":{{"by":"ann"}}}},{{"resumed":{{"by":"ann"}}}}]}}"#,
+                1_000 + expected
+            ),
             head: HeadUpdate::default(),
             create: None,
             bodies: Vec::new(),

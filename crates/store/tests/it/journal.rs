@@ -29,7 +29,8 @@ fn a_stale_append_fails_alone_and_leaves_nothing() {
     home.commit(home.first(1)).unwrap();
     let mut stale = home.next(1, 1);
     stale.bodies.push(home.store.seal(b"never stored".to_vec()).unwrap());
-    let outcomes = home.commit_all(vec![home.first(2), stale, home.next(1, 2), home.first(1), home.next(7, 3), home.first(3)]);
+    let outcomes =
+        home.commit_all(vec![home.first(2), stale, home.next(1, 2), home.first(1), home.next(7, 3), home.first(3)]);
     let words: Vec<_> = outcomes.iter().map(|o| o.as_ref().map(|d| d.seq()).map_err(Clone::clone)).collect();
     assert_eq!(
         words,
@@ -78,16 +79,22 @@ fn waiting_appends_share_a_commit() {
     // While the first receipt is held, everything else queues up.
     let gate = Arc::new(Barrier::new(2));
     let held = Arc::clone(&gate);
-    home.store.append(home.first(1), Box::new(move |_| {
-        held.wait();
-    }));
+    home.store.append(
+        home.first(1),
+        Box::new(move |_| {
+            held.wait();
+        }),
+    );
     let done = Arc::new(AtomicU64::new(0));
     for n in 2..102 {
         let done = Arc::clone(&done);
-        home.store.append(home.first(n), Box::new(move |outcome| {
-            outcome.unwrap();
-            done.fetch_add(1, Ordering::SeqCst);
-        }));
+        home.store.append(
+            home.first(n),
+            Box::new(move |outcome| {
+                outcome.unwrap();
+                done.fetch_add(1, Ordering::SeqCst);
+            }),
+        );
     }
     gate.wait();
     home.commit(home.first(200)).unwrap();
@@ -161,7 +168,8 @@ fn a_clean_close_leaves_one_file_and_no_log() {
     let home = TestHome::new();
     home.session_of(1, 3);
     home.store.close().unwrap();
-    let mut names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["state.db", "state.lock"]);
     let outcome = home.commit(home.next(1, 6));

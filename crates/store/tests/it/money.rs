@@ -43,7 +43,11 @@ fn sessions_that_share_a_budget_never_pass_it_together() {
 fn a_reservation_that_does_not_fit_takes_the_others_of_its_append_back() {
     let home = TestHome::new();
     home.commit(with(home.first(1), vec![reserve(60, 100)])).unwrap();
-    let also = LedgerEntry::Reserve { key: "agent".into(), amount: Amount { tokens: 1, micro_usd: 0 }, ceiling: Ceiling::default() };
+    let also = LedgerEntry::Reserve {
+        key: "agent".into(),
+        amount: Amount { tokens: 1, micro_usd: 0 },
+        ceiling: Ceiling::default(),
+    };
     let refused = home.commit(with(home.first(2), vec![also, reserve(41, 100)]));
     assert_eq!(refused, Err(AppendError::Budget { key: KEY.into() }));
     assert_eq!(home.store.ledger(&["agent".into()]).unwrap(), [Amount::ZERO]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use backstay_store::{Store, StoreError};
 
-use crate::harness::{OPTIONS, TestHome, session, tamper};
+use crate::harness::{OPTIONS, TestHome, tamper};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -67,7 +67,8 @@ fn a_missing_or_unfinished_file_is_missing_and_can_be_created() {
 fn foreign_files_are_refused_and_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
-    std::fs::write(&path, "this is no database, but long enough to have a header of a hundred bytes: ".repeat(20)).unwrap();
+    std::fs::write(&path, "this is no database, but long enough to have a header of a hundred bytes: ".repeat(20))
+        .unwrap();
     let before = std::fs::read(&path).unwrap();
     assert!(matches!(Store::open(directory.path(), OPTIONS), Err(StoreError::Foreign { .. })));
     assert!(matches!(Store::create(directory.path(), OPTIONS), Err(StoreError::Foreign { .. })));
@@ -131,5 +132,4 @@ fn the_file_has_the_settings_that_make_it_safe() {
     assert_eq!(read("journal_mode"), "wal".to_owned().into());
     assert_eq!(read("integrity_check"), "ok".to_owned().into());
     assert!(rusqlite::version_number() >= 3_051_003);
-    let _ = session(1);
 }

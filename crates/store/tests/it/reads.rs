@@ -31,21 +31,6 @@ fn start_up_reads_what_is_open_or_has_come_due() {
 }
 
 #[test]
-fn start_up_does_not_look_at_idle_sessions() {
-    let home = TestHome::new();
-    home.session_of(1, 1);
-    for sql in [
-        "SELECT session FROM heads INDEXED BY heads_due WHERE (open = 1 OR wake_at IS NOT NULL) AND (open = 1 OR wake_at <= 1)",
-        "SELECT id FROM heads WHERE people = 1",
-        "SELECT min(wake_at) FROM heads INDEXED BY heads_due WHERE wake_at IS NOT NULL",
-    ] {
-        let db = rusqlite::Connection::open_with_flags(home.path().join("state.db"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        let plan: String = db.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get("detail")).unwrap();
-        assert!(plan.contains("INDEX heads_"), "{plan}");
-    }
-}
-
-#[test]
 fn the_people_list_has_who_waits_longest_first() {
     let home = TestHome::new();
     home.session_of(1, 1);
@@ -89,7 +74,10 @@ fn a_query_reads_tables_bodies_and_names() {
     let body = home.store.seal(b"a title".to_vec()).unwrap();
     let id = body.reference().id;
     home.commit(Append { bodies: vec![body], ..home.first(7) }).unwrap();
-    let answer = home.store.query(&format!("SELECT session_name(session) AS name, session_name(hex(session)), body({id}) FROM heads")).unwrap();
+    let answer = home
+        .store
+        .query(&format!("SELECT session_name(session) AS name, session_name(hex(session)), body({id}) FROM heads"))
+        .unwrap();
     let name = Cell::Text(session(7).to_string());
     assert_eq!(answer.columns[0], "name");
     assert_eq!(answer.rows, [[name.clone(), name, Cell::Text("a title".into())]]);

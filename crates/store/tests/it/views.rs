@@ -3,8 +3,8 @@ use backstay_kernel::budget::Amount;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq};
 use backstay_kernel::record::{
-    Completion, Decision, End, Ended, Entry, Judged, Planned, Reason, Record, Started, StopReason, TurnEnded, TurnStarted, VERSION,
-    Verdict,
+    Completion, Decision, End, Ended, Entry, Judged, Planned, Reason, Record, Started, StopReason, TurnEnded,
+    TurnStarted, VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::Approvers;
@@ -28,7 +28,9 @@ fn records() -> Vec<Record> {
         digest: Digest([3; 32]),
     };
     let (model, tool, boot) = (Seq(2), Seq(5), Boot(9));
-    let started = |effect, request| Record::Started(Started { effect, at: 7, boot, epoch: 1, attempt: 1, request, reservation: None });
+    let started = |effect, request| {
+        Record::Started(Started { effect, at: 7, boot, epoch: 1, attempt: 1, request, reservation: None })
+    };
     let replied = End::Replied {
         text: None,
         calls: Some(body(4)),
@@ -97,7 +99,9 @@ fn word(cell: &Cell) -> String {
 fn every_record_is_a_row_at_its_own_seq() {
     check(
         "SELECT group_concat(seq || ' ' || kind, ', ') FROM (SELECT * FROM v_records ORDER BY seq)",
-        &[&["1 turn_started, 2 planned, 3 started, 4 ended, 5 planned, 6 judged, 7 decided, 8 started, 9 doubted, 10 turn_ended"]],
+        &[&[
+            "1 turn_started, 2 planned, 3 started, 4 ended, 5 planned, 6 judged, 7 decided, 8 started, 9 doubted, 10 turn_ended",
+        ]],
     );
 }
 
@@ -123,10 +127,7 @@ fn effects_have_their_state() {
 #[test]
 fn spend_context_and_approvals_are_read_from_the_records() {
     check("SELECT day, effect, agent, tokens, micro_usd FROM v_spend", &[&["1970-01-02", "2", "main", "120", "34"]]);
-    check(
-        "SELECT effect, started, attempt, rope, bytes FROM v_context",
-        &[&["2", "3", "1", "3", "900"]],
-    );
+    check("SELECT effect, started, attempt, rope, bytes FROM v_context", &[&["2", "3", "1", "3", "900"]]);
     check(
         "SELECT effect, rule, expires_at, decision, decided_by, decided_at - asked_at FROM v_approvals",
         &[&["5", "careful", "99000", "approve", "olga", "2"]],

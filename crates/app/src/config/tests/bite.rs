@@ -1,0 +1,123 @@
+//! Every key bites: taken from the table of keys, so that a key without a reader fails here.
+use super::{GOOD, Home};
+use crate::config::keys::{Key, ROOT, Shape};
+use crate::config::{Checked, Mistakes};
+
+/// Every key that holds a value, by its path, with an example of it.
+pub fn leaves() -> Vec<(String, &'static str)> {
+    fn walk(path: &str, keys: &'static [Key], out: &mut Vec<(String, &'static str)>) {
+        for key in keys {
+            let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+            match &key.shape {
+                Shape::Value { example, .. } => out.push((path, example)),
+                Shape::Table { keys, .. } | Shape::FreeOr { keys } => walk(&path, keys, out),
+                Shape::Named { keys, .. } => walk(&format!("{path}.*"), keys, out),
+                Shape::Rows { keys } => walk(&format!("{path}[]"), keys, out),
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk("", ROOT, &mut out);
+    out
+}
+
+/// What the rest of the program is told, without the record of how it was written.
+fn told(result: &Result<Checked, Mistakes>) -> String {
+    match result {
+        Ok(c) => format!("{:?}{:?}{:?}{:?}{:?}", c.policy, c.server, c.limits, c.providers, c.owners),
+        Err(mistakes) => format!("{mistakes}"),
+    }
+}
+
+fn name_in(section: &str) -> &'static str {
+    match section {
+        "principals" => "app",
+        "providers" => "local",
+        "models" => "default",
+        _ => "main",
+    }
+}
+
+/// Sets `path` in `document` to `value`, in the first row where a list is passed through.
+fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
+    let mut here = document;
+    let mut section = "";
+    let parts: Vec<&str> = path.split('.').collect();
+    for (at, part) in parts.iter().enumerate() {
+        let name = if *part == "*" { name_in(section) } else { part.trim_end_matches("[]") };
+        section = part;
+        let table = here.as_table_mut().unwrap();
+        if at + 1 == parts.len() {
+            table.insert(name.to_owned(), value);
+            return;
+        }
+        here = table.entry(name).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        if part.ends_with("[]") {
+            here = &mut here.as_array_mut().unwrap()[0];
+        }
+    }
+}
+
+/// Conditions that no example of the table of keys meets.
+const MATCHED: [(&str, &str); 7] = [
+    ("main", "agent"),
+    ("owner", "principal"),
+    ("owner", "role"),
+    ("chat", "channel"),
+    ("read_file", "tool"),
+    ("read", "class"),
+    ("workspace/elsewhere", "path"),
+];
+
+fn value_of(text: &str) -> toml::Value {
+    toml::from_str::<toml::Table>(&format!("v = {text}")).unwrap()["v"].clone()
+}
+
+#[test]
+fn changing_a_key_changes_what_the_program_is_told() {
+    let home = Home::new();
+    let before = toml::Value::Table(toml::from_str(GOOD).unwrap());
+    let good = home.check(&toml::to_string(&before).unwrap());
+    assert!(good.is_ok(), "{}", told(&good));
+    let mut silent = Vec::new();
+    for (path, example) in leaves() {
+        let mut base = before.clone();
+        // `tls` is whole or not there, and its files must be; the other half stays the same.
+        let value = if path.starts_with("server.tls.") {
+            set(&mut base, "server.tls.cert", "../cert.pem".into());
+            set(&mut base, "server.tls.key", "../cert.pem".into());
+            "../key.pem".into()
+        } else {
+            value_of(example)
+        };
+        if path.ends_with(".ask.principal") {
+            set(&mut base, "agents.*.rules[].ask", toml::Value::Table(toml::Table::new()));
+        }
+        if path.ends_with(".verdict") {
+            // `ask` is of no use to the other verdicts, and is refused there.
+            let rule = &mut base["agents"]["main"]["rules"][0];
+            rule.as_table_mut().unwrap().remove("ask");
+        }
+        let example_of = path.split_once("match[].").or(path.split_once("matches[]."));
+        if let Some((_, field)) = example_of {
+            // A rule that looks at this field alone, and an example that says nothing of it.
+            let (matched, _) = *MATCHED.iter().find(|(_, name)| *name == field).unwrap();
+            let rule = base["agents"]["main"]["rules"][0].as_table_mut().unwrap();
+            rule.retain(|key, _| !key.contains("match"));
+            rule.insert("match".into(), toml::Table::from_iter([(field.to_owned(), matched.into())]).into());
+            let list = path.split('.').nth(3).unwrap().trim_end_matches("[]");
+            rule.insert(list.into(), vec![toml::Table::new()].into());
+        }
+        let mut changed = base.clone();
+        set(&mut changed, &path, value);
+        let (base, changed) = (home.check(&toml::to_string(&base).unwrap()), home.check(&toml::to_string(&changed).unwrap()));
+        // An example's facts change no policy: they bite by what is said of their rule. A changed
+        // condition may fail an example.
+        assert!(base.is_ok() || example_of.is_some(), "{path}: {}", told(&base));
+        assert!(changed.is_ok() || path.contains("match"), "{path}: {}", told(&changed));
+        if told(&base) == told(&changed) {
+            silent.push(path);
+        }
+    }
+    assert!(silent.is_empty(), "without a reader: {silent:?}");
+}

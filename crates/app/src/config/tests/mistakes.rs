@@ -1,0 +1,168 @@
+//! What is refused: all at once, at its place, with a way out, and without repeating a secret.
+use proptest::prelude::*;
+
+use super::{GOOD, Home, good_but};
+use crate::config::Code;
+
+const TEN: &str = r#"
+[server]
+listen = "0.0.0.0:7717"
+[limits]
+messages_per_minut = 60
+[principals.Owner]
+role = "owner"
+[providers.local]
+kind = "opnai"
+[models.default]
+provider = "locl"
+name = "m"
+[agents.main]
+model = 5
+[agents.main.grants]
+toolz = []
+tools = ["read_fil"]
+write = [".."]
+"#;
+
+#[test]
+fn ten_mistakes_are_reported_at_once_each_at_its_place() {
+    let expected = [
+        "3:10 insecure_listen",
+        "5:1 unknown_key",
+        "6:13 bad_name",
+        "9:8 bad_value",
+        "10:9 missing_key",
+        "11:12 unknown_name",
+        "14:9 wrong_type",
+        "16:1 unknown_key",
+        "17:10 unknown_name",
+        "18:10 own_files",
+    ];
+    // `opnai` is one mistake; that `local` is a provider all the same is not another.
+    assert_eq!(Home::new().mistakes(TEN), expected);
+}
+
+#[test]
+fn the_text_form_has_one_line_each_and_a_count() {
+    let text = good_but("tools = [\"read_file\", \"write_file\"]", "toolz = []");
+    let mistakes = Home::new().check(&text).unwrap_err();
+    assert_eq!(mistakes.to_string(), "backstay.toml:39:1: unknown key `toolz`; did you mean `tools`?\n1 mistake");
+    let json = mistakes.to_json();
+    assert_eq!(json["count"], 1);
+    assert_eq!(json["mistakes"][0]["code"], "unknown_key");
+    assert_eq!(json["mistakes"][0]["line"], 39);
+    assert_eq!(json["mistakes"][0]["suggestion"], "did you mean `tools`?");
+}
+
+/// One change to the good file, and the one mistake that it is.
+#[test]
+fn each_mistake_is_found() {
+    for (from, to, code) in [
+        ("\"127.0.0.1:7000\"", "\"localhost:7000\"", Code::BadValue),
+        ("\"127.0.0.1:7000\"", "\"[::]:7000\"", Code::InsecureListen),
+        ("messages_per_minute = 30", "messages_per_minute = 0", Code::BadValue),
+        ("messages_per_minute = 30", "messages_per_minute = -1", Code::BadValue),
+        ("messages_per_minute = 30", "messages_per_minute = \"30\"", Code::WrongType),
+        ("[limits]", "[limit]", Code::UnknownKey),
+        ("role = \"user\"", "role = \"usr\"", Code::BadValue),
+        ("role = \"user\"", "", Code::MissingKey),
+        ("[principals.app]", "[principals.\"a b\"]", Code::BadName),
+        ("\"http://127.0.0.1:8080/v1\"", "\"127.0.0.1:8080\"", Code::BadValue),
+        ("kind = \"anthropic\"", "kind = \"rehearsal\"\napi_key_env = \"X\"", Code::NotUsed),
+        ("kind = \"anthropic\"", "kind = \"rehearsal\"\nbase_url = \"http://x/\"", Code::BadValue),
+        ("provider = \"local\"", "provider = \"nowhere\"", Code::UnknownName),
+        ("max_output_tokens = 512", "max_output_tokens = 16384", Code::BadValue),
+        ("price_usd_per_mtok = \"free\"", "", Code::MissingKey),
+        ("price_usd_per_mtok = \"free\"", "price_usd_per_mtok = \"cheap\"", Code::WrongType),
+        ("input = 1.0,", "input = 1.0000001,", Code::BadValue),
+        ("input = 1.0,", "input = -1.0,", Code::BadValue),
+        ("input = 1.0,", "", Code::MissingKey),
+        ("model = \"strong\"", "model = \"weak\"", Code::UnknownName),
+        ("role = \"user\"", "rolle = \"user\"", Code::UnknownKey),
+        ("in_doubt = \"assume_not_done\"", "in_doubt = \"hope\"", Code::BadValue),
+        ("\"read_file\", ", "\"read_files\", ", Code::UnknownName),
+        ("read = [\"workspace\"]", "read = [\"workspace/../..\"]", Code::OwnFiles),
+        ("read = [\"workspace\"]", "read = [\"missing/../x\"]", Code::BadPath),
+        ("read = [\"workspace\"]", "read = [\"\"]", Code::BadValue),
+        ("read = [\"workspace\"]", "read = \"workspace\"", Code::WrongType),
+        ("verdict = \"ask\"", "verdict = \"maybe\"", Code::BadValue),
+        ("verdict = \"ask\"", "verdict = \"deny\"", Code::NotUsed),
+        ("match = { tool = \"write_file\", path", "match = { tool = \"writ_file\", path", Code::UnknownName),
+        ("match = { tool = \"write_file\", path", "match = { tool = { glob = \"git_*\" }, path", Code::UnknownName),
+        ("match = { tool = \"write_file\", path", "match = { class = \"writes\", path", Code::UnknownName),
+        ("match = { tool = \"write_file\", path", "match = { tool = [], path", Code::BadValue),
+        ("{ glob = \"workspace/out/reports/**\" }", "{ globs = \"workspace/out/reports/**\" }", Code::UnknownKey),
+        ("{ glob = \"workspace/out/reports/**\" }", "{ glob = \"workspace/*/../x\" }", Code::BadPath),
+        ("role = [\"owner\"],", "role = [\"metrics\"],", Code::BadValue),
+        ("role = [\"owner\"],", "role = [\"approver\"],", Code::NoApprover),
+        ("role = [\"owner\"],", "role = [],", Code::NoApprover),
+        ("role = [\"owner\"],", "principal = [\"nobody\"],", Code::UnknownName),
+        ("role = [\"owner\"],", "role = [\"owner\"], principal = [\"owner\"],", Code::BadValue),
+        ("path = { glob", "pth = { glob", Code::UnknownKey),
+        ("tool = \"write_file\", path = \"workspace/out/summary", "tol = \"write_file\", path = \"workspace/out/summary", Code::UnknownKey),
+        ("\"5m\"", "\"5 minutes\"", Code::BadValue),
+        ("\"workspace/out/reports/q3.md\"", "\"workspace/out/q3.md\"", Code::Example),
+        ("\"workspace/out/summary.md\"", "\"workspace/out/reports/a/b.md\"", Code::Example),
+        (", path = \"workspace/out/reports/q3.md\"", "", Code::Example),
+        ("steps = 10", "steps = 10.5", Code::WrongType),
+        ("steps = 10", "steps = 99999999999999999999", Code::BadValue),
+        ("[agents.other]", "[agents.other]\n[agents.other]", Code::Syntax),
+        ("steps = 10", "steps = 10\nsteps = 11", Code::Syntax),
+    ] {
+        let found = Home::new().check(&good_but(from, to));
+        let mistakes = found.expect_err(to);
+        let codes: Vec<Code> = mistakes.all().iter().map(|mistake| mistake.code).collect();
+        assert_eq!(codes, [code], "{to}\n{mistakes}");
+    }
+}
+
+#[test]
+fn two_rules_of_one_name_are_one_too_many() {
+    let again = "[[agents.main.rules]]\nname = \"reports need a yes\"\nverdict = \"deny\"\nmatch = {}\n\n[agents.main.caps]";
+    assert_eq!(Home::new().mistakes(&good_but("[agents.main.caps]", again)), ["52:8 duplicate"]);
+}
+
+#[test]
+fn an_empty_file_needs_an_agent() {
+    assert_eq!(Home::new().mistakes(""), ["1:1 missing_key"]);
+}
+
+#[test]
+fn columns_count_characters() {
+    assert_eq!(Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")), ["59:32 unknown_key"]);
+}
+
+#[test]
+fn a_key_in_the_wrong_place_is_not_repeated() {
+    for (from, to) in [
+        ("kind = \"anthropic\"", "kind = \"anthropic\"\napi_key_env = \"sk-SECRET\""),
+        ("kind = \"anthropic\"", "kind = \"anthropic\"\napi_key = \"sk-SECRET\""),
+        ("\"http://127.0.0.1:8080/v1\"", "\"http://me:sk-SECRET@127.0.0.1:8080/v1\""),
+        ("\"http://127.0.0.1:8080/v1\"", "\"http://127.0.0.1:8080/v1?key=sk-SECRET\""),
+    ] {
+        let mistakes = Home::new().check(&good_but(from, to)).unwrap_err();
+        assert!(!mistakes.to_string().contains("SECRET"), "{mistakes}");
+        assert!(!mistakes.to_json().to_string().contains("SECRET"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Home::new().check(&String::from_utf8_lossy(&bytes));
+    }
+
+    /// Bytes put over a good file reach deeper than bytes alone; no place lies outside of the text.
+    #[test]
+    fn no_damage_makes_it_panic(at in 0..GOOD.len(), cut in 0usize..40, text in "[\\[\\]{}=\"'.,*#0-9a-z\n é-]{0,12}") {
+        let end = (at + cut).min(GOOD.len());
+        let damaged = format!("{}{text}{}", &GOOD[..at], &GOOD[end..]);
+        if let Err(mistakes) = Home::new().check(&damaged) {
+            let lines = damaged.split('\n').count();
+            prop_assert!(mistakes.all().iter().all(|m| (1..=lines).contains(&m.place.line)));
+            prop_assert!(!mistakes.all().is_empty());
+        }
+    }
+}

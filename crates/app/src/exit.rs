@@ -1,0 +1,185 @@
+//! How a command ends: one table from what went wrong to an exit code. The codes are an API.
+use std::fmt;
+use std::path::Path;
+
+use backstay_engine::EngineError;
+use backstay_store::StoreError;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// Exit codes; scripts rely on the numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Ok = 0,
+    Fault = 1,
+    /// The command line or `backstay.toml` is wrong.
+    Usage = 2,
+    /// By policy, budget or limit.
+    Refused = 3,
+    /// For a person or a provider; nothing is lost.
+    Waiting = 4,
+    NotFound = 5,
+    /// Another process holds the home.
+    Busy = 6,
+}
+
+impl Exit {
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Fault => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::Waiting => 4,
+            Self::NotFound => 5,
+            Self::Busy => 6,
+        }
+    }
+
+    /// What an answer of the API means for the command that asked.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            200..=299 => Self::Ok,
+            400 | 413 | 422 => Self::Usage,
+            401 | 403 | 409 | 410 | 429 => Self::Refused,
+            404 => Self::NotFound,
+            503 => Self::Waiting,
+            _ => Self::Fault,
+        }
+    }
+}
+
+/// A command that did not do what it was asked, and the way on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    /// Stable, for programs.
+    pub code: String,
+    pub message: String,
+    /// A command or a line of config; may be empty.
+    pub next: String,
+}
+
+pub type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    #[must_use]
+    pub fn new(exit: Exit, code: &str, message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { exit, code: code.to_owned(), message: message.into(), next: next.into() }
+    }
+
+    #[must_use]
+    pub fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "usage", message, next)
+    }
+
+    #[must_use]
+    pub fn fault(message: impl Into<String>) -> Self {
+        Self::new(Exit::Fault, "fault", message, "backstay doctor")
+    }
+
+    /// Reading or writing `path` failed.
+    #[must_use]
+    pub fn io(path: &Path, error: &std::io::Error) -> Self {
+        Self::fault(format!("{}: {error}", path.display()))
+    }
+
+    #[must_use]
+    pub fn no_home(home: &Path) -> Self {
+        let message = format!("there is no home at {}", home.display());
+        Self::new(Exit::NotFound, "no_home", message, format!("backstay init {}", home.display()))
+    }
+
+    #[must_use]
+    pub fn busy(home: &Path) -> Self {
+        let message = format!("another process holds {} and answers on no socket of it", home.display());
+        Self::new(Exit::Busy, "busy", message, "wait for the other command to end, or stop that process")
+    }
+
+    /// An error of the API: `{"error":{"code","message","next"}}`.
+    #[must_use]
+    pub fn of_answer(status: StatusCode, body: &Value) -> Self {
+        let text = |name: &str| body.pointer(&format!("/error/{name}")).and_then(Value::as_str).unwrap_or_default();
+        let message = match text("message") {
+            "" => format!("the home answered {status}"),
+            message => message.to_owned(),
+        };
+        let code = if text("code").is_empty() { "fault" } else { text("code") };
+        Self::new(Exit::of_status(status), code, message, text("next"))
+    }
+
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "error": { "code": self.code, "message": self.message, "next": self.next } })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        if self.next.is_empty() { Ok(()) } else { write!(f, "\n  next: {}", self.next) }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            StoreError::Busy(home) => Self::busy(&home),
+            StoreError::Missing(_) => Self::new(Exit::NotFound, "no_home", message, "backstay init DIR"),
+            StoreError::Exists(_) => Self::new(Exit::Refused, "exists", message, "choose another directory"),
+            other => Self::new(Exit::Fault, "store", other.to_string(), "backstay doctor"),
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        match error {
+            EngineError::Refused(refusal) => {
+                Self::new(Exit::Refused, refusal.code.word(), refusal.message, refusal.next)
+            }
+            EngineError::NoSession => Self::new(Exit::NotFound, "no_session", message, "backstay sessions list"),
+            EngineError::TooMany { .. } | EngineError::KeyReused => Self::new(Exit::Refused, "refused", message, ""),
+            EngineError::Full | EngineError::Draining | EngineError::Halted(_) => {
+                Self::new(Exit::Waiting, "unavailable", message, "try again in a moment; backstay status")
+            }
+            EngineError::Unreadable(_) | EngineError::Internal(_) => Self::fault(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_of_the_contract_has_its_exit_code() {
+        for (status, exit) in [
+            (200, Exit::Ok),
+            (202, Exit::Ok),
+            (400, Exit::Usage),
+            (401, Exit::Refused),
+            (403, Exit::Refused),
+            (404, Exit::NotFound),
+            (409, Exit::Refused),
+            (410, Exit::Refused),
+            (413, Exit::Usage),
+            (429, Exit::Refused),
+            (500, Exit::Fault),
+            (503, Exit::Waiting),
+        ] {
+            assert_eq!(Exit::of_status(StatusCode::from_u16(status).unwrap()), exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_error_object_still_says_its_status() {
+        let failure = Failure::of_answer(StatusCode::BAD_GATEWAY, &Value::Null);
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::Fault, "fault"));
+        assert!(failure.message.contains("502"));
+    }
+}

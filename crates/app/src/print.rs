@@ -1,0 +1,180 @@
+//! What a command says: data to stdout, talk to stderr, colour only on a terminal.
+use std::cell::Cell;
+use std::io::{IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use crate::exit::Failure;
+
+/// Where a command's words go.
+#[derive(Debug)]
+pub struct Out {
+    /// Data is JSON.
+    pub json: bool,
+    /// A person reads stdout, and what models and tools wrote must not command the terminal.
+    pub terminal: bool,
+    colour: bool,
+    talk_colour: bool,
+    /// The reader of stdout has left: the command goes on and says no more.
+    gone: Cell<bool>,
+}
+
+/// How a piece of text stands out on a terminal.
+#[derive(Clone, Copy, Debug)]
+pub enum Tone {
+    Plain,
+    Dim,
+    Strong,
+    Warning,
+}
+
+impl Out {
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = std::io::stdout().is_terminal();
+        Self {
+            json,
+            terminal,
+            colour: wanted && terminal && !json,
+            talk_colour: wanted && std::io::stderr().is_terminal(),
+            gone: Cell::new(false),
+        }
+    }
+
+    /// Data as it is, for programs.
+    pub fn value(&self, value: &Value) {
+        self.write(&format!("{value}\n"));
+    }
+
+    /// One line of data for a person.
+    pub fn line(&self, text: &str) {
+        self.write(&format!("{}\n", self.shown(text)));
+    }
+
+    pub fn toned(&self, tone: Tone, text: &str) {
+        self.write(&format!("{}\n", tinted(self.colour, tone, &self.shown(text))));
+    }
+
+    /// A piece of a text that is still coming.
+    pub fn piece(&self, text: &str) {
+        self.write(&self.shown(text));
+    }
+
+    /// Progress, hints and questions: never data.
+    pub fn talk(&self, tone: Tone, text: &str) {
+        // Whoever closed stderr does not want to hear it.
+        let _ = writeln!(std::io::stderr(), "{}", tinted(self.talk_colour, tone, &visible(text)));
+    }
+
+    /// A question before an answer on the same line.
+    pub fn ask(&self, text: &str) {
+        let mut stderr = std::io::stderr();
+        let _ = write!(stderr, "{}", tinted(self.talk_colour, Tone::Strong, &visible(text)));
+        let _ = stderr.flush();
+    }
+
+    /// Says why a command failed: an object where JSON is wanted.
+    pub fn failure(&self, failure: &Failure) {
+        if self.json {
+            let _ = writeln!(std::io::stderr(), "{}", failure.to_json());
+        } else {
+            self.talk(Tone::Plain, &format!("backstay: {failure}"));
+        }
+    }
+
+    /// Rows under their heads, in columns as wide as they must be.
+    pub fn table(&self, heads: &[&str], rows: &[Vec<String>]) {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+        let width = |column: usize, head: &str| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain([head.chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = heads.iter().enumerate().map(|(column, head)| width(column, head)).collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            padded.join("  ").trim_end().to_owned()
+        };
+        self.toned(Tone::Dim, &line(&mut heads.iter().copied()));
+        for row in &rows {
+            self.write(&format!("{}\n", line(&mut row.iter().map(String::as_str))));
+        }
+    }
+
+    fn shown(&self, text: &str) -> String {
+        if self.terminal { visible(text) } else { text.to_owned() }
+    }
+
+    fn write(&self, text: &str) {
+        if self.gone.get() {
+            return;
+        }
+        let mut stdout = std::io::stdout().lock();
+        if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+            self.gone.set(true);
+        }
+    }
+}
+
+fn tinted(colour: bool, tone: Tone, text: &str) -> String {
+    let code = match tone {
+        Tone::Plain => return text.to_owned(),
+        Tone::Dim => "2",
+        Tone::Strong => "1",
+        Tone::Warning => "33",
+    };
+    if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// Text without anything that a terminal would obey or that would show it in another order than
+/// it is read: such characters are written out.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+        match character {
+            '\n' | '\t' => out.push(character),
+            c if c.is_control() || reorders => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The same for one line: line breaks are written out too, so that nothing can look like a line
+/// of ours.
+#[must_use]
+pub fn visible_line(text: &str) -> String {
+    visible(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// At most `max` characters of a text, on one line.
+#[must_use]
+pub fn short(text: &str, max: usize) -> String {
+    let line = visible_line(text);
+    if line.chars().count() <= max {
+        return line;
+    }
+    line.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        assert_eq!(visible("a\u{1b}[2J\u{7}b\r\u{9b}"), "a\\u{1b}[2J\\u{7}b\\u{d}\\u{9b}");
+        assert_eq!(visible("x\u{202e}y"), "x\\u{202e}y");
+        assert_eq!(visible("ä\n\t漢"), "ä\n\t漢");
+        assert_eq!(visible_line("a\nb"), "a\\nb");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        assert_eq!(short("abcdef", 4), "abc…");
+        assert_eq!(short("abc", 4), "abc");
+    }
+}

@@ -1,0 +1,289 @@
+//! Who is calling. Names and roles come from the home's tokens and the policy, or from the local
+//! socket's peer; nothing that a request says of itself counts. A handler cannot be written
+//! without a caller: the types here are its parameters, and only this file makes them.
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use backstay_engine::Caller;
+use backstay_kernel::policy::Role;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Request, StatusCode};
+
+use crate::crowd::Stranger;
+use crate::door::Door;
+use crate::error::Problem;
+use crate::guard::Failed;
+use crate::limits::{TOKEN_CHARS_MAX, TOKEN_PREFIX_CHARS};
+use crate::origin;
+
+/// How a listener knows its callers.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// By token, from anywhere; there is no exemption for the own machine.
+    Bearer { listen: SocketAddr, trusted_proxies: Arc<[IpAddr]> },
+    /// The process of the home's own user: the listener has checked the peer, or there is none
+    /// because the call comes from within.
+    Local,
+}
+
+/// The other end of the connection, as the listener saw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+#[derive(Clone)]
+struct Authenticated {
+    caller: Caller,
+    local: bool,
+}
+
+/// Anybody but a scraper of metrics.
+#[derive(Clone, Debug)]
+pub struct Speaker(Caller);
+
+/// An owner or an operator.
+#[derive(Debug)]
+pub struct Operator(Caller);
+
+/// An owner.
+#[derive(Debug)]
+pub struct Owner(Caller);
+
+/// An owner who sits at this machine.
+#[derive(Debug)]
+pub struct LocalOwner(Caller);
+
+/// Who may read the metrics.
+#[derive(Debug)]
+pub struct Scraper(());
+
+impl Speaker {
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.0
+    }
+
+    /// The same caller at another door.
+    #[must_use]
+    pub fn at(&self, channel: &str) -> Caller {
+        Caller { channel: channel.to_owned(), ..self.0.clone() }
+    }
+
+    /// Everything in the home is theirs to see.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        operates(self.0.role)
+    }
+}
+
+impl Operator {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.principal
+    }
+}
+
+impl Owner {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.principal
+    }
+}
+
+impl LocalOwner {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.principal
+    }
+}
+
+fn operates(role: Role) -> bool {
+    match role {
+        Role::Owner | Role::Operator => true,
+        Role::Approver | Role::User | Role::Metrics => false,
+    }
+}
+
+fn authenticated(parts: &Parts) -> Result<&Authenticated, Problem> {
+    parts.extensions.get::<Authenticated>().ok_or_else(Problem::unauthorized)
+}
+
+fn refused(role: Role, wanted: &str) -> Problem {
+    Problem::forbidden(
+        format!("this call is for {wanted}, and this token's principal is `{}`", role.word()),
+        "ask the home's owner",
+    )
+}
+
+impl<S: Sync> FromRequestParts<S> for Speaker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = &authenticated(parts)?.caller;
+        match caller.role {
+            Role::Owner | Role::Operator | Role::Approver | Role::User => Ok(Self(caller.clone())),
+            Role::Metrics => Err(refused(caller.role, "people and programs")),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = &authenticated(parts)?.caller;
+        if operates(caller.role) { Ok(Self(caller.clone())) } else { Err(refused(caller.role, "operators")) }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Owner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = &authenticated(parts)?.caller;
+        if caller.role == Role::Owner { Ok(Self(caller.clone())) } else { Err(refused(caller.role, "the owner")) }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for LocalOwner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let found = authenticated(parts)?;
+        if found.local && found.caller.role == Role::Owner {
+            return Ok(Self(found.caller.clone()));
+        }
+        let next = "run the command on the machine that holds the home";
+        Err(Problem::forbidden("this call writes to the machine's files and is for its own user", next))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Scraper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = &authenticated(parts)?.caller;
+        match caller.role {
+            Role::Owner | Role::Metrics => Ok(Self(())),
+            Role::Operator | Role::Approver | Role::User => Err(refused(caller.role, "the roles owner and metrics")),
+        }
+    }
+}
+
+/// The outermost layer of every door but `/live` and `/ready`.
+pub async fn authenticate(
+    State((door, auth)): State<(Arc<Door>, Auth)>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
+    let found = match &auth {
+        Auth::Local => Ok(Authenticated { caller: local_owner(), local: true }),
+        Auth::Bearer { listen, trusted_proxies } => by_token(&door, &request, *listen, trusted_proxies).await,
+    };
+    match found {
+        Ok(found) => {
+            if let Some(stranger) = request.extensions_mut().remove::<Stranger>() {
+                stranger.known();
+            }
+            request.extensions_mut().insert(found);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn local_owner() -> Caller {
+    Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() }
+}
+
+async fn by_token(
+    door: &Door,
+    request: &Request<Body>,
+    listen: SocketAddr,
+    proxies: &[IpAddr],
+) -> Result<Authenticated, Problem> {
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let behind_proxy = proxies.contains(&peer);
+    origin::check(request.headers(), listen, behind_proxy)?;
+    let presented = bearer(request.headers());
+    if let Some(caller) = presented.and_then(|token| holder(door, token)) {
+        return Ok(Authenticated { caller, local: false });
+    }
+    let address = if behind_proxy { forwarded(request.headers(), proxies).unwrap_or(peer) } else { peer };
+    let prefix = presented.map(|token| token.chars().take(TOKEN_PREFIX_CHARS).collect());
+    door.metrics.auth_failures.inc();
+    match door.guard.failed(address, prefix, door.engine.now()) {
+        Failed::After(delay) => {
+            tokio::time::sleep(delay).await;
+            Err(Problem::unauthorized())
+        }
+        Failed::Blocked { retry_after_s } => {
+            let (message, next) = ("too many wrong credentials from here", "wait, then use a valid token");
+            Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message, next).later(retry_after_s))
+        }
+    }
+}
+
+/// The one token that is presented; two credentials are none.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let plain = !token.is_empty() && token.len() <= TOKEN_CHARS_MAX && token.bytes().all(|b| b.is_ascii_graphic());
+    (scheme.eq_ignore_ascii_case("bearer") && plain).then_some(token)
+}
+
+/// A token is worth what the policy gives its principal now; nothing where that one is gone.
+fn holder(door: &Door, token: &str) -> Option<Caller> {
+    let token = door.engine.home().holder(token)?;
+    let role = door.engine.policy().principals.get(&token.principal).copied()?;
+    Some(Caller { principal: token.principal, role, channel: "api".into() })
+}
+
+/// The nearest address that is not a trusted proxy's; what stands before it anybody may have
+/// written.
+fn forwarded(headers: &HeaderMap, proxies: &[IpAddr]) -> Option<IpAddr> {
+    let lines = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let chain: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
+    let addresses = chain.iter().rev().map_while(|text| text.trim().parse::<IpAddr>().ok());
+    addresses.into_iter().find(|address| !proxies.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn exactly_one_bearer_token_is_a_credential() {
+        let get = |pairs: &[(&'static str, &str)]| bearer(&headers(pairs)).map(str::to_owned);
+        assert_eq!(get(&[("authorization", "Bearer bks_1")]).as_deref(), Some("bks_1"));
+        assert_eq!(get(&[("authorization", "bearer bks_1")]).as_deref(), Some("bks_1"));
+        assert_eq!(get(&[("authorization", "Bearer bks_1"), ("authorization", "Bearer bks_1")]), None);
+        assert_eq!(get(&[("authorization", "Basic bks_1")]), None);
+        assert_eq!(get(&[("authorization", "Bearer bks_1 bks_2")]), None);
+        assert_eq!(get(&[("authorization", "Bearer ")]), None);
+        assert_eq!(get(&[]), None);
+    }
+
+    #[test]
+    fn only_what_trusted_proxies_added_is_believed() {
+        let proxies: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        let get = |value: &str| forwarded(&headers(&[("x-forwarded-for", value)]), &proxies);
+        assert_eq!(get("1.1.1.1, 203.0.113.9, 10.0.0.2"), Some([203, 0, 113, 9].into()));
+        assert_eq!(get("203.0.113.9"), Some([203, 0, 113, 9].into()));
+        assert_eq!(get("203.0.113.9, nonsense"), None);
+        assert_eq!(get("10.0.0.2"), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a request brings: a body of bounded size, read in bounded time, and what it says as typed
+//! fields. An unknown field is a mistake, so that nobody believes to have claimed something by it.
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use backstay_kernel::id::{Place, SessionId};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::error::Problem;
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
+
+/// The bytes of the body as they came.
+#[derive(Clone, Debug)]
+pub struct Whole(pub Bytes);
+
+/// Reads the body of a POST before anything else looks at it.
+pub async fn read(request: Request<Body>, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let told = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if told.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return too_large().into_response();
+    }
+    match tokio::time::timeout(BODY_TIME_MAX, collect(body)).await {
+        Ok(Ok(bytes)) => {
+            parts.extensions.insert(Whole(bytes.clone()));
+            next.run(Request::from_parts(parts, Body::from(bytes))).await
+        }
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => {
+            let next = "send the whole request at once";
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not come in time", next).into_response()
+        }
+    }
+}
+
+async fn collect(body: Body) -> Result<Bytes, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = poll_fn(|context| Pin::new(&mut chunks).poll_next(context)).await {
+        let chunk = chunk.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
+        if whole.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+fn too_large() -> Problem {
+    let message = format!("a body may have {BODY_BYTES_MAX} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, "send less")
+}
+
+/// The body as JSON; none at all is an empty object.
+#[derive(Debug)]
+pub struct Input<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Problem> {
+        let whole = request.extensions().get::<Whole>().map(|whole| whole.0.clone()).unwrap_or_default();
+        let bytes: &[u8] = if whole.is_empty() { b"{}" } else { &whole };
+        serde_json::from_slice(bytes).map(Self).map_err(|error| Problem::malformed(error.to_string()))
+    }
+}
+
+/// The query's fields.
+#[derive(Debug)]
+pub struct Asked<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::try_from_uri(&parts.uri);
+        query.map(|Query(fields)| Self(fields)).map_err(|error| Problem::malformed(error.body_text()))
+    }
+}
+
+/// A session named in the path.
+#[derive(Debug)]
+pub struct OfSession(pub SessionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = named(parts, state).await?;
+        SessionId::parse(&named).map(Self).ok_or_else(|| Problem::not_found("session"))
+    }
+}
+
+/// A turn or an effect named in the path.
+#[derive(Debug)]
+pub struct At(pub Place);
+
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = named(parts, state).await?;
+        Place::parse(&named).map(Self).ok_or_else(|| Problem::not_found("id"))
+    }
+}
+
+async fn named<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text).map_err(|_| Problem::not_found("id"))
+}

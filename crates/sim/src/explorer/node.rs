@@ -1,0 +1,219 @@
+//! One state of the small world.
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use backstay_kernel::frame::{Frame, Slots, Switches};
+use backstay_kernel::id::{Boot, Digest, EffectId, Seq, SessionId};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{Opened, Record};
+use backstay_kernel::session::{Session, Work};
+
+use super::hash;
+use super::moves::Move;
+use super::scope::{CHANNELS, Kind, Left, OWNER, Scope};
+
+/// When the clock of the small world starts, milliseconds.
+const CLOCK_START_MS: u64 = 1_000_000;
+
+/// The journal as a list that shares its past with every state that grew from it.
+#[derive(Debug)]
+pub struct Link {
+    pub records: Vec<Record>,
+    pub before: Option<Arc<Link>>,
+}
+
+/// A session after some append, with what an independent reader of the records keeps of them.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub session: Session,
+    pub seen: Seen,
+    pub journal: Option<Arc<Link>>,
+    pub hash: u64,
+}
+
+/// The checks' own reading of the records; the kernel never sees it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Seen {
+    /// Bits: which messages were admitted.
+    pub admitted: u8,
+    /// Bits by kind: called; approved by a person and not judged since; reported done.
+    pub issued: u8,
+    pub approved: u8,
+    pub done: u8,
+    /// Bits by kind: concluded by a person's or a rule's word, not by the world's.
+    pub concluded: u8,
+    /// The calls of the open turn.
+    pub calls: Vec<(EffectId, Kind)>,
+    /// Where the reply of the open turn must go.
+    pub route: Option<usize>,
+    /// Tokens that the open turn has spent and reserved, and what the call in flight reserved.
+    pub spent: u64,
+    pub reserved: u64,
+    pub in_flight: u64,
+}
+
+/// A launched effect of the running process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Running {
+    pub effect: EffectId,
+    pub started: Seq,
+    /// `None`: a model call.
+    pub kind: Option<Kind>,
+}
+
+/// What has really happened, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Happened {
+    pub times: u8,
+    /// Times that a person ordered it anew.
+    pub retries: u8,
+    pub key: Option<Digest>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub durable: Arc<Snapshot>,
+    /// Appended and not durable yet, oldest first.
+    pub pending: Vec<Arc<Snapshot>>,
+    pub running: Vec<Running>,
+    pub world: [Happened; 5],
+    pub clock: u64,
+    pub boot: u64,
+    pub frozen: bool,
+    pub narrowed: bool,
+    pub left: Left,
+    /// The scope's cap.
+    pub turn_tokens: Option<u64>,
+    pub depth: u32,
+    pub path: Option<Arc<Step>>,
+}
+
+/// One move of a path, linked to the one before it.
+#[derive(Debug)]
+pub struct Step {
+    pub made: Move,
+    pub before: Option<Arc<Step>>,
+}
+
+impl Node {
+    #[must_use]
+    pub fn first(scope: &Scope) -> Self {
+        let mut session = Session::new(SessionId([7; 10]));
+        let opened = Record::Opened(Opened {
+            agent: "g".to_owned(),
+            principal: OWNER.to_owned(),
+            channel: CHANNELS[0].to_owned(),
+            title: None,
+            lineage: 1,
+        });
+        backstay_kernel::apply(&mut session, &opened);
+        let journal = Some(Arc::new(Link { records: vec![opened], before: None }));
+        let durable = Arc::new(Snapshot::new(session, Seen::default(), journal));
+        Self {
+            durable,
+            pending: Vec::new(),
+            running: Vec::new(),
+            world: [Happened::default(); 5],
+            clock: CLOCK_START_MS,
+            boot: 1,
+            frozen: false,
+            narrowed: false,
+            left: scope.left,
+            turn_tokens: scope.turn_tokens,
+            depth: 0,
+            path: None,
+        }
+    }
+
+    /// The session in memory.
+    #[must_use]
+    pub fn now(&self) -> &Arc<Snapshot> {
+        self.pending.last().unwrap_or(&self.durable)
+    }
+
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.now().session
+    }
+
+    #[must_use]
+    pub fn frame<'a>(&self, policies: &'a [Policy; 2]) -> Frame<'a> {
+        let [wide, narrow] = policies;
+        Frame {
+            now: self.clock,
+            boot: Boot(self.boot),
+            policy: if self.narrowed { narrow } else { wide },
+            switches: Switches { epoch: 0, frozen: self.frozen, draining: false },
+            slots: Slots { model: 8, tool: 8 },
+            allowance: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        hash::of(self)
+    }
+
+    pub fn happened(&mut self, kind: Kind) -> &mut Happened {
+        let [mail, shell, read, post, write] = &mut self.world;
+        match kind {
+            Kind::Mail => mail,
+            Kind::Shell => shell,
+            Kind::Read => read,
+            Kind::Post => post,
+            Kind::Write => write,
+        }
+    }
+
+    #[must_use]
+    pub fn times(&self, kind: Kind) -> Happened {
+        let [mail, shell, read, post, write] = self.world;
+        match kind {
+            Kind::Mail => mail,
+            Kind::Shell => shell,
+            Kind::Read => read,
+            Kind::Post => post,
+            Kind::Write => write,
+        }
+    }
+}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.durable.hash);
+        for snapshot in &self.pending {
+            state.write_u64(snapshot.hash);
+        }
+        (&self.running, &self.world, self.clock, self.boot).hash(state);
+        (self.frozen, self.narrowed, self.left).hash(state);
+    }
+}
+
+impl Snapshot {
+    #[must_use]
+    pub fn new(session: Session, seen: Seen, journal: Option<Arc<Link>>) -> Self {
+        let hash = hash::of(&(&session, &seen));
+        Self { session, seen, journal, hash }
+    }
+
+    /// Every record since the session was opened.
+    #[must_use]
+    pub fn records(&self) -> Vec<&Record> {
+        let mut links = Vec::new();
+        let mut next = self.journal.as_ref();
+        while let Some(link) = next {
+            links.push(link);
+            next = link.before.as_ref();
+        }
+        links.iter().rev().flat_map(|link| &link.records).collect()
+    }
+}
+
+/// What kind of call an effect is; `None`: a model call, or not open.
+#[must_use]
+pub fn kind_of(session: &Session, effect: EffectId) -> Option<Kind> {
+    match &session.effects.get(&effect)?.work {
+        Work::Model { .. } => None,
+        Work::Tool { call, .. } => Kind::of(call.repeat),
+    }
+}

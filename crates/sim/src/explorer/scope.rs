@@ -1,0 +1,185 @@
+//! What one search lets happen: the messages, what the model may reply, and how often each fault
+//! may strike. Each scope is searched to its end.
+use std::collections::BTreeMap;
+
+use backstay_kernel::budget::{Budget, Ceiling, Price};
+use backstay_kernel::id::RepeatKey;
+use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
+use backstay_kernel::record::Mode;
+use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+
+/// The tools of the small world; each is called at most once on any path.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// Unsafe, and a person is asked.
+    Mail,
+    /// Unsafe, allowed until the policy is narrowed.
+    Shell,
+    /// Pure.
+    Read,
+    /// Keyed.
+    Post,
+    /// Probed.
+    Write,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [Self::Mail, Self::Shell, Self::Read, Self::Post, Self::Write];
+
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Mail => 0,
+            Self::Shell => 1,
+            Self::Read => 2,
+            Self::Post => 3,
+            Self::Write => 4,
+        }
+    }
+
+    #[must_use]
+    pub fn bit(self) -> u8 {
+        1 << self.number()
+    }
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Shell => "shell",
+            Self::Read => "read",
+            Self::Post => "post",
+            Self::Write => "write",
+        }
+    }
+
+    #[must_use]
+    pub fn idempotency(self) -> Idempotency {
+        match self {
+            Self::Mail | Self::Shell => Idempotency::Unsafe,
+            Self::Read => Idempotency::Pure,
+            Self::Post => Idempotency::Keyed,
+            Self::Write => Idempotency::Probed,
+        }
+    }
+
+    #[must_use]
+    pub fn class(self) -> EffectClass {
+        match self {
+            Self::Mail => EffectClass::Send,
+            Self::Read => EffectClass::Read,
+            Self::Shell | Self::Post | Self::Write => EffectClass::Write,
+        }
+    }
+
+    #[must_use]
+    pub fn key(self) -> RepeatKey {
+        RepeatKey([self.number() + 1; 8])
+    }
+
+    /// The kind whose calls carry this key.
+    #[must_use]
+    pub fn of(key: RepeatKey) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.key() == key)
+    }
+}
+
+/// How often each thing may still happen on a path.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Left {
+    pub crashes: u8,
+    pub failures: u8,
+    pub unknowns: u8,
+    pub cancels: u8,
+    pub freezes: u8,
+    pub stops: u8,
+    pub narrows: u8,
+    pub busy: u8,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scope {
+    pub name: &'static str,
+    /// How each message arrives.
+    pub messages: &'static [Mode],
+    /// What the model may reply: the calls of one reply each; an empty list is its last word.
+    pub replies: &'static [&'static [Kind]],
+    pub left: Left,
+    /// Appends that may wait for the disk at once.
+    pub pending_max: usize,
+    /// Pure preparations, inspections and probes are done in the pass that asks for them.
+    pub eager: bool,
+    pub in_doubt: InDoubt,
+    /// Tokens that a turn may use.
+    pub turn_tokens: Option<u64>,
+}
+
+/// What every model call of the small world is reserved and billed.
+pub const REQUEST_BYTES: u64 = 10;
+pub const OUTPUT_TOKENS_MAX: u64 = 10;
+pub const BILLED_TOKENS: u64 = 5;
+
+pub const CHANNELS: [&str; 2] = ["a", "b"];
+pub const OWNER: &str = "o";
+const AGENT: &str = "g";
+
+impl Scope {
+    /// The policy before and after it is narrowed.
+    #[must_use]
+    pub fn policies(&self) -> [Policy; 2] {
+        [self.policy(false), self.policy(true)]
+    }
+
+    fn policy(&self, narrowed: bool) -> Policy {
+        let tools = Kind::ALL.map(|kind| (kind.name().to_owned(), manifest(kind)));
+        let model = Model {
+            provider: String::new(),
+            name: String::new(),
+            context_tokens: 1_000_000,
+            max_output_tokens: OUTPUT_TOKENS_MAX,
+            price: Price { input: 1, cached_input: 1, cache_write: 1, output: 1 },
+        };
+        Policy {
+            epoch: 1 + u64::from(narrowed),
+            principals: BTreeMap::from([(OWNER.to_owned(), Role::Owner)]),
+            agents: BTreeMap::from([(AGENT.to_owned(), self.agent(narrowed))]),
+            models: BTreeMap::from([("m".to_owned(), model)]),
+            tools: BTreeMap::from(tools),
+            ..Policy::default()
+        }
+    }
+
+    fn agent(&self, narrowed: bool) -> Agent {
+        let deny = Rule {
+            name: "no shell".to_owned(),
+            verdict: RuleVerdict::Deny,
+            when: BTreeMap::from([(Field::Tool, Test::Equal(Kind::Shell.name().to_owned()))]),
+            approvers: Approvers::Roles(Vec::new()),
+            expires_ms: 0,
+        };
+        let turn = Ceiling { tokens: self.turn_tokens, micro_usd: None };
+        Agent {
+            model: "m".to_owned(),
+            instructions: String::new(),
+            grants: Grants { tools: Kind::ALL.map(|kind| kind.name().to_owned()).to_vec(), ..Grants::default() },
+            rules: if narrowed { vec![deny] } else { Vec::new() },
+            budget: Budget { turn, ..Budget::default() },
+            caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX },
+            in_doubt: self.in_doubt,
+        }
+    }
+}
+
+fn manifest(kind: Kind) -> Manifest {
+    Manifest {
+        name: kind.name().to_owned(),
+        description: String::new(),
+        class: kind.class(),
+        idempotency: kind.idempotency(),
+        answerer: Answerer::Tool,
+        arguments: Vec::new(),
+        schema: String::new(),
+        timeout_ms: 1,
+    }
+}

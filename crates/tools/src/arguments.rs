@@ -1,0 +1,162 @@
+//! A call as typed code reads it. Unknown keys are refused, so that no alias of an argument ever
+//! passes unseen; what is wrong is said in words that a model can act on.
+use std::num::NonZeroUsize;
+
+use backstay_kernel::facts::Invalid;
+use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::limits;
+use crate::prepare::Refused;
+
+#[derive(Debug)]
+pub enum Call {
+    ReadFile(ReadFile),
+    WriteFile(WriteFile),
+    EditFile(EditFile),
+    ListDir(ListDir),
+    SearchFiles { pattern: Regex, path: String },
+    Remember(Remember),
+    Recall(Recall),
+    AskHuman,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadFile {
+    pub path: String,
+    /// The first line wanted, counted from 1.
+    pub offset: Option<NonZeroUsize>,
+    /// Lines.
+    pub limit: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteFile {
+    pub path: String,
+    pub content: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditFile {
+    pub path: String,
+    pub old: String,
+    pub new: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListDir {
+    pub path: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SearchFiles {
+    pattern: String,
+    path: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remember {
+    pub text: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recall {
+    pub query: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskHuman {
+    question: String,
+}
+
+impl Call {
+    /// # Errors
+    /// `UnknownTool`, or `BadArguments` with what is wrong with them.
+    pub fn parse(tool: &str, arguments: &str) -> Result<Self, Refused> {
+        match tool {
+            "read_file" => read(tool, arguments).map(Self::ReadFile),
+            "write_file" => {
+                let call: WriteFile = read(tool, arguments)?;
+                fits("content", call.content.len(), limits::FILE_BYTES_MAX)?;
+                Ok(Self::WriteFile(call))
+            }
+            "edit_file" => edit(read(tool, arguments)?).map(Self::EditFile),
+            "list_dir" => read(tool, arguments).map(Self::ListDir),
+            "search_files" => search(read(tool, arguments)?),
+            "remember" => {
+                let call: Remember = read(tool, arguments)?;
+                is_text("text", &call.text, limits::NOTE_BYTES_MAX)?;
+                Ok(Self::Remember(call))
+            }
+            "recall" => {
+                let call: Recall = read(tool, arguments)?;
+                is_text("query", &call.query, limits::QUERY_BYTES_MAX)?;
+                Ok(Self::Recall(call))
+            }
+            "ask_human" => {
+                let call: AskHuman = read(tool, arguments)?;
+                is_text("question", &call.question, limits::NOTE_BYTES_MAX)?;
+                Ok(Self::AskHuman)
+            }
+            other => Err(Refused::new(Invalid::UnknownTool, format!("there is no tool `{other}`"))),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T, Refused> {
+    // Serde would also read a struct from an array, by position; a schema would not.
+    if !arguments.trim_start().starts_with('{') {
+        return Err(bad(format!("the arguments of `{tool}` must be a JSON object")));
+    }
+    serde_json::from_str(arguments).map_err(|e| bad(format!("the arguments of `{tool}`: {e}")))
+}
+
+fn edit(call: EditFile) -> Result<EditFile, Refused> {
+    fits("old", call.old.len(), limits::FILE_BYTES_MAX)?;
+    fits("new", call.new.len(), limits::FILE_BYTES_MAX)?;
+    if call.old.is_empty() {
+        return Err(bad("`old` is empty; to create a file use write_file".to_owned()));
+    }
+    if call.old == call.new {
+        return Err(bad("`old` and `new` are equal: nothing would change".to_owned()));
+    }
+    Ok(call)
+}
+
+fn search(call: SearchFiles) -> Result<Call, Refused> {
+    is_text("pattern", &call.pattern, limits::PATTERN_BYTES_MAX)?;
+    let pattern = RegexBuilder::new(&call.pattern)
+        .multi_line(true)
+        .size_limit(limits::PATTERN_PROGRAM_BYTES_MAX)
+        .dfa_size_limit(limits::PATTERN_PROGRAM_BYTES_MAX)
+        .build()
+        .map_err(|e| bad(format!("`pattern` is no regular expression: {e}")))?;
+    Ok(Call::SearchFiles { pattern, path: call.path.unwrap_or_else(|| ".".to_owned()) })
+}
+
+fn is_text(name: &str, text: &str, bytes_max: usize) -> Result<(), Refused> {
+    if text.trim().is_empty() {
+        return Err(bad(format!("`{name}` is empty")));
+    }
+    fits(name, text.len(), bytes_max)
+}
+
+fn fits(name: &str, bytes: usize, bytes_max: usize) -> Result<(), Refused> {
+    if bytes > bytes_max {
+        return Err(bad(format!("`{name}` has {bytes} bytes; at most {bytes_max} are taken")));
+    }
+    Ok(())
+}
+
+fn bad(detail: String) -> Refused {
+    Refused::new(Invalid::BadArguments, detail)
+}

@@ -1,0 +1,167 @@
+//! What each built-in tool declares of itself; the texts are short because every request pays them.
+use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
+
+use crate::limits::{READ_MS_MAX, WRITE_MS_MAX};
+
+/// The built-in tools, in the order in which a model is told of them.
+#[must_use]
+pub fn manifests() -> Vec<Manifest> {
+    let mut all = files();
+    all.extend(runtime());
+    all
+}
+
+/// Tools that work on files.
+fn files() -> Vec<Manifest> {
+    use ArgumentRole::{Content, Number, ReadPath, Text, WritePath};
+    vec![
+        read(
+            "read_file",
+            "Read a text file: limit lines from line offset (first is 1).",
+            &[("path", ReadPath), ("offset", Number), ("limit", Number)],
+            r#"{"type":"object","properties":{"path":{"type":"string"},"offset":{"type":"integer"},"limit":{"type":"integer"}},"required":["path"]}"#,
+        ),
+        write(
+            "write_file",
+            "Create or replace a file.",
+            &[("path", WritePath), ("content", Content)],
+            r#"{"type":"object","properties":{"path":{"type":"string"},"content":{"type":"string"}},"required":["path","content"]}"#,
+        ),
+        write(
+            "edit_file",
+            "In a file, replace old, which must occur exactly once, by new.",
+            &[("path", WritePath), ("old", Content), ("new", Content)],
+            r#"{"type":"object","properties":{"path":{"type":"string"},"old":{"type":"string"},"new":{"type":"string"}},"required":["path","old","new"]}"#,
+        ),
+        read(
+            "list_dir",
+            "List a directory.",
+            &[("path", ReadPath)],
+            r#"{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}"#,
+        ),
+        read(
+            "search_files",
+            "Find lines that match a regular expression, in a file or below a directory.",
+            &[("pattern", Text), ("path", ReadPath)],
+            r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string"}},"required":["pattern"]}"#,
+        ),
+    ]
+}
+
+/// Tools that the runtime itself, or a person, answers.
+fn runtime() -> Vec<Manifest> {
+    let mut remember = write(
+        "remember",
+        "Keep a text beyond this conversation.",
+        &[("text", ArgumentRole::Text)],
+        r#"{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}"#,
+    );
+    remember.idempotency = Idempotency::Keyed;
+    let recall = read(
+        "recall",
+        "Search what was remembered.",
+        &[("query", ArgumentRole::Text)],
+        r#"{"type":"object","properties":{"query":{"type":"string"}},"required":["query"]}"#,
+    );
+    let mut ask = read(
+        "ask_human",
+        "Ask the user and wait for the answer.",
+        &[("question", ArgumentRole::Text)],
+        r#"{"type":"object","properties":{"question":{"type":"string"}},"required":["question"]}"#,
+    );
+    // The question is part of the session; asking it again after a crash asks it once.
+    ask.idempotency = Idempotency::Idempotent;
+    ask.answerer = Answerer::Human;
+    vec![remember, recall, ask]
+}
+
+type Arguments<'a> = &'a [(&'a str, ArgumentRole)];
+
+fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -> Manifest {
+    Manifest {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        class: EffectClass::Read,
+        idempotency: Idempotency::Pure,
+        answerer: Answerer::Tool,
+        arguments: arguments.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
+        schema: schema.to_owned(),
+        timeout_ms: READ_MS_MAX,
+    }
+}
+
+fn write(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -> Manifest {
+    Manifest {
+        class: EffectClass::Write,
+        idempotency: Idempotency::Probed,
+        timeout_ms: WRITE_MS_MAX,
+        ..read(name, description, arguments, schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Call;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn all_tools_together_cost_a_request_less_than_1700_bytes() {
+        let bytes: usize = manifests()
+            .iter()
+            .map(|tool| tool.name.len() + tool.description.len() + tool.schema.len())
+            .sum();
+        assert!(bytes < 1_700, "{bytes} bytes");
+    }
+
+    /// The schema is a text beside typed code: each must name the same arguments, and need the same.
+    #[test]
+    fn schemas_roles_and_types_agree() {
+        for tool in manifests() {
+            let schema: Value = serde_json::from_str(&tool.schema).unwrap();
+            let properties = schema["properties"].as_object().unwrap();
+            let mut names: Vec<_> = tool.arguments.iter().map(|(name, _)| name.clone()).collect();
+            names.sort();
+            let mut declared: Vec<_> = properties.keys().cloned().collect();
+            declared.sort();
+            assert_eq!(names, declared, "{}", tool.name);
+            let sample = |name: &str| match properties[name]["type"].as_str() {
+                Some("integer") => json!(1),
+                _ => json!(format!("some {name}")),
+            };
+            let required: Vec<_> =
+                schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+            let full = |names: &mut dyn Iterator<Item = &str>| {
+                let object: serde_json::Map<_, _> =
+                    names.map(|name| (name.to_owned(), sample(name))).collect();
+                Value::Object(object).to_string()
+            };
+            let everything = full(&mut declared.iter().map(String::as_str));
+            Call::parse(&tool.name, &everything).unwrap();
+            Call::parse(&tool.name, &full(&mut required.iter().copied())).unwrap();
+            for missing in &required {
+                let short = full(&mut required.iter().copied().filter(|name| name != missing));
+                let refused = Call::parse(&tool.name, &short).unwrap_err();
+                assert!(refused.detail.contains(missing), "{}", refused.detail);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_tool_may_do_after_a_crash_is_declared() {
+        let class: Vec<_> =
+            manifests().into_iter().map(|t| (t.name, t.class, t.idempotency, t.answerer)).collect();
+        let expected = [
+            ("read_file", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
+            ("write_file", EffectClass::Write, Idempotency::Probed, Answerer::Tool),
+            ("edit_file", EffectClass::Write, Idempotency::Probed, Answerer::Tool),
+            ("list_dir", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
+            ("search_files", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
+            ("remember", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
+            ("recall", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
+            ("ask_human", EffectClass::Read, Idempotency::Idempotent, Answerer::Human),
+        ]
+        .map(|(name, class, idempotency, answerer)| (name.to_owned(), class, idempotency, answerer));
+        assert_eq!(class, expected);
+    }
+}

@@ -1,0 +1,240 @@
+//! The granted directories, held open from the start: a path is looked for beneath their
+//! descriptors, so that renaming or linking around them changes nothing.
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use backstay_kernel::facts::{Access, Invalid};
+use backstay_kernel::rule::{Test, is_under};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::limits;
+use crate::open::{self, Links, NO_OPENAT2, beneath, real_path, refused};
+use crate::prepare::Refused;
+use crate::text::plain;
+
+/// Why the granted directories cannot be held open; nothing runs without them.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    #[error("{}", NO_OPENAT2)]
+    NoOpenat2,
+    #[error("the granted directory `{0}` is not an absolute path")]
+    NotAbsolute(PathBuf),
+    #[error("the granted directory `{0}` has a path that is not UTF-8")]
+    NotUtf8(PathBuf),
+    #[error("the granted directory `{path}` cannot be opened: {why}")]
+    Unusable { path: PathBuf, why: String },
+}
+
+/// What one agent may reach, as open descriptors.
+#[derive(Debug)]
+pub struct Roots {
+    /// Where relative paths begin; real.
+    workspace: String,
+    read: Vec<Root>,
+    write: Vec<Root>,
+    hidden: Vec<Test>,
+}
+
+#[derive(Debug)]
+pub struct Root {
+    /// As the config has it.
+    given: String,
+    real: String,
+    pub dir: OwnedFd,
+}
+
+/// A place beneath a granted directory, by name only; opening decides.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    pub root: &'a Root,
+    /// Components below the root; empty for the root itself.
+    pub below: Vec<String>,
+}
+
+impl Roots {
+    /// Opens the directories, and makes those that are missing.
+    ///
+    /// # Errors
+    /// The first directory that cannot be used, and why.
+    pub fn open(workspace: &Path, read: &[PathBuf], write: &[PathBuf]) -> Result<Self, RootsError> {
+        let all = |dirs: &[PathBuf]| dirs.iter().map(|dir| Root::open(dir)).collect();
+        Ok(Self {
+            workspace: Root::open(workspace)?.real,
+            read: all(read)?,
+            write: all(write)?,
+            hidden: Vec::new(),
+        })
+    }
+
+    /// Keeps a search out of every real path that one of `tests` holds for. The gate judges the
+    /// directory that a search begins at; what lies below it and is denied, or asked about, by a
+    /// rule of its own must not be found by the way.
+    #[must_use]
+    pub fn hiding(mut self, tests: Vec<Test>) -> Self {
+        self.hidden = tests;
+        self
+    }
+
+    /// The real path of the workspace.
+    #[must_use]
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
+    /// The real paths of the granted directories, as a policy's grants must name them.
+    #[must_use]
+    pub fn granted(&self, access: Access) -> Vec<String> {
+        self.of(access).iter().map(|root| root.real.clone()).collect()
+    }
+
+    pub fn hides(&self, real: &str) -> bool {
+        self.hidden.iter().any(|test| test.holds(real))
+    }
+
+    /// How a real path is shown to the model: as it would name it.
+    pub fn shown(&self, real: &str) -> String {
+        let inside = if is_under(real, &self.workspace) {
+            real.strip_prefix(self.workspace.as_str()).map(|rest| rest.trim_start_matches('/'))
+        } else {
+            None
+        };
+        match inside {
+            Some("") => ".".to_owned(),
+            Some(rest) => plain(rest),
+            None => plain(real),
+        }
+    }
+
+    /// The granted directories that `path` could lie in, the innermost first.
+    pub fn candidates(&self, access: Access, path: &str) -> Result<Vec<Candidate<'_>>, Refused> {
+        let absolute = self.absolute(path)?;
+        let mut found: Vec<Candidate<'_>> =
+            self.of(access).iter().filter_map(|root| root.candidate(&absolute)).collect();
+        found.sort_by_key(|candidate| std::cmp::Reverse(candidate.root.real.len()));
+        if found.is_empty() {
+            return Err(self.outside(access, path));
+        }
+        Ok(found)
+    }
+
+    /// Opens `path` for reading; the answer is its handle and its real path.
+    pub fn open_read(&self, path: &str, kind: OFlags) -> Result<(OwnedFd, String), Refused> {
+        let mut last = None;
+        for candidate in self.candidates(Access::Read, path)? {
+            match beneath(&candidate.root.dir, &candidate.joined(), kind, Links::Follow) {
+                // Out of this root may still be inside a wider one.
+                Err(Errno::XDEV) => last = Some(refused(Errno::XDEV, path)),
+                Err(errno) => return Err(refused(errno, path)),
+                Ok(fd) => {
+                    open::stat(&fd, path)?;
+                    let real = real_path(&fd)?;
+                    self.check_under(Access::Read, path, &real)?;
+                    return Ok((fd, real));
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| self.outside(Access::Read, path)))
+    }
+
+    /// A second look, at the path that the operating system gave: a directory that was moved out
+    /// after it was opened is outside.
+    pub fn check_under(&self, access: Access, path: &str, real: &str) -> Result<(), Refused> {
+        if self.of(access).iter().any(|root| is_under(real, &root.real)) {
+            return Ok(());
+        }
+        Err(self.outside(access, path))
+    }
+
+    fn of(&self, access: Access) -> &[Root] {
+        match access {
+            Access::Read => &self.read,
+            Access::Write => &self.write,
+        }
+    }
+
+    fn absolute(&self, path: &str) -> Result<Vec<String>, Refused> {
+        let no = |what: &str| Err(Refused::new(Invalid::OutsideGrants, what.to_owned()));
+        if path.is_empty() {
+            return no("the path is empty");
+        }
+        if path.len() > limits::PATH_BYTES_MAX {
+            return no("the path is too long");
+        }
+        if path.contains('\0') {
+            return no("the path holds a NUL character");
+        }
+        let from = if path.starts_with('/') { "" } else { self.workspace.as_str() };
+        let parts: Vec<String> = components(from).chain(components(path)).collect();
+        if parts.iter().any(|part| part == "..") {
+            return no("`..` is not taken in a path: name the file from the workspace");
+        }
+        if parts.len() > limits::PATH_COMPONENTS_MAX {
+            return no("the path has too many components");
+        }
+        Ok(parts)
+    }
+
+    pub fn outside(&self, access: Access, path: &str) -> Refused {
+        let granted: Vec<String> = self.of(access).iter().map(|root| self.shown(&root.real)).collect();
+        let (verb, path) = (verb(access), plain(path));
+        let detail = if granted.is_empty() {
+            format!("`{path}`: no directory is granted for {verb}")
+        } else {
+            let granted = granted.join("`, `");
+            format!("`{path}` is outside the directories granted for {verb}: `{granted}`")
+        };
+        Refused::new(Invalid::OutsideGrants, detail)
+    }
+}
+
+impl Root {
+    fn open(path: &Path) -> Result<Self, RootsError> {
+        let unusable = |why: String| RootsError::Unusable { path: path.to_owned(), why };
+        if !path.is_absolute() {
+            return Err(RootsError::NotAbsolute(path.to_owned()));
+        }
+        let given = path.to_str().ok_or_else(|| RootsError::NotUtf8(path.to_owned()))?.to_owned();
+        std::fs::create_dir_all(path).map_err(|e| unusable(e.to_string()))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| unusable(e.to_string()))?;
+        match beneath(&dir, ".", OFlags::DIRECTORY, Links::Refuse) {
+            Ok(_) => {}
+            Err(Errno::NOSYS) => return Err(RootsError::NoOpenat2),
+            Err(errno) => return Err(unusable(errno.to_string())),
+        }
+        let real = real_path(&dir).map_err(|refused| unusable(refused.detail))?;
+        Ok(Self { given, real, dir })
+    }
+
+    fn candidate(&self, path: &[String]) -> Option<Candidate<'_>> {
+        [&self.real, &self.given].into_iter().find_map(|name| {
+            let root: Vec<String> = components(name).collect();
+            let below = path.strip_prefix(root.as_slice())?;
+            Some(Candidate { root: self, below: below.to_vec() })
+        })
+    }
+}
+
+impl Candidate<'_> {
+    /// As `openat2` takes it.
+    pub fn joined(&self) -> String {
+        joined(&self.below)
+    }
+}
+
+fn components(path: &str) -> impl Iterator<Item = String> + '_ {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned)
+}
+
+pub fn joined(parts: &[String]) -> String {
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
+}
+
+fn verb(access: Access) -> &'static str {
+    match access {
+        Access::Read => "reading",
+        Access::Write => "writing",
+    }
+}

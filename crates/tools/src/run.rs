@@ -1,0 +1,82 @@
+//! Acting: with a permit, on exactly what was judged, or not at all.
+use backstay_kernel::Permit;
+use backstay_kernel::facts::{Facts, Probe};
+use backstay_kernel::id::Digest;
+
+use crate::prepare::{Action, Prepared, Refused, prepare};
+use crate::roots::Roots;
+use crate::{list, read, search, write};
+
+/// How a call ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ran {
+    Done {
+        text: String,
+        /// The full output, where `text` is a part of it.
+        spill: Option<Vec<u8>>,
+    },
+    /// The runtime keeps the text for the principal, in the commit that records the end.
+    Remember { text: String },
+    /// The runtime looks it up in what the principal's agents have kept.
+    Recall { query: String },
+    /// Certainly nothing was done.
+    Failed { text: String },
+    /// It may have happened: the disk failed at a point from which that cannot be told.
+    Unknown,
+}
+
+impl Ran {
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self::Failed { text: text.into() }
+    }
+}
+
+/// Makes a permitted call. `judged` are the recorded facts that the permit was minted for.
+#[must_use]
+pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts) -> Ran {
+    let ran = act(&permit.key(), permit.facts(), roots, tool, arguments, judged);
+    // One permit, one act.
+    drop(permit);
+    ran
+}
+
+pub(crate) fn act(
+    key: &Digest,
+    permitted: Option<Digest>,
+    roots: &Roots,
+    tool: &str,
+    arguments: &str,
+    judged: &Facts,
+) -> Ran {
+    if permitted != Some(judged.digest()) {
+        return Ran::failed("the permit is for another call; nothing was done");
+    }
+    let Prepared { facts, action } = match prepare(roots, tool, arguments) {
+        Ok(prepared) => prepared,
+        Err(Refused { detail, .. }) => return Ran::failed(detail),
+    };
+    if facts != *judged {
+        return Ran::failed(changed(&facts, judged));
+    }
+    match action {
+        Action::Read { file, page } => read::read(file, &page),
+        Action::Write(write) => write::write(key, &write),
+        Action::List { dir } => list::list(&dir),
+        Action::Search { start, real, pattern } => search::search(roots, start, real, &pattern),
+        Action::Remember { text } => Ran::Remember { text },
+        Action::Recall { query } => Ran::Recall { query },
+        Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
+    }
+}
+
+/// Says what differs, so that the model can read the file again or see that a path moved.
+fn changed(facts: &Facts, judged: &Facts) -> &'static str {
+    let before = |facts: &Facts| facts.probe.map(|Probe { before, .. }| before);
+    if facts.paths != judged.paths {
+        "the path leads elsewhere since the call was judged; nothing was done"
+    } else if before(facts) != before(judged) {
+        "stale: the file changed since the call was judged; nothing was done: read it again"
+    } else {
+        "the call changed since it was judged; nothing was done"
+    }
+}

@@ -1,0 +1,71 @@
+//! The table of crates: who may depend on whom. It stands in ARCHITECTURE.md in words.
+
+pub struct Row {
+    pub package: &'static str,
+    /// Crates of this workspace that it may depend on, for its tests too.
+    pub may_use: &'static [&'static str],
+}
+
+const KERNEL: &str = "backstay-kernel";
+const SHELL: &str = "backstay-shell";
+const STORE: &str = "backstay-store";
+const ENGINE: &str = "backstay-engine";
+const PROVIDERS: &str = "backstay-providers";
+const TOOLS: &str = "backstay-tools";
+const CHANNELS: &str = "backstay-channels";
+const CONSOLE: &str = "backstay-console";
+pub const APP: &str = "backstay";
+
+/// The product, lowest first.
+pub const ROWS: &[Row] = &[
+    Row { package: KERNEL, may_use: &[] },
+    Row { package: SHELL, may_use: &[KERNEL] },
+    Row { package: STORE, may_use: &[KERNEL] },
+    Row { package: ENGINE, may_use: &[KERNEL, STORE] },
+    Row { package: PROVIDERS, may_use: &[KERNEL] },
+    Row { package: TOOLS, may_use: &[KERNEL, SHELL] },
+    Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
+    Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },
+    Row { package: APP, may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, TOOLS, CHANNELS, CONSOLE] },
+];
+
+/// They may use anything; the product may use them in tests only.
+pub const DEV_ONLY: &[&str] = &["backstay-sim", "xtask"];
+
+/// (crate from outside, who alone may name it in its manifest, tests included)
+pub const CONFINED: &[(&str, &[&str])] = &[
+    ("rusqlite", &[STORE]),
+    ("tokio", &[ENGINE, PROVIDERS, TOOLS, CHANNELS, CONSOLE, APP]),
+    ("axum", &[CHANNELS, CONSOLE]),
+    ("reqwest", &[PROVIDERS]),
+    ("rmcp", &[TOOLS]),
+    ("landlock", &[TOOLS]),
+    ("brush-parser", &[SHELL]),
+];
+
+/// Everything that the kernel links, by itself or through another; without std, which `no_std` in the
+/// kernel alone would not keep out.
+pub const KERNEL_LINKS: &[&str] = &[
+    "serde",
+    "serde_core",
+    "serde_json",
+    "itoa",   // serde_json: integers to text
+    "memchr", // serde_json: scanning strings
+    "zmij",   // serde_json: floats to text; no record holds one
+    "sha2",
+    "block-buffer",  // sha2
+    "cfg-if",        // sha2
+    "cpufeatures",   // sha2: is there a SHA instruction?
+    "crypto-common", // sha2
+    "digest",        // sha2
+    "generic-array", // sha2
+    "typenum",       // sha2
+    "thiserror",
+];
+
+/// What runs in the compiler for the kernel and is not linked.
+pub const KERNEL_MACROS: &[&str] =
+    &["serde_derive", "thiserror-impl", "proc-macro2", "quote", "syn", "unicode-ident"];
+
+/// Locked packages, this workspace's own included: each is code that somebody has to watch.
+pub const PACKAGES_MAX: usize = 300;
