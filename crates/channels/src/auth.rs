@@ -112,6 +112,11 @@ fn authenticated(parts: &Parts) -> Result<&Authenticated, Problem> {
     parts.extensions.get::<Authenticated>().ok_or_else(Problem::unauthorized)
 }
 
+/// Whose request this is, once it has passed [`authenticate`].
+pub fn principal_of(request: &Request<Body>) -> Option<&str> {
+    request.extensions().get::<Authenticated>().map(|found| found.caller.principal.as_str())
+}
+
 fn refused(role: Role, wanted: &str) -> Problem {
     Problem::forbidden(
         format!("this call is for {wanted}, and this token's principal is `{}`", role.word()),

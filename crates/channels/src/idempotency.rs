@@ -14,7 +14,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tokio::sync::watch;
 
-use crate::auth::Speaker;
+use crate::auth::principal_of;
 use crate::door::Door;
 use crate::error::Problem;
 use crate::input::Whole;
@@ -85,18 +85,17 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The layer; inside the one that authenticates.
-pub async fn once(State(door): State<Arc<Door>>, speaker: Option<Speaker>, request: Request<Body>, next: Next) -> Response {
+pub async fn once(State(door): State<Arc<Door>>, request: Request<Body>, next: Next) -> Response {
     let journaled = request.extensions().get::<MatchedPath>().is_some_and(|path| routes::keeps_its_own_keys(path.as_str()));
-    let Some(speaker) = speaker.filter(|_| request.method() == Method::POST && !journaled) else {
-        return next.run(request).await;
-    };
+    let principal = principal_of(&request).filter(|_| request.method() == Method::POST && !journaled);
+    let Some(principal) = principal.map(str::to_owned) else { return next.run(request).await };
     let key = match key(request.headers()) {
         Ok(Some(key)) => key,
         Ok(None) => return next.run(request).await,
         Err(problem) => return problem.into_response(),
     };
     let digest = digest_of(&request);
-    let name = (speaker.caller().principal.clone(), key);
+    let name = (principal, key);
     let mut carried = Some((request, next));
     loop {
         match door.keys.take(&name, digest, door.engine.now()) {

@@ -52,6 +52,8 @@ pub struct Requests {
     items: HashMap<u64, Arc<Part>>,
     rendered_for: (u64, String),
     last: Option<Last>,
+    /// Prepared, and not in the journal yet.
+    next: Option<Last>,
     /// Bytes to send, until their call has ended.
     ready: HashMap<EffectId, Bytes>,
 }
@@ -87,13 +89,23 @@ impl Requests {
             bytes,
             bytes_unchanged,
         };
-        self.last = Some(Last { effect, parts, bytes, depth });
+        self.next = Some(Last { effect, parts, bytes, depth });
         self.ready.insert(effect, wire);
         Ok(request)
     }
 
     pub fn wire(&self, effect: EffectId) -> Option<Bytes> {
         self.ready.get(&effect).map(Arc::clone)
+    }
+
+    /// The start of the prepared call is in the journal: later requests may refer to it.
+    pub fn committed(&mut self) {
+        self.last = self.next.take().or_else(|| self.last.take());
+    }
+
+    /// The prepared call was not started, or its start is not in the journal.
+    pub fn withdrawn(&mut self) {
+        self.next = None;
     }
 
     /// Lets go of the bytes of calls that are over.

@@ -167,6 +167,7 @@ impl SessionTask {
             return Err(setback);
         }
         self.running.recorded();
+        self.requests.committed();
         for taken in accepted {
             let _ = taken.asked.reply.send(Ok(taken.accepted));
         }
@@ -367,7 +368,11 @@ impl SessionTask {
                 let _ = self.decide(Input::Cancel { turn: None, by: "runtime".into() }, policy, draft);
             }
         }
-        draft.records.len() > records
+        let started = draft.records.len() > records;
+        if !started {
+            self.requests.withdrawn();
+        }
+        started
     }
 
     fn take_model_slot(&mut self) -> bool {
@@ -507,6 +512,7 @@ impl SessionTask {
                     self.receipt = folded.receipt;
                     self.entries_since_snapshot = folded.entries_since_snapshot;
                     self.bodies.reset();
+                    self.requests.withdrawn();
                     return;
                 }
                 Err(why) => {

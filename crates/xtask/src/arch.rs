@@ -86,14 +86,18 @@ fn check_edges(metadata: &Metadata) -> Vec<String> {
     findings
 }
 
-/// `page` names every crate from outside that a manifest of ours names, between backticks.
+/// Every crate from outside that a manifest of ours names stands in the first column of `page`.
 fn check_decided(metadata: &Metadata, page: &str) -> Vec<String> {
     let is_ours = |package: &&Package| metadata.workspace_members.contains(&package.id);
     let ours: Vec<&str> = metadata.packages.iter().filter(is_ours).map(|package| package.name.as_str()).collect();
     let named = metadata.packages.iter().filter(is_ours).flat_map(|package| &package.dependencies);
     let outside: BTreeSet<&str> = named.map(|d| d.name.as_str()).filter(|name| !ours.contains(name)).collect();
-    let undecided = outside.into_iter().filter(|name| !page.contains(&format!("`{name}`")));
-    undecided.map(|name| format!("{DECISIONS}: no line for `{name}`, which a manifest names")).collect()
+    let decided: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next())
+        .flat_map(|cell| cell.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_'))
+        .collect();
+    outside.difference(&decided).map(|name| format!("{DECISIONS}: no row for `{name}`, which a manifest names")).collect()
 }
 
 /// `tree`: lines of `name v1.2.3 (proc-macro)|feature,feature`.

@@ -91,7 +91,12 @@ impl<'a> Checker<'a> {
             let out = "set `tls`, or `insecure_listen = true` where a proxy adds it";
             self.mistakes.suggest(listen.place, Code::InsecureListen, message, out);
         }
-        Some(Server { listen: listen.value, tls, insecure_listen, trusted_proxies: server.addresses("trusted_proxies") })
+        Some(Server {
+            listen: listen.value,
+            tls,
+            insecure_listen,
+            trusted_proxies: server.addresses("trusted_proxies"),
+        })
     }
 
     /// An existing file that from here on no agent may reach.
@@ -154,7 +159,13 @@ impl<'a> Checker<'a> {
         let names = self.root.named(section);
         let good = names.iter().any(|(known, _)| *known == name.value);
         if !good {
-            self.mistakes.unknown(name.place, Code::UnknownName, what, name.value, names.iter().map(|(known, _)| *known));
+            self.mistakes.unknown(
+                name.place,
+                Code::UnknownName,
+                what,
+                name.value,
+                names.iter().map(|(known, _)| *known),
+            );
         }
         good
     }
@@ -255,7 +266,8 @@ impl<'a> Checker<'a> {
             let written = Spot { place: *place, value: value.as_str() };
             let Some(real) = self.real(key, &written) else { continue };
             if let Some(own) = self.ground.reaches(&real.path) {
-                let message = format!("{}: {} reaches the home's own files ({})", quoted(key), quoted(value), quoted(own));
+                let message =
+                    format!("{}: {} reaches the home's own files ({})", quoted(key), quoted(value), quoted(own));
                 let out = "grant `workspace`, a directory in it, or one outside of the home";
                 self.mistakes.suggest(*place, Code::OwnFiles, message, out);
             } else if !real.missing && !std::path::Path::new(&real.path).is_dir() {

@@ -11,14 +11,28 @@ pub struct Key {
 
 #[derive(Debug)]
 pub enum Shape {
-    Value { kind: Kind, need: Need, example: &'static str },
-    Table { keys: &'static [Key], presence: Presence },
+    Value {
+        kind: Kind,
+        need: Need,
+        example: &'static str,
+    },
+    Table {
+        keys: &'static [Key],
+        presence: Presence,
+    },
     /// Tables by a name that the operator chooses.
-    Named { keys: &'static [Key], required: bool },
+    Named {
+        keys: &'static [Key],
+        required: bool,
+    },
     /// `[[…]]`
-    Rows { keys: &'static [Key] },
+    Rows {
+        keys: &'static [Key],
+    },
     /// A required table, or the text `"free"`.
-    FreeOr { keys: &'static [Key] },
+    FreeOr {
+        keys: &'static [Key],
+    },
 }
 
 /// What an absent table means.
@@ -42,7 +56,10 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     Choices(&'static [&'static str]),
     Flag,
-    Count { min: u64, max: u64 },
+    Count {
+        min: u64,
+        max: u64,
+    },
     /// Decimal USD with at most six places.
     Usd,
     Duration,
@@ -108,20 +125,54 @@ pub static ROOT: &[Key] = &[
     named("providers", PROVIDER, false, "Where models are called. Keys never stand in this file."),
     named("models", MODEL, false, "Models that agents may use, with their price."),
     named("agents", AGENT, true, "The agents of this home; at least one."),
-    table("home", &[table("budget", HOME_BUDGET, "All agents of this home together. Windows are calendar windows in UTC.")], "The home as a whole."),
+    table(
+        "home",
+        &[table("budget", HOME_BUDGET, "All agents of this home together. Windows are calendar windows in UTC.")],
+        "The home as a whole.",
+    ),
     table("budget", BUDGET, "Budgets that hold for each principal and each channel."),
 ];
 
 static SERVER: &[Key] = &[
-    value("listen", Kind::Address, Default("\"127.0.0.1:7717\""), "\"127.0.0.1:8080\"", "IP address and port. An address that is not loopback needs `tls` or `insecure_listen`."),
+    value(
+        "listen",
+        Kind::Address,
+        Default("\"127.0.0.1:7717\""),
+        "\"127.0.0.1:8080\"",
+        "IP address and port. An address that is not loopback needs `tls` or `insecure_listen`.",
+    ),
     optional_table("tls", TLS, "Serve HTTPS. Absent: plain HTTP."),
-    value("insecure_listen", Kind::Flag, Default("false"), "true", "Allow a listen address that is not loopback without `tls`: tokens then cross the network in clear text, unless a proxy in front of this door adds TLS."),
-    value("trusted_proxies", Kind::IpAddresses, Default("[]"), "[\"10.0.0.1\"]", "Proxies whose `X-Forwarded-For` is believed."),
+    value(
+        "insecure_listen",
+        Kind::Flag,
+        Default("false"),
+        "true",
+        "Allow a listen address that is not loopback without `tls`: tokens then cross the network in clear text, unless a proxy in front of this door adds TLS.",
+    ),
+    value(
+        "trusted_proxies",
+        Kind::IpAddresses,
+        Default("[]"),
+        "[\"10.0.0.1\"]",
+        "Proxies whose `X-Forwarded-For` is believed.",
+    ),
 ];
 
 static TLS: &[Key] = &[
-    value("cert", Kind::Path, Required, "\"tls/cert.pem\"", "PEM file with the certificate chain, absolute or relative to the home."),
-    value("key", Kind::Path, Required, "\"tls/key.pem\"", "PEM file with the private key, absolute or relative to the home."),
+    value(
+        "cert",
+        Kind::Path,
+        Required,
+        "\"tls/cert.pem\"",
+        "PEM file with the certificate chain, absolute or relative to the home.",
+    ),
+    value(
+        "key",
+        Kind::Path,
+        Required,
+        "\"tls/key.pem\"",
+        "PEM file with the private key, absolute or relative to the home.",
+    ),
 ];
 
 static LIMITS: &[Key] = &[value(
@@ -141,17 +192,51 @@ static PRINCIPAL: &[Key] = &[value(
 )];
 
 static PROVIDER: &[Key] = &[
-    value("kind", Kind::Choice(PROVIDER_KINDS), Required, "\"anthropic\"", "The wire format. `rehearsal` is a scripted model inside this binary that needs no network and no key."),
-    value("base_url", Kind::Url, Optional("the vendor's own"), "\"http://127.0.0.1:8081/v1\"", "Where the API lies; any server that speaks the format."),
-    value("api_key_env", Kind::Variable, Optional("no key is sent"), "\"MODEL_KEY\"", "The environment variable that holds the key."),
+    value(
+        "kind",
+        Kind::Choice(PROVIDER_KINDS),
+        Required,
+        "\"anthropic\"",
+        "The wire format. `rehearsal` is a scripted model inside this binary that needs no network and no key.",
+    ),
+    value(
+        "base_url",
+        Kind::Url,
+        Optional("the vendor's own"),
+        "\"http://127.0.0.1:8081/v1\"",
+        "Where the API lies; any server that speaks the format.",
+    ),
+    value(
+        "api_key_env",
+        Kind::Variable,
+        Optional("no key is sent"),
+        "\"MODEL_KEY\"",
+        "The environment variable that holds the key.",
+    ),
 ];
 
 static MODEL: &[Key] = &[
     value("provider", Kind::Name, Required, "\"cloud\"", "A name in `providers`."),
     value("name", Kind::Name, Required, "\"another-model\"", "The name that the provider knows."),
-    value("context_tokens", count(limits::MODEL_TOKENS_MAX), Default("32768"), "200000", "The window that may be used, output included."),
-    value("max_output_tokens", count(limits::MODEL_TOKENS_MAX), Default("1024"), "4096", "The most that one reply may hold; reserved in the ledger before each call."),
-    Key { name: "price_usd_per_mtok", shape: Shape::FreeOr { keys: PRICE }, doc: "USD per million tokens, or \"free\" for a local model. Without a price nothing can be budgeted, so there is no default." },
+    value(
+        "context_tokens",
+        count(limits::MODEL_TOKENS_MAX),
+        Default("32768"),
+        "200000",
+        "The window that may be used, output included.",
+    ),
+    value(
+        "max_output_tokens",
+        count(limits::MODEL_TOKENS_MAX),
+        Default("1024"),
+        "4096",
+        "The most that one reply may hold; reserved in the ledger before each call.",
+    ),
+    Key {
+        name: "price_usd_per_mtok",
+        shape: Shape::FreeOr { keys: PRICE },
+        doc: "USD per million tokens, or \"free\" for a local model. Without a price nothing can be budgeted, so there is no default.",
+    },
 ];
 
 static PRICE: &[Key] = &[
@@ -163,11 +248,31 @@ static PRICE: &[Key] = &[
 
 static AGENT: &[Key] = &[
     value("model", Kind::Name, Required, "\"strong\"", "A name in `models`."),
-    value("instructions", Kind::Text, Default("\"You are a careful assistant.\""), "\"You answer in one sentence.\"", "The operator's words, which the model is shown first."),
+    value(
+        "instructions",
+        Kind::Text,
+        Default("\"You are a careful assistant.\""),
+        "\"You answer in one sentence.\"",
+        "The operator's words, which the model is shown first.",
+    ),
     table("owners", OWNERS, "Who answers for this agent; `doctor --production` asks for all four."),
-    value("in_doubt", Kind::Choice(IN_DOUBT), Default("\"ask\""), "\"assume_done\"", "What becomes of an unsafe effect that was started and whose outcome nobody knows."),
-    table("grants", GRANTS, "What the agent may ever reach. What is not granted is not possible, whatever a rule says."),
-    rows("rules", RULE, "Under which conditions granted calls are allowed, asked about or denied: deny wins over ask, ask over allow."),
+    value(
+        "in_doubt",
+        Kind::Choice(IN_DOUBT),
+        Default("\"ask\""),
+        "\"assume_done\"",
+        "What becomes of an unsafe effect that was started and whose outcome nobody knows.",
+    ),
+    table(
+        "grants",
+        GRANTS,
+        "What the agent may ever reach. What is not granted is not possible, whatever a rule says.",
+    ),
+    rows(
+        "rules",
+        RULE,
+        "Under which conditions granted calls are allowed, asked about or denied: deny wins over ask, ask over allow.",
+    ),
     table("budget", AGENT_BUDGET, "This agent. Windows are calendar windows in UTC."),
     table("caps", CAPS, "What one turn may take."),
 ];
@@ -181,14 +286,30 @@ static OWNERS: &[Key] = &[
 
 static GRANTS: &[Key] = &[
     value("tools", Kind::Names, Default("[]"), "[\"read_file\", \"list_dir\"]", "Tools that the agent is offered."),
-    value("read", Kind::Paths, Default("[]"), "[\"workspace/in\"]", "Directories that it may read, absolute or relative to the home; made at start where they are missing. Never the home's own files."),
+    value(
+        "read",
+        Kind::Paths,
+        Default("[]"),
+        "[\"workspace/in\"]",
+        "Directories that it may read, absolute or relative to the home; made at start where they are missing. Never the home's own files.",
+    ),
     value("write", Kind::Paths, Default("[]"), "[\"workspace/out\"]", "Directories that it may write."),
 ];
 
 static RULE: &[Key] = &[
-    value("name", Kind::Name, Required, "\"summaries need a yes\"", "What refusals, approvals and traces call it; one of a kind in its agent."),
+    value(
+        "name",
+        Kind::Name,
+        Required,
+        "\"summaries need a yes\"",
+        "What refusals, approvals and traces call it; one of a kind in its agent.",
+    ),
     value("verdict", Kind::Choice(VERDICTS), Required, "\"deny\"", "What becomes of a call that the rule matches."),
-    Key { name: "match", shape: Shape::Table { keys: MATCH, presence: Presence::Required }, doc: "All of its conditions must hold. `{}` matches every call." },
+    Key {
+        name: "match",
+        shape: Shape::Table { keys: MATCH, presence: Presence::Required },
+        doc: "All of its conditions must hold. `{}` matches every call.",
+    },
     optional_table("ask", ASK, "For the verdict `ask`: who may answer, and how long the question stands."),
     rows("matches", EXAMPLE, "Calls that the rule must match; tried when the file is loaded."),
     rows("does_not_match", EXAMPLE, "Calls that the rule must not match; tried when the file is loaded."),
@@ -200,14 +321,44 @@ static MATCH: &[Key] = &[
     value("role", Kind::Condition, Optional("any"), "\"user\"", "The role of who spoke."),
     value("channel", Kind::Condition, Optional("any"), "\"api\"", "The door that the message came in by."),
     value("tool", Kind::Condition, Optional("any"), "[\"write_file\", \"edit_file\"]", "The tool's name."),
-    value("class", Kind::Condition, Optional("any"), "\"write\"", "What the call does: `read`, `write`, `execute`, `send` or `spend`."),
-    value("path", Kind::Condition, Optional("any"), "{ under = \"workspace/out\" }", "A real path that the call touches, absolute or relative to the home. `*` never crosses `/`, `**` does."),
+    value(
+        "class",
+        Kind::Condition,
+        Optional("any"),
+        "\"write\"",
+        "What the call does: `read`, `write`, `execute`, `send` or `spend`.",
+    ),
+    value(
+        "path",
+        Kind::Condition,
+        Optional("any"),
+        "{ under = \"workspace/out\" }",
+        "A real path that the call touches, absolute or relative to the home. `*` never crosses `/`, `**` does.",
+    ),
 ];
 
 static ASK: &[Key] = &[
-    value("role", Kind::Choices(APPROVING_ROLES), Optional("`[\"owner\"]`, unless `principal` is given"), "[\"operator\"]", "Roles that may answer."),
-    value("principal", Kind::Names, Optional("see `role`"), "[\"owner\"]", "Principals that may answer, in place of `role`."),
-    value("expires", Kind::Duration, Default("\"10m\""), "\"30m\"", "An ask that nobody answers for this long is a no."),
+    value(
+        "role",
+        Kind::Choices(APPROVING_ROLES),
+        Optional("`[\"owner\"]`, unless `principal` is given"),
+        "[\"operator\"]",
+        "Roles that may answer.",
+    ),
+    value(
+        "principal",
+        Kind::Names,
+        Optional("see `role`"),
+        "[\"owner\"]",
+        "Principals that may answer, in place of `role`.",
+    ),
+    value(
+        "expires",
+        Kind::Duration,
+        Default("\"10m\""),
+        "\"30m\"",
+        "An ask that nobody answers for this long is a no.",
+    ),
 ];
 
 static EXAMPLE: &[Key] = &[

@@ -94,7 +94,12 @@ pub fn load(home: &Path, manifests: Vec<Manifest>) -> Result<Checked, Mistakes> 
 }
 
 /// The same for a text that is not in its place yet.
-pub fn check_text(text: &str, home: &Path, binary: Option<&Path>, manifests: Vec<Manifest>) -> Result<Checked, Mistakes> {
+pub fn check_text(
+    text: &str,
+    home: &Path,
+    binary: Option<&Path>,
+    manifests: Vec<Manifest>,
+) -> Result<Checked, Mistakes> {
     let survey = paths::Ground::survey(home, binary);
     let ground = survey.map_err(|error| unreadable(format!("the home {} cannot be read: {error}", home.display())))?;
     let tools = manifests.into_iter().map(|manifest| (manifest.name.clone(), manifest)).collect();

@@ -29,7 +29,8 @@ impl Ground {
     /// Looks, and changes nothing. `home` must exist.
     pub fn survey(home: &Path, binary: Option<&Path>) -> std::io::Result<Self> {
         let home = home.canonicalize()?;
-        let mut own: Vec<String> = binary.and_then(|path| path.canonicalize().ok()).iter().map(|path| lossless(path)).collect();
+        let mut own: Vec<String> =
+            binary.and_then(|path| path.canonicalize().ok()).iter().map(|path| lossless(path)).collect();
         for entry in std::fs::read_dir(&home)? {
             let entry = entry?;
             if entry.file_name() != WORKSPACE
@@ -68,12 +69,10 @@ impl Ground {
                     let rest = joined.strip_prefix(ancestor).unwrap_or(Path::new(""));
                     return extend(real, rest);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::NotFound => {}
-                    ErrorKind::NotADirectory => return Err("leads through a file"),
-                    ErrorKind::PermissionDenied => return Err("may not be looked at by this user"),
-                    _ => return Err("cannot be resolved"),
-                },
+                // Not there yet: the directory above it may be.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotADirectory => return Err("leads through a file"),
+                Err(_) => return Err("cannot be resolved"),
             }
         }
         Err("cannot be resolved")
@@ -81,9 +80,8 @@ impl Ground {
 
     /// A glob with the directories before its first wildcard made real.
     pub fn real_glob(&self, written: &str) -> Result<String, Problem> {
-        let wild = |part: &&str| part.contains(['*', '?']);
         let parts: Vec<&str> = written.split('/').collect();
-        let at = parts.iter().position(|part| wild(&part)).unwrap_or(parts.len());
+        let at = parts.iter().position(|part| part.contains(['*', '?'])).unwrap_or(parts.len());
         let (before, after) = parts.split_at_checked(at).unwrap_or((&parts, &[]));
         if after.iter().any(|part| matches!(*part, "" | "." | "..")) {
             return Err("can never match: real paths hold no empty part, no `.` and no `..`");

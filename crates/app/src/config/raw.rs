@@ -20,7 +20,10 @@ pub struct Entry {
 
 #[derive(Debug)]
 pub enum Node {
-    Value { value: Value, written: Json },
+    Value {
+        value: Value,
+        written: Json,
+    },
     Table(Table),
     Rows(Vec<Entry>),
     Absent,
@@ -54,7 +57,13 @@ impl Reader<'_> {
             let name = key.get_ref().as_ref();
             if keys.iter().all(|known| known.name != name) {
                 let place = self.place(&key.span());
-                meant.extend(self.mistakes.unknown(place, Code::UnknownKey, "key", name, keys.iter().map(|known| known.name)));
+                meant.extend(self.mistakes.unknown(
+                    place,
+                    Code::UnknownKey,
+                    "key",
+                    name,
+                    keys.iter().map(|known| known.name),
+                ));
                 out.insert(name.to_owned(), Entry { place: Some(place), node: Node::Wrong });
             }
         }
@@ -79,7 +88,9 @@ impl Reader<'_> {
             Shape::Value { kind, need, .. } => self.leaf(key.name, *kind, *need, value.zip(value_place), at),
             Shape::Table { keys, presence } => {
                 let node = match (value, presence) {
-                    (Some(DeValue::Table(table)), _) => Node::Table(self.table(keys, Some(table), key_place.unwrap_or(at))),
+                    (Some(DeValue::Table(table)), _) => {
+                        Node::Table(self.table(keys, Some(table), key_place.unwrap_or(at)))
+                    }
                     (Some(other), _) => self.not_a_table(key.name, value_place, other),
                     (None, Presence::Filled) => Node::Table(self.table(keys, None, at)),
                     (None, Presence::Optional) => Node::Absent,
@@ -89,7 +100,9 @@ impl Reader<'_> {
             }
             Shape::Named { keys, required } => {
                 let node = match value {
-                    Some(DeValue::Table(table)) if !table.is_empty() || !required => Node::Table(self.named(keys, table)),
+                    Some(DeValue::Table(table)) if !table.is_empty() || !required => {
+                        Node::Table(self.named(keys, table))
+                    }
                     None if !required => Node::Table(Table::new()),
                     Some(DeValue::Table(_)) | None => {
                         let message = format!("no table in {}: at least one is needed", quoted(key.name));
@@ -103,7 +116,9 @@ impl Reader<'_> {
             Shape::Rows { keys } => {
                 let node = match value {
                     Some(DeValue::Array(items)) => self.rows(key.name, keys, items),
-                    Some(other) => self.wrong_type(key.name, "a list of tables", value_place.unwrap_or(at), other).unwrap_or(Node::Wrong),
+                    Some(other) => self
+                        .wrong_type(key.name, "a list of tables", value_place.unwrap_or(at), other)
+                        .unwrap_or(Node::Wrong),
                     None => Node::Rows(Vec::new()),
                 };
                 Entry { place: key_place, node }
@@ -150,15 +165,17 @@ impl Reader<'_> {
             let place = self.place(&key.span());
             let name = key.get_ref().as_ref();
             if !is_name(name) {
-                let message = format!("the name {} may hold only a-z, 0-9, `_` and `-`, and {NAME_CHARS_MAX} characters", quoted(name));
+                let message = format!(
+                    "the name {} may hold only a-z, 0-9, `_` and `-`, and {NAME_CHARS_MAX} characters",
+                    quoted(name)
+                );
                 self.mistakes.add(place, Code::BadName, message);
             }
-            let node = match value.get_ref() {
-                DeValue::Table(table) => Node::Table(self.table(keys, Some(table), place)),
-                other => {
-                    let value_place = self.place(&value.span());
-                    self.not_a_table(name, Some(value_place), other)
-                }
+            let node = if let DeValue::Table(table) = value.get_ref() {
+                Node::Table(self.table(keys, Some(table), place))
+            } else {
+                let value_place = self.place(&value.span());
+                self.not_a_table(name, Some(value_place), value.get_ref())
             };
             out.insert(name.to_owned(), Entry { place: Some(place), node });
         }
@@ -169,9 +186,10 @@ impl Reader<'_> {
         let mut out = Vec::new();
         for item in items {
             let place = self.place(&item.span());
-            let node = match item.get_ref() {
-                DeValue::Table(table) => Node::Table(self.table(keys, Some(table), place)),
-                other => self.not_a_table(name, Some(place), other),
+            let node = if let DeValue::Table(table) = item.get_ref() {
+                Node::Table(self.table(keys, Some(table), place))
+            } else {
+                self.not_a_table(name, Some(place), item.get_ref())
             };
             out.push(Entry { place: Some(place), node });
         }

@@ -114,7 +114,11 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<BTreeMap
     let mut good = table.is_sound();
     for (field, key) in FIELDS {
         let Some(Spot { place, value }) = table.condition(key) else { continue };
-        let read = if field == Field::Path { paths(checker, *place, value) } else { words(checker, field, key, *place, value) };
+        let read = if field == Field::Path {
+            paths(checker, *place, value)
+        } else {
+            words(checker, field, key, *place, value)
+        };
         match read {
             Some(test) => drop(out.insert(field, test)),
             None => good = false,
@@ -190,12 +194,20 @@ fn try_example<'a>(checker: &mut Checker<'a>, agent: &str, rule: &Rule, example:
     let fails = rule.when.iter().any(|(field, test)| call.get(field).is_some_and(|value| !test.holds(value)));
     let name = quoted(&rule.name);
     if fails && expected {
-        checker.mistakes.add(example.place, Code::Example, format!("the rule {name} does not match this example of `matches`"));
+        checker.mistakes.add(
+            example.place,
+            Code::Example,
+            format!("the rule {name} does not match this example of `matches`"),
+        );
     } else if !fails && !silent.is_empty() {
         let message = format!("this example does not say {}, which the rule {name} looks at", list(&silent));
         checker.mistakes.add(example.place, Code::Example, message);
     } else if !fails && !expected {
-        checker.mistakes.add(example.place, Code::Example, format!("the rule {name} matches this example of `does_not_match`"));
+        checker.mistakes.add(
+            example.place,
+            Code::Example,
+            format!("the rule {name} matches this example of `does_not_match`"),
+        );
     }
 }
 

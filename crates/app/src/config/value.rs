@@ -2,7 +2,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use backstay_kernel::rule::Test;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::keys::Kind;
 use super::limits;
@@ -61,10 +61,12 @@ impl<'d> Reader<'d> {
             }
             Kind::Names | Kind::Paths => self.texts(name, Kind::Name, place, value).map(Value::Texts),
             Kind::Choices(words) => self.texts(name, Kind::Choice(words), place, value).map(Value::Texts),
-            Kind::Flag => match value {
-                DeValue::Boolean(flag) => Some(Value::Flag(*flag)),
-                _ => self.wrong_type(name, "true or false", place, value),
-            },
+            Kind::Flag => {
+                let DeValue::Boolean(flag) = value else {
+                    return self.wrong_type(name, "true or false", place, value);
+                };
+                Some(Value::Flag(*flag))
+            }
             Kind::Count { min, max } => self.count(name, min, max, place, value).map(Value::Integer),
             Kind::Usd => self.usd(name, place, value).map(Value::Integer),
             Kind::Duration => {
@@ -75,31 +77,53 @@ impl<'d> Reader<'d> {
             }
             Kind::Address => {
                 let text = self.text_of(name, place, value)?;
-                self.or_bad(name, "an IP address with a port such as \"127.0.0.1:7717\"", place, text, text.parse().ok())
-                    .map(Value::Address)
+                self.or_bad(
+                    name,
+                    "an IP address with a port such as \"127.0.0.1:7717\"",
+                    place,
+                    text,
+                    text.parse().ok(),
+                )
+                .map(Value::Address)
             }
             Kind::IpAddresses => self.addresses(name, place, value).map(Value::Addresses),
-            Kind::Condition => {
-                self.condition(name, place, value).map(|value| Value::Condition(Spot { place, value }))
-            }
+            Kind::Condition => self.condition(name, place, value).map(|value| Value::Condition(Spot { place, value })),
         }
     }
 
     fn scalar(&mut self, name: &str, kind: Kind, place: Place, text: &str) -> Option<String> {
         let good = match kind {
-            Kind::Name | Kind::Path => self.or_bad(name, "a text that is not empty", place, text, (!text.trim().is_empty()).then_some(())),
+            Kind::Name | Kind::Path => {
+                self.or_bad(name, "a text that is not empty", place, text, (!text.trim().is_empty()).then_some(()))
+            }
             Kind::Choice(words) => self.choice(name, words, place, text),
             // What is wrong here may be a secret, so the message does not repeat it.
             Kind::Variable => {
                 let good = is_variable(text);
                 if !good {
-                    let message = format!("{} must be the name of an environment variable, never the key itself", quoted(name));
-                    self.mistakes.suggest(place, Code::BadValue, message, "letters, digits and `_`, such as \"MODEL_KEY\"");
+                    let message =
+                        format!("{} must be the name of an environment variable, never the key itself", quoted(name));
+                    self.mistakes.suggest(
+                        place,
+                        Code::BadValue,
+                        message,
+                        "letters, digits and `_`, such as \"MODEL_KEY\"",
+                    );
                 }
                 good.then_some(())
             }
-            Kind::Text | Kind::Url | Kind::Names | Kind::Choices(_) | Kind::Flag | Kind::Count { .. } | Kind::Usd
-            | Kind::Duration | Kind::Address | Kind::IpAddresses | Kind::Paths | Kind::Condition => Some(()),
+            Kind::Text
+            | Kind::Url
+            | Kind::Names
+            | Kind::Choices(_)
+            | Kind::Flag
+            | Kind::Count { .. }
+            | Kind::Usd
+            | Kind::Duration
+            | Kind::Address
+            | Kind::IpAddresses
+            | Kind::Paths
+            | Kind::Condition => Some(()),
         };
         good.map(|()| text.to_owned())
     }
@@ -152,54 +176,60 @@ impl<'d> Reader<'d> {
     }
 
     fn usd(&mut self, name: &str, place: Place, value: &DeValue<'_>) -> Option<u64> {
-        let text = match value {
-            DeValue::Integer(written) if written.radix() == 10 => written.as_str(),
-            DeValue::Float(written) => written.as_str(),
-            _ => return self.wrong_type(name, "USD, a decimal number such as 1.25", place, value),
+        let whole = value.as_integer().filter(|written| written.radix() == 10).map(|written| written.as_str());
+        let Some(text) = whole.or(value.as_float().map(|written| written.as_str())) else {
+            return self.wrong_type(name, "USD, a decimal number such as 1.25", place, value);
         };
         let read = micro_usd(text).filter(|micro| *micro <= limits::MICRO_USD_MAX);
         self.or_bad(name, "USD, a decimal number with at most six places such as 1.25", place, text, read)
     }
 
     fn condition(&mut self, name: &str, place: Place, value: &DeValue<'_>) -> Option<Test> {
-        match value {
-            DeValue::String(text) => Some(Test::Equal(text.to_string())),
-            DeValue::Array(items) if items.is_empty() => {
-                self.mistakes.add(place, Code::BadValue, format!("the list of {} is empty, so it can never match", quoted(name)));
-                None
-            }
-            DeValue::Array(_) => {
-                let texts = self.texts(name, Kind::Name, place, value)?;
-                Some(Test::AnyOf(texts.into_iter().map(|spot| spot.value).collect()))
-            }
-            DeValue::Table(table) => {
-                let mut found = Vec::new();
-                for (key, value) in table {
-                    let at = self.place(&value.span());
-                    let word = key.get_ref().as_ref();
-                    if word != "glob" && word != "under" {
-                        let key_place = self.place(&key.span());
-                        self.mistakes.unknown(key_place, Code::UnknownKey, "operator", word, ["glob", "under"].into_iter());
-                        return None;
-                    }
-                    let text = self.text_of(word, at, value.get_ref())?.to_owned();
-                    found.push(if word == "glob" { Test::Glob(text) } else { Test::Under(text) });
-                }
-                let one = (found.len() == 1).then(|| found.pop()).flatten();
-                if one.is_none() {
-                    self.mistakes.add(place, Code::BadValue, format!("{} must hold exactly one of `glob` and `under`", quoted(name)));
-                }
-                one
-            }
-            _ => self.wrong_type(name, "a text, a list of texts, { glob = \"…\" } or { under = \"…\" }", place, value),
+        if let DeValue::String(text) = value {
+            return Some(Test::Equal(text.to_string()));
         }
+        if let DeValue::Table(table) = value {
+            return self.operator(name, place, table);
+        }
+        let DeValue::Array(items) = value else {
+            let wanted = "a text, a list of texts, { glob = \"…\" } or { under = \"…\" }";
+            return self.wrong_type(name, wanted, place, value);
+        };
+        if items.is_empty() {
+            let message = format!("the list of {} is empty, so it can never match", quoted(name));
+            self.mistakes.add(place, Code::BadValue, message);
+            return None;
+        }
+        let texts = self.texts(name, Kind::Name, place, value)?;
+        Some(Test::AnyOf(texts.into_iter().map(|spot| spot.value).collect()))
+    }
+
+    fn operator(&mut self, name: &str, place: Place, table: &DeTable<'_>) -> Option<Test> {
+        let mut found = Vec::new();
+        for (key, value) in table {
+            let at = self.place(&value.span());
+            let word = key.get_ref().as_ref();
+            if word != "glob" && word != "under" {
+                let at = self.place(&key.span());
+                self.mistakes.unknown(at, Code::UnknownKey, "operator", word, ["glob", "under"].into_iter());
+                return None;
+            }
+            let text = self.text_of(word, at, value.get_ref())?.to_owned();
+            found.push(if word == "glob" { Test::Glob(text) } else { Test::Under(text) });
+        }
+        let one = (found.len() == 1).then(|| found.pop()).flatten();
+        if one.is_none() {
+            let message = format!("{} must hold exactly one of `glob` and `under`", quoted(name));
+            self.mistakes.add(place, Code::BadValue, message);
+        }
+        one
     }
 
     fn text_of<'v>(&mut self, name: &str, place: Place, value: &'v DeValue<'_>) -> Option<&'v str> {
-        match value {
-            DeValue::String(text) => Some(text.as_ref()),
-            _ => self.wrong_type(name, "a text", place, value),
-        }
+        let DeValue::String(text) = value else {
+            return self.wrong_type(name, "a text", place, value);
+        };
+        Some(text.as_ref())
     }
 
     pub fn wrong_type<T>(&mut self, name: &str, wanted: &str, place: Place, value: &DeValue<'_>) -> Option<T> {

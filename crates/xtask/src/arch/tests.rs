@@ -94,5 +94,5 @@ fn a_dependency_that_nobody_decided_on_is_found() {
     let (metadata, _) = real();
     let page = process::file(&process::root().unwrap(), DECISIONS).unwrap();
     let before = check_decided(&metadata, &page).len();
-    assert_eq!(check_decided(&metadata, &page.replace("`rusqlite`", "SQLite")).len(), before + 1);
+    assert_eq!(check_decided(&metadata, &page.replace("| rusqlite", "| SQLite")).len(), before + 1);
 }

@@ -110,7 +110,8 @@ fn changing_a_key_changes_what_the_program_is_told() {
         }
         let mut changed = base.clone();
         set(&mut changed, &path, value);
-        let (base, changed) = (home.check(&toml::to_string(&base).unwrap()), home.check(&toml::to_string(&changed).unwrap()));
+        let (base, changed) =
+            (home.check(&toml::to_string(&base).unwrap()), home.check(&toml::to_string(&changed).unwrap()));
         // An example's facts change no policy: they bite by what is said of their rule. A changed
         // condition may fail an example.
         assert!(base.is_ok() || example_of.is_some(), "{path}: {}", told(&base));

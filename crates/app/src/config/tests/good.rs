@@ -53,7 +53,7 @@ fn checking_makes_nothing_and_preparing_makes_what_was_missing() {
     let checked = home.check(GOOD).unwrap();
     let out = home.path().join("workspace/out/a");
     assert!(!out.exists());
-    assert_eq!(checked.missing_directories, [out.clone()]);
+    assert_eq!(checked.missing_directories, std::slice::from_ref(&out));
     checked.prepare().unwrap();
     assert!(out.is_dir());
     assert!(home.check(GOOD).unwrap().missing_directories.is_empty());

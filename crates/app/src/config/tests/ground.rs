@@ -29,9 +29,27 @@ fn the_homes_own_files_cannot_be_granted_by_any_name() {
     symlink("../state.db", inside("workspace/db")).unwrap();
     let absolute = home.path().to_str().unwrap().to_owned();
     for path in [
-        ".", "./", "..", "/", "secrets", "state.db", "state.db-wal", "state.lock", "backstay.toml", "anything",
-        "workspace/..", "workspace/up", "workspace/up/secrets", "workspace/root", "workspace/keys", "workspace/db",
-        "workspace/up/not-yet", "workspace-2", &absolute, &format!("{absolute}/"), &format!("{absolute}/secrets/deeper"),
+        ".",
+        "./",
+        "..",
+        "/",
+        "secrets",
+        "state.db",
+        "state.db-wal",
+        "state.lock",
+        "backstay.toml",
+        "anything",
+        "workspace/..",
+        "workspace/up",
+        "workspace/up/secrets",
+        "workspace/root",
+        "workspace/keys",
+        "workspace/db",
+        "workspace/up/not-yet",
+        "workspace-2",
+        &absolute,
+        &format!("{absolute}/"),
+        &format!("{absolute}/secrets/deeper"),
     ] {
         assert_eq!(refused(&home, path), Some(Code::OwnFiles), "{path}");
     }

@@ -99,7 +99,11 @@ fn each_mistake_is_found() {
         ("role = [\"owner\"],", "principal = [\"nobody\"],", Code::UnknownName),
         ("role = [\"owner\"],", "role = [\"owner\"], principal = [\"owner\"],", Code::BadValue),
         ("path = { glob", "pth = { glob", Code::UnknownKey),
-        ("tool = \"write_file\", path = \"workspace/out/summary", "tol = \"write_file\", path = \"workspace/out/summary", Code::UnknownKey),
+        (
+            "tool = \"write_file\", path = \"workspace/out/summary",
+            "tol = \"write_file\", path = \"workspace/out/summary",
+            Code::UnknownKey,
+        ),
         ("\"5m\"", "\"5 minutes\"", Code::BadValue),
         ("\"workspace/out/reports/q3.md\"", "\"workspace/out/q3.md\"", Code::Example),
         ("\"workspace/out/summary.md\"", "\"workspace/out/reports/a/b.md\"", Code::Example),
@@ -118,7 +122,8 @@ fn each_mistake_is_found() {
 
 #[test]
 fn two_rules_of_one_name_are_one_too_many() {
-    let again = "[[agents.main.rules]]\nname = \"reports need a yes\"\nverdict = \"deny\"\nmatch = {}\n\n[agents.main.caps]";
+    let again =
+        "[[agents.main.rules]]\nname = \"reports need a yes\"\nverdict = \"deny\"\nmatch = {}\n\n[agents.main.caps]";
     assert_eq!(Home::new().mistakes(&good_but("[agents.main.caps]", again)), ["52:8 duplicate"]);
 }
 
@@ -129,7 +134,10 @@ fn an_empty_file_needs_an_agent() {
 
 #[test]
 fn columns_count_characters() {
-    assert_eq!(Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")), ["59:32 unknown_key"]);
+    assert_eq!(
+        Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
+        ["59:32 unknown_key"]
+    );
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! Every call there is, in one table, and the layers that all of them pass.
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use http::{Method, StatusCode};
+
+use crate::auth::{Auth, authenticate};
+use crate::door::Door;
+use crate::error::{Problem, shape};
+use crate::{admin, approvals, doubts, events, health, idempotency, input, metrics, openai, sessions, tokens, trace, turns};
+
+/// Who may call; enforced by the type of the handler's caller, stated here for those who read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    Nobody,
+    /// Any principal but a scraper; what they see is theirs, or everything for operators.
+    Speaker,
+    Operator,
+    Owner,
+    /// The home's own user, through the local socket.
+    LocalOwner,
+    Scraper,
+}
+
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub needs: Needs,
+    handler: fn() -> MethodRouter<Arc<Door>>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({:?})", self.method, self.path, self.needs)
+    }
+}
+
+const fn read(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Arc<Door>>) -> Route {
+    Route { method: Method::GET, path, needs, handler }
+}
+
+const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Arc<Door>>) -> Route {
+    Route { method: Method::POST, path, needs, handler }
+}
+
+const MESSAGES: &str = "/api/sessions/{id}/messages";
+const CHAT: &str = "/v1/chat/completions";
+
+pub static ROUTES: [Route; 31] = [
+    read("/live", Needs::Nobody, || get(health::live)),
+    read("/ready", Needs::Nobody, || get(health::ready)),
+    read("/metrics", Needs::Scraper, || get(metrics::scrape)),
+    act("/api/sessions", Needs::Speaker, || post(sessions::open)),
+    read("/api/sessions", Needs::Speaker, || get(sessions::list)),
+    read("/api/sessions/{id}", Needs::Speaker, || get(sessions::one)),
+    act(MESSAGES, Needs::Speaker, || post(sessions::say)),
+    read("/api/sessions/{id}/events", Needs::Speaker, || get(events::stream)),
+    read("/api/sessions/{id}/records", Needs::Speaker, || get(sessions::records)),
+    act("/api/sessions/{id}/stop", Needs::Speaker, || post(sessions::stop)),
+    act("/api/sessions/{id}/resume", Needs::Speaker, || post(sessions::resume)),
+    read("/api/turns/{id}", Needs::Speaker, || get(turns::one)),
+    read("/api/turns/{id}/trace", Needs::Speaker, || get(trace::one)),
+    act("/api/turns/{id}/cancel", Needs::Speaker, || post(turns::cancel)),
+    read("/api/approvals", Needs::Speaker, || get(approvals::list)),
+    act("/api/approvals/{id}", Needs::Speaker, || post(approvals::decide)),
+    read("/api/questions", Needs::Speaker, || get(approvals::questions)),
+    act("/api/questions/{id}", Needs::Speaker, || post(approvals::answer)),
+    read("/api/doubts", Needs::Speaker, || get(doubts::list)),
+    act("/api/doubts/{id}", Needs::Operator, || post(doubts::resolve)),
+    act("/api/home/freeze", Needs::Operator, || post(admin::freeze)),
+    act("/api/home/unfreeze", Needs::Operator, || post(admin::unfreeze)),
+    read("/api/status", Needs::Operator, || get(admin::status)),
+    read("/api/budget", Needs::Operator, || get(admin::budget)),
+    act("/api/reload", Needs::Operator, || post(admin::reload)),
+    act("/api/backup", Needs::LocalOwner, || post(admin::backup)),
+    read("/api/tokens", Needs::Owner, || get(tokens::list)),
+    act("/api/tokens", Needs::Owner, || post(tokens::create)),
+    act("/api/tokens/{id}/revoke", Needs::Owner, || post(tokens::revoke)),
+    read("/v1/models", Needs::Speaker, || get(openai::models)),
+    act(CHAT, Needs::Speaker, || post(openai::chat)),
+];
+
+/// Messages keep their keys in the journal.
+pub fn keeps_its_own_keys(path: &str) -> bool {
+    path == MESSAGES || path == CHAT
+}
+
+/// All calls, for a listener that knows its callers by `auth`.
+pub fn router(door: Arc<Door>, auth: Auth) -> Router {
+    let (mut open, mut closed) = (Router::new(), Router::new());
+    for route in &ROUTES {
+        let side = if route.needs == Needs::Nobody { &mut open } else { &mut closed };
+        *side = std::mem::take(side).route(route.path, (route.handler)());
+    }
+    // The last layer is the first to see a request.
+    let closed = closed
+        .fallback(no_such_call)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&door), idempotency::once))
+        .layer(from_fn(input::read))
+        .layer(from_fn_with_state((Arc::clone(&door), auth), authenticate))
+        .layer(from_fn(shape));
+    let count = from_fn_with_state(Arc::clone(&door), metrics::count);
+    open.merge(closed).layer(count).with_state(door)
+}
+
+async fn no_such_call(State(_): State<Arc<Door>>) -> Problem {
+    Problem::not_found("call")
+}
+
+async fn wrong_method() -> Problem {
+    let next = "see docs/reference/http.md";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this call has another method", next)
+}

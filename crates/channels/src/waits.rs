@@ -1,0 +1,127 @@
+//! What a session waits for, one item for every effect that only a person or a provider can move.
+use backstay_kernel::Wait;
+use backstay_kernel::effect::CallRef;
+use backstay_kernel::id::{Digest, EffectId, Millis, Place, SessionId, TurnId};
+use backstay_kernel::record::Reason;
+use backstay_kernel::rule::Approvers;
+use backstay_kernel::session::{Session, State, Work};
+use serde_json::{Value, json};
+
+use crate::door::Door;
+use crate::error::Problem;
+
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub session: SessionId,
+    pub effect: EffectId,
+    pub turn: TurnId,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Approval { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
+    Question,
+    Doubt,
+    Provider { not_before: Millis },
+}
+
+impl Waiting {
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        match self.kind {
+            Kind::Approval { .. } => Wait::Approval,
+            Kind::Question => Wait::Question,
+            Kind::Doubt => Wait::Doubt,
+            Kind::Provider { .. } => Wait::Provider,
+        }
+    }
+
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { session: self.session, seq: self.effect }
+    }
+}
+
+/// Everything in this session that waits, in the order of the effects.
+#[must_use]
+pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
+    let waits = state.effects.iter().filter_map(|(effect, open)| {
+        let kind = match &open.state {
+            // Whoever looks too late sees it no more, even where no record says so yet.
+            State::Asked { expires_at, .. } if *expires_at <= now => return None,
+            State::Asked { by, approvers, expires_at, digest } => Kind::Approval {
+                by: by.clone(),
+                approvers: approvers.clone(),
+                expires_at: *expires_at,
+                digest: *digest,
+            },
+            State::Question => Kind::Question,
+            State::Doubt => Kind::Doubt,
+            State::Backoff { not_before, provider_wait: true } => Kind::Provider { not_before: *not_before },
+            State::Backoff { provider_wait: false, .. }
+            | State::Planned
+            | State::Ready
+            | State::Started { .. }
+            | State::Probing => return None,
+        };
+        Some(Waiting { session: state.id, effect: *effect, turn: open.work.turn(), kind })
+    });
+    waits.collect()
+}
+
+/// What the turn waits for, if all that is left of it waits.
+#[must_use]
+pub fn of_turn(state: &Session, turn: TurnId, now: Millis) -> Option<Waiting> {
+    state.turn.as_ref().filter(|open| open.id == turn)?;
+    let own = state.effects.values().filter(|open| open.work.turn() == turn).count();
+    let mut waits: Vec<Waiting> = of_session(state, now).into_iter().filter(|wait| wait.turn == turn).collect();
+    if own == 0 || waits.len() < own {
+        return None;
+    }
+    waits.sort_by_key(Waiting::wait);
+    waits.into_iter().next()
+}
+
+/// A call as its model wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct CallText {
+    pub tool: String,
+    pub args: Value,
+}
+
+impl Door {
+    /// Name and arguments of a call; empty where its text is erased.
+    pub(crate) fn call_text(&self, call: &CallRef) -> Result<CallText, Problem> {
+        let Some(bytes) = self.bytes(&call.calls)? else {
+            return Ok(CallText { tool: call.tool.clone().unwrap_or_default(), args: Value::Null });
+        };
+        let calls: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let index = usize::try_from(call.index).unwrap_or(usize::MAX);
+        let function = calls.get(index).and_then(|call| call.get("function"));
+        let text = |field: &str| function.and_then(|f| f.get(field)).and_then(Value::as_str).unwrap_or_default();
+        let arguments = text("arguments");
+        let args = serde_json::from_str(arguments).unwrap_or_else(|_| json!(arguments));
+        Ok(CallText { tool: text("name").to_owned(), args })
+    }
+
+    /// The call that an effect of this session is, and its facts.
+    pub(crate) fn call_of(&self, state: &Session, effect: EffectId) -> Result<(CallText, Value), Problem> {
+        match state.effects.get(&effect).map(|open| &open.work) {
+            Some(Work::Tool { call, judged, .. }) => {
+                let facts = judged.as_ref().map_or(Value::Null, |judged| json!(judged.facts));
+                Ok((self.call_text(call)?, facts))
+            }
+            Some(Work::Model { model, .. }) => Ok((CallText { tool: model.clone(), args: Value::Null }, Value::Null)),
+            None => Ok(Default::default()),
+        }
+    }
+}
+
+/// What a question asks.
+#[must_use]
+pub fn question_of(call: &CallText) -> String {
+    let field = |name: &str| call.args.get(name).and_then(Value::as_str).map(str::to_owned);
+    let written = || call.args.as_str().map_or_else(|| call.args.to_string(), str::to_owned);
+    field("question").or_else(|| field("text")).unwrap_or_else(written)
+}

@@ -1,0 +1,77 @@
+//! Rules about two files at a time: what an operator can set, something must read. By name, not by type: a
+//! field of the same name elsewhere can hide one that nobody reads, so each control has a test that it bites
+//! as well.
+use std::collections::BTreeSet;
+
+use super::Source;
+use super::table::{CONTROLS, KEY_DECLARATIONS, KEY_READERS_UNDER, KEYS, NOT_READERS};
+
+/// Every declared config key is asked for by name outside its declaration.
+pub fn config_keys(sources: &[Source]) -> Vec<String> {
+    let Some(declared) = sources.iter().find(|source| source.path == KEYS) else {
+        return vec![format!("{KEYS}: not found, so no config key was looked for")];
+    };
+    let keys: BTreeSet<&str> = KEY_DECLARATIONS.iter().flat_map(|d| literals_after(declared.product(), d)).collect();
+    let readers: Vec<&str> = sources
+        .iter()
+        .filter(|source| source.is_rust() && source.path.starts_with(KEY_READERS_UNDER) && source.path != KEYS)
+        .map(Source::product)
+        .collect();
+    let is_read = |key: &str| readers.iter().any(|text| text.contains(&format!("\"{key}\"")));
+    let unread = keys.iter().filter(|key| !is_read(key));
+    let mut findings: Vec<String> = unread.map(|key| format!("{KEYS}: nothing reads the key `{key}`")).collect();
+    if keys.is_empty() {
+        findings.push(format!("{KEYS}: declares no key in a form that tidy knows"));
+    }
+    findings
+}
+
+/// The string literal behind each `word`.
+fn literals_after<'t>(text: &'t str, word: &str) -> Vec<&'t str> {
+    let behind = text.split(word).skip(1);
+    behind.filter_map(|tail| tail.trim_start().strip_prefix('"')?.split('"').next()).collect()
+}
+
+/// Every public field of a control is read by code of the product.
+pub fn controls(sources: &[Source]) -> Vec<String> {
+    let readers: Vec<String> = sources
+        .iter()
+        .filter(|source| source.is_rust() && !NOT_READERS.iter().any(|path| source.path.starts_with(path)))
+        .map(Source::product_code)
+        .collect();
+    let read: BTreeSet<&str> = readers.iter().flat_map(|code| fields_read(code)).collect();
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| CONTROLS.contains(&source.path.as_str())) {
+        let code = source.product_code();
+        for field in code.lines().filter_map(field_declared).filter(|field| !read.contains(field)) {
+            findings.push(format!("{}: nothing reads the control `{field}`", source.path));
+        }
+    }
+    findings
+}
+
+/// `    pub name: Type,`
+fn field_declared(line: &str) -> Option<&str> {
+    let (name, after) = line.trim().strip_prefix("pub ")?.split_once(':')?;
+    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    (is_name && !after.starts_with(':')).then_some(name)
+}
+
+/// Names behind a dot that are not called, and names bound by a destructuring `let` or match arm.
+fn fields_read(code: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let behind_dots = code.split('.').skip(1).filter_map(|tail| {
+        let (name, after) = tail.split_at_checked(tail.find(|c| !is_name(c)).unwrap_or(tail.len()))?;
+        // `x.limit = 1` fills it in.
+        let is_assigned = after.trim_start().strip_prefix('=').is_some_and(|rest| !rest.starts_with(['=', '>']));
+        (!after.starts_with('(') && !is_assigned).then_some(name)
+    });
+    let patterns = code.split('{').skip(1).filter_map(|tail| {
+        let (inside, after) = tail.split_once('}')?;
+        let after = after.trim_start();
+        let binds = (after.starts_with('=') && !after.starts_with("==")) || after.starts_with(['|', ')']);
+        (binds && !inside.contains(';')).then_some(inside)
+    });
+    let bound = patterns.flat_map(|inside| inside.split(',')).filter_map(|part| part.trim().split(':').next());
+    behind_dots.chain(bound).filter(|name| !name.is_empty()).collect()
+}

@@ -1,0 +1,109 @@
+//! Each rule passes a file that keeps it and finds the one that breaks it.
+use super::table::Exception;
+use super::*;
+
+fn one(rule: fn(&[Source]) -> Vec<String>, path: &str, text: &str) -> usize {
+    rule(&[Source::new(path, text)]).len()
+}
+
+fn lines(count: usize) -> String {
+    "x\n".repeat(count)
+}
+
+const FILE: &str = "crates/engine/src/a.rs";
+
+#[test]
+fn a_file_that_is_too_long_is_found_without_its_tests() {
+    assert_eq!(one(rules::length, FILE, &lines(600)), 0);
+    assert_eq!(one(rules::length, FILE, &lines(601)), 1);
+    assert_eq!(one(rules::length, FILE, &format!("{}#[cfg(test)]\nmod tests {{\n{}", lines(600), lines(148))), 0);
+    assert_eq!(one(rules::length, FILE, &format!("#[cfg(test)]\nmod tests {{\n{}", lines(149))), 1);
+    assert_eq!(one(rules::length, "crates/engine/tests/it/a.rs", &lines(900)), 0);
+    assert_eq!(one(rules::length, "crates/engine/src/a_tests.rs", &lines(900)), 0);
+}
+
+#[test]
+fn an_exception_only_shrinks() {
+    let rows = [Exception { path: FILE, lines: 700, reason: "a table" }];
+    let found = |count| rules::length_with(&[Source::new(FILE, &lines(count))], &rows).len();
+    assert_eq!((found(700), found(701), found(699), found(100)), (0, 1, 1, 1));
+    assert_eq!(rules::length_with(&[], &rows).len(), 1, "a row outlives no file");
+    let silent = [Exception { path: FILE, lines: 700, reason: "" }];
+    assert_eq!(rules::length_with(&[Source::new(FILE, &lines(700))], &silent).len(), 1);
+}
+
+#[test]
+fn a_file_that_does_not_say_why_it_exists_is_found() {
+    assert_eq!(one(rules::opening, FILE, "//! Why.\nuse x;\n"), 0);
+    assert_eq!(one(rules::opening, FILE, "use x;\n"), 1);
+    assert_eq!(one(rules::opening, FILE, ""), 1);
+}
+
+#[test]
+fn a_test_that_is_skipped_or_sleeps_is_found() {
+    let test = |body: &str| format!("//! a\n#[cfg(test)]\nmod tests {{\n{body}\n}}\n");
+    assert_eq!(one(rules::tests, FILE, &test("#[test] fn a() {}")), 0);
+    assert_eq!(one(rules::tests, FILE, &test("// thread::sleep is not used\n")), 0);
+    assert_eq!(one(rules::tests, FILE, &test("#[ignore = \"slow\"]")), 1);
+    assert_eq!(one(rules::tests, FILE, &test("std::thread::sleep(x);")), 1);
+    assert_eq!(one(rules::tests, "crates/engine/tests/it.rs", "tokio::time::sleep(x).await;"), 1);
+    assert_eq!(one(rules::tests, FILE, "tokio::time::sleep(BACKOFF).await;"), 0, "the product may wait");
+}
+
+#[test]
+fn unfinished_work_is_found() {
+    assert_eq!(one(rules::unfinished, FILE, "let todo = \"todo!()\"; // TODO(#12): more\n"), 0);
+    assert_eq!(one(rules::unfinished, FILE, "fn a() { todo!() }"), 1);
+    assert_eq!(one(rules::unfinished, FILE, "    // FIXME later\n"), 1);
+}
+
+#[test]
+fn unsafe_outside_the_sandbox_is_found() {
+    assert_eq!(one(rules::confined_unsafe, FILE, "fn unsafe_kind() {} // unsafe\n"), 0);
+    assert_eq!(one(rules::confined_unsafe, FILE, "#![allow(unsafe_code)]"), 1);
+    assert_eq!(one(rules::confined_unsafe, FILE, "let a = unsafe { b() };"), 1);
+    assert_eq!(one(rules::confined_unsafe, "crates/tools/src/sandbox/spawn.rs", "unsafe { b() }"), 0);
+}
+
+#[test]
+fn what_is_true_on_one_machine_only_is_found_in_any_file() {
+    for (head, tail) in table::UNSAID {
+        assert_eq!(one(rules::machine, "docs/a.md", &format!("see `{head}{tail}x`.\n")), 1, "{head}{tail}");
+    }
+    let (head, tail) = table::UNSAID[0];
+    assert_eq!(one(rules::machine, "docs/a.md", &format!("in /home/me{head}{tail}x\n")), 0);
+}
+
+#[test]
+fn a_code_without_a_page_is_found() {
+    let codes = Source::new(table::CODES, "match self {\n    Self::Stale => \"stale\",\n    Self::Full => \"full\",\n}\n");
+    let page = |name: &str| Source::new(&format!("docs/errors/{name}.md"), "# it\n");
+    assert_eq!(rules::error_pages(&[codes, page("stale")]).len(), 1);
+    let codes = Source::new(table::CODES, "Self::Stale => \"stale\",\n");
+    assert_eq!(rules::error_pages(&[codes, page("stale")]).len(), 0);
+    assert_eq!(rules::error_pages(&[]).len(), 1, "a rule that finds nothing to look at fails");
+    assert_eq!(one(rules::error_pages, table::CODES, "enum Code {}"), 1);
+}
+
+#[test]
+fn a_config_key_that_nothing_reads_is_found() {
+    let keys = || Source::new(table::KEYS, "value(\n    \"listen\", Kind::Text), optional_table(\"tls\", TLS)");
+    let reader = |text: &str| Source::new("crates/app/src/config/read.rs", text);
+    assert_eq!(readers::config_keys(&[keys(), reader("a(\"listen\", b(\"tls\"))")]).len(), 0);
+    assert_eq!(readers::config_keys(&[keys(), reader("a(\"listen\")")]).len(), 1);
+    let in_tests = "a(\"listen\");\n#[cfg(test)]\nmod tests {\n    b(\"tls\");\n}\n";
+    assert_eq!(readers::config_keys(&[keys(), reader(in_tests)]).len(), 1, "a test is no reader");
+    assert_eq!(readers::config_keys(&[]).len(), 1, "a rule that finds nothing to look at fails");
+}
+
+#[test]
+fn a_control_that_nothing_reads_is_found() {
+    let control = || Source::new("crates/kernel/src/policy.rs", "pub struct Caps {\n    pub steps: u32,\n}\n");
+    let found = |path: &str, text: &str| readers::controls(&[control(), Source::new(path, text)]).len();
+    assert_eq!(found(FILE, "if caps.steps > 3 {}"), 0);
+    assert_eq!(found(FILE, "let Caps { steps, .. } = caps;"), 0);
+    assert_eq!(found(FILE, "caps.steps = 3; let c = Caps { steps };"), 1, "filled in, not read");
+    assert_eq!(found(FILE, "caps.steps() // caps.steps\n"), 1);
+    assert_eq!(found(FILE, "//! a\n#[cfg(test)]\nmod tests {\n    caps.steps\n}\n"), 1, "a test is no reader");
+    assert_eq!(found("crates/app/src/config/read.rs", "raw.steps > 0"), 1, "the config is no reader");
+}
