@@ -12,11 +12,11 @@ use backstay_engine::Caller;
 use backstay_kernel::policy::Role;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 
 use crate::crowd::Stranger;
 use crate::door::Door;
-use crate::error::Problem;
+use crate::error::{Problem, Why};
 use crate::guard::Failed;
 use crate::limits::{TOKEN_CHARS_MAX, TOKEN_PREFIX_CHARS};
 use crate::origin;
@@ -118,7 +118,8 @@ pub fn principal_of(request: &Request<Body>) -> Option<&str> {
 }
 
 fn refused(role: Role, wanted: &str) -> Problem {
-    Problem::forbidden(
+    Problem::new(
+        Why::Forbidden,
         format!("this call is for {wanted}, and this token's principal is `{}`", role.word()),
         "ask the home's owner",
     )
@@ -163,7 +164,7 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
             return Ok(Self(found.caller.clone()));
         }
         let next = "run the command on the machine that holds the home";
-        Err(Problem::forbidden("this call writes to the machine's files and is for its own user", next))
+        Err(Problem::new(Why::Forbidden, "this call writes to the machine's files and is for its own user", next))
     }
 }
 
@@ -181,7 +182,7 @@ impl<S: Sync> FromRequestParts<S> for Scraper {
 
 /// The outermost layer of every door but `/live` and `/ready`.
 pub async fn authenticate(
-    State((door, auth)): State<(Arc<Door>, Auth)>,
+    State((door, auth)): State<(Door, Auth)>,
     mut request: Request<Body>,
     next: Next,
 ) -> Response {
@@ -228,7 +229,7 @@ async fn by_token(
         }
         Failed::Blocked { retry_after_s } => {
             let (message, next) = ("too many wrong credentials from here", "wait, then use a valid token");
-            Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", message, next).later(retry_after_s))
+            Err(Problem::new(Why::TooManyFailures, message, next).later(retry_after_s))
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What all listeners of a home share.
 use std::future::Future;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use backstay_engine::{Engine, Reader};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::error::Problem;
@@ -15,74 +15,109 @@ use crate::metrics::Metrics;
 use crate::openai::history::Histories;
 use crate::openai::recent::Recent;
 
-type Answer = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
-
-/// What only the binary can do. The answers are JSON objects.
-#[derive(Clone)]
-pub struct Acts {
-    /// Reads the config again, in the name of a principal.
-    pub reload: Arc<dyn Fn(String) -> Answer + Send + Sync>,
-    /// Writes a backup into a directory, with the workspace or without.
-    pub backup: Arc<dyn Fn(PathBuf, bool) -> Answer + Send + Sync>,
+/// What a reload has brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reloaded {
+    pub epoch: u64,
+    pub changed: bool,
 }
 
-pub struct Door {
+/// A reload on its way; fails with every mistake of the config, in words.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<Reloaded, String>> + Send>>;
+
+/// Reads the config again, in the name of a principal.
+pub type Reload = Arc<dyn Fn(String) -> Reloading + Send + Sync>;
+
+/// A home as its listeners see it; clones share it.
+#[derive(Clone)]
+pub struct Door(Arc<Shared>);
+
+pub struct Shared {
     pub engine: Engine,
-    pub(crate) reader: Reader,
-    pub(crate) acts: Acts,
-    /// True once the process is going away: streams end, nothing new is waited for.
-    pub(crate) closing: watch::Receiver<bool>,
-    pub(crate) version: &'static str,
-    pub(crate) guard: Guard,
-    pub(crate) keys: Keys,
-    pub(crate) metrics: Metrics,
-    pub(crate) histories: Histories,
-    pub(crate) recent: Recent,
+    pub reader: Reader,
+    /// The home's directory.
+    pub home: PathBuf,
+    reload: Reload,
+    pub guard: Guard,
+    pub keys: Keys,
+    pub metrics: Metrics,
+    pub histories: Histories,
+    pub recent: Recent,
+}
+
+impl Deref for Door {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Door").field("version", &self.version).finish_non_exhaustive()
+        f.debug_tuple("Door").field(&self.home).finish()
     }
 }
 
 impl Door {
     #[must_use]
-    pub fn new(engine: Engine, acts: Acts, closing: watch::Receiver<bool>, version: &'static str) -> Arc<Self> {
-        let reader = Reader::new(engine.store().clone());
-        Arc::new(Self {
+    pub fn new(engine: Engine, home: PathBuf, reload: Reload) -> Self {
+        Self(Arc::new(Shared {
+            reader: engine.reader(),
             engine,
-            reader,
-            acts,
-            closing,
-            version,
+            home,
+            reload,
             guard: Guard::default(),
             keys: Keys::default(),
             metrics: Metrics::new(),
             histories: Histories::default(),
             recent: Recent::default(),
-        })
+        }))
+    }
+
+    /// Reads the config again, in the name of `by`.
+    ///
+    /// # Errors
+    /// Its mistakes in words; the old one stays in force.
+    pub async fn reload(&self, by: &str) -> Result<Reloaded, String> {
+        (self.0.reload)(by.to_owned()).await
     }
 
     /// Runs what may wait for the disk where it holds up nobody.
     pub(crate) async fn off_thread<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let door = Arc::clone(self);
+        let door = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&door)).await;
         done.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
+}
 
-    pub(crate) fn is_closing(&self) -> bool {
-        *self.closing.borrow()
+/// Whether the listener of a request is going away.
+#[derive(Clone, Debug)]
+pub struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    #[must_use]
+    pub fn new(signal: watch::Receiver<bool>) -> Self {
+        Self(signal)
+    }
+
+    /// Of a request that has no listener: never.
+    #[must_use]
+    pub fn of(extensions: &http::Extensions) -> Option<Self> {
+        extensions.get::<Self>().cloned()
     }
 }
 
-/// Ends when the process goes away.
-pub(crate) async fn closed(mut closing: watch::Receiver<bool>) {
-    // A sender that is gone will never say it: then nothing ever closes.
-    if closing.wait_for(|closing| *closing).await.is_err() {
-        std::future::pending::<()>().await;
+/// Ends when the listener goes away.
+pub(crate) async fn closed(closing: Option<Closing>) {
+    if let Some(Closing(mut signal)) = closing {
+        // Without its sender nobody will ever say it.
+        if signal.wait_for(|closing| *closing).await.is_ok() {
+            return;
+        }
     }
+    std::future::pending().await
 }

@@ -9,72 +9,123 @@ use serde_json::json;
 
 use crate::limits::RETRY_AFTER_S;
 
-/// An answer that is a no.
-#[derive(Clone, Debug)]
-pub struct Problem {
-    pub status: StatusCode,
-    /// Stable; has a page in the error reference.
-    pub code: &'static str,
-    pub message: String,
-    /// What to do next.
-    pub next: String,
-    pub retry_after_s: Option<u64>,
+/// Why an answer is a no: stable words, each with a status and a page in the error reference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// The kernel's no.
+    Refused(Code),
+    Malformed,
+    ConfigInvalid,
+    ToolsUnsupported,
+    NUnsupported,
+    LogprobsUnsupported,
+    ContentUnsupported,
+    LastMessageNotUser,
+    Unauthorized,
+    Forbidden,
+    ForeignHost,
+    ForeignOrigin,
+    NotFound,
+    WrongMethod,
+    TooSlow,
+    KeyReused,
+    Erased,
+    TooLarge,
+    TooManyFailures,
+    TooManyMessages,
+    Internal,
+    Full,
+    Draining,
+    Halted,
+    Unreadable,
+    BackupFailed,
 }
 
-impl Problem {
-    #[must_use]
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), next: next.into(), retry_after_s: None }
-    }
+impl Why {
+    /// All but the kernel's.
+    pub const OWN: [Self; 25] = [
+        Self::Malformed,
+        Self::ConfigInvalid,
+        Self::ToolsUnsupported,
+        Self::NUnsupported,
+        Self::LogprobsUnsupported,
+        Self::ContentUnsupported,
+        Self::LastMessageNotUser,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::ForeignHost,
+        Self::ForeignOrigin,
+        Self::NotFound,
+        Self::WrongMethod,
+        Self::TooSlow,
+        Self::KeyReused,
+        Self::Erased,
+        Self::TooLarge,
+        Self::TooManyFailures,
+        Self::TooManyMessages,
+        Self::Internal,
+        Self::Full,
+        Self::Draining,
+        Self::Halted,
+        Self::Unreadable,
+        Self::BackupFailed,
+    ];
 
     #[must_use]
-    pub fn malformed(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", message, "send what docs/reference/http.md describes")
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused(code) => code.word(),
+            Self::Malformed => "malformed",
+            Self::ConfigInvalid => "config_invalid",
+            Self::ToolsUnsupported => "tools_unsupported",
+            Self::NUnsupported => "n_unsupported",
+            Self::LogprobsUnsupported => "logprobs_unsupported",
+            Self::ContentUnsupported => "content_unsupported",
+            Self::LastMessageNotUser => "last_message_not_user",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::ForeignHost => "foreign_host",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::NotFound => "not_found",
+            Self::WrongMethod => "wrong_method",
+            Self::TooSlow => "too_slow",
+            Self::KeyReused => "key_reused",
+            Self::Erased => "erased",
+            Self::TooLarge => "too_large",
+            Self::TooManyFailures => "too_many_failures",
+            Self::TooManyMessages => "too_many_messages",
+            Self::Internal => "internal",
+            Self::Full => "full",
+            Self::Draining => "draining",
+            Self::Halted => "halted",
+            Self::Unreadable => "unreadable",
+            Self::BackupFailed => "backup_failed",
+        }
     }
 
     #[must_use]
-    pub fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"), "check the id")
-    }
-
-    #[must_use]
-    pub fn forbidden(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", message, next)
-    }
-
-    #[must_use]
-    pub fn unauthorized() -> Self {
-        let message = "this door needs one valid token";
-        let next = "send `Authorization: Bearer TOKEN`; the owner makes one with `backstay tokens create`";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message, next)
-    }
-
-    #[must_use]
-    pub fn later(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
-        self
-    }
-
-    fn unavailable(code: &'static str, message: &str, next: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message, next).later(RETRY_AFTER_S)
-    }
-
-    #[must_use]
-    pub fn draining() -> Self {
-        Self::unavailable("draining", "Backstay is shutting down", "try again when it is back")
-    }
-
-    /// A fault whose cause is for the log and not for the caller.
-    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%cause, "a request failed inside");
-        let next = "look into the log; a retry may help";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Backstay has failed to answer this", next)
-    }
-
-    /// The journal could not be read.
-    pub fn unreadable(cause: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%cause, "the journal cannot be read");
-        Self::unavailable("unreadable", "the journal cannot be read now", "see `backstay doctor`")
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Refused(code) => status_of(code),
+            Self::Malformed
+            | Self::ConfigInvalid
+            | Self::ToolsUnsupported
+            | Self::NUnsupported
+            | Self::LogprobsUnsupported
+            | Self::ContentUnsupported
+            | Self::LastMessageNotUser => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::KeyReused => StatusCode::CONFLICT,
+            Self::Erased => StatusCode::GONE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyFailures | Self::TooManyMessages => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal | Self::BackupFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Full | Self::Draining | Self::Halted | Self::Unreadable => StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 }
 
@@ -93,11 +144,68 @@ fn status_of(code: Code) -> StatusCode {
     }
 }
 
+/// An answer that is a no.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub why: Why,
+    pub message: String,
+    /// What to do next.
+    pub next: String,
+    /// Where a later try may do better.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(why: Why, message: impl Into<String>, next: impl Into<String>) -> Self {
+        let passing = matches!(why.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        Self { why, message: message.into(), next: next.into(), retry_after_s: passing.then_some(RETRY_AFTER_S) }
+    }
+
+    #[must_use]
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(Why::Malformed, message, "send what docs/reference/http.md describes")
+    }
+
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Why::NotFound, format!("there is no such {what}"), "check the id")
+    }
+
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        let message = "this door needs one valid token";
+        let next = "send `Authorization: Bearer TOKEN`; the owner makes one with `backstay tokens create`";
+        Self::new(Why::Unauthorized, message, next)
+    }
+
+    #[must_use]
+    pub fn later(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    #[must_use]
+    pub fn draining() -> Self {
+        Self::new(Why::Draining, "Backstay is shutting down", "try again when it is back")
+    }
+
+    /// A fault whose cause is for the log and not for the caller.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed inside");
+        Self::new(Why::Internal, "Backstay has failed to answer this", "look into the log; a retry may help")
+    }
+
+    /// The journal could not be read.
+    pub fn unreadable(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "the journal cannot be read");
+        Self::new(Why::Unreadable, "the journal cannot be read now", "see `backstay doctor`")
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let status = status_of(refusal.code);
-        let problem = Self::new(status, refusal.code.word(), refusal.message, refusal.next);
-        if status == StatusCode::TOO_MANY_REQUESTS { problem.later(RETRY_AFTER_S) } else { problem }
+        Self::new(Why::Refused(refusal.code), refusal.message, refusal.next)
     }
 }
 
@@ -108,17 +216,14 @@ impl From<EngineError> for Problem {
             EngineError::NoSession => Self::not_found("session"),
             EngineError::TooMany { retry_after_s } => {
                 let next = "slow down, or raise [limits] messages_per_minute";
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_messages", error.to_string(), next).later(retry_after_s)
+                Self::new(Why::TooManyMessages, error.to_string(), next).later(retry_after_s)
             }
-            EngineError::KeyReused => {
-                let next = "use a fresh key for a new request";
-                Self::new(StatusCode::CONFLICT, "key_reused", error.to_string(), next)
-            }
-            EngineError::Full => Self::unavailable("full", "too many sessions are live", "try again later"),
+            EngineError::KeyReused => Self::new(Why::KeyReused, error.to_string(), "use a fresh key for a new request"),
+            EngineError::Full => Self::new(Why::Full, "too many sessions are live", "try again later"),
             EngineError::Draining => Self::draining(),
             EngineError::Halted(cause) => {
                 tracing::error!(cause, "the journal cannot be written");
-                Self::unavailable("halted", "the journal cannot be written now; nothing was done", "see `backstay doctor`")
+                Self::new(Why::Halted, "the journal cannot be written now; nothing was done", "see `backstay doctor`")
             }
             EngineError::Unreadable(cause) => Self::unreadable(&cause),
             EngineError::Internal(cause) => Self::internal(&cause),
@@ -128,7 +233,7 @@ impl From<EngineError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let error = json!({ "code": self.code, "message": self.message, "next": self.next });
+        let error = json!({ "code": self.why.word(), "message": self.message, "next": self.next });
         let mut response = answer(&self, &json!({ "error": error }));
         // So that the OpenAI door can say the same in that door's shape.
         response.extensions_mut().insert(self);
@@ -138,7 +243,7 @@ impl IntoResponse for Problem {
 
 fn answer(problem: &Problem, body: &serde_json::Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = problem.status;
+    *response.status_mut() = problem.why.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = problem.retry_after_s {
@@ -150,7 +255,7 @@ fn answer(problem: &Problem, body: &serde_json::Value) -> Response {
 /// OpenAI's shape of the same.
 #[must_use]
 pub fn in_openai_shape(problem: &Problem) -> serde_json::Value {
-    let kind = match problem.status {
+    let kind = match problem.why.status() {
         StatusCode::UNAUTHORIZED => "authentication_error",
         StatusCode::FORBIDDEN => "permission_error",
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -158,7 +263,7 @@ pub fn in_openai_shape(problem: &Problem) -> serde_json::Value {
         _ => "invalid_request_error",
     };
     let message = format!("{}; {}", problem.message, problem.next);
-    json!({ "error": { "message": message, "type": kind, "param": null, "code": problem.code } })
+    json!({ "error": { "message": message, "type": kind, "param": null, "code": problem.why.word() } })
 }
 
 /// Under `/v1`, problems of every layer are said in OpenAI's shape.
@@ -176,9 +281,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_a_status_that_is_a_no() {
-        for code in Code::ALL {
-            assert!(status_of(code).is_client_error(), "{code:?}");
+    fn every_no_has_a_status_and_a_page() {
+        let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
+        for why in Why::OWN.into_iter().chain(Code::ALL.map(Why::Refused)) {
+            let status = why.status();
+            assert!(status.is_client_error() || status.is_server_error(), "{why:?}");
+            let page = std::fs::read_to_string(pages.join(format!("{}.md", why.word()))).unwrap_or_default();
+            assert!(page.contains(&format!("HTTP status {}", status.as_u16())), "docs/errors/{}.md", why.word());
         }
     }
 

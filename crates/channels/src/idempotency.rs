@@ -2,7 +2,7 @@
 //! and whoever repeats it gets the same answer, also while the first is on its way. Messages have
 //! their keys in the journal, where they outlive the process; these live as long as it does.
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
@@ -85,7 +85,7 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The layer; inside the one that authenticates.
-pub async fn once(State(door): State<Arc<Door>>, request: Request<Body>, next: Next) -> Response {
+pub async fn once(State(door): State<Door>, request: Request<Body>, next: Next) -> Response {
     let journaled = request.extensions().get::<MatchedPath>().is_some_and(|path| routes::keeps_its_own_keys(path.as_str()));
     let principal = principal_of(&request).filter(|_| request.method() == Method::POST && !journaled);
     let Some(principal) = principal.map(str::to_owned) else { return next.run(request).await };

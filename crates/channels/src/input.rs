@@ -12,10 +12,10 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use serde::de::DeserializeOwned;
 
-use crate::error::Problem;
+use crate::error::{Problem, Why};
 use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
 
 /// The bytes of the body as they came.
@@ -40,7 +40,7 @@ pub async fn read(request: Request<Body>, next: Next) -> Response {
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => {
             let next = "send the whole request at once";
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not come in time", next).into_response()
+            Problem::new(Why::TooSlow, "the body did not come in time", next).into_response()
         }
     }
 }
@@ -60,7 +60,7 @@ async fn collect(body: Body) -> Result<Bytes, Problem> {
 
 fn too_large() -> Problem {
     let message = format!("a body may have {BODY_BYTES_MAX} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, "send less")
+    Problem::new(Why::TooLarge, message, "send less")
 }
 
 /// The body as JSON; none at all is an empty object.

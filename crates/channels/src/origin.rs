@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 
-use crate::error::Problem;
+use crate::error::{Problem, Why};
 
 /// # Errors
 /// 403 where the origin is not this listener, or where the host is a name that this machine, known
@@ -18,7 +18,7 @@ pub fn check(headers: &HeaderMap, listen: SocketAddr, behind_proxy: bool) -> Res
         let known = |host: &&str| authority(host).is_some_and(|found| is_own_name(found.host()));
         if !hosts.iter().all(known) {
             let next = "use 127.0.0.1, or name the proxy in [server] trusted_proxies";
-            return Err(Problem::new(http::StatusCode::FORBIDDEN, "foreign_host", "this host name is not this listener's", next));
+            return Err(Problem::new(Why::ForeignHost, "this host name is not this listener's", next));
         }
     }
     let mut origins = headers.get_all(ORIGIN).iter();
@@ -30,7 +30,7 @@ pub fn check(headers: &HeaderMap, listen: SocketAddr, behind_proxy: bool) -> Res
         return Ok(());
     }
     let next = "call the API from a program, or from a page of this listener";
-    Err(Problem::new(http::StatusCode::FORBIDDEN, "foreign_origin", "requests from other origins are refused", next))
+    Err(Problem::new(Why::ForeignOrigin, "requests from other origins are refused", next))
 }
 
 fn authority(text: &str) -> Option<Authority> {

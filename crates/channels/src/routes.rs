@@ -1,15 +1,13 @@
 //! Every call there is, in one table, and the layers that all of them pass.
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
-use http::{Method, StatusCode};
+use http::Method;
 
 use crate::auth::{Auth, authenticate};
 use crate::door::Door;
-use crate::error::{Problem, shape};
+use crate::error::{Problem, Why, shape};
 use crate::{admin, approvals, doubts, events, health, idempotency, input, metrics, openai, sessions, tokens, trace, turns};
 
 /// Who may call; enforced by the type of the handler's caller, stated here for those who read.
@@ -29,7 +27,7 @@ pub struct Route {
     pub method: Method,
     pub path: &'static str,
     pub needs: Needs,
-    handler: fn() -> MethodRouter<Arc<Door>>,
+    handler: fn() -> MethodRouter<Door>,
 }
 
 impl std::fmt::Debug for Route {
@@ -38,11 +36,11 @@ impl std::fmt::Debug for Route {
     }
 }
 
-const fn read(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Arc<Door>>) -> Route {
+const fn read(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Door>) -> Route {
     Route { method: Method::GET, path, needs, handler }
 }
 
-const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Arc<Door>>) -> Route {
+const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Door>) -> Route {
     Route { method: Method::POST, path, needs, handler }
 }
 
@@ -89,7 +87,7 @@ pub fn keeps_its_own_keys(path: &str) -> bool {
 }
 
 /// All calls, for a listener that knows its callers by `auth`.
-pub fn router(door: Arc<Door>, auth: Auth) -> Router {
+pub fn router(door: Door, auth: Auth) -> Router {
     let (mut open, mut closed) = (Router::new(), Router::new());
     for route in &ROUTES {
         let side = if route.needs == Needs::Nobody { &mut open } else { &mut closed };
@@ -99,19 +97,19 @@ pub fn router(door: Arc<Door>, auth: Auth) -> Router {
     let closed = closed
         .fallback(no_such_call)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&door), idempotency::once))
+        .layer(from_fn_with_state(door.clone(), idempotency::once))
         .layer(from_fn(input::read))
-        .layer(from_fn_with_state((Arc::clone(&door), auth), authenticate))
+        .layer(from_fn_with_state((door.clone(), auth), authenticate))
         .layer(from_fn(shape));
-    let count = from_fn_with_state(Arc::clone(&door), metrics::count);
+    let count = from_fn_with_state(door.clone(), metrics::count);
     open.merge(closed).layer(count).with_state(door)
 }
 
-async fn no_such_call(State(_): State<Arc<Door>>) -> Problem {
+async fn no_such_call(State(_): State<Door>) -> Problem {
     Problem::not_found("call")
 }
 
 async fn wrong_method() -> Problem {
     let next = "see docs/reference/http.md";
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this call has another method", next)
+    Problem::new(Why::WrongMethod, "this call has another method", next)
 }

@@ -63,12 +63,10 @@ impl Store {
     }
 
     fn start(home: Home, db: Connection) -> Result<Self, StoreError> {
-        // This commit flushes the log, and with it whatever a killed process had written there
-        // without a flush: from here on, what is read is durable.
-        let epoch =
-            db.query_row("UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value", [], |row| {
-                row.get(0)
-            })?;
+        let epoch = match next_epoch(&db) {
+            Err(StoreError::Full(_)) if home.drop_ballast() => next_epoch(&db)?,
+            other => other?,
+        };
         let meta = read_meta(&db)?;
         let body_id_last: Option<u64> = db.query_row("SELECT max(id) FROM bodies", [], |row| row.get(0))?;
         // A full disk is no reason to stay away: outcomes may still have to be written.
@@ -90,6 +88,13 @@ impl Store {
         };
         Ok(Self { inner: Arc::new(inner) })
     }
+}
+
+/// This commit flushes the log, and with it whatever a killed process had written there without a
+/// flush: from here on, what is read is durable.
+fn next_epoch(db: &Connection) -> Result<u64, StoreError> {
+    const SQL: &str = "UPDATE meta SET value = value + 1 WHERE name = 'epoch' RETURNING value";
+    Ok(db.query_row(SQL, [], |row| row.get(0))?)
 }
 
 struct Meta {

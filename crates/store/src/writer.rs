@@ -130,6 +130,7 @@ impl Writer {
 
     /// Drops the connection; the failure stands until a re-opening succeeds.
     fn fail(&mut self, error: StoreError) -> StoreError {
+        self.db = None;
         let no_room = || self.common.home.free_bytes().is_ok_and(|free| free < FREE_BYTES_NONE);
         let error = if let StoreError::Io(text) = &error
             && no_room()

@@ -51,7 +51,8 @@ pub fn run(root: &Path) -> Result<(), String> {
 }
 
 fn parse(text: &str) -> Result<Metadata, String> {
-    serde_json::from_str(text).map_err(|e| format!("`cargo metadata` printed what this version of xtask cannot read: {e}"))
+    serde_json::from_str(text)
+        .map_err(|e| format!("`cargo metadata` printed what this version of xtask cannot read: {e}"))
 }
 
 fn check_edges(metadata: &Metadata) -> Vec<String> {
@@ -97,7 +98,10 @@ fn check_decided(metadata: &Metadata, page: &str) -> Vec<String> {
         .filter_map(|line| line.strip_prefix('|')?.split('|').next())
         .flat_map(|cell| cell.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_'))
         .collect();
-    outside.difference(&decided).map(|name| format!("{DECISIONS}: no row for `{name}`, which a manifest names")).collect()
+    outside
+        .difference(&decided)
+        .map(|name| format!("{DECISIONS}: no row for `{name}`, which a manifest names"))
+        .collect()
 }
 
 /// `tree`: lines of `name v1.2.3 (proc-macro)|feature,feature`.

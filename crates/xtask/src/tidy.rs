@@ -18,10 +18,6 @@ struct Source {
 }
 
 impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
-    }
-
     fn is_rust(&self) -> bool {
         self.path.starts_with("crates/") && self.path.ends_with(".rs")
     }
@@ -45,7 +41,9 @@ impl Source {
     }
 }
 
-const RULES: &[fn(&[Source]) -> Vec<String>] = &[
+type Rule = fn(&[Source]) -> Vec<String>;
+
+const RULES: &[Rule] = &[
     rules::length,
     rules::opening,
     rules::tests,

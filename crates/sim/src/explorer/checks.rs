@@ -10,7 +10,7 @@ use backstay_kernel::tool::Idempotency;
 use backstay_kernel::{Permit, Wait};
 
 use super::moves::Driver;
-use super::node::{Node, Seen, Snapshot, kind_of};
+use super::node::{Happened, Node, Seen, Snapshot, kind_of};
 use super::scope::{CHANNELS, Kind};
 use super::{Invariant, Violation};
 
@@ -25,7 +25,7 @@ fn broken<T>(invariant: Invariant, detail: impl Into<String>) -> Result<T, Viola
 
 /// What must hold of the session that a record is about to change.
 pub fn before(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Result<(), Violation> {
-    let halted = node.frozen || session.stopped;
+    let halted = node.frozen || seen.stopped;
     match record {
         Record::Admitted(admitted) if seen.admitted & message_bit(admitted.body.id) != 0 => {
             broken(Invariant::I11Message, "a message is admitted twice")
@@ -104,17 +104,29 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
             seen.in_flight = started.reservation.as_ref().map_or(0, |r| r.amount.tokens);
             seen.reserved += seen.in_flight;
         }
-        Record::Bounced { effect, .. } if kind(*effect).is_none() => settle(seen, Some(0)),
+        Record::Started(started) => seen.unsettled |= kind(started.effect).map_or(0, Kind::bit),
+        Record::Bounced { effect, .. } => match kind(*effect) {
+            None => settle(seen, Some(0)),
+            Some(kind) => seen.unsettled &= !kind.bit(),
+        },
         Record::Retried(retried) => settle(seen, (!retried.possibly_billed).then_some(0)),
         Record::Lapsed { effect, .. } if kind(*effect).is_none() => settle(seen, None),
         Record::Resolved { effect, resolution: Resolution::Done | Resolution::NotDone, .. } => {
-            seen.concluded |= kind(*effect).map_or(0, Kind::bit);
+            let bit = kind(*effect).map_or(0, Kind::bit);
+            seen.concluded |= bit;
+            seen.unsettled &= !bit;
         }
         Record::Ended(ended) => match kind(ended.effect) {
             None => settle(seen, ended.spent.map(|spent| spent.tokens)),
-            Some(kind) if matches!(ended.end, End::Done { .. }) => seen.done |= kind.bit(),
-            Some(_) => {}
+            Some(kind) => {
+                seen.unsettled &= !kind.bit();
+                if matches!(ended.end, End::Done { .. }) {
+                    seen.done |= kind.bit();
+                }
+            }
         },
+        Record::Stopped { .. } => seen.stopped = true,
+        Record::Resumed { .. } => seen.stopped = false,
         _ => {}
     }
 }
@@ -144,14 +156,15 @@ fn completion(
         return broken(Invariant::Completion, format!("{listed:?} are listed of {planned:?}"));
     }
     for (effect, kind) in &seen.calls {
-        let times = node.times(*kind).times;
-        let concluded = seen.concluded & kind.bit() != 0;
+        let Happened { times, retries, .. } = node.times(*kind);
+        // Whoever says "done", "not done" or "once more" of a doubt answers for it.
+        let concluded = seen.concluded & kind.bit() != 0 || retries > 0;
         let not_so = if completion.done.contains(effect) {
             times == 0 && !concluded
         } else if completion.failed.contains(effect) {
             times > 0 && !concluded
         } else if completion.not_started.contains(effect) || completion.refused.contains(effect) {
-            times > 0
+            times > 0 && !concluded
         } else {
             seen.done & kind.bit() != 0
         };
@@ -218,7 +231,7 @@ pub fn launched(node: &mut Node, effect: &Effect, permit: &Permit, key: Digest) 
         let of_turn = session.effects.get(&effect.id()).is_some_and(|open| open.work.turn() == turn.id);
         of_turn && !turn.cancelled
     });
-    if !wanted || node.frozen || session.stopped {
+    if !wanted || node.frozen || node.now().seen.stopped {
         return broken(Invariant::I2Gate, format!("{effect:?} starts after its turn, or while halted"));
     }
     let Some(kind) = kind_of(session, effect.id()) else { return Ok(()) };
@@ -228,6 +241,9 @@ pub fn launched(node: &mut Node, effect: &Effect, permit: &Permit, key: Digest) 
     }
     if kind == Kind::Shell && node.narrowed {
         return broken(Invariant::I2Gate, "shell runs although it is denied by now");
+    }
+    if effect.is_pure() {
+        return Ok(());
     }
     let happened = node.happened(kind);
     match happened.key {
@@ -262,6 +278,11 @@ pub fn node(driver: &Driver, node: &Node, hash: u64) -> Result<(), Violation> {
     if hash.is_multiple_of(FOLD_SAMPLE) {
         folds(driver, node.now(), hash)?;
     }
+    let seen = &node.now().seen;
+    let mut open = node.session().effects.keys().filter_map(|effect| kind_of(node.session(), *effect));
+    if open.by_ref().fold(seen.unsettled, |bits, kind| bits & !kind.bit()) != 0 {
+        return broken(Invariant::I3Once, "a started effect is forgotten without an end");
+    }
     if hash.is_multiple_of(START_SAMPLE) {
         never_starts(driver, node)?;
     }
@@ -273,7 +294,7 @@ fn waits(driver: &Driver, node: &Node) -> Result<(), Violation> {
     let (session, head) = (node.session(), driver.kernel.head(node.session()));
     let frame = node.frame(&driver.policies);
     let stuck = |what: &str| broken(Invariant::I10NamedWait, format!("{what}: {:?}", session.effects));
-    if !head.open {
+    if !head.open && head.wake_at.is_none_or(|at| at > node.clock) {
         let mut restarted = node.frame(&driver.policies);
         restarted.switches.frozen = false;
         restarted.boot.0 += 1;

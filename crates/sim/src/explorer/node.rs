@@ -42,6 +42,9 @@ pub struct Seen {
     pub done: u8,
     /// Bits by kind: concluded by a person's or a rule's word, not by the world's.
     pub concluded: u8,
+    /// Bits by kind: started, and neither ended nor concluded since.
+    pub unsettled: u8,
+    pub stopped: bool,
     /// The calls of the open turn.
     pub calls: Vec<(EffectId, Kind)>,
     /// Where the reply of the open turn must go.

@@ -183,3 +183,72 @@ fn manifest(kind: Kind) -> Manifest {
         timeout_ms: 1,
     }
 }
+
+const QUIET: Left =
+    Left { crashes: 0, failures: 0, unknowns: 0, cancels: 0, freezes: 0, stops: 0, narrows: 0, busy: 0 };
+
+const BASE: Scope = Scope {
+    name: "base",
+    messages: &[Mode::Queue],
+    replies: &[&[]],
+    left: QUIET,
+    pending_max: 1,
+    eager: true,
+    in_doubt: InDoubt::Ask,
+    turn_tokens: None,
+};
+
+/// What `explore` searches, each to its end.
+pub const SCOPES: &[Scope] = &[
+    Scope {
+        name: "smoke",
+        replies: &[&[Kind::Mail, Kind::Shell], &[]],
+        left: Left { crashes: 1, ..QUIET },
+        ..BASE
+    },
+    Scope {
+        name: "two messages, one cut off",
+        messages: &[Mode::Queue, Mode::Interrupt],
+        replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[]],
+        left: Left { crashes: 2, failures: 1, cancels: 1, freezes: 1, ..QUIET },
+        ..BASE
+    },
+    Scope {
+        name: "every class, steered",
+        messages: &[Mode::Queue, Mode::Steer],
+        replies: &[&[Kind::Shell, Kind::Post, Kind::Write], &[Kind::Read], &[]],
+        left: Left { crashes: 2, unknowns: 1, cancels: 1, ..QUIET },
+        ..BASE
+    },
+    Scope {
+        name: "policy, stop, queue",
+        messages: &[Mode::Queue, Mode::Queue],
+        replies: &[&[Kind::Mail, Kind::Shell], &[Kind::Post], &[]],
+        left: Left { crashes: 1, stops: 1, narrows: 1, busy: 1, freezes: 1, ..QUIET },
+        ..BASE
+    },
+    Scope {
+        name: "slow disk, small steps",
+        replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[Kind::Write], &[]],
+        left: Left { crashes: 2, cancels: 1, freezes: 1, ..QUIET },
+        pending_max: 2,
+        eager: false,
+        ..BASE
+    },
+    Scope {
+        name: "little money",
+        messages: &[Mode::Queue, Mode::Queue],
+        replies: &[&[Kind::Shell], &[Kind::Read], &[]],
+        left: Left { crashes: 2, failures: 2, cancels: 1, unknowns: 1, ..QUIET },
+        turn_tokens: Some(60),
+        ..BASE
+    },
+    Scope {
+        name: "doubts assumed done",
+        messages: &[Mode::Queue, Mode::Interrupt],
+        replies: &[&[Kind::Mail, Kind::Shell], &[Kind::Write], &[]],
+        left: Left { crashes: 2, unknowns: 1, cancels: 1, stops: 1, ..QUIET },
+        in_doubt: InDoubt::AssumeDone,
+        ..BASE
+    },
+];

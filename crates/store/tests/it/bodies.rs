@@ -133,6 +133,7 @@ fn memories_are_found_by_their_words_and_only_by_their_principal() {
     assert!(!home.store.forget("chat:bob", found[0].id).unwrap());
     assert!(home.store.forget("chat:ann", found[0].id).unwrap());
     assert_eq!(home.store.recall("chat:ann", "invoice", 5).unwrap(), []);
-    assert!(!files_contain(&home, "Müller".as_bytes()) && !files_contain(&home, b"muller"));
+    // The index leaves a letter out where neighbours share it.
+    assert!(!files_contain(&home, "Müller".as_bytes()) && !files_contain(&home, b"uller"));
     assert_eq!(home.store.recall("chat:bob", "invoice", 5).unwrap().len(), 1);
 }

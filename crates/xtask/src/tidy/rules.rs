@@ -1,8 +1,6 @@
 //! Rules about one file at a time.
 use super::Source;
-use super::table::{
-    CODES, EXCEPTIONS, Exception, FILE_LINES_MAX, INLINE_TEST_LINES_MAX, UNSAFE_UNDER, UNSAID,
-};
+use super::table::{CODES, EXCEPTIONS, Exception, FILE_LINES_MAX, INLINE_TEST_LINES_MAX, UNSAFE_UNDER, UNSAID};
 use crate::code::code_only;
 
 pub fn length(sources: &[Source]) -> Vec<String> {
@@ -19,7 +17,8 @@ pub fn length_with(sources: &[Source], exceptions: &[Exception]) -> Vec<String> 
                 findings.push(format!("{}: {lines} lines without tests; at most {FILE_LINES_MAX}", source.path));
             }
             Some(row) if lines > row.lines => {
-                findings.push(format!("{}: grew from {} to {lines} lines; an exception only shrinks", row.path, row.lines));
+                findings
+                    .push(format!("{}: grew from {} to {lines} lines; an exception only shrinks", row.path, row.lines));
             }
             Some(row) if lines < row.lines => {
                 findings.push(format!("{}: has {lines} lines; lower its row ({}), or drop it", row.path, row.lines));
@@ -28,7 +27,10 @@ pub fn length_with(sources: &[Source], exceptions: &[Exception]) -> Vec<String> 
         }
         let inline = if source.is_test() { 0 } else { source.tests().lines().count() };
         if inline > INLINE_TEST_LINES_MAX {
-            findings.push(format!("{}: {inline} lines of tests; more than {INLINE_TEST_LINES_MAX} get their own file", source.path));
+            findings.push(format!(
+                "{}: {inline} lines of tests; more than {INLINE_TEST_LINES_MAX} get their own file",
+                source.path
+            ));
         }
     }
     for row in exceptions {
@@ -73,7 +75,11 @@ pub fn unfinished(sources: &[Source]) -> Vec<String> {
         for (number, line) in source.text.lines().enumerate() {
             let comment = line.trim_start().strip_prefix("//").unwrap_or_default();
             if ["TODO", "FIXME", "XXX"].iter().any(|word| comment.contains(word)) && !comment.contains('#') {
-                findings.push(format!("{}:{}: a comment that promises work names its issue (#123)", source.path, number + 1));
+                findings.push(format!(
+                    "{}:{}: a comment that promises work names its issue (#123)",
+                    source.path,
+                    number + 1
+                ));
             }
         }
     }

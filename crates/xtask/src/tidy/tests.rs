@@ -2,8 +2,12 @@
 use super::table::Exception;
 use super::*;
 
-fn one(rule: fn(&[Source]) -> Vec<String>, path: &str, text: &str) -> usize {
-    rule(&[Source::new(path, text)]).len()
+fn source(path: &str, text: &str) -> Source {
+    Source { path: path.to_owned(), text: text.to_owned() }
+}
+
+fn one(rule: Rule, path: &str, text: &str) -> usize {
+    rule(&[source(path, text)]).len()
 }
 
 fn lines(count: usize) -> String {
@@ -25,11 +29,11 @@ fn a_file_that_is_too_long_is_found_without_its_tests() {
 #[test]
 fn an_exception_only_shrinks() {
     let rows = [Exception { path: FILE, lines: 700, reason: "a table" }];
-    let found = |count| rules::length_with(&[Source::new(FILE, &lines(count))], &rows).len();
+    let found = |count| rules::length_with(&[source(FILE, &lines(count))], &rows).len();
     assert_eq!((found(700), found(701), found(699), found(100)), (0, 1, 1, 1));
     assert_eq!(rules::length_with(&[], &rows).len(), 1, "a row outlives no file");
     let silent = [Exception { path: FILE, lines: 700, reason: "" }];
-    assert_eq!(rules::length_with(&[Source::new(FILE, &lines(700))], &silent).len(), 1);
+    assert_eq!(rules::length_with(&[source(FILE, &lines(700))], &silent).len(), 1);
 }
 
 #[test]
@@ -76,10 +80,10 @@ fn what_is_true_on_one_machine_only_is_found_in_any_file() {
 
 #[test]
 fn a_code_without_a_page_is_found() {
-    let codes = Source::new(table::CODES, "match self {\n    Self::Stale => \"stale\",\n    Self::Full => \"full\",\n}\n");
-    let page = |name: &str| Source::new(&format!("docs/errors/{name}.md"), "# it\n");
+    let codes = source(table::CODES, "match self {\n    Self::Stale => \"stale\",\n    Self::Full => \"full\",\n}\n");
+    let page = |name: &str| source(&format!("docs/errors/{name}.md"), "# it\n");
     assert_eq!(rules::error_pages(&[codes, page("stale")]).len(), 1);
-    let codes = Source::new(table::CODES, "Self::Stale => \"stale\",\n");
+    let codes = source(table::CODES, "Self::Stale => \"stale\",\n");
     assert_eq!(rules::error_pages(&[codes, page("stale")]).len(), 0);
     assert_eq!(rules::error_pages(&[]).len(), 1, "a rule that finds nothing to look at fails");
     assert_eq!(one(rules::error_pages, table::CODES, "enum Code {}"), 1);
@@ -87,8 +91,8 @@ fn a_code_without_a_page_is_found() {
 
 #[test]
 fn a_config_key_that_nothing_reads_is_found() {
-    let keys = || Source::new(table::KEYS, "value(\n    \"listen\", Kind::Text), optional_table(\"tls\", TLS)");
-    let reader = |text: &str| Source::new("crates/app/src/config/read.rs", text);
+    let keys = || source(table::KEYS, "value(\n    \"listen\", Kind::Text), optional_table(\"tls\", TLS)");
+    let reader = |text: &str| source("crates/app/src/config/read.rs", text);
     assert_eq!(readers::config_keys(&[keys(), reader("a(\"listen\", b(\"tls\"))")]).len(), 0);
     assert_eq!(readers::config_keys(&[keys(), reader("a(\"listen\")")]).len(), 1);
     let in_tests = "a(\"listen\");\n#[cfg(test)]\nmod tests {\n    b(\"tls\");\n}\n";
@@ -98,8 +102,8 @@ fn a_config_key_that_nothing_reads_is_found() {
 
 #[test]
 fn a_control_that_nothing_reads_is_found() {
-    let control = || Source::new("crates/kernel/src/policy.rs", "pub struct Caps {\n    pub steps: u32,\n}\n");
-    let found = |path: &str, text: &str| readers::controls(&[control(), Source::new(path, text)]).len();
+    let control = || source("crates/kernel/src/policy.rs", "pub struct Caps {\n    pub steps: u32,\n}\n");
+    let found = |path: &str, text: &str| readers::controls(&[control(), source(path, text)]).len();
     assert_eq!(found(FILE, "if caps.steps > 3 {}"), 0);
     assert_eq!(found(FILE, "let Caps { steps, .. } = caps;"), 0);
     assert_eq!(found(FILE, "caps.steps = 3; let c = Caps { steps };"), 1, "filled in, not read");

@@ -6,35 +6,12 @@ mod mistakes;
 
 use std::path::Path;
 
-use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use backstay_tools::manifests;
 use tempfile::TempDir;
 
 use super::{Checked, Mistakes, check_text};
 
 pub const GOOD: &str = include_str!("good.toml");
-
-pub fn manifests() -> Vec<Manifest> {
-    let classes = [
-        ("read_file", EffectClass::Read),
-        ("write_file", EffectClass::Write),
-        ("edit_file", EffectClass::Write),
-        ("list_dir", EffectClass::Read),
-        ("search_files", EffectClass::Read),
-        ("remember", EffectClass::Write),
-        ("recall", EffectClass::Read),
-    ];
-    let manifest = |(name, class): (&str, EffectClass)| Manifest {
-        name: name.to_owned(),
-        description: String::new(),
-        class,
-        idempotency: Idempotency::Pure,
-        answerer: Answerer::Tool,
-        arguments: Vec::new(),
-        schema: "{}".to_owned(),
-        timeout_ms: 1_000,
-    };
-    classes.into_iter().map(manifest).collect()
-}
 
 /// A home as `init` leaves it, and a TLS pair beside it.
 pub struct Home(TempDir);

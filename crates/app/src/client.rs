@@ -1,0 +1,206 @@
+//! One API, two ways to it: the socket of the running process, or, where none runs, the same
+//! router in this process under the home's own lock.
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use axum::body::Body;
+use backstay_channels::Auth;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tower::ServiceExt as _;
+
+use crate::events::Events;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::home;
+use crate::limits;
+use crate::serve::{self, OpenError};
+
+/// What a command is going to do, which decides what a home that it opens itself may start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// Only look: nothing of the home is set going.
+    Read,
+    /// What was cut off goes on too, as after any start.
+    Act,
+}
+
+pub enum Client {
+    /// Path of the running process's socket.
+    Running(PathBuf),
+    Local(Box<Local>),
+}
+
+pub struct Local {
+    opened: serve::Opened,
+    router: Router,
+}
+
+impl Client {
+    /// # Errors
+    /// No home, a config with mistakes, or a process that holds the home and does not answer.
+    pub async fn connect(home: &Path, intent: Intent) -> Outcome<Self> {
+        home::require(home)?;
+        let until = tokio::time::Instant::now() + limits::BUSY_WAIT;
+        loop {
+            if let Some(running) = Self::running(home).await? {
+                return Ok(running);
+            }
+            match Self::open(home, intent).await {
+                // Another command is at work, or the process is about to listen.
+                Err(failure) if failure.exit == Exit::Busy && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(limits::BUSY_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The process that serves the home, if there is one. A socket file that nobody listens on was
+    /// left by a process that was killed, and says nothing.
+    ///
+    /// # Errors
+    /// The socket is there and this user may not use it.
+    pub async fn running(home: &Path) -> Outcome<Option<Self>> {
+        let path = home.join(serve::SOCKET);
+        match UnixStream::connect(&path).await {
+            Ok(_) => Ok(Some(Self::Running(path))),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+            Err(error) => Err(Failure::io(&path, &error)),
+        }
+    }
+
+    async fn open(home: &Path, intent: Intent) -> Outcome<Self> {
+        let opened = serve::open(home).await?;
+        if intent == Intent::Read {
+            // Before the first session could be woken: its tasks find the home at rest.
+            opened.engine.drain(std::time::Duration::ZERO).await;
+        }
+        let router = backstay_channels::router(opened.door(), Auth::Local);
+        Ok(Self::Local(Box::new(Local { opened, router })))
+    }
+
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        match self {
+            Self::Running(_) => true,
+            Self::Local(_) => false,
+        }
+    }
+
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn get(&self, path: &str) -> Outcome<Value> {
+        self.answer(Method::GET, path, &Value::Null).await
+    }
+
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
+        self.answer(Method::POST, path, body).await
+    }
+
+    /// The answer's bytes as they are.
+    ///
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn bytes(&self, path: &str) -> Outcome<Vec<u8>> {
+        let response = self.send(Method::GET, path, &Value::Null).await?;
+        if !response.status().is_success() {
+            return Err(failure(response).await);
+        }
+        whole(response).await
+    }
+
+    /// A stream of server-sent events.
+    ///
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn stream(&self, path: &str) -> Outcome<Events> {
+        let response = self.send(Method::GET, path, &Value::Null).await?;
+        if response.status().is_success() {
+            return Ok(Events::new(response.into_body()));
+        }
+        Err(failure(response).await)
+    }
+
+    /// Lets what this process has started come to an end, and gives the home back.
+    pub async fn close(self) {
+        match self {
+            Self::Running(_) => {}
+            Self::Local(local) => local.opened.close().await,
+        }
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: &Value) -> Outcome<Value> {
+        let response = self.send(method, path, body).await?;
+        if !response.status().is_success() {
+            return Err(failure(response).await);
+        }
+        let bytes = whole(response).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Object(serde_json::Map::new()));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Failure::fault(format!("the answer is no JSON: {error}")))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Outcome<Response<Body>> {
+        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(bytes))
+            .map_err(|error| Failure::fault(error.to_string()))?;
+        match self {
+            Self::Running(socket) => over_socket(socket, request).await,
+            Self::Local(local) => match local.router.clone().oneshot(request).await {
+                Ok(response) => Ok(response),
+                Err(never) => match never {},
+            },
+        }
+    }
+}
+
+async fn over_socket(socket: &Path, request: Request<Body>) -> Outcome<Response<Body>> {
+    let gone = |why: String| {
+        Failure::new(Exit::Fault, "gone", format!("the running process went away: {why}"), "backstay status")
+    };
+    let stream = UnixStream::connect(socket).await.map_err(|error| gone(error.to_string()))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| gone(error.to_string()))?;
+    // Ends with the response's last byte, or when that is dropped.
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| gone(error.to_string()))?;
+    Ok(response.map(Body::new))
+}
+
+async fn whole(response: Response<Body>) -> Outcome<Vec<u8>> {
+    let body = Limited::new(response.into_body(), limits::ANSWER_BYTES_MAX).collect().await;
+    body.map(|body| body.to_bytes().to_vec()).map_err(|error| Failure::fault(format!("the answer broke off: {error}")))
+}
+
+async fn failure(response: Response<Body>) -> Failure {
+    let status = response.status();
+    let body = whole(response).await.unwrap_or_default();
+    Failure::of_answer(status, &serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Config(mistakes) => {
+                Self::new(Exit::Usage, "config", mistakes.to_string(), "mend backstay.toml; backstay config check")
+            }
+            OpenError::Setup(message) => Self::new(Exit::Usage, "setup", message, "backstay doctor"),
+            OpenError::Store(error) => error.into(),
+            OpenError::Engine(error) => error.into(),
+            OpenError::Io { .. } => Self::fault(error.to_string()),
+        }
+    }
+}

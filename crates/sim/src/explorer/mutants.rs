@@ -1,0 +1,349 @@
+//! The kernel as the explorer calls it, and the faults that can be planted between the two.
+//!
+//! A mutant changes what goes in or what comes out of one of the kernel's verbs, so the kernel
+//! itself holds no switch for it. Each row names the invariant that must notice.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use backstay_kernel::context::{Item, Notice};
+use backstay_kernel::effect::{Effect, Outcome, Probed};
+use backstay_kernel::frame::Frame;
+use backstay_kernel::id::{Digest, EffectId, Seq};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{Decision, End, Reason, Record, Resolution, Verdict};
+use backstay_kernel::refusal::Refusal;
+use backstay_kernel::session::{Session, State, Work};
+use backstay_kernel::{Bounce, Head, Input, Permit};
+
+use super::Invariant;
+use super::node::Node;
+
+macro_rules! mutants {
+    ($($name:ident: $invariant:ident, $what:literal;)*) => {
+        /// A planted fault.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Mutant { $(#[doc = $what] $name,)* }
+
+        impl Mutant {
+            /// Every mutant, with the invariant that kills it.
+            pub const ALL: &[(Self, Invariant)] = &[$((Self::$name, Invariant::$invariant),)*];
+        }
+    };
+}
+
+mutants! {
+    StartBeforeDurable: I1Durable, "Effects start against intents that may still be lost.";
+    PermitWhileFrozen: I2Gate, "The last look does not see the freeze.";
+    PermitOfDeadBoot: I2Gate, "The last look does not see whose start it is.";
+    PermitUnderOtherPolicy: I2Gate, "The last look does not see the policy's epoch.";
+    PermitAfterTurn: I2Gate, "The last look does not see that the turn is over.";
+    FrozenGoesOn: I2Gate, "Decisions do not see the freeze.";
+    StopForgotten: I2Gate, "A stopped session goes on.";
+    NotJudgedAgain: I2Gate, "A verdict outlives its policy.";
+    AskIsAllow: I2Gate, "What should be asked is allowed.";
+    DenyIsYes: I2Gate, "A person's no is a yes.";
+    ExpiryIsYes: I2Gate, "Silence is a yes.";
+    DigestIgnored: I2Gate, "An approval fits any action.";
+    AnyoneApproves: I2Gate, "Any role may approve.";
+    UnsafeLapses: I3Once, "An unsafe call of a dead process is run again.";
+    DeadBootRunsOn: I3Once, "A start of a dead process is taken for one of this.";
+    DoubtRetried: I3Once, "A doubt is retried without being asked about.";
+    ProbeSkipped: I3Once, "A probed call of a dead process is run without a probe.";
+    ProbeInverted: I3Once, "The world's answer to a probe is read the wrong way.";
+    KeyPerAttempt: I3Once, "Every attempt has its own idempotency key.";
+    DoneIsFailed: I3Once, "What was done is recorded as failed.";
+    UnsureForgotten: I3Once, "A lapsed call is called not started.";
+    OpenForgotten: I3Once, "An effect is forgotten when its turn ends.";
+    ResultsSwapped: I4Paired, "Answers change places.";
+    ResultsDropped: I4Paired, "A reply's results are missing.";
+    AnswerDropped: I4Paired, "One answer is missing.";
+    NoticeBetween: I4Paired, "The runtime speaks between a reply and its results.";
+    ReservationDropped: I5Money, "A model call starts without a reservation.";
+    LapseForgetsMoney: I5Money, "What is possibly billed is forgotten.";
+    CapsIgnored: I5Money, "The turn's budget has no reader.";
+    HiddenState: I6Fold, "The fold depends on something outside of the records.";
+    DeadBootForgotten: I10NamedWait, "A new process does not look at what the dead one ran.";
+    AskNeverExpires: I10NamedWait, "Nobody closes an ask whose time is over.";
+    CancelForgotten: I10NamedWait, "A cancelled turn is never ended.";
+    BounceForgotten: I10NamedWait, "What was turned back is never started again.";
+    RetryAfterTurn: I10NamedWait, "A doubt is retried after its turn.";
+    WakeForgotten: I10NamedWait, "The head names no moment to wake.";
+    HeadAsleep: I10NamedWait, "The head says that nothing is to do.";
+    MessageTwice: I11Message, "A message is admitted twice.";
+    MessageLost: I11Message, "A turn's start empties the queue.";
+    RouteChanged: I12Route, "The reply goes to another door.";
+    TurnEndsTwice: OneEnd, "A turn's end is recorded twice.";
+    UnknownForgotten: Completion, "The completion list leaves out what is unknown.";
+    StaleOutcomeTaken: Stale, "The outcome of an earlier start is taken.";
+    Babbles: Bound, "Advance always has more to say.";
+}
+
+/// The kernel's verbs, with at most one fault between them and the explorer.
+#[derive(Debug, Default)]
+pub struct Planted {
+    pub mutant: Option<Mutant>,
+    /// What [`Mutant::HiddenState`] depends on.
+    hidden: AtomicU64,
+}
+
+impl Planted {
+    #[must_use]
+    pub fn new(mutant: Mutant) -> Self {
+        Self { mutant: Some(mutant), hidden: AtomicU64::new(0) }
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// # Errors
+    /// Those of the kernel's `decide`.
+    pub fn decide(&self, session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+        let Some(mutant) = self.mutant else { return backstay_kernel::decide(session, input, frame) };
+        if let (Mutant::RetryAfterTurn, Input::Resolve { effect, resolution: Resolution::Retry, .. }) = (mutant, &input) {
+            return Ok(vec![resolved(*effect)]);
+        }
+        if mutant == Mutant::CapsIgnored {
+            let mut policy = frame.policy.clone();
+            policy.agents.values_mut().for_each(|agent| agent.budget.turn.tokens = None);
+            return backstay_kernel::decide(session, input, &Frame { policy: &policy, ..frame.clone() });
+        }
+        let (session, frame) = (blind(mutant, session, frame), blinkered(mutant, frame));
+        let records = backstay_kernel::decide(&session, changed_input(mutant, &session, input), &frame)?;
+        Ok(changed_records(mutant, records))
+    }
+
+    pub fn advance(&self, session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+        let records = self.decide(session, Input::Advance, frame).unwrap_or_default();
+        let drop = |unwanted: fn(&Record) -> bool| records.iter().filter(|r| !unwanted(r)).cloned().collect();
+        match self.mutant {
+            Some(Mutant::DeadBootForgotten) => {
+                drop(|record| matches!(record, Record::Lapsed { .. } | Record::Doubted { .. }))
+            }
+            Some(Mutant::AskNeverExpires) => {
+                drop(|record| matches!(record, Record::Decided { decision: Decision::Expire, .. }))
+            }
+            Some(Mutant::DoubtRetried) if records.is_empty() => {
+                let wanted = |open: &&EffectId| session.effects.get(*open).is_some_and(|o| o.state == State::Doubt);
+                session.effects.keys().find(wanted).map(|effect| resolved(*effect)).into_iter().collect()
+            }
+            Some(Mutant::Babbles) if records.is_empty() => vec![Record::Resumed { by: String::new() }],
+            _ => records,
+        }
+    }
+
+    pub fn apply(&self, session: &mut Session, record: &Record) {
+        let Some(mutant) = self.mutant else { return backstay_kernel::apply(session, record) };
+        let before = session.clone();
+        backstay_kernel::apply(session, changed_record(mutant, record).as_ref().unwrap_or(record));
+        if mutant == Mutant::HiddenState && matches!(record, Record::Planned(_)) {
+            session.lineage = self.hidden.fetch_add(1, Ordering::Relaxed);
+        }
+        changed_session(mutant, &before, session, record);
+    }
+
+    #[must_use]
+    pub fn open_effects(&self, session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
+        match self.mutant {
+            Some(mutant @ Mutant::DeadBootRunsOn) => {
+                backstay_kernel::open_effects(&blind(mutant, session, frame), frame)
+            }
+            _ => backstay_kernel::open_effects(session, frame),
+        }
+    }
+
+    /// # Errors
+    /// Those of the kernel's `start`.
+    pub fn start(&self, session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<Permit, Bounce> {
+        let Some(mutant) = self.mutant else { return backstay_kernel::start(session, effect, frame) };
+        let mut session = blind(mutant, session, frame);
+        let mut frame = frame.clone();
+        let Some(open) = session.effects.get_mut(&effect) else {
+            return backstay_kernel::start(&session, effect, &frame);
+        };
+        if let State::Started { boot, epoch, .. } = &mut open.state {
+            match mutant {
+                Mutant::PermitOfDeadBoot => *boot = frame.boot,
+                Mutant::PermitUnderOtherPolicy => *epoch = frame.policy.epoch,
+                Mutant::PermitWhileFrozen => frame.switches.frozen = false,
+                _ => {}
+            }
+        }
+        let turn_id = open.work.turn();
+        if let (Mutant::PermitAfterTurn, Some(turn)) = (mutant, &mut session.turn) {
+            turn.id = turn_id;
+            turn.cancelled = false;
+        }
+        backstay_kernel::start(&session, effect, &frame)
+    }
+
+    #[must_use]
+    pub fn head(&self, session: &Session) -> Head {
+        let mut head = backstay_kernel::head(session);
+        if self.is(Mutant::WakeForgotten) {
+            head.wake_at = None;
+        }
+        head.open &= !self.is(Mutant::HeadAsleep);
+        head
+    }
+
+    #[must_use]
+    pub fn is_durable(&self, node: &Node, started: Seq) -> bool {
+        started <= node.durable.session.seq || self.is(Mutant::StartBeforeDurable)
+    }
+
+    #[must_use]
+    pub fn key(&self, permit: &Permit) -> Digest {
+        if self.is(Mutant::KeyPerAttempt) {
+            return Digest::of("attempt", &[&permit.attempt().to_be_bytes()]);
+        }
+        permit.key()
+    }
+
+    #[must_use]
+    pub fn probe(&self, found: Probed) -> Probed {
+        match (self.is(Mutant::ProbeInverted), found) {
+            (true, Probed::Done) => Probed::NotDone,
+            (true, Probed::NotDone) => Probed::Done,
+            (_, found) => found,
+        }
+    }
+}
+
+fn resolved(effect: EffectId) -> Record {
+    Record::Resolved { effect, resolution: Resolution::Retry, by: None, note: None }
+}
+
+/// The session as a decision that has forgotten something would see it.
+fn blind(mutant: Mutant, session: &Session, frame: &Frame<'_>) -> Session {
+    let mut session = session.clone();
+    if let (Mutant::CancelForgotten, Some(turn)) = (mutant, &mut session.turn) {
+        turn.cancelled = false;
+    }
+    for open in session.effects.values_mut() {
+        match (mutant, &mut open.state, &mut open.work) {
+            (Mutant::DeadBootRunsOn, State::Started { boot, .. }, _) => *boot = frame.boot,
+            (Mutant::NotJudgedAgain, _, Work::Tool { judged: Some(judged), .. }) => {
+                judged.epoch = frame.policy.epoch;
+            }
+            _ => {}
+        }
+    }
+    session
+}
+
+fn blinkered<'a>(mutant: Mutant, frame: &Frame<'a>) -> Frame<'a> {
+    let mut frame = frame.clone();
+    if mutant == Mutant::FrozenGoesOn {
+        frame.switches.frozen = false;
+    }
+    frame
+}
+
+fn changed_input(mutant: Mutant, session: &Session, input: Input) -> Input {
+    match (mutant, input) {
+        (Mutant::DigestIgnored, Input::Decide(mut decide)) => {
+            let asked = session.effects.get(&decide.effect).map(|open| &open.state);
+            if let Some(State::Asked { digest, .. }) = asked {
+                decide.digest = *digest;
+            }
+            Input::Decide(decide)
+        }
+        (Mutant::AnyoneApproves, Input::Decide(mut decide)) => {
+            decide.role = Role::Owner;
+            Input::Decide(decide)
+        }
+        (Mutant::StaleOutcomeTaken, Input::Ended { effect, started, outcome }) => {
+            let state = session.effects.get(&effect).map(|open| &open.state);
+            let started = if let Some(State::Started { seq, .. }) = state { *seq } else { started };
+            Input::Ended { effect, started, outcome }
+        }
+        (Mutant::DoneIsFailed, Input::Ended { effect, started, outcome: Outcome::Done { result, repeat, .. } }) => {
+            Input::Ended { effect, started, outcome: Outcome::Failed { result, repeat } }
+        }
+        (_, input) => input,
+    }
+}
+
+fn changed_records(mutant: Mutant, records: Vec<Record>) -> Vec<Record> {
+    let mut out = Vec::with_capacity(records.len());
+    for mut record in records {
+        match (mutant, &mut record) {
+            (Mutant::UnsafeLapses, Record::Doubted { effect, boot }) => {
+                record = Record::Lapsed { effect: *effect, boot: *boot };
+            }
+            (Mutant::AskIsAllow, Record::Judged(judged)) => {
+                if matches!(judged.verdict, Verdict::Ask { .. }) {
+                    judged.verdict = Verdict::Allow { by: Reason::ClassDefault };
+                }
+            }
+            (Mutant::ReservationDropped, Record::Started(started)) => started.reservation = None,
+            (Mutant::UnknownForgotten, Record::TurnEnded(ended)) => ended.completion.unknown.clear(),
+            (Mutant::TurnEndsTwice, Record::TurnEnded(_)) | (Mutant::MessageTwice, Record::Admitted(_)) => {
+                out.push(record.clone());
+            }
+            _ => {}
+        }
+        out.push(record);
+    }
+    out
+}
+
+/// What a wrong fold takes a record for.
+fn changed_record(mutant: Mutant, record: &Record) -> Option<Record> {
+    let Record::Decided { effect, decision, by, note } = record else { return None };
+    match (mutant, decision) {
+        (Mutant::DenyIsYes, Decision::Deny) | (Mutant::ExpiryIsYes, Decision::Expire) => {
+            let (by, note) = (by.clone(), *note);
+            Some(Record::Decided { effect: *effect, decision: Decision::Approve, by, note })
+        }
+        _ => None,
+    }
+}
+
+/// What a wrong fold leaves out or adds.
+fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, record: &Record) {
+    let grown = session.items.len() > before.items.len();
+    match (mutant, record) {
+        (Mutant::ResultsSwapped | Mutant::ResultsDropped | Mutant::AnswerDropped, _) if grown => {
+            let Some(Item::Results { answers, .. }) = session.items.back_mut() else { return };
+            match mutant {
+                Mutant::ResultsSwapped => answers.reverse(),
+                Mutant::AnswerDropped => drop(answers.pop()),
+                _ => drop(session.items.pop_back()),
+            }
+        }
+        (Mutant::NoticeBetween, Record::Ended(ended)) => {
+            if matches!(ended.end, End::Replied { calls: Some(_), .. }) {
+                session.items.push_back(Item::Notice(Notice::Restored));
+            }
+        }
+        (Mutant::StopForgotten, Record::Stopped { .. }) => session.stopped = false,
+        (Mutant::MessageLost, Record::TurnStarted(_)) => session.queue.clear(),
+        (Mutant::OpenForgotten, Record::TurnEnded(_)) => session.effects.clear(),
+        (Mutant::RouteChanged, Record::TurnStarted(_)) => {
+            if let Some(turn) = &mut session.turn {
+                turn.channel.push('x');
+            }
+        }
+        (Mutant::LapseForgetsMoney, Record::Lapsed { .. }) => {
+            if let Some(turn) = &mut session.turn {
+                turn.reserved = backstay_kernel::budget::Amount::ZERO;
+            }
+        }
+        (Mutant::BounceForgotten, Record::Bounced { effect, .. }) => set(session, *effect, State::Planned),
+        (Mutant::ProbeSkipped, Record::Lapsed { effect, .. }) => {
+            let probed = session.effects.get(effect).is_some_and(|open| open.state == State::Probing);
+            if probed {
+                set(session, *effect, State::Ready);
+            }
+        }
+        (Mutant::UnsureForgotten, _) => session.effects.values_mut().for_each(|open| open.unsure = false),
+        _ => {}
+    }
+}
+
+fn set(session: &mut Session, effect: EffectId, state: State) {
+    if let Some(open) = session.effects.get_mut(&effect) {
+        open.state = state;
+    }
+}
