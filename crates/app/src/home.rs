@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use crate::config;
 use crate::exit::{Failure, Outcome};
 
-/// The running process listens here; only its owner may enter the directory.
-pub const SOCKET: &str = "backstay.sock";
 pub const STATE: &str = "state.db";
 
 /// What a directory is to Backstay.

@@ -18,6 +18,8 @@ mod totals;
 mod world;
 
 pub use admission::{Caller, Submission, Submitted};
+/// What the journal knows of a session without folding it.
+pub use backstay_store::Head as SessionRow;
 pub use engine::{Engine, Folded, Limits, fold};
 pub use error::EngineError;
 pub use events::Event;
@@ -25,8 +27,6 @@ pub use home::{HomeHandle, NewToken};
 pub use live::{Accepted, Command, Opening};
 pub use read::{CallView, Placed, Reader, TurnState, TurnView};
 pub use requests::join_wires;
-/// What the journal knows of a session without folding it.
-pub use backstay_store::Head as SessionRow;
 pub use totals::Totals;
 pub use world::{
     Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,

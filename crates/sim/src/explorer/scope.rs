@@ -210,7 +210,7 @@ pub const SCOPES: &[Scope] = &[
         name: "two messages, one cut off",
         messages: &[Mode::Queue, Mode::Interrupt],
         replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[]],
-        left: Left { crashes: 2, failures: 1, cancels: 1, freezes: 1, ..QUIET },
+        left: Left { crashes: 2, failures: 1, cancels: 1, ..QUIET },
         ..BASE
     },
     Scope {

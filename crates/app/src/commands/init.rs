@@ -1,0 +1,194 @@
+//! `init`: makes a home. Every step leaves a state from which a second `init` goes on, and the
+//! token comes last: a home whose token nobody has seen is not finished.
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use backstay_engine::NewToken;
+use backstay_kernel::home::{HomeRecord, Speaks};
+use backstay_kernel::id::{Seq, SessionId};
+use backstay_kernel::record::Entry;
+use backstay_store::{Options, Store, StoreError};
+use serde_json::json;
+
+use crate::cli::InitArgs;
+use crate::config::{self, Choice};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::home;
+use crate::print::{Out, Tone};
+use crate::serve;
+
+/// Whom the first token belongs to, and who speaks at this machine.
+pub const OWNER: &str = "owner";
+/// The config until it is whole.
+const PARTIAL: &str = "backstay.toml.new";
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// A new home and its only token, which nothing remembers.
+#[derive(Debug)]
+pub struct Made {
+    pub home: PathBuf,
+    pub token: String,
+    pub choice: Choice,
+}
+
+pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
+    let home = match &args.dir {
+        Some(dir) => home::resolve(Some(dir))?,
+        None => default.to_owned(),
+    };
+    let given = match (args.base_url, args.model) {
+        (Some(base_url), Some(model)) => Some(Choice::BaseUrl { base_url, model }),
+        _ => None,
+    };
+    let made = make(&home, given, out).await?;
+    let next = format!("{} chat", home::command(&made.home));
+    if out.json {
+        out.value(&json!({ "home": made.home, "token": made.token, "next": next }));
+        return Ok(Exit::Ok);
+    }
+    tell(&made, out);
+    out.line(&format!("next: {next}"));
+    Ok(Exit::Ok)
+}
+
+pub fn tell(made: &Made, out: &Out) {
+    out.line(&format!("home:  {}", made.home.display()));
+    out.line(&format!("model: {}", described(&made.choice)));
+    out.line(&format!("token: {}", made.token));
+    out.talk(Tone::Dim, "The token is for the HTTP API and is shown only now; the command line needs none.");
+}
+
+fn described(choice: &Choice) -> String {
+    match choice {
+        Choice::Rehearsal => "rehearsal, a script inside this binary (set ANTHROPIC_API_KEY or OPENAI_API_KEY before \
+                              `init` for a real one)"
+            .to_owned(),
+        Choice::Anthropic => "Anthropic, with the key in ANTHROPIC_API_KEY".to_owned(),
+        Choice::OpenAi => "OpenAI, with the key in OPENAI_API_KEY".to_owned(),
+        Choice::BaseUrl { base_url, model } => format!("{model} at {base_url}"),
+    }
+}
+
+/// Makes the home, or goes on where another `init` was cut off.
+///
+/// # Errors
+/// There is a home already, or something else that must not be touched.
+pub async fn make(home: &Path, given: Option<Choice>, out: &Out) -> Outcome<Made> {
+    refuse_foreign(home)?;
+    make_directory(home)?;
+    let choice = given.clone().unwrap_or_else(choose);
+    write_config(home, &config::template(&choice), given.is_some(), out)?;
+    make_directory(&home.join(config::WORKSPACE))?;
+    make_journal(home)?;
+    let opened = serve::open(home).await?;
+    let engine = &opened.engine;
+    let new = NewToken { principal: OWNER.to_owned(), speaks: Speaks::Program, by: "init".to_owned() };
+    let token = engine.home().create_token(&engine.policy(), new).await;
+    opened.close().await;
+    Ok(Made { home: home.to_owned(), token: token?, choice })
+}
+
+/// The model that this machine has a key for.
+fn choose() -> Choice {
+    let has = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if has("ANTHROPIC_API_KEY") {
+        Choice::Anthropic
+    } else if has("OPENAI_API_KEY") {
+        Choice::OpenAi
+    } else {
+        Choice::Rehearsal
+    }
+}
+
+/// A directory in which anything else lies is not ours to lock and to make private.
+fn refuse_foreign(home: &Path) -> Outcome<()> {
+    let ours = |name: &str| {
+        let known = [config::FILE, PARTIAL, config::WORKSPACE, serve::SOCKET];
+        known.contains(&name) || name.starts_with("state.")
+    };
+    let entries = match fs::read_dir(home) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::io(home, &error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|error| Failure::io(home, &error))?.file_name();
+        if !name.to_str().is_some_and(ours) && home::look(home) != home::Found::Home {
+            let message = format!("{} is not empty: {} lies there", home.display(), name.to_string_lossy());
+            return Err(Failure::new(Exit::Refused, "not_empty", message, "give a new directory, or an empty one"));
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(directory: &Path) -> Outcome<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
+    made.map_err(|error| Failure::io(directory, &error))
+}
+
+/// A config that is there stays, unless another one was asked for: then nothing is done.
+fn write_config(home: &Path, text: &str, asked: bool, out: &Out) -> Outcome<()> {
+    let path = home.join(config::FILE);
+    match fs::read_to_string(&path) {
+        Ok(found) if found == text => return Ok(()),
+        Ok(_) if home::look(home) == home::Found::Home => return Ok(()),
+        Ok(_) if asked => {
+            let message = format!("{} is there already and says something else", path.display());
+            let next = "remove that file, or leave --base-url and --model out";
+            return Err(Failure::new(Exit::Refused, "exists", message, next));
+        }
+        Ok(_) => {
+            out.talk(Tone::Dim, &format!("{} is there already and stays as it is.", path.display()));
+            return Ok(());
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Failure::io(&path, &error)),
+    }
+    if let Err(mistakes) = config::check_text(text, home, None, backstay_tools::manifests()) {
+        return Err(Failure::usage(mistakes.to_string(), "give another --base-url or --model"));
+    }
+    let partial = home.join(PARTIAL);
+    put(&partial, text).map_err(|error| Failure::io(&partial, &error))?;
+    let renamed = fs::rename(&partial, &path).and_then(|()| fs::File::open(home)?.sync_all());
+    renamed.map_err(|error| Failure::io(&path, &error))
+}
+
+fn put(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Makes the journal, or finds one that has given no token yet.
+fn make_journal(home: &Path) -> Outcome<()> {
+    let store = match Store::create(home, Options::default()) {
+        Ok(store) => return Ok(store.close()?),
+        Err(StoreError::Exists(_)) => Store::open(home, Options::default())?,
+        Err(StoreError::Busy(_)) => return Err(exists(home, "and in use")),
+        Err(error) => return Err(error.into()),
+    };
+    let finished = has_token(&store);
+    store.close()?;
+    if finished? { Err(exists(home, "already")) } else { Ok(()) }
+}
+
+fn exists(home: &Path, how: &str) -> Failure {
+    let message = format!("{} is a home {how}; nothing was changed", home.display());
+    let command = home::command(home);
+    let next = format!("{command} chat; another token: {command} tokens create --principal {OWNER} --speaks program");
+    Failure::new(Exit::Refused, "exists", message, next)
+}
+
+fn has_token(store: &Store) -> Outcome<bool> {
+    for entry in store.entries_after(SessionId::HOME, Seq(0), usize::MAX)? {
+        let entry: Entry<HomeRecord> =
+            serde_json::from_str(&entry.body).map_err(|error| Failure::fault(error.to_string()))?;
+        if entry.records.iter().any(|record| matches!(record, HomeRecord::TokenCreated(_))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,72 @@
+//! `restore FROM TO`: makes a home of a backup. The journal comes last, so that half a restore is
+//! no home; the new home starts frozen, since the world may have moved on after the backup.
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::cli::RestoreArgs;
+use crate::config;
+use crate::copy;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::home;
+use crate::print::{Out, Tone};
+
+pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
+    let (from, to) = (home::resolve(Some(&args.from))?, home::resolve(Some(&args.to))?);
+    if !from.join(home::STATE).exists() {
+        let message = format!("{} holds no backup: {} is missing", from.display(), home::STATE);
+        return Err(Failure::new(Exit::NotFound, "no_backup", message, "give a directory that `backstay backup` wrote"));
+    }
+    if to.join(home::STATE).exists() {
+        let message = format!("{} is a home already; a restore overwrites nothing", to.display());
+        return Err(Failure::new(Exit::Refused, "exists", message, "give a new directory"));
+    }
+    let kept = to.join(config::FILE).exists();
+    if !kept && !from.join(config::FILE).exists() {
+        let message = format!("neither {} nor {} holds a {}", from.display(), to.display(), config::FILE);
+        let next = format!("put one into {} and run this again", to.display());
+        return Err(Failure::new(Exit::NotFound, "no_config", message, next));
+    }
+    let files = bring_files(&from, &to, kept)?;
+    let report = backstay_store::restore(&from, &to)?;
+    let next = format!("{} status, then: {0} unfreeze", home::command(&to));
+    if out.json {
+        out.value(&json!({
+            "home": to,
+            "sessions": report.sessions,
+            "records": report.records,
+            "workspace_files": files,
+            "frozen": true,
+            "next": next,
+        }));
+        return Ok(Exit::Ok);
+    }
+    out.line(&format!("home: {}", to.display()));
+    out.line(&format!("{} sessions, {} records, verified; {files} workspace files", report.sessions, report.records));
+    let command = home::command(&to);
+    out.talk(Tone::Warning, "It is frozen: effects after the backup are unknown to it. Those that were on their way are in doubt.");
+    out.line(&format!("next: {command} doubts, then: {command} unfreeze"));
+    Ok(Exit::Ok)
+}
+
+fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
+    let failed = |error: std::io::Error| Failure::io(to, &error);
+    let (source, target) = (from.join(config::WORKSPACE), to.join(config::WORKSPACE));
+    let is_filled = std::fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some());
+    if source.is_dir() && is_filled {
+        let message = format!("{} has files in it; a restore overwrites nothing", target.display());
+        return Err(Failure::new(Exit::Refused, "exists", message, "give a new directory, or remove what a cut restore left"));
+    }
+    let empty = tempty(&target);
+    empty.map_err(failed)?;
+    if !kept {
+        copy::file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
+    }
+    if source.is_dir() { copy::tree(&source, &target).map_err(failed) } else { Ok(0) }
+}
+
+/// Makes the workspace and with it the home, for their owner alone.
+fn tempty(workspace: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(workspace)
+}

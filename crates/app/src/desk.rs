@@ -1,0 +1,81 @@
+//! Calls that only the command line has, through the local socket or in its own process: they
+//! read the whole journal, whoever's it is.
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use backstay_engine::Engine;
+use backstay_store::{Cell, StoreError};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub const SQL: &str = "/api/sql";
+pub const VERIFY: &str = "/api/audit/verify";
+
+/// To be merged into a router whose callers are the home's own user.
+pub fn router(engine: Engine) -> Router {
+    Router::new().route(SQL, post(sql)).route(VERIFY, get(verify)).with_state(engine)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    query: String,
+}
+
+/// `{columns, rows, cut}`; a blob is `{"hex": …}`.
+async fn sql(State(engine): State<Engine>, Json(asked): Json<Query>) -> Response {
+    let store = engine.store().clone();
+    let answer = tokio::task::spawn_blocking(move || store.query(&asked.query)).await;
+    answered(answer, |answer| {
+        let rows: Vec<Vec<Value>> = answer.rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
+        json!({ "columns": answer.columns, "rows": rows, "cut": answer.cut })
+    })
+}
+
+/// `{sound, sessions, entries, records, bodies, erased, fault_count, faults}`.
+async fn verify(State(engine): State<Engine>) -> Response {
+    let store = engine.store().clone();
+    let report = tokio::task::spawn_blocking(move || store.verify()).await;
+    answered(report, |report| {
+        json!({
+            "sound": report.is_sound(),
+            "sessions": report.sessions,
+            "entries": report.entries,
+            "records": report.records,
+            "bodies": report.bodies,
+            "erased": report.erased,
+            "fault_count": report.fault_count,
+            "faults": report.faults,
+        })
+    })
+}
+
+fn answered<T>(
+    found: Result<Result<T, StoreError>, tokio::task::JoinError>,
+    show: impl FnOnce(T) -> Value,
+) -> Response {
+    let (status, code, message, next) = match found {
+        Ok(Ok(found)) => return Json(show(found)).into_response(),
+        Ok(Err(StoreError::Query(message))) => {
+            let next = "only SELECT is allowed; backstay sql 'SELECT name FROM sqlite_schema' lists tables and views";
+            (StatusCode::BAD_REQUEST, "query", message, next)
+        }
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string(), "backstay doctor"),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string(), "backstay doctor"),
+    };
+    (status, Json(json!({ "error": { "code": code, "message": message, "next": next } }))).into_response()
+}
+
+fn cell(cell: Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Integer(number) => json!(number),
+        Cell::Real(number) => json!(number),
+        Cell::Text(text) => json!(text),
+        Cell::Blob(bytes) => {
+            json!({ "hex": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() })
+        }
+    }
+}

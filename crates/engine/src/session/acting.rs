@@ -1,0 +1,207 @@
+//! Letting go out: what should run is started, what should not is let go of. What is not pure is
+//! started against the receipt of its `started` record, and nothing without a permit.
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay_kernel::effect::{CallRef, Effect};
+use backstay_kernel::id::{BodyRef, EffectId};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::BounceReason;
+use backstay_kernel::session::Work;
+use backstay_kernel::{Input, open_effects, start};
+use tokio::time::{Instant, timeout_at};
+
+use super::SessionTask;
+use crate::draft::Draft;
+use crate::events::Event;
+use crate::limits::PURE_HOLD;
+use crate::live::Letter;
+use crate::requests::Target;
+use crate::running::{self, Finished, Key};
+use crate::world::{ModelCall, ToolCall};
+
+impl SessionTask {
+    /// Does what needs no receipt: renders requests, looks at calls, reads. A turn that reads a
+    /// file needs no commit of its own for it; what takes longer is not waited for.
+    pub(super) async fn do_pure(&mut self, policy: &Policy, draft: &mut Draft) {
+        let until = Instant::now() + PURE_HOLD;
+        loop {
+            let frame = self.frame(policy, &Input::Advance);
+            let pure: Vec<Effect> = open_effects(&self.state, &frame).into_iter().filter(Effect::is_pure).collect();
+            let mut rendered = false;
+            for effect in &pure {
+                rendered |= self.start_pure(effect, policy, draft);
+            }
+            if rendered {
+                self.advance(policy, draft);
+                continue;
+            }
+            let waiting = pure.iter().filter_map(Key::of).any(|key| self.running.holds(key));
+            if !waiting {
+                return;
+            }
+            let Ok(finished) = timeout_at(until, self.running.next()).await else { return };
+            self.running.keep(finished.clone());
+            self.take_end(finished, policy, draft);
+            self.advance(policy, draft);
+        }
+    }
+
+    /// True where the state has moved on by it.
+    fn start_pure(&mut self, effect: &Effect, policy: &Policy, draft: &mut Draft) -> bool {
+        if Key::of(effect).is_some_and(|key| self.running.holds(key)) {
+            return false;
+        }
+        match effect {
+            Effect::Prepare { id, model, output_tokens_max } => {
+                return self.prepare(*id, model, *output_tokens_max, policy, draft);
+            }
+            Effect::Inspect { id, call } => {
+                if let Some(call) = self.tool_call(call) {
+                    self.running.inspect(*id, call);
+                }
+            }
+            Effect::Probe { id, call, facts } => {
+                if let Some(call) = self.tool_call(call) {
+                    self.running.probe(*id, call, facts.clone());
+                }
+            }
+            Effect::Tool { id, .. } => self.act(*id, effect, policy),
+            Effect::Model { .. } => {}
+        }
+        false
+    }
+
+    /// Renders a request and starts its call, if there is a slot for it.
+    fn prepare(
+        &mut self,
+        id: EffectId,
+        model: &str,
+        output_tokens_max: u64,
+        policy: &Policy,
+        draft: &mut Draft,
+    ) -> bool {
+        if self.model_slot.is_none() && !self.take_model_slot() {
+            return false;
+        }
+        let target = Target { world: &*self.shared.world, policy, model, output_tokens_max };
+        let request = self.requests.prepare(&target, &self.state, &mut self.bodies, id);
+        let records = draft.records.len();
+        match request {
+            Ok(request) => {
+                let _ = self.decide(Input::Prepared { effect: id, request }, policy, draft);
+            }
+            Err(BodyRef { id: body, .. }) => {
+                tracing::error!(session = %self.state.id, body, "a body that the request needs was erased");
+                let _ = self.decide(Input::Cancel { turn: None, by: "runtime".into() }, policy, draft);
+            }
+        }
+        let started = draft.records.len() > records;
+        if !started {
+            self.requests.withdrawn();
+        }
+        started
+    }
+
+    fn take_model_slot(&mut self) -> bool {
+        self.model_slot = Arc::clone(&self.shared.model_slots).try_acquire_owned().ok();
+        if self.model_slot.is_none() && !self.waits_for_slot {
+            self.waits_for_slot = true;
+            let (slots, address) = (Arc::clone(&self.shared.model_slots), self.own_address.clone());
+            tokio::spawn(async move {
+                if let (Ok(slot), Some(address)) = (slots.acquire_owned().await, address.upgrade()) {
+                    let _ = address.send(Letter::Slot(slot)).await;
+                }
+            });
+        }
+        self.model_slot.is_some()
+    }
+
+    /// Every tool slot is taken by other sessions: look again when one is free.
+    fn look_when_free(&self) {
+        let (slots, address) = (Arc::clone(&self.shared.tool_slots), self.own_address.clone());
+        tokio::spawn(async move {
+            let free = slots.acquire_owned().await;
+            drop(free);
+            if let Some(address) = address.upgrade() {
+                let _ = address.send(Letter::Look).await;
+            }
+        });
+    }
+
+    /// Starts what should run and does not; lets go of what runs and should not.
+    pub(super) fn reconcile(&mut self, policy: &Policy) {
+        let frame = self.frame(policy, &Input::Advance);
+        let open = open_effects(&self.state, &frame);
+        let keys: Vec<Key> = open.iter().filter_map(Key::of).collect();
+        self.running.retain(|key| keys.contains(&key));
+        for effect in open.iter().filter(|effect| !effect.is_pure()) {
+            let running = Key::of(effect).is_some_and(|key| self.running.holds(key));
+            if !running {
+                self.act(effect.id(), effect, policy);
+            }
+        }
+        if self.running.is_empty() && self.shared.tool_slots.available_permits() == 0 {
+            self.look_when_free();
+        }
+        self.requests.retain(|id| self.state.effects.contains_key(&id));
+        if self.state.turn.is_none() && self.state.effects.is_empty() {
+            self.bodies.forget();
+            self.model_slot = None;
+        }
+    }
+
+    /// The last look, then the act. What is not pure needs the receipt of its `started` (I1).
+    fn act(&mut self, id: EffectId, effect: &Effect, policy: &Policy) {
+        let frame = self.frame(policy, &Input::Advance);
+        let permit = match start(&self.state, id, &frame) {
+            Ok(permit) => permit,
+            Err(bounce) => return self.bounce(effect, bounce.reason),
+        };
+        let covered = self.receipt.as_ref().is_some_and(|r| r.covers(self.state.id, permit.started()));
+        if !effect.is_pure() && !covered {
+            return;
+        }
+        match effect {
+            Effect::Model { model, .. } => {
+                let Some(wire) = self.requests.wire(id) else {
+                    return self.bounce(effect, BounceReason::Busy);
+                };
+                let (events, attempt) = (self.events.clone(), permit.attempt());
+                if attempt > 1 {
+                    let _ = events.send(Event::Reset { effect: id });
+                }
+                let on_delta = Box::new(move |delta| {
+                    let _ = events.send(Event::Delta { effect: id, attempt, delta });
+                });
+                let call = ModelCall { permit, model: model.clone(), wire };
+                self.running.model(call, self.model_slot.take(), on_delta);
+            }
+            Effect::Tool { call, pure, .. } => {
+                let judged = self.state.effects.get(&id).and_then(|open| match &open.work {
+                    Work::Tool { judged, .. } => judged.as_ref(),
+                    Work::Model { .. } => None,
+                });
+                let (Some(call), Some(judged)) = (self.tool_call(call), judged) else { return };
+                let slots = Arc::clone(&self.shared.tool_slots);
+                let slot = if *pure { None } else { slots.try_acquire_owned().ok() };
+                let limit = policy.tools.get(&call.tool).map_or(0, |tool| tool.timeout_ms);
+                self.running.tool(permit, call, judged.facts.clone(), slot, Duration::from_millis(limit));
+            }
+            Effect::Prepare { .. } | Effect::Inspect { .. } | Effect::Probe { .. } => {}
+        }
+    }
+
+    /// Not now, after all: the next pass hears of it.
+    fn bounce(&mut self, effect: &Effect, reason: BounceReason) {
+        if let Some(key) = Key::of(effect) {
+            self.running.keep(Finished { key, end: running::End::Bounced(reason) });
+        }
+    }
+
+    fn tool_call(&self, call: &CallRef) -> Option<ToolCall> {
+        let (tool, arguments) = self.bodies.call(call)?;
+        let (agent, principal) = (self.state.agent.clone(), self.speaker());
+        Some(ToolCall { session: self.state.id, agent, principal, tool, arguments })
+    }
+}

@@ -1,0 +1,120 @@
+//! Taking in: what letters and ends mean, and what their senders are told.
+use backstay_kernel::id::{Digest, Seq};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{Mode, Record};
+use backstay_kernel::{Input, Session};
+
+use super::SessionTask;
+use crate::draft::Draft;
+use crate::error::EngineError;
+use crate::live::{Accepted, Asked, Letter, inputs};
+use crate::running::{self, Finished};
+
+impl SessionTask {
+    /// A session of a restored home says so before anything else happens in it.
+    pub(super) fn note_restore(&mut self, policy: &Policy, draft: &mut Draft) {
+        let (old, new) = (self.state.lineage, self.shared.lineage);
+        if self.exists() && old != new {
+            let _ = self.decide(Input::Lineage { old, new }, policy, draft);
+        }
+    }
+
+    fn exists(&self) -> bool {
+        self.state.seq != Seq::default()
+    }
+
+    pub(super) fn take(&mut self, letter: Letter, policy: &Policy, draft: &mut Draft) -> Option<Taken> {
+        let asked = match letter {
+            Letter::Command(asked) => asked,
+            Letter::Subscribe(reply) => {
+                let _ = reply.send(self.events.subscribe());
+                return None;
+            }
+            Letter::Look => return None,
+            Letter::Slot(slot) => {
+                self.waits_for_slot = false;
+                self.model_slot = Some(slot);
+                return None;
+            }
+        };
+        let is_new = !self.exists();
+        if is_new && !asked.command.opens() {
+            let _ = asked.reply.send(Err(EngineError::NoSession));
+            return None;
+        }
+        for input in inputs(asked.command.clone(), self.shared.lineage, &mut self.bodies) {
+            if let Err(refusal) = self.decide(input, policy, draft) {
+                if is_new {
+                    self.state = Session::new(self.state.id);
+                    *draft = Draft::new(Seq::default(), self.shared.world.now());
+                }
+                let _ = asked.reply.send(Err(refusal.into()));
+                return None;
+            }
+        }
+        let seq = self.state.seq;
+        draft.inbox = draft.inbox.take().or_else(|| asked.inbox_row(seq));
+        let open = self.state.turn.as_ref().map(|turn| turn.id);
+        // A message begins the turn of its own number, unless it joins the open one.
+        let turn = match draft.records.last() {
+            Some(Record::Admitted(admitted)) if admitted.mode != Mode::Steer => Some(seq),
+            _ => open.or(Some(seq)),
+        };
+        let accepted = Accepted { session: self.state.id, seq, turn };
+        Some(Taken { asked, accepted })
+    }
+
+    pub(super) fn take_end(&mut self, finished: Finished, policy: &Policy, draft: &mut Draft) {
+        let known = |tool: &str| {
+            policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool))
+        };
+        let jitter = self.shared.world.random() % 1000;
+        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter);
+        let records = draft.records.len();
+        // An end is never refused; one that is stale says nothing.
+        let _ = self.decide(input, policy, draft);
+        if draft.records.len() > records {
+            draft.memory = memory.map(|text| (self.speaker(), text)).or(draft.memory.take());
+        }
+    }
+
+    pub(super) fn speaker(&self) -> String {
+        let turn = self.state.turn.as_ref().map(|turn| &turn.principal);
+        turn.unwrap_or(&self.state.principal).clone()
+    }
+}
+
+/// A command that was decided and waits for its commit.
+pub(super) struct Taken {
+    asked: Box<Asked>,
+    accepted: Accepted,
+}
+
+impl Taken {
+    /// It is durable.
+    pub(super) fn answer(self) {
+        let _ = self.asked.reply.send(Ok(self.accepted));
+    }
+
+    pub(super) fn back(self) -> Letter {
+        Letter::Command(self.asked)
+    }
+}
+
+/// The same key and the same body: the same result. Another body: a mistake of the caller.
+pub(super) fn answer_duplicate(letters: &mut Vec<Letter>, before: Accepted, body: Digest) {
+    let keyed = |letter: &Letter| matches!(letter, Letter::Command(asked) if asked.key.is_some());
+    let Some(place) = letters.iter().position(keyed) else { return };
+    if let Letter::Command(asked) = letters.remove(place) {
+        let same = asked.key.is_some_and(|key| key.body == body);
+        let _ = asked.reply.send(if same { Ok(before) } else { Err(EngineError::KeyReused) });
+    }
+}
+
+pub(super) fn answer_all(letters: &mut Vec<Letter>, error: &EngineError) {
+    for letter in letters.drain(..) {
+        if let Letter::Command(asked) = letter {
+            let _ = asked.reply.send(Err(error.clone()));
+        }
+    }
+}
