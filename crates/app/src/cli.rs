@@ -88,9 +88,21 @@ pub enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
-    /// Print this reference as Markdown
+    /// Print a page of the reference as Markdown
     #[command(hide = true)]
-    Reference,
+    Reference {
+        #[arg(value_enum)]
+        page: Page,
+    },
+}
+
+/// Pages that are written from the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Page {
+    /// docs/reference/cli.md
+    Cli,
+    /// docs/reference/config.md
+    Config,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tower::ServiceExt as _;
 
+use crate::desk;
 use crate::events::Events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
@@ -80,7 +81,8 @@ impl Client {
             // Before the first session could be woken: its tasks find the home at rest.
             opened.engine.drain(std::time::Duration::ZERO).await;
         }
-        let router = backstay_channels::router(opened.door(), Auth::Local);
+        let calls = backstay_channels::router(opened.door(), Auth::Local);
+        let router = calls.merge(desk::router(opened.engine.clone()));
         Ok(Self::Local(Box::new(Local { opened, router })))
     }
 

@@ -9,12 +9,13 @@ pub const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Between two looks at a busy home.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// How long a command in its own process lets what it started come to an end. A tool or a model
-/// call that takes longer is cut, and goes on with the next process.
-pub const DRAIN: Duration = Duration::from_secs(20);
 /// Lines that wait while the chat is busy; a paste is longer than this only by mistake.
 pub const TYPED_LINES_MAX: usize = 1024;
 /// Characters of a call's arguments in one line of progress.
 pub const PROGRESS_CHARS_MAX: usize = 160;
 /// Records that one page of an export asks for.
 pub const PAGE: u64 = 500;
+/// Bytes of a task on stdin; the API takes no more.
+pub const TASK_BYTES_MAX: u64 = 1024 * 1024;
+/// Characters of one line of a trace; `--json` has the whole.
+pub const TRACE_CHARS_MAX: usize = 240;

@@ -13,6 +13,7 @@ mod limits;
 mod log;
 mod print;
 mod serve;
+mod time;
 mod world;
 
 use std::process::ExitCode;

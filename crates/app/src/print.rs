@@ -45,21 +45,32 @@ impl Out {
 
     /// Data as it is, for programs.
     pub fn value(&self, value: &Value) {
-        self.write(&format!("{value}\n"));
+        self.write(format!("{value}\n").as_bytes());
+    }
+
+    /// Data as it is, however it is read.
+    pub fn bytes(&self, bytes: &[u8]) {
+        self.write(bytes);
+    }
+
+    /// Whether nobody reads stdout any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone.get()
     }
 
     /// One line of data for a person.
     pub fn line(&self, text: &str) {
-        self.write(&format!("{}\n", self.shown(text)));
+        self.write(format!("{}\n", self.shown(text)).as_bytes());
     }
 
     pub fn toned(&self, tone: Tone, text: &str) {
-        self.write(&format!("{}\n", tinted(self.colour, tone, &self.shown(text))));
+        self.write(format!("{}\n", tinted(self.colour, tone, &self.shown(text))).as_bytes());
     }
 
     /// A piece of a text that is still coming.
     pub fn piece(&self, text: &str) {
-        self.write(&self.shown(text));
+        self.write(self.shown(text).as_bytes());
     }
 
     /// Progress, hints and questions: never data.
@@ -98,7 +109,7 @@ impl Out {
         };
         self.toned(Tone::Dim, &line(&mut heads.iter().copied()));
         for row in &rows {
-            self.write(&format!("{}\n", line(&mut row.iter().map(String::as_str))));
+            self.write(format!("{}\n", line(&mut row.iter().map(String::as_str))).as_bytes());
         }
     }
 
@@ -106,12 +117,12 @@ impl Out {
         if self.terminal { visible(text) } else { text.to_owned() }
     }
 
-    fn write(&self, text: &str) {
+    fn write(&self, bytes: &[u8]) {
         if self.gone.get() {
             return;
         }
         let mut stdout = std::io::stdout().lock();
-        if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
             self.gone.set(true);
         }
     }

@@ -133,8 +133,8 @@ async fn reload(engine: &Engine, world: &RealWorld, home: &Path, by: &str) -> Re
     let setup = setup(home, &checked).map_err(|error| error.to_string())?;
     let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
     let before = engine.policy().epoch;
-    world.replace(setup);
     let epoch = engine.reload(checked.policy, &checked.text, by, limits).await.map_err(|error| error.to_string())?;
+    world.replace(setup);
     Ok(Reloaded { epoch, changed: epoch != before })
 }
 
@@ -152,7 +152,8 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let tls = server.tls.as_ref().map(|tls| backstay_channels::tls(&tls.cert, &tls.key)).transpose();
     let tls = tls.map_err(|error| OpenError::Setup(format!("server.tls: {error}")))?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, tls, backstay_channels::router(door.clone(), Auth::Bearer), stopped.clone()));
+    let bearer = Auth::Bearer { listen: address, trusted_proxies: server.trusted_proxies.clone().into() };
+    let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, tls, backstay_channels::router(door.clone(), bearer), stopped.clone()));
     let desk = tokio::spawn(backstay_channels::serve_local(local, backstay_channels::router(door.clone(), Auth::Local), stopped));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     ready(address);

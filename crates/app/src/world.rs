@@ -60,12 +60,8 @@ impl RealWorld {
         })
     }
 
-    fn recall(&self, call: &ToolCall) -> ToolRan {
-        let query = match backstay_tools::query_of(&call.arguments) {
-            Ok(query) => query,
-            Err(refused) => return ToolRan::Failed { text: refused.detail },
-        };
-        match self.store.recall(&call.principal, &query, RECALLED_MAX) {
+    fn recall(&self, principal: &str, query: &str) -> ToolRan {
+        match self.store.recall(principal, query, RECALLED_MAX) {
             Ok(memories) if memories.is_empty() => done("Nothing is remembered about that."),
             Ok(memories) => {
                 let texts: Vec<String> = memories.iter().map(|memory| format!("- {}", memory.text)).collect();
@@ -133,21 +129,18 @@ impl World for RealWorld {
     }
 
     fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
-        match call.tool.as_str() {
-            "recall" => self.recall(call),
-            "remember" => match backstay_tools::text_of(&call.arguments) {
-                Ok(text) => {
-                    ToolRan::Done { text: "Remembered.".to_owned(), spill: None, memory: Some(text) }
-                }
-                Err(refused) => ToolRan::Failed { text: refused.detail },
-            },
-            _ => match self.roots(&call.agent) {
-                Ok(roots) => match backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts) {
-                    Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None },
-                    Ran::Failed { text } => ToolRan::Failed { text },
-                },
-                Err(refused) => ToolRan::Failed { text: refused.detail },
-            },
+        let roots = match self.roots(&call.agent) {
+            Ok(roots) => roots,
+            Err(refused) => return ToolRan::Failed { text: refused.detail },
+        };
+        match backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts) {
+            Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None },
+            Ran::Remember { text } => {
+                ToolRan::Done { text: "Remembered.".to_owned(), spill: None, memory: Some(text) }
+            }
+            Ran::Recall { query } => self.recall(&call.principal, &query),
+            Ran::Failed { text } => ToolRan::Failed { text },
+            Ran::Unknown => ToolRan::Unknown,
         }
     }
 

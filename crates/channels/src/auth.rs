@@ -3,6 +3,7 @@
 //! without a caller: the types here are its parameters, and only this file makes them.
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
@@ -55,7 +56,7 @@ pub struct Owner(Caller);
 
 /// An owner who sits at this machine.
 #[derive(Debug)]
-pub struct LocalOwner(Caller);
+pub struct LocalOwner(());
 
 /// Who may read the metrics.
 #[derive(Debug)]
@@ -82,19 +83,17 @@ impl Speaker {
 
 impl Operator {
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.0.principal
+    pub fn caller(&self) -> &Caller {
+        &self.0
     }
-}
 
-impl Owner {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.principal
     }
 }
 
-impl LocalOwner {
+impl Owner {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.principal
@@ -161,7 +160,7 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let found = authenticated(parts)?;
         if found.local && found.caller.role == Role::Owner {
-            return Ok(Self(found.caller.clone()));
+            return Ok(Self(()));
         }
         let next = "run the command on the machine that holds the home";
         Err(Problem::new(Why::Forbidden, "this call writes to the machine's files and is for its own user", next))
@@ -188,7 +187,7 @@ pub async fn authenticate(
 ) -> Response {
     let found = match &auth {
         Auth::Local => Ok(Authenticated { caller: local_owner(), local: true }),
-        Auth::Bearer { listen, trusted_proxies } => by_token(&door, &request, *listen, trusted_proxies).await,
+        Auth::Bearer { listen, trusted_proxies } => by_token(&door, &request, *listen, trusted_proxies),
     };
     match found {
         Ok(found) => {
@@ -198,7 +197,22 @@ pub async fn authenticate(
             request.extensions_mut().insert(found);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(Stop { after, problem }) => {
+            tokio::time::sleep(after).await;
+            problem.into_response()
+        }
+    }
+}
+
+/// A no, and how long it is held back.
+struct Stop {
+    after: Duration,
+    problem: Problem,
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self { after: Duration::ZERO, problem }
     }
 }
 
@@ -206,12 +220,7 @@ fn local_owner() -> Caller {
     Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() }
 }
 
-async fn by_token(
-    door: &Door,
-    request: &Request<Body>,
-    listen: SocketAddr,
-    proxies: &[IpAddr],
-) -> Result<Authenticated, Problem> {
+fn by_token(door: &Door, request: &Request<Body>, listen: SocketAddr, proxies: &[IpAddr]) -> Result<Authenticated, Stop> {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let behind_proxy = proxies.contains(&peer);
     origin::check(request.headers(), listen, behind_proxy)?;
@@ -223,13 +232,10 @@ async fn by_token(
     let prefix = presented.map(|token| token.chars().take(TOKEN_PREFIX_CHARS).collect());
     door.metrics.auth_failures.inc();
     match door.guard.failed(address, prefix, door.engine.now()) {
-        Failed::After(delay) => {
-            tokio::time::sleep(delay).await;
-            Err(Problem::unauthorized())
-        }
+        Failed::After(after) => Err(Stop { after, problem: Problem::unauthorized() }),
         Failed::Blocked { retry_after_s } => {
             let (message, next) = ("too many wrong credentials from here", "wait, then use a valid token");
-            Err(Problem::new(Why::TooManyFailures, message, next).later(retry_after_s))
+            Err(Problem::new(Why::TooManyFailures, message, next).later(retry_after_s).into())
         }
     }
 }

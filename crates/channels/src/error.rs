@@ -39,11 +39,13 @@ pub enum Why {
     Halted,
     Unreadable,
     BackupFailed,
+    /// Shown text of a stream was withdrawn.
+    StreamReset,
 }
 
 impl Why {
     /// All but the kernel's.
-    pub const OWN: [Self; 25] = [
+    pub const OWN: [Self; 26] = [
         Self::Malformed,
         Self::ConfigInvalid,
         Self::ToolsUnsupported,
@@ -69,6 +71,7 @@ impl Why {
         Self::Halted,
         Self::Unreadable,
         Self::BackupFailed,
+        Self::StreamReset,
     ];
 
     #[must_use]
@@ -100,6 +103,7 @@ impl Why {
             Self::Halted => "halted",
             Self::Unreadable => "unreadable",
             Self::BackupFailed => "backup_failed",
+            Self::StreamReset => "stream_reset",
         }
     }
 
@@ -123,7 +127,7 @@ impl Why {
             Self::Erased => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFailures | Self::TooManyMessages => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal | Self::BackupFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal | Self::BackupFailed | Self::StreamReset => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Full | Self::Draining | Self::Halted | Self::Unreadable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use backstay_kernel::id::{Place, SessionId};
+use backstay_kernel::id::{Digest, Place, SessionId};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::header::CONTENT_LENGTH;
@@ -119,4 +119,11 @@ impl<S: Send + Sync> FromRequestParts<S> for At {
 async fn named<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
     let path = Path::<String>::from_request_parts(parts, state).await;
     path.map(|Path(text)| text).map_err(|_| Problem::not_found("id"))
+}
+
+/// What a key stands for: which call, and all that it says.
+#[must_use]
+pub fn digest_of(call: &str, parts: &[&[u8]]) -> Digest {
+    let all: Vec<&[u8]> = std::iter::once(call.as_bytes()).chain(parts.iter().copied()).collect();
+    Digest::of("backstay call v1", &all)
 }

@@ -1,1 +1,36 @@
+//! The doors in: the native HTTP API, the OpenAI-compatible one, health and metrics. A door finds
+//! out who calls and hands on what they say; it decides nothing.
 
+mod admin;
+mod approvals;
+mod as_sent;
+mod auth;
+mod crowd;
+mod door;
+mod doubts;
+mod error;
+mod events;
+mod guard;
+mod health;
+mod idempotency;
+mod input;
+mod limits;
+mod metrics;
+mod openai;
+mod origin;
+mod records;
+mod routes;
+mod rows;
+mod serve;
+mod sessions;
+mod tokens;
+mod trace;
+mod turns;
+mod waits;
+mod workspace;
+
+pub use auth::{Auth, Peer};
+pub use door::{Door, Reload, Reloaded, Reloading};
+pub use error::{Problem, Why};
+pub use routes::{Needs, ROUTES, Route, router};
+pub use serve::{serve_local, serve_tcp, tls};

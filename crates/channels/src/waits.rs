@@ -23,7 +23,7 @@ pub enum Kind {
     Approval { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
     Question,
     Doubt,
-    Provider { not_before: Millis },
+    Provider,
 }
 
 impl Waiting {
@@ -33,7 +33,7 @@ impl Waiting {
             Kind::Approval { .. } => Wait::Approval,
             Kind::Question => Wait::Question,
             Kind::Doubt => Wait::Doubt,
-            Kind::Provider { .. } => Wait::Provider,
+            Kind::Provider => Wait::Provider,
         }
     }
 
@@ -58,7 +58,7 @@ pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
             },
             State::Question => Kind::Question,
             State::Doubt => Kind::Doubt,
-            State::Backoff { not_before, provider_wait: true } => Kind::Provider { not_before: *not_before },
+            State::Backoff { provider_wait: true, .. } => Kind::Provider,
             State::Backoff { provider_wait: false, .. }
             | State::Planned
             | State::Ready

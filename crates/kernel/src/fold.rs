@@ -318,6 +318,8 @@ fn resolve(session: &mut Session, effect: EffectId, resolution: Resolution) {
     match resolution {
         Resolution::Retry => {
             if let Some(open) = session.effects.get_mut(&effect) {
+                // A probe is sure that nothing happened; a person only wants it done.
+                open.unsure = open.state == State::Doubt;
                 // What a restore put in doubt may never have been looked at.
                 let looked_at = matches!(&open.work, Work::Tool { judged: Some(_), .. });
                 open.state = if looked_at { State::Ready } else { State::Planned };

@@ -127,8 +127,8 @@ pub struct Open {
     pub provider_waits: u32,
     /// Bytes of the request in flight.
     pub request_bytes: u64,
-    /// An attempt of a dead process may have had its effect: whatever ends it now, it cannot be
-    /// called "not started" any more.
+    /// An earlier attempt may have had its effect: whatever ends it now, it cannot be called
+    /// refused or not started any more.
     pub unsure: bool,
 }
 

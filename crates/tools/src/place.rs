@@ -36,7 +36,7 @@ impl Roots {
                 None => last = Some(refused(Errno::XDEV, path)),
                 Some((dir, missing)) => {
                     open::stat(&dir, path)?;
-                    let mut real = real_path(&dir)?;
+                    let mut real = real_path(&dir)?.trim_end_matches('/').to_owned();
                     for part in missing.iter().chain([name]) {
                         real.push('/');
                         real.push_str(part);

@@ -18,11 +18,11 @@ use crate::text::plain;
 pub enum RootsError {
     #[error("{}", NO_OPENAT2)]
     NoOpenat2,
-    #[error("the granted directory `{0}` is not an absolute path")]
+    #[error("the granted directory `{}` is not an absolute path", .0.display())]
     NotAbsolute(PathBuf),
-    #[error("the granted directory `{0}` has a path that is not UTF-8")]
+    #[error("the granted directory `{}` has a path that is not UTF-8", .0.display())]
     NotUtf8(PathBuf),
-    #[error("the granted directory `{path}` cannot be opened: {why}")]
+    #[error("the granted directory `{}` cannot be opened: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
 }
 
@@ -58,7 +58,9 @@ impl Roots {
     /// # Errors
     /// The first directory that cannot be used, and why.
     pub fn open(workspace: &Path, read: &[PathBuf], write: &[PathBuf]) -> Result<Self, RootsError> {
-        let all = |dirs: &[PathBuf]| dirs.iter().map(|dir| Root::open(dir)).collect();
+        let all = |dirs: &[PathBuf]| -> Result<Vec<Root>, RootsError> {
+            dirs.iter().map(|dir| Root::open(dir)).collect()
+        };
         Ok(Self {
             workspace: Root::open(workspace)?.real,
             read: all(read)?,

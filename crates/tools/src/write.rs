@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use backstay_kernel::facts::Invalid;
 use backstay_kernel::id::Digest;
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, openat, renameat,
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fsync, openat, renameat,
     renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
@@ -166,7 +166,7 @@ impl Staged {
 }
 
 fn is_absent(dir: &OwnedFd, name: &str) -> bool {
-    statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) == Err(Errno::NOENT)
+    matches!(statat(dir, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }
 
 /// Whether the name still stands for the very file that was judged, unwritten since.

@@ -16,7 +16,6 @@ const METADATA: &[&str] = &["cargo", "metadata", "--format-version", "1", "--loc
 /// One line for each crate that a build of the kernel alone takes in, with the features it then has.
 const KERNEL_TREE: &[&str] =
     &["cargo", "tree", "--locked", "-p", "backstay-kernel", "-e", "normal", "--prefix", "none", "-f", "{p}|{f}"];
-
 /// Where each dependency has its line.
 const DECISIONS: &str = "docs/decisions/0005-dependencies.md";
 
@@ -127,7 +126,7 @@ fn check_kernel(tree: &str) -> Vec<String> {
     findings
 }
 
-fn check_no_std(lib: &str) -> Vec<String> {
+fn check_no_std(lib: &str) -> Option<String> {
     let is_declared = lib.lines().any(|line| line.trim() == "#![no_std]");
-    if is_declared { Vec::new() } else { vec!["crates/kernel/src/lib.rs: `#![no_std]` is gone".to_owned()] }
+    (!is_declared).then(|| "crates/kernel/src/lib.rs: `#![no_std]` is gone".to_owned())
 }

@@ -1,6 +1,9 @@
 //! Every check, one after the other, to the end: a run that stops at the first failure hides the second.
 mod count;
+#[cfg(test)]
+mod tests;
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
@@ -19,34 +22,23 @@ enum Work {
     /// Part of this program: seconds.
     Here(fn(&Path) -> Result<(), String>),
     /// Ended, and so failed, after `minutes_max`.
-    Program { minutes_max: u32, line: &'static [&'static str], env: &'static [(&'static str, &'static str)] },
+    Program { minutes_max: u32, line: &'static [&'static str] },
 }
 
-const fn program(name: &'static str, minutes_max: u32, line: &'static [&'static str]) -> Step {
-    Step { name, work: Work::Program { minutes_max, line, env: &[] } }
-}
-
-/// All steps together, on two cores and from an empty target directory.
-#[cfg(test)]
-const MINUTES_MAX: u32 = 45;
-
-/// Quick ones first. The limits are several times what each takes.
+/// Quick ones first. The limits are several times what each takes on two cores from an empty target directory.
 const STEPS: &[Step] = &[
     program("fmt", 1, &["cargo", "fmt", "--all", "--check"]),
     Step { name: "tidy", work: Work::Here(tidy::run) },
     Step { name: "arch", work: Work::Here(arch::run) },
     program("deny", 2, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
     program("clippy", 10, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    Step {
-        name: "doc",
-        work: Work::Program {
-            minutes_max: 5,
-            line: &["cargo", "doc", "--locked", "--workspace", "--no-deps", "--document-private-items"],
-            env: &[("RUSTDOCFLAGS", "-D warnings")],
-        },
-    },
+    program("doc", 5, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
     program("tests", 20, &["cargo", "nextest", "run", "--locked", "--workspace"]),
 ];
+
+const fn program(name: &'static str, minutes_max: u32, line: &'static [&'static str]) -> Step {
+    Step { name, work: Work::Program { minutes_max, line } }
+}
 
 struct Outcome {
     name: &'static str,
@@ -63,59 +55,47 @@ pub fn run(root: &Path, names: &[&str]) -> Result<(), String> {
     }
     let chosen = STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name));
     let outcomes: Vec<Outcome> = chosen.map(|step| take(root, step)).collect();
-    println!("\n{}", table(&outcomes));
-    let failed: Vec<&str> = outcomes.iter().filter(|o| !o.passed).map(|o| o.name).collect();
-    let message = if failed.is_empty() { Ok(()) } else { Err(format!("ci: failed: {}", failed.join(", "))) };
-    if let Err(message) = &message {
-        println!("{message}");
-    }
-    // Programs read the last line of a run; so nothing comes after it.
-    println!("{}", total(&outcomes));
-    message.map_err(|_| String::new())
+    // Programs read the last line of a run, so nothing comes after it, on either stream.
+    println!("\n{}\n{}", table(&outcomes), total(&outcomes));
+    if outcomes.iter().all(|outcome| outcome.passed) { Ok(()) } else { Err(String::new()) }
 }
 
 fn take(root: &Path, step: &Step) -> Outcome {
     println!("\n== {}", step.name);
     let start = Instant::now();
-    let mut count = None;
-    let result = match &step.work {
-        Work::Here(check) => check(root),
-        Work::Program { minutes_max, line, env } => run_program(root, *minutes_max, line, env, &mut count),
+    let (result, count) = match step.work {
+        Work::Here(check) => (check(root), None),
+        Work::Program { minutes_max, line } => run_program(root, minutes_max, line),
     };
-    if let Err(message) = &result {
-        println!("{message}");
-    }
-    let passed = result.is_ok();
-    Outcome { name: step.name, passed, took: start.elapsed(), count: count::of_step(passed, count) }
+    let passed = result.map_err(|message| println!("{message}")).is_ok();
+    Outcome { name: step.name, passed, took: start.elapsed(), count: Count::of_step(passed, count) }
 }
 
 /// Shows its output as it comes and keeps the last count of tests in it.
-fn run_program(
-    root: &Path,
-    minutes_max: u32,
-    line: &[&str],
-    env: &[(&str, &str)],
-    count: &mut Option<Count>,
-) -> Result<(), String> {
+fn run_program(root: &Path, minutes_max: u32, line: &[&str]) -> (Result<(), String>, Option<Count>) {
     let limit = format!("{minutes_max}m");
     // In the foreground, so that an interrupt at the terminal reaches the program too.
     let bounded = [&["timeout", "--foreground", "--kill-after=20s", &limit], line].concat();
+    let shown = line.join(" ");
     let mut command = process::command(root, &bounded);
-    command.envs(env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| format!("`{}`: {e}", line.join(" ")))?;
+    let mut child = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return (Err(format!("`{shown}`: {error}")), None),
+    };
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let (from_out, from_err) = thread::scope(|scope| {
+    let count = thread::scope(|scope| {
         let reader = scope.spawn(|| err.and_then(show));
-        (out.and_then(show), reader.join().unwrap_or(None))
+        let from_out = out.and_then(show);
+        reader.join().unwrap_or(None).or(from_out)
     });
-    *count = from_err.or(from_out);
-    let status = child.wait().map_err(|e| format!("`{}`: {e}", line.join(" ")))?;
-    match status.code() {
-        Some(0) => Ok(()),
-        // What `timeout` ends with, by itself or by its kill.
-        Some(124 | 137) => Err(format!("`{}` was ended after {minutes_max} minutes", line.join(" "))),
-        _ => Err(format!("`{}` failed: {status}", line.join(" "))),
-    }
+    let result = match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        // What `timeout` ends with when it had to end the program.
+        Ok(status) if status.code() == Some(124) => Err(format!("`{shown}` was ended after {minutes_max} minutes")),
+        Ok(status) => Err(format!("`{shown}` failed: {status}")),
+        Err(error) => Err(format!("`{shown}`: {error}")),
+    };
+    (result, count)
 }
 
 fn show(output: impl Read) -> Option<Count> {
@@ -123,67 +103,21 @@ fn show(output: impl Read) -> Option<Count> {
     for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        count = count::in_line(&line).or(count);
+        count = Count::in_line(&line).or(count);
     }
     count
 }
 
 fn table(outcomes: &[Outcome]) -> String {
-    let mut text = format!("{:<10} {:<6} {:>8} {:>7} {:>7}", "step", "result", "seconds", "passed", "failed");
+    let mut text = format!("{:<8} {:<6} {:>8} {:>7} {:>7}", "step", "result", "seconds", "passed", "failed");
     for Outcome { name, passed, took, count } in outcomes {
-        let result = if *passed { "ok" } else { "FAILED" };
-        let seconds = took.as_secs_f64();
-        text.push_str(&format!("\n{name:<10} {result:<6} {seconds:>8.1} {:>7} {:>7}", count.passed, count.failed));
+        let (result, seconds) = (if *passed { "ok" } else { "FAILED" }, took.as_secs_f64());
+        let _ = write!(text, "\n{name:<8} {result:<6} {seconds:>8.1} {:>7} {:>7}", count.passed, count.failed);
     }
     text
 }
 
 fn total(outcomes: &[Outcome]) -> Count {
-    outcomes.iter().fold(Count { passed: 0, failed: 0 }, |sum, outcome| sum.plus(outcome.count))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step(line: &'static [&'static str]) -> Outcome {
-        take(&process::root().unwrap(), &program("planted", 1, line))
-    }
-
-    #[test]
-    fn the_steps_fit_into_the_time() {
-        let limits = STEPS.iter().map(|step| match step.work {
-            Work::Here(_) => 1,
-            Work::Program { minutes_max, .. } => minutes_max,
-        });
-        assert!(limits.sum::<u32>() <= MINUTES_MAX);
-    }
-
-    #[test]
-    fn a_step_fails_when_its_program_does() {
-        assert!(step(&["true"]).passed);
-        assert!(!step(&["false"]).passed);
-        assert!(!step(&["no-such-program"]).passed);
-    }
-
-    #[test]
-    fn a_step_that_reports_tests_counts_them() {
-        let outcome = step(&["sh", "-c", "echo; echo '3 passed, 0 failed' >&2"]);
-        assert_eq!((outcome.count.passed, outcome.count.failed), (3, 0));
-        let lying = step(&["sh", "-c", "echo '3 passed, 0 failed'; exit 1"]);
-        assert_eq!((lying.count.passed, lying.count.failed), (3, 1));
-    }
-
-    #[test]
-    fn the_last_line_adds_up() {
-        let outcomes = [step(&["true"]), step(&["false"]), step(&["echo", "4 passed, 2 failed"])];
-        assert_eq!(total(&outcomes).to_string(), "5 passed, 3 failed");
-        assert_eq!(table(&outcomes).lines().count(), 4);
-    }
-
-    #[test]
-    fn a_step_of_no_name_is_refused() {
-        let refusal = run(&process::root().unwrap(), &["testz"]).unwrap_err();
-        assert!(refusal.contains("no step `testz`") && refusal.contains("clippy"), "{refusal}");
-    }
+    let sum = |field: fn(&Count) -> u64| outcomes.iter().map(|outcome| field(&outcome.count)).sum();
+    Count { passed: sum(|count| count.passed), failed: sum(|count| count.failed) }
 }

@@ -5,8 +5,7 @@ use std::process::{Command, Stdio};
 /// The repository's root, from this package's directory, which cargo hands to what it runs.
 pub fn root() -> Result<PathBuf, String> {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("xtask is run by cargo: `cargo xtask TASK`")?;
-    let root = Path::new(&package).ancestors().nth(2).ok_or("xtask lies in crates/xtask")?;
-    Ok(root.to_path_buf())
+    Ok(Path::new(&package).ancestors().nth(2).ok_or("xtask lies in crates/xtask")?.to_path_buf())
 }
 
 pub fn command(root: &Path, line: &[&str]) -> Command {
@@ -45,8 +44,6 @@ pub fn file(root: &Path, path: &str) -> Result<String, String> {
 
 /// One task's findings: silence is a pass.
 pub fn report(task: &str, findings: &[String]) -> Result<(), String> {
-    match findings.len() {
-        0 => Ok(()),
-        count => Err(format!("{}\n{task}: {count} found", findings.join("\n"))),
-    }
+    let count = findings.len();
+    if count == 0 { Ok(()) } else { Err(format!("{}\n{task}: {count} to mend", findings.join("\n"))) }
 }

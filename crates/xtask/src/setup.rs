@@ -3,169 +3,138 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Instant;
 
 use crate::process;
 
-/// Where the peers are installed; git ignores it and `rm -r` is a clean start.
+/// Where the peers and their stamps lie; git ignores it, and `rm -r` is a clean start.
 const DIRECTORY: &str = ".setup";
 const PYTHON: &str = ".setup/python/bin/python";
 
-/// A program that the checks call.
-struct Tool {
+type Line = &'static [&'static str];
+
+struct Need {
     name: &'static str,
-    probe: &'static [&'static str],
-    install: Install,
-}
-
-enum Install {
-    /// A package from crates.io and the version that is installed where there is none.
-    Cargo(&'static str),
-    /// A package of the distribution; its name is the tool's.
-    Apt,
-    /// Not installed here, since a machine has its own way to it.
-    ByHand(&'static str),
-}
-
-const TOOLS: &[Tool] = &[
-    Tool { name: "git", probe: &["git", "--version"], install: Install::ByHand("any version") },
-    Tool {
-        name: "python3",
-        probe: &["python3", "-c", "import venv"],
-        install: Install::ByHand("3.10 or later, with venv"),
-    },
-    Tool { name: "npm", probe: &["npm", "--version"], install: Install::ByHand("with Node.js 20 or later") },
-    Tool { name: "strace", probe: &["strace", "-V"], install: Install::Apt },
-    Tool { name: "cargo-nextest", probe: &["cargo", "nextest", "--version"], install: Install::Cargo("0.9.143") },
-    Tool { name: "cargo-deny", probe: &["cargo", "deny", "--version"], install: Install::Cargo("0.20.2") },
-];
-
-/// Packages of one language, in a directory of their own.
-struct Peers {
-    name: &'static str,
-    directory: &'static str,
-    /// Files that decide what is installed; the stamp is their text, so that any change installs anew.
+    /// Ends well where the need is met.
+    probe: Line,
+    /// Files that decide what is installed. Their text is the stamp, so that any change installs anew.
     pins: &'static [&'static str],
-    probe: &'static [&'static str],
-    install: fn(&Path) -> Result<(), String>,
+    install: &'static [Line],
+    /// What a person does where `install` cannot.
+    by_hand: &'static str,
 }
 
-const PEERS: &[Peers] = &[
-    Peers {
-        name: "python peers",
-        directory: "python",
-        pins: &["tests/peers/requirements.txt"],
+const NEEDS: &[Need] = &[
+    tool("python3", &["python3", "-c", "import ensurepip, venv"], &[], "install Python 3.11 or later, with venv"),
+    tool("npm", &["npm", "--version"], &[], "install Node.js 20 or later, with npm"),
+    tool(
+        "strace",
+        &["strace", "-V"],
+        &[&["apt-get", "update", "-qq"], &["apt-get", "install", "-y", "-qq", "--no-install-recommends", "strace"]],
+        "as root: `apt-get install strace`",
+    ),
+    tool(
+        "cargo-nextest",
+        &["cargo", "nextest", "--version"],
+        &[&["cargo", "install", "--locked", "cargo-nextest", "--version", "0.9.143"]],
+        "`cargo install --locked cargo-nextest`",
+    ),
+    tool(
+        "cargo-deny",
+        &["cargo", "deny", "--version"],
+        &[&["cargo", "install", "--locked", "cargo-deny", "--version", "0.20.2"]],
+        "`cargo install --locked cargo-deny`",
+    ),
+    Need {
+        name: "python",
         probe: &[PYTHON, "-c", "import openai, anthropic, xllamacpp"],
-        install: install_python,
+        pins: &["tests/peers/requirements.txt"],
+        install: &[
+            &["rm", "-rf", ".setup/python"],
+            &["python3", "-m", "venv", ".setup/python"],
+            // No resolving and no compiling: the pins name every package, and each has a wheel.
+            &[PYTHON, "-m", "pip", "install", "-q", "--no-deps", "-r", "tests/peers/requirements.txt"],
+        ],
+        by_hand: "is the package index reachable?",
     },
-    Peers {
-        name: "node peers",
-        directory: "node",
-        pins: &["tests/peers/package.json", "tests/peers/package-lock.json"],
+    Need {
+        name: "node",
         probe: &[".setup/node/node_modules/.bin/llmock", "--help"],
-        install: install_node,
+        pins: &["tests/peers/package.json", "tests/peers/package-lock.json"],
+        install: &[
+            &["rm", "-rf", ".setup/node"],
+            &["mkdir", "-p", ".setup/node"],
+            &["cp", "tests/peers/package.json", "tests/peers/package-lock.json", ".setup/node"],
+            // The lock's hashes decide what is accepted; packages run nothing while they are installed.
+            &["npm", "ci", "--prefix", ".setup/node", "--ignore-scripts", "--no-audit", "--no-fund"],
+        ],
+        by_hand: "is the package index reachable?",
     },
 ];
 
+const fn tool(name: &'static str, probe: Line, install: &'static [Line], by_hand: &'static str) -> Need {
+    Need { name, probe, pins: &[], install, by_hand }
+}
+
+/// Meets every need, and names all that it could not meet.
 pub fn run(root: &Path) -> Result<(), String> {
     fs::create_dir_all(root.join(DIRECTORY)).map_err(|e| format!("{DIRECTORY}: {e}"))?;
-    // Everything that is missing is named at once.
-    let tools = TOOLS.iter().map(|tool| timed(tool.name, || ensure_tool(root, tool)));
-    let missing: Vec<String> = tools.filter_map(Result::err).collect();
-    process::report("setup", &missing)?;
-    let peers = PEERS.iter().map(|peers| timed(peers.name, || ensure_peers(root, peers)));
-    let failed: Vec<String> = peers.filter_map(Result::err).collect();
-    process::report("setup", &failed)
+    let unmet = NEEDS.iter().filter_map(|need| {
+        let why = meet(root, need).err()?;
+        Some(format!("setup: {}: {why}; {}", need.name, need.by_hand))
+    });
+    process::report("setup", &unmet.collect::<Vec<_>>())
 }
 
-/// Says what was done and how long it took; nothing where nothing was to do.
-fn timed(name: &str, ensure: impl FnOnce() -> Result<bool, String>) -> Result<(), String> {
+fn meet(root: &Path, need: &Need) -> Result<(), String> {
+    let texts: Result<Vec<String>, String> = need.pins.iter().map(|path| process::file(root, path)).collect();
+    let pins = texts?.concat();
+    let stamp = root.join(DIRECTORY).join(format!("{}.pins", need.name));
+    let is_stamped = need.pins.is_empty() || fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pins);
+    if is_stamped && process::works(root, need.probe) {
+        return Ok(());
+    }
     let start = Instant::now();
-    let installed = ensure().map_err(|e| format!("setup: {name}: {e}"))?;
-    if installed {
-        println!("setup: {name}: installed in {:.1} s", start.elapsed().as_secs_f64());
+    println!("setup: {}: missing or out of date", need.name);
+    need.install.iter().try_for_each(|line| process::run(root, line))?;
+    if !process::works(root, need.probe) {
+        return Err(format!("`{}` does not work", need.probe.join(" ")));
     }
-    Ok(())
-}
-
-/// Whether it had to be installed.
-fn ensure_tool(root: &Path, tool: &Tool) -> Result<bool, String> {
-    if process::works(root, tool.probe) {
-        return Ok(false);
-    }
-    println!("setup: {}: missing", tool.name);
-    match tool.install {
-        Install::Cargo(version) => {
-            process::run(root, &["cargo", "install", "--locked", tool.name, "--version", version])?;
-        }
-        Install::Apt if process::read(root, &["id", "-u"])?.trim() == "0" => {
-            process::run(root, &["apt-get", "update", "-qq"])?;
-            process::run(root, &["apt-get", "install", "-y", "-qq", "--no-install-recommends", tool.name])?;
-        }
-        Install::Apt => {
-            return Err(format!("missing, and only root may install it: `sudo apt-get install {}`", tool.name));
-        }
-        Install::ByHand(version) => return Err(format!("missing: install it ({version}) and run this again")),
-    }
-    if process::works(root, tool.probe) {
-        Ok(true)
-    } else {
-        Err(format!("installed, but `{}` fails", tool.probe.join(" ")))
-    }
-}
-
-/// Whether they had to be installed.
-fn ensure_peers(root: &Path, peers: &Peers) -> Result<bool, String> {
-    let mut pins = String::new();
-    for path in peers.pins {
-        pins.push_str(&process::file(root, path)?);
-    }
-    let directory = root.join(DIRECTORY).join(peers.directory);
-    let stamp = root.join(DIRECTORY).join(format!("{}.pins", peers.directory));
-    if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pins) && process::works(root, peers.probe) {
-        return Ok(false);
-    }
-    println!("setup: {}: installing", peers.name);
-    // Without its stamp, an installation that was cut off is begun anew.
-    let fresh = || {
-        if stamp.exists() {
-            fs::remove_file(&stamp)?;
-        }
-        if directory.exists() { fs::remove_dir_all(&directory) } else { Ok(()) }
-    };
-    fresh().map_err(|e| format!("{}: {e}", directory.display()))?;
-    (peers.install)(root)?;
-    if !process::works(root, peers.probe) {
-        return Err(format!("installed, but `{}` fails", peers.probe.join(" ")));
-    }
-    fs::write(&stamp, pins).map_err(|e| format!("{}: {e}", stamp.display()))?;
-    Ok(true)
-}
-
-fn install_python(root: &Path) -> Result<(), String> {
-    process::run(root, &["python3", "-m", "venv", ".setup/python"])?;
-    // No resolving and no compiling: the pins name every package, and each has a wheel.
-    let pip = &["-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
-    process::run(root, &[&[PYTHON], pip.as_slice(), &["-r", "tests/peers/requirements.txt"]].concat())
-}
-
-fn install_node(root: &Path) -> Result<(), String> {
-    let directory = root.join(DIRECTORY).join("node");
-    let copy = |name: &str| fs::copy(root.join("tests/peers").join(name), directory.join(name));
-    fs::create_dir_all(&directory)
-        .and_then(|()| copy("package.json"))
-        .and_then(|_| copy("package-lock.json"))
-        .map_err(|e| format!("{}: {e}", directory.display()))?;
-    // The lock's hashes decide what is accepted; packages run nothing while they are installed.
-    process::run(&directory, &["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
+    println!("setup: {}: installed in {:.1} s", need.name, start.elapsed().as_secs_f64());
+    // Last, so that an installation that was cut off is begun anew.
+    if need.pins.is_empty() { Ok(()) } else { fs::write(&stamp, pins).map_err(|e| format!("{}: {e}", stamp.display())) }
 }
 
 /// Becomes the server, so that a signal to this process is a signal to it. Returns only if it cannot.
 pub fn real_model(root: &Path, port: &[&str]) -> Result<(), String> {
-    if !root.join(PYTHON).exists() {
-        return Err("the python peers are not installed: `cargo xtask setup`".to_owned());
-    }
     let line = [&[PYTHON, "tests/peers/real_model.py"], port].concat();
-    Err(process::command(root, &line).stdin(Stdio::null()).exec().to_string())
+    let error = process::command(root, &line).exec();
+    Err(format!("{PYTHON}: {error}; `cargo xtask setup` installs it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_need_is_met_once_and_again_when_its_pins_change() {
+        let root = process::root().unwrap().join("target/xtask-setup-test");
+        let _ = fs::remove_dir_all(&root);
+        fs::create_dir_all(root.join(DIRECTORY)).unwrap();
+        let need = Need {
+            name: "planted",
+            probe: &["test", "-e", "installed"],
+            pins: &["pins"],
+            install: &[&["sh", "-c", "echo x >> installed"]],
+            by_hand: "",
+        };
+        let installs = || fs::read_to_string(root.join("installed")).unwrap().lines().count();
+        for (pins, expected) in [("1", 1), ("1", 1), ("2", 2)] {
+            fs::write(root.join("pins"), pins).unwrap();
+            meet(&root, &need).unwrap();
+            assert_eq!(installs(), expected);
+        }
+        let broken = Need { install: &[], probe: &["false"], ..need };
+        assert!(meet(&root, &broken).unwrap_err().contains("does not work"));
+    }
 }

@@ -8,7 +8,7 @@ mod tests;
 
 use std::path::Path;
 
-use crate::code::{code_only, split_tests};
+use crate::code::split_tests;
 use crate::process;
 
 /// A file of the repository, or one that is about to be added to it.
@@ -35,10 +35,6 @@ impl Source {
     fn tests(&self) -> &str {
         if self.is_test() { &self.text } else { split_tests(&self.text).1 }
     }
-
-    fn product_code(&self) -> String {
-        code_only(self.product())
-    }
 }
 
 type Rule = fn(&[Source]) -> Vec<String>;
@@ -46,9 +42,7 @@ type Rule = fn(&[Source]) -> Vec<String>;
 const RULES: &[Rule] = &[
     rules::length,
     rules::opening,
-    rules::tests,
-    rules::unfinished,
-    rules::confined_unsafe,
+    rules::words,
     rules::machine,
     rules::error_pages,
     readers::config_keys,

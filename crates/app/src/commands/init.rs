@@ -15,12 +15,14 @@ use serde_json::json;
 use crate::cli::InitArgs;
 use crate::config::{self, Choice};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::home;
+use crate::home::{self, Found};
 use crate::print::{Out, Tone};
 use crate::serve;
 
 /// Whom the first token belongs to, and who speaks at this machine.
 pub const OWNER: &str = "owner";
+/// Said of every new home's token.
+pub const TOKEN_ONCE: &str = "The token is for the HTTP API and is shown only now; the command line needs none.";
 /// The config until it is whole.
 const PARTIAL: &str = "backstay.toml.new";
 const DIRECTORY_MODE: u32 = 0o700;
@@ -49,16 +51,20 @@ pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
         out.value(&json!({ "home": made.home, "token": made.token, "next": next }));
         return Ok(Exit::Ok);
     }
-    tell(&made, out);
+    lines(&made).iter().for_each(|line| out.line(line));
+    out.talk(Tone::Dim, TOKEN_ONCE);
     out.line(&format!("next: {next}"));
     Ok(Exit::Ok)
 }
 
-pub fn tell(made: &Made, out: &Out) {
-    out.line(&format!("home:  {}", made.home.display()));
-    out.line(&format!("model: {}", described(&made.choice)));
-    out.line(&format!("token: {}", made.token));
-    out.talk(Tone::Dim, "The token is for the HTTP API and is shown only now; the command line needs none.");
+/// What a person is told of a new home.
+#[must_use]
+pub fn lines(made: &Made) -> [String; 3] {
+    [
+        format!("home:  {}", made.home.display()),
+        format!("model: {}", described(&made.choice)),
+        format!("token: {}", made.token),
+    ]
 }
 
 fn described(choice: &Choice) -> String {
@@ -116,7 +122,7 @@ fn refuse_foreign(home: &Path) -> Outcome<()> {
     };
     for entry in entries {
         let name = entry.map_err(|error| Failure::io(home, &error))?.file_name();
-        if !name.to_str().is_some_and(ours) && home::look(home) != home::Found::Home {
+        if !name.to_str().is_some_and(ours) && home::look(home) != Found::Home {
             let message = format!("{} is not empty: {} lies there", home.display(), name.to_string_lossy());
             return Err(Failure::new(Exit::Refused, "not_empty", message, "give a new directory, or an empty one"));
         }
@@ -134,7 +140,7 @@ fn write_config(home: &Path, text: &str, asked: bool, out: &Out) -> Outcome<()> 
     let path = home.join(config::FILE);
     match fs::read_to_string(&path) {
         Ok(found) if found == text => return Ok(()),
-        Ok(_) if home::look(home) == home::Found::Home => return Ok(()),
+        Ok(_) if home::look(home) == Found::Home => return Ok(()),
         Ok(_) if asked => {
             let message = format!("{} is there already and says something else", path.display());
             let next = "remove that file, or leave --base-url and --model out";

@@ -1,17 +1,25 @@
-//! `reference`: the page docs/reference/cli.md, written from the grammar itself, so that it cannot
+//! `reference`: pages of docs/reference/ that are written from the code itself, so that they cannot
 //! say anything else.
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Page};
+use crate::config;
 
 #[must_use]
-pub fn markdown() -> String {
+pub fn markdown(page: Page) -> String {
+    match page {
+        Page::Cli => cli(),
+        Page::Config => config::reference_markdown(),
+    }
+}
+
+fn cli() -> String {
     let mut root = Cli::command();
     root.build();
     let mut text = String::from(
-        "# The command line\n\nGenerated from the grammar by `backstay reference`; a test compares the two.\n\n",
+        "# The command line\n\nGenerated from the grammar by `backstay reference cli`; a test compares the two.\n\n",
     );
     if let Some(about) = root.get_long_about() {
         let _ = writeln!(text, "{about}\n");

@@ -1,5 +1,6 @@
 //! `restore FROM TO`: makes a home of a backup. The journal comes last, so that half a restore is
 //! no home; the new home starts frozen, since the world may have moved on after the backup.
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -57,16 +58,15 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
         let message = format!("{} has files in it; a restore overwrites nothing", target.display());
         return Err(Failure::new(Exit::Refused, "exists", message, "give a new directory, or remove what a cut restore left"));
     }
-    let empty = tempty(&target);
-    empty.map_err(failed)?;
+    make_private(&target).map_err(failed)?;
+    let files = if source.is_dir() { copy::tree(&source, &target).map_err(failed)? } else { 0 };
     if !kept {
         copy::file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
     }
-    if source.is_dir() { copy::tree(&source, &target).map_err(failed) } else { Ok(0) }
+    Ok(files)
 }
 
-/// Makes the workspace and with it the home, for their owner alone.
-fn tempty(workspace: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(workspace)
+/// With all directories above it, for the owner alone.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

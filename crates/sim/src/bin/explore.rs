@@ -1,15 +1,17 @@
-//! `cargo run --release -p backstay-sim --bin explore`: every scope to its end, with the figures.
+//! `cargo run --release -p backstay-sim --bin explore`: every scope to its end, with the figures;
+//! `-- deep` for the ones with more faults at once.
 use std::process::ExitCode;
 
 use backstay_sim::explorer::moves::Driver;
 use backstay_sim::explorer::mutants::Planted;
-use backstay_sim::explorer::scope::SCOPES;
+use backstay_sim::explorer::scope::{DEEP, SCOPES};
 use backstay_sim::explorer::search::explore;
 
 fn main() -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (mut states, mut seconds) = (0, 0.0);
-    for scope in SCOPES {
+    let deep = std::env::args().nth(1).is_some_and(|word| word == "deep");
+    for scope in if deep { DEEP } else { SCOPES } {
         let report = explore(&Driver::new(scope.clone(), Planted::default()), threads, u64::MAX);
         let time = report.time.as_secs_f64();
         println!(

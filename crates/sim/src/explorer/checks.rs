@@ -96,9 +96,16 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
             if let (Some(kind), Verdict::Ask { .. } | Verdict::Deny { .. }) = (kind(judged.effect), &judged.verdict) {
                 seen.approved &= !kind.bit();
             }
+            if let (Some(kind), Verdict::Deny { .. }) = (kind(judged.effect), &judged.verdict) {
+                seen.unsettled &= !kind.bit();
+            }
         }
-        Record::Decided { effect, decision: Decision::Approve, .. } => {
-            seen.approved |= kind(*effect).map_or(0, Kind::bit);
+        Record::Decided { effect, decision, .. } => {
+            let bit = kind(*effect).map_or(0, Kind::bit);
+            match decision {
+                Decision::Approve => seen.approved |= bit,
+                Decision::Deny | Decision::Expire => seen.unsettled &= !bit,
+            }
         }
         Record::Started(started) if kind(started.effect).is_none() => {
             seen.in_flight = started.reservation.as_ref().map_or(0, |r| r.amount.tokens);
@@ -157,14 +164,14 @@ fn completion(
     }
     for (effect, kind) in &seen.calls {
         let Happened { times, retries, .. } = node.times(*kind);
-        // Whoever says "done", "not done" or "once more" of a doubt answers for it.
+        // Whoever says "done", "not done" or "once more" of a doubt answers for what follows.
         let concluded = seen.concluded & kind.bit() != 0 || retries > 0;
         let not_so = if completion.done.contains(effect) {
             times == 0 && !concluded
         } else if completion.failed.contains(effect) {
             times > 0 && !concluded
         } else if completion.not_started.contains(effect) || completion.refused.contains(effect) {
-            times > 0 && !concluded
+            times > 0
         } else {
             seen.done & kind.bit() != 0
         };
@@ -308,6 +315,9 @@ fn waits(driver: &Driver, node: &Node) -> Result<(), Violation> {
     }
     if !driver.kernel.open_effects(session, &frame).is_empty() {
         return Ok(());
+    }
+    if session.turn.is_none() {
+        paired(session, &node.now().seen)?;
     }
     if session.turn.as_ref().is_some_and(|turn| turn.cancelled) {
         return stuck("a cancelled turn stays open");

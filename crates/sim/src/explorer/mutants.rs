@@ -34,10 +34,12 @@ mutants! {
     StartBeforeDurable: I1Durable, "Effects start against intents that may still be lost.";
     PermitWhileFrozen: I2Gate, "The last look does not see the freeze.";
     PermitOfDeadBoot: I2Gate, "The last look does not see whose start it is.";
+    DeadBootRunsOn: I2Gate, "A start of a dead process is taken for one of this.";
     PermitUnderOtherPolicy: I2Gate, "The last look does not see the policy's epoch.";
     PermitAfterTurn: I2Gate, "The last look does not see that the turn is over.";
     FrozenGoesOn: I2Gate, "Decisions do not see the freeze.";
     StopForgotten: I2Gate, "A stopped session goes on.";
+    CancelForgotten: I2Gate, "A cancelled turn goes on.";
     NotJudgedAgain: I2Gate, "A verdict outlives its policy.";
     AskIsAllow: I2Gate, "What should be asked is allowed.";
     DenyIsYes: I2Gate, "A person's no is a yes.";
@@ -45,7 +47,6 @@ mutants! {
     DigestIgnored: I2Gate, "An approval fits any action.";
     AnyoneApproves: I2Gate, "Any role may approve.";
     UnsafeLapses: I3Once, "An unsafe call of a dead process is run again.";
-    DeadBootRunsOn: I3Once, "A start of a dead process is taken for one of this.";
     DoubtRetried: I3Once, "A doubt is retried without being asked about.";
     ProbeSkipped: I3Once, "A probed call of a dead process is run without a probe.";
     ProbeInverted: I3Once, "The world's answer to a probe is read the wrong way.";
@@ -63,13 +64,12 @@ mutants! {
     HiddenState: I6Fold, "The fold depends on something outside of the records.";
     DeadBootForgotten: I10NamedWait, "A new process does not look at what the dead one ran.";
     AskNeverExpires: I10NamedWait, "Nobody closes an ask whose time is over.";
-    CancelForgotten: I10NamedWait, "A cancelled turn is never ended.";
     BounceForgotten: I10NamedWait, "What was turned back is never started again.";
     RetryAfterTurn: I10NamedWait, "A doubt is retried after its turn.";
     WakeForgotten: I10NamedWait, "The head names no moment to wake.";
     HeadAsleep: I10NamedWait, "The head says that nothing is to do.";
     MessageTwice: I11Message, "A message is admitted twice.";
-    MessageLost: I11Message, "A turn's start empties the queue.";
+    MessageLost: I11Message, "A turn's end empties the queue.";
     RouteChanged: I12Route, "The reply goes to another door.";
     TurnEndsTwice: OneEnd, "A turn's end is recorded twice.";
     UnknownForgotten: Completion, "The completion list leaves out what is unknown.";
@@ -318,7 +318,7 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
             }
         }
         (Mutant::StopForgotten, Record::Stopped { .. }) => session.stopped = false,
-        (Mutant::MessageLost, Record::TurnStarted(_)) => session.queue.clear(),
+        (Mutant::MessageLost, Record::TurnEnded(_)) => session.queue.clear(),
         (Mutant::OpenForgotten, Record::TurnEnded(_)) => session.effects.clear(),
         (Mutant::RouteChanged, Record::TurnStarted(_)) => {
             if let Some(turn) = &mut session.turn {
@@ -335,6 +335,13 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
             let probed = session.effects.get(effect).is_some_and(|open| open.state == State::Probing);
             if probed {
                 set(session, *effect, State::Ready);
+            }
+        }
+        (Mutant::ExpiryIsYes, Record::Decided { decision: Decision::Expire, .. }) => {
+            for open in session.effects.values_mut() {
+                if let Work::Tool { judged: Some(judged), .. } = &mut open.work {
+                    judged.approved_until = None;
+                }
             }
         }
         (Mutant::UnsureForgotten, _) => session.effects.values_mut().for_each(|open| open.unsure = false),

@@ -198,48 +198,46 @@ const BASE: Scope = Scope {
     turn_tokens: None,
 };
 
-/// What `explore` searches, each to its end.
+const TWO_MESSAGES: Scope = Scope {
+    name: "two messages, one cut off",
+    messages: &[Mode::Queue, Mode::Interrupt],
+    replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[]],
+    left: Left { crashes: 2, failures: 1, cancels: 1, ..QUIET },
+    ..BASE
+};
+
+const SWITCHES: Scope = Scope {
+    name: "policy, stop, freeze",
+    replies: &[&[Kind::Mail, Kind::Shell], &[Kind::Post], &[]],
+    left: Left { crashes: 1, stops: 1, narrows: 1, busy: 1, freezes: 1, ..QUIET },
+    ..BASE
+};
+
+const SLOW_DISK: Scope = Scope {
+    name: "slow disk, small steps",
+    replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[Kind::Write], &[]],
+    left: Left { crashes: 1, cancels: 1, freezes: 1, ..QUIET },
+    pending_max: 2,
+    eager: false,
+    ..BASE
+};
+
+/// What `explore` searches, each to its end: about a minute on two cores.
 pub const SCOPES: &[Scope] = &[
     Scope {
-        name: "smoke",
-        replies: &[&[Kind::Mail, Kind::Shell], &[]],
-        left: Left { crashes: 1, ..QUIET },
-        ..BASE
-    },
-    Scope {
-        name: "two messages, one cut off",
-        messages: &[Mode::Queue, Mode::Interrupt],
-        replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[]],
-        left: Left { crashes: 2, failures: 1, cancels: 1, ..QUIET },
-        ..BASE
-    },
-    Scope {
-        name: "every class, steered",
-        messages: &[Mode::Queue, Mode::Steer],
-        replies: &[&[Kind::Shell, Kind::Post, Kind::Write], &[Kind::Read], &[]],
-        left: Left { crashes: 2, unknowns: 1, cancels: 1, ..QUIET },
-        ..BASE
-    },
-    Scope {
-        name: "policy, stop, queue",
+        name: "the last look",
         messages: &[Mode::Queue, Mode::Queue],
-        replies: &[&[Kind::Mail, Kind::Shell], &[Kind::Post], &[]],
-        left: Left { crashes: 1, stops: 1, narrows: 1, busy: 1, freezes: 1, ..QUIET },
-        ..BASE
-    },
-    Scope {
-        name: "slow disk, small steps",
-        replies: &[&[Kind::Mail, Kind::Shell, Kind::Read], &[Kind::Write], &[]],
-        left: Left { crashes: 2, cancels: 1, freezes: 1, ..QUIET },
+        replies: &[&[Kind::Shell], &[]],
+        left: Left { cancels: 1, freezes: 1, narrows: 1, ..QUIET },
         pending_max: 2,
-        eager: false,
         ..BASE
     },
+    SWITCHES,
     Scope {
         name: "little money",
         messages: &[Mode::Queue, Mode::Queue],
         replies: &[&[Kind::Shell], &[Kind::Read], &[]],
-        left: Left { crashes: 2, failures: 2, cancels: 1, unknowns: 1, ..QUIET },
+        left: Left { crashes: 2, failures: 1, cancels: 1, unknowns: 1, ..QUIET },
         turn_tokens: Some(60),
         ..BASE
     },
@@ -250,5 +248,30 @@ pub const SCOPES: &[Scope] = &[
         left: Left { crashes: 2, unknowns: 1, cancels: 1, stops: 1, ..QUIET },
         in_doubt: InDoubt::AssumeDone,
         ..BASE
+    },
+    SLOW_DISK,
+    TWO_MESSAGES,
+    Scope {
+        name: "every class, steered",
+        messages: &[Mode::Queue, Mode::Steer],
+        replies: &[&[Kind::Shell, Kind::Post, Kind::Write], &[Kind::Read], &[]],
+        left: Left { crashes: 2, unknowns: 1, ..QUIET },
+        ..BASE
+    },
+];
+
+/// The same worlds with more faults at once: tens of millions of states each.
+pub const DEEP: &[Scope] = &[
+    Scope {
+        messages: &[Mode::Queue, Mode::Queue],
+        ..SWITCHES
+    },
+    Scope {
+        left: Left { crashes: 2, cancels: 1, freezes: 1, ..QUIET },
+        ..SLOW_DISK
+    },
+    Scope {
+        left: Left { crashes: 2, failures: 1, cancels: 1, freezes: 1, ..QUIET },
+        ..TWO_MESSAGES
     },
 ];

@@ -14,6 +14,9 @@ const SHARDS: usize = 256;
 /// Nodes that a thread keeps before it offers half of them to the others.
 const STACK_SHARED_FROM: usize = 32;
 
+/// Moves after which a path is given up; only a mutant walks for so long.
+const PATH_MAX: u32 = 200;
+
 /// What a search found.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -135,7 +138,9 @@ impl Search<'_> {
         if self.states.fetch_add(1, Ordering::Relaxed) + 1 >= self.states_max {
             self.over.store(true, Ordering::Relaxed);
         }
-        stack.push(node);
+        if node.depth < PATH_MAX {
+            stack.push(node);
+        }
     }
 
     fn report(&self, violation: Violation) {

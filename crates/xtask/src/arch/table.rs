@@ -43,24 +43,13 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("brush-parser", &[SHELL]),
 ];
 
-/// Everything that the kernel links, by itself or through another; without std, which `no_std` in the
-/// kernel alone would not keep out.
+/// Everything that the kernel links, by itself or through another (the last two lines: serde_json's, sha2's);
+/// without std, which `no_std` in the kernel alone would not keep out.
+#[rustfmt::skip]
 pub const KERNEL_LINKS: &[&str] = &[
-    "serde",
-    "serde_core",
-    "serde_json",
-    "itoa",   // serde_json: integers to text
-    "memchr", // serde_json: scanning strings
-    "zmij",   // serde_json: floats to text; no record holds one
-    "sha2",
-    "block-buffer",  // sha2
-    "cfg-if",        // sha2
-    "cpufeatures",   // sha2: is there a SHA instruction?
-    "crypto-common", // sha2
-    "digest",        // sha2
-    "generic-array", // sha2
-    "typenum",       // sha2
-    "thiserror",
+    "serde", "serde_core", "serde_json", "sha2", "thiserror",
+    "itoa", "memchr", "zmij",
+    "block-buffer", "cfg-if", "cpufeatures", "crypto-common", "digest", "generic-array", "typenum",
 ];
 
 /// What runs in the compiler for the kernel and is not linked.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Source;
 use super::table::{CONTROLS, KEY_DECLARATIONS, KEY_READERS_UNDER, KEYS, NOT_READERS};
+use crate::code::code_only;
 
 /// Every declared config key is asked for by name outside its declaration.
 pub fn config_keys(sources: &[Source]) -> Vec<String> {
@@ -32,19 +33,23 @@ fn literals_after<'t>(text: &'t str, word: &str) -> Vec<&'t str> {
     behind.filter_map(|tail| tail.trim_start().strip_prefix('"')?.split('"').next()).collect()
 }
 
-/// Every public field of a control is read by code of the product.
+/// Every public field of a control is read, as `x.field`, by code of the product.
 pub fn controls(sources: &[Source]) -> Vec<String> {
     let readers: Vec<String> = sources
         .iter()
         .filter(|source| source.is_rust() && !NOT_READERS.iter().any(|path| source.path.starts_with(path)))
-        .map(Source::product_code)
+        .map(|source| code_only(source.product()))
         .collect();
     let read: BTreeSet<&str> = readers.iter().flat_map(|code| fields_read(code)).collect();
     let mut findings = Vec::new();
-    for source in sources.iter().filter(|source| CONTROLS.contains(&source.path.as_str())) {
-        let code = source.product_code();
+    for path in CONTROLS {
+        let Some(source) = sources.iter().find(|source| source.path == *path) else {
+            findings.push(format!("{path}: not found, so no control was looked for"));
+            continue;
+        };
+        let code = code_only(source.product());
         for field in code.lines().filter_map(field_declared).filter(|field| !read.contains(field)) {
-            findings.push(format!("{}: nothing reads the control `{field}`", source.path));
+            findings.push(format!("{path}: nothing reads the control `{field}`"));
         }
     }
     findings
@@ -57,21 +62,13 @@ fn field_declared(line: &str) -> Option<&str> {
     (is_name && !after.starts_with(':')).then_some(name)
 }
 
-/// Names behind a dot that are not called, and names bound by a destructuring `let` or match arm.
+/// Names behind a dot that are neither called nor assigned to: `x.limit = 1` fills it in.
 fn fields_read(code: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let behind_dots = code.split('.').skip(1).filter_map(|tail| {
         let (name, after) = tail.split_at_checked(tail.find(|c| !is_name(c)).unwrap_or(tail.len()))?;
-        // `x.limit = 1` fills it in.
         let is_assigned = after.trim_start().strip_prefix('=').is_some_and(|rest| !rest.starts_with(['=', '>']));
         (!after.starts_with('(') && !is_assigned).then_some(name)
     });
-    let patterns = code.split('{').skip(1).filter_map(|tail| {
-        let (inside, after) = tail.split_once('}')?;
-        let after = after.trim_start();
-        let binds = (after.starts_with('=') && !after.starts_with("==")) || after.starts_with(['|', ')']);
-        (binds && !inside.contains(';')).then_some(inside)
-    });
-    let bound = patterns.flat_map(|inside| inside.split(',')).filter_map(|part| part.trim().split(':').next());
-    behind_dots.chain(bound).filter(|name| !name.is_empty()).collect()
+    behind_dots.collect()
 }

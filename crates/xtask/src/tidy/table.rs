@@ -16,7 +16,7 @@ pub struct Exception {
 pub const EXCEPTIONS: &[Exception] = &[];
 
 /// The only place where `unsafe` may stand.
-pub const UNSAFE_UNDER: &str = "crates/tools/src/sandbox";
+pub const SANDBOX: &str = "crates/tools/src/sandbox";
 
 /// What no file says, because it is true on one machine or on one day only: paths of a machine, hosts that
 /// packages were fetched from, and how the work was shared out. Written in two parts, so that this table

@@ -1,0 +1,128 @@
+//! `approvals`, `approve`, `deny`: actions that wait for a person, shown exactly, and the answer
+//! to one of them, bound to its digest.
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::conversation::{list, number, text};
+use super::turn;
+use crate::cli::DecideArgs;
+use crate::client::{Client, Intent};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::home;
+use crate::print::{Out, Tone, visible_line};
+use crate::time;
+
+pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Read).await?;
+    let found = client.get("/api/approvals").await;
+    client.close().await;
+    let found = found?;
+    if out.json {
+        out.value(&found);
+        return Ok(Exit::Ok);
+    }
+    let items = list(&found, "approvals");
+    if items.is_empty() {
+        out.talk(Tone::Dim, "Nothing waits for a yes.");
+    }
+    let command = home::command(home);
+    for item in items {
+        lines(item).iter().for_each(|line| out.line(line));
+        let id = text(item, "id");
+        out.line(&format!("  next: {command} approve {id}   (or: {command} deny {id})"));
+    }
+    Ok(Exit::Ok)
+}
+
+pub async fn answer(home: &Path, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Act).await?;
+    let ended = answer_with(&client, home, args, approve, out).await;
+    client.close().await;
+    ended
+}
+
+async fn answer_with(client: &Client, home: &Path, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
+    let id = args.id.to_string();
+    let Some(mut item) = find(client, &id).await? else {
+        let message = format!("no action with the id {id} waits; it is answered, expired or withdrawn");
+        return Err(Failure::new(Exit::NotFound, "no_such_approval", message, "backstay approvals"));
+    };
+    describe(&item, out);
+    if let (Some(digest), Some(fields)) = (&args.digest, item.as_object_mut()) {
+        fields.insert("digest".to_owned(), json!(digest));
+    }
+    let decided = decide(client, &item, approve, args.note.as_deref()).await?;
+    if out.json {
+        out.value(&decided);
+    } else {
+        out.line(if approve { "approved" } else { "denied" });
+    }
+    turn::go_on(client, text(&decided, "turn"), &home::command(home), out).await
+}
+
+/// The item of this id, if it still waits.
+///
+/// # Errors
+/// The API's no.
+pub async fn find(client: &Client, id: &str) -> Outcome<Option<Value>> {
+    let found = client.get("/api/approvals").await?;
+    Ok(list(&found, "approvals").iter().find(|item| text(item, "id") == id).cloned())
+}
+
+/// Says yes or no to exactly the action that `item` shows.
+///
+/// # Errors
+/// It does not wait any more, is another action by now, or this person may not answer.
+pub async fn decide(client: &Client, item: &Value, approve: bool, note: Option<&str>) -> Outcome<Value> {
+    let decision = if approve { "approve" } else { "deny" };
+    let mut body = json!({ "decision": decision, "digest": text(item, "digest") });
+    if let (Some(note), Some(fields)) = (note, body.as_object_mut()) {
+        fields.insert("note".to_owned(), json!(note));
+    }
+    client.post(&format!("/api/approvals/{}", text(item, "id")), &body).await
+}
+
+/// The exact action, on stderr, before it is answered.
+pub fn describe(item: &Value, out: &Out) {
+    for (number, line) in lines(item).iter().enumerate() {
+        out.talk(if number == 0 { Tone::Strong } else { Tone::Plain }, line);
+    }
+}
+
+/// Nothing of it is cut, and nothing in it can look like a line of ours.
+fn lines(item: &Value) -> Vec<String> {
+    let mut lines = vec![format!("{}: {} wants to call {}", text(item, "id"), text(item, "agent"), visible_line(text(item, "tool")))];
+    match item.get("args") {
+        Some(Value::Object(fields)) => {
+            lines.extend(fields.iter().map(|(name, value)| visible_line(&format!("  {name}: {value}"))));
+        }
+        Some(other) => lines.push(visible_line(&format!("  arguments: {other}"))),
+        None => {}
+    }
+    let facts = item.get("facts").unwrap_or(&Value::Null);
+    for path in list(facts, "paths") {
+        lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
+    }
+    lines.push(format!("  class: {}, rule: {}, for {}", text(facts, "class"), text(item, "rule"), text(item, "principal")));
+    lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_cannot_draw_lines_of_its_own() {
+        let item = json!({
+            "id": "s.7", "agent": "main", "tool": "write_file",
+            "args": { "path": "a\n  class: read", "content": "\u{1b}[2K\u{202e}x" },
+            "facts": { "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never" }] },
+            "rule": "r", "principal": "owner", "expires_at": 0, "digest": "d",
+        });
+        let shown = lines(&item);
+        assert_eq!(shown.len(), 6);
+        assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}', '\u{202e}'])), "{shown:?}");
+    }
+}

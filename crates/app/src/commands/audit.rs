@@ -1,0 +1,36 @@
+//! `audit verify`: every page, chain, snapshot and body read again.
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::conversation::{list, number};
+use crate::client::{Client, Intent};
+use crate::desk;
+use crate::exit::{Exit, Outcome};
+use crate::print::{Out, Tone};
+
+pub async fn verify(home: &Path, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Read).await?;
+    let report = client.get(desk::VERIFY).await;
+    client.close().await;
+    let report = report?;
+    let sound = report.get("sound").and_then(Value::as_bool).unwrap_or_default();
+    if out.json {
+        out.value(&report);
+    } else {
+        out.line(&format!(
+            "{} sessions, {} entries, {} records, {} bodies ({} erased)",
+            number(&report, "sessions"),
+            number(&report, "entries"),
+            number(&report, "records"),
+            number(&report, "bodies"),
+            number(&report, "erased"),
+        ));
+        for fault in list(&report, "faults") {
+            out.toned(Tone::Warning, &format!("  {}", fault.as_str().unwrap_or_default()));
+        }
+        let verdict = if sound { "sound".to_owned() } else { format!("{} faults", number(&report, "fault_count")) };
+        out.line(&verdict);
+    }
+    Ok(if sound { Exit::Ok } else { Exit::Fault })
+}

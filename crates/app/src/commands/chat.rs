@@ -1,0 +1,376 @@
+//! `chat`: a person and an agent in turns. On a terminal words are shown as they come, and actions
+//! that wait are asked about where the work happens; on a pipe every line is a message and every
+//! reply goes to stdout.
+use std::collections::VecDeque;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::Path;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::approvals;
+use super::conversation::{Conversation, Seen, list, text};
+use super::{trace, turn};
+use crate::cli::ChatArgs;
+use crate::client::{Client, Intent};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::home;
+use crate::limits;
+use crate::print::{Out, Tone};
+
+const HELP: &str = "\
+Type a message and Enter; a line that ends in \\ goes on in the next.
+  /trace   what the last turn saw, decided and touched
+  /new     begin another session
+  /quit    leave (so does Ctrl-D)
+Ctrl-C ends the turn that runs; twice leaves. Other lines that begin with / go to the model.";
+
+/// What the chat waits for.
+#[derive(Debug)]
+enum Mode {
+    /// The person's turn.
+    Idle,
+    /// The agent's turn.
+    Busy,
+    /// A yes or no to this action.
+    Asked(Value),
+    /// Any text.
+    Question,
+}
+
+struct Chat<'a> {
+    talk: Conversation<'a>,
+    client: &'a Client,
+    out: &'a Out,
+    command: String,
+    /// A person sits at both ends.
+    live: bool,
+    mode: Mode,
+    /// Typed and not said yet.
+    backlog: VecDeque<String>,
+    /// The beginning of a message that goes on in the next line.
+    begun: String,
+    /// Nothing more will be typed.
+    over: bool,
+    /// Ctrl-C was pressed and nothing has happened since.
+    pressed: bool,
+    /// A wait was announced in this turn.
+    may_wait: bool,
+    /// Text stands in the current line.
+    midline: bool,
+    exit: Exit,
+}
+
+pub async fn run(home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Act).await?;
+    let ended = chat(&client, home, args, out).await;
+    client.close().await;
+    ended
+}
+
+async fn chat(client: &Client, home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
+    let live = std::io::stdin().is_terminal() && out.terminal && !out.json;
+    let mut lines = typed()?;
+    let mut chat = Chat {
+        talk: Conversation::start(client, args).await?,
+        client,
+        out,
+        command: home::command(home),
+        live,
+        mode: Mode::Idle,
+        backlog: VecDeque::new(),
+        begun: String::new(),
+        over: false,
+        pressed: false,
+        may_wait: false,
+        midline: false,
+        exit: Exit::Ok,
+    };
+    if live {
+        out.talk(Tone::Dim, &format!("Session {}. /help says what there is.", chat.talk.session));
+    }
+    chat.prompt();
+    loop {
+        if matches!(chat.mode, Mode::Idle) {
+            match chat.backlog.pop_front() {
+                Some(line) => chat.say(&line).await?,
+                None if chat.over => return Ok(chat.exit),
+                None => {}
+            }
+        }
+        let goes_on = tokio::select! {
+            line = lines.recv(), if chat.listens() => chat.line(line).await?,
+            seen = chat.talk.next() => chat.seen(seen?).await?,
+            pressed = tokio::signal::ctrl_c(), if live => {
+                pressed.map_err(|error| Failure::fault(error.to_string()))?;
+                chat.interrupted().await
+            }
+        };
+        if !goes_on {
+            return Ok(chat.exit);
+        }
+    }
+}
+
+/// Lines of stdin, read by a thread that may block as long as it likes.
+fn typed() -> Outcome<mpsc::Receiver<String>> {
+    let (sender, lines) = mpsc::channel(limits::TYPED_LINES_MAX);
+    let read = move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(read);
+    thread.map_err(|error| Failure::fault(error.to_string()))?;
+    Ok(lines)
+}
+
+impl Chat<'_> {
+    /// A person may type at any time; a pipe is read one message at a time.
+    fn listens(&self) -> bool {
+        !self.over && (self.live || matches!(self.mode, Mode::Idle | Mode::Question))
+    }
+
+    fn prompt(&mut self) {
+        if !self.live {
+            return;
+        }
+        self.end_line();
+        match &self.mode {
+            Mode::Idle if self.begun.is_empty() => self.out.ask("> "),
+            Mode::Idle => self.out.ask("… "),
+            Mode::Asked(_) => self.out.ask("Allow this? yes / no [reason]: "),
+            Mode::Question => self.out.ask("Your answer: "),
+            Mode::Busy => {}
+        }
+    }
+
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.midline) {
+            self.out.piece("\n");
+        }
+    }
+
+    /// False where the chat is over.
+    async fn line(&mut self, line: Option<String>) -> Outcome<bool> {
+        self.pressed = false;
+        let Some(line) = line else {
+            self.over = true;
+            return Ok(!matches!(self.mode, Mode::Idle | Mode::Asked(_) | Mode::Question) || !self.backlog.is_empty());
+        };
+        match &self.mode {
+            Mode::Busy => {
+                self.backlog.push_back(line);
+                self.out.talk(Tone::Dim, "(said when this turn ends; Ctrl-C ends it now)");
+            }
+            Mode::Asked(item) => {
+                let item = item.clone();
+                self.decide(&item, line.trim()).await?;
+            }
+            Mode::Question if line.trim().is_empty() => self.prompt(),
+            Mode::Question => {
+                self.say(&line).await?;
+            }
+            Mode::Idle => return self.message(line).await,
+        }
+        Ok(true)
+    }
+
+    async fn message(&mut self, line: String) -> Outcome<bool> {
+        if let Some(part) = line.strip_suffix('\\').filter(|_| self.live) {
+            self.begun.push_str(part);
+            self.begun.push('\n');
+            self.prompt();
+            return Ok(true);
+        }
+        let message = std::mem::take(&mut self.begun) + &line;
+        match message.trim() {
+            "" => self.prompt(),
+            "/quit" | "/exit" if self.live => return Ok(false),
+            "/help" if self.live => {
+                self.out.talk(Tone::Plain, HELP);
+                self.prompt();
+            }
+            "/new" if self.live => {
+                self.talk = Conversation::start(self.client, &ChatArgs { agent: None, session: None }).await?;
+                self.out.talk(Tone::Dim, &format!("Session {}.", self.talk.session));
+                self.prompt();
+            }
+            "/trace" if self.live => {
+                match &self.talk.turn {
+                    Some(turn) => trace::show(self.client, turn, self.out).await?,
+                    None => self.out.talk(Tone::Dim, "nothing was said yet"),
+                }
+                self.prompt();
+            }
+            _ => self.say(&message).await?,
+        }
+        Ok(true)
+    }
+
+    /// A no of the API to one message is told, and the chat goes on.
+    async fn say(&mut self, message: &str) -> Outcome<()> {
+        match self.talk.say(message).await {
+            Ok(()) => {
+                self.mode = Mode::Busy;
+                self.may_wait = false;
+            }
+            Err(failure) if failure.exit == Exit::Fault => return Err(failure),
+            Err(failure) => {
+                self.out.failure(&failure);
+                self.exit = failure.exit;
+                self.mode = Mode::Idle;
+                self.prompt();
+            }
+        }
+        Ok(())
+    }
+
+    async fn decide(&mut self, item: &Value, answer: &str) -> Outcome<()> {
+        let (word, reason) = answer.split_once(char::is_whitespace).unwrap_or((answer, ""));
+        let approve = match word.to_ascii_lowercase().as_str() {
+            "yes" => true,
+            "no" => false,
+            _ => {
+                self.prompt();
+                return Ok(());
+            }
+        };
+        let note = Some(reason.trim()).filter(|reason| !reason.is_empty());
+        let decided = approvals::decide(self.client, item, approve, note).await;
+        self.mode = Mode::Busy;
+        // It may have expired, or somebody else was quicker.
+        if let Err(failure) = decided {
+            self.out.failure(&failure);
+        }
+        Ok(())
+    }
+
+    /// Ctrl-C. False where the chat is over.
+    async fn interrupted(&mut self) -> bool {
+        self.end_line();
+        if std::mem::replace(&mut self.pressed, true) {
+            return false;
+        }
+        match self.mode {
+            Mode::Idle => {
+                self.begun.clear();
+                self.out.talk(Tone::Dim, "(Ctrl-C again, Ctrl-D or /quit leaves)");
+                self.prompt();
+            }
+            Mode::Busy | Mode::Asked(_) | Mode::Question => {
+                self.backlog.clear();
+                self.mode = Mode::Busy;
+                match self.talk.cancel().await {
+                    Ok(()) => self.out.talk(Tone::Dim, "(ending this turn; Ctrl-C again leaves)"),
+                    Err(failure) => self.out.failure(&failure),
+                }
+            }
+        }
+        true
+    }
+
+    async fn seen(&mut self, seen: Seen) -> Outcome<bool> {
+        if matches!(self.mode, Mode::Idle) {
+            return Ok(true);
+        }
+        let settles = |effect: u64, item: &Value| text(item, "id").ends_with(&format!(".{effect}"));
+        match &seen {
+            Seen::Ended => return self.ended().await,
+            Seen::MayWait => self.may_wait = true,
+            Seen::Settled(effect) if matches!(&self.mode, Mode::Asked(item) if settles(*effect, item)) => {
+                self.end_line();
+                self.out.talk(Tone::Dim, "(answered elsewhere)");
+                self.mode = Mode::Busy;
+            }
+            _ => {}
+        }
+        self.show(&seen);
+        let may_have_come_to_rest = matches!(seen, Seen::MayWait | Seen::Became { .. } | Seen::Settled(_));
+        if self.may_wait && may_have_come_to_rest && matches!(self.mode, Mode::Busy) {
+            return self.look().await;
+        }
+        Ok(true)
+    }
+
+    fn show(&mut self, seen: &Seen) {
+        let quiet = !self.live;
+        match seen {
+            Seen::Text(_) | Seen::Withdrawn | Seen::Said if quiet => {}
+            Seen::Text(piece) => {
+                self.out.piece(piece);
+                self.midline = !piece.ends_with('\n');
+            }
+            Seen::Said => self.end_line(),
+            Seen::Withdrawn => {
+                self.end_line();
+                self.out.talk(Tone::Dim, "(cut off; the model starts again)");
+            }
+            Seen::Called { .. } | Seen::Became { .. } | Seen::Retried { .. } => {
+                self.end_line();
+                turn::progress(seen, self.out);
+            }
+            Seen::MayWait | Seen::Settled(_) | Seen::Ended | Seen::Nothing => {}
+        }
+    }
+
+    /// Whether the turn waits now, and for what. False where a pipe can do nothing about it.
+    async fn look(&mut self) -> Outcome<bool> {
+        let standing = self.talk.standing().await?;
+        if text(&standing, "state") != "waiting" {
+            return Ok(true);
+        }
+        let id = text(&standing, "id");
+        match text(&standing, "wait") {
+            "approval" if self.live => {
+                let Some(item) = approvals::find(self.client, id).await? else { return Ok(true) };
+                self.end_line();
+                approvals::describe(&item, self.out);
+                self.mode = Mode::Asked(item);
+                self.prompt();
+            }
+            "question" => {
+                let questions = self.client.get("/api/questions").await?;
+                let item = list(&questions, "questions").iter().find(|item| text(item, "id") == id);
+                let question = item.map(|item| text(item, "text")).unwrap_or_default();
+                self.end_line();
+                self.out.talk(Tone::Strong, &format!("The agent asks: {question}"));
+                self.mode = Mode::Question;
+                self.prompt();
+                return Ok(self.live || !self.over);
+            }
+            "provider" if self.live => {
+                self.end_line();
+                self.out.talk(Tone::Warning, "(the model's API does not answer; this goes on by itself when it does. Ctrl-C ends the turn)");
+            }
+            _ => {
+                self.end_line();
+                turn::tell_wait(&standing, &self.command, self.out);
+                self.exit = Exit::Waiting;
+                return Ok(self.live);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn ended(&mut self) -> Outcome<bool> {
+        let standing = self.talk.standing().await?;
+        self.end_line();
+        let reply = text(&standing, "reply");
+        if self.out.json {
+            self.out.value(&standing);
+        } else if !self.live || reply != self.talk.said {
+            self.out.line(reply);
+        }
+        self.exit = turn::tell_end(&standing, self.out);
+        self.mode = Mode::Idle;
+        self.may_wait = false;
+        if self.backlog.is_empty() {
+            self.prompt();
+        }
+        Ok(true)
+    }
+}

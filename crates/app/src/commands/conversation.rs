@@ -1,0 +1,293 @@
+//! One session as a person or a script follows it: what is said into it, and what its stream of
+//! events means. `chat` and `run` show the same happenings, each in its own way.
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::cli::ChatArgs;
+use crate::client::Client;
+use crate::events::{Event, Events};
+use crate::exit::{Exit, Failure, Outcome};
+
+/// The agent that is meant where none is named and there are several.
+const MAIN: &str = "main";
+/// Times that a stream which ended is opened again without an event in between.
+const REOPENED_MAX: u32 = 3;
+
+/// Something that a follower shows.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Seen {
+    /// More of the text that the model is saying.
+    Text(String),
+    /// The model starts again; what was shown of this reply is withdrawn.
+    Withdrawn,
+    /// A reply of the model is whole.
+    Said,
+    Called { tool: String, args: String },
+    /// What became of a call, in words.
+    Became { tool: String, how: String, text: String },
+    Retried { why: String },
+    /// Something may wait for a person or a provider now.
+    MayWait,
+    /// A person's answer about this effect is in the journal.
+    Settled(u64),
+    Ended,
+    /// Nothing that is shown.
+    Nothing,
+}
+
+pub struct Conversation<'a> {
+    client: &'a Client,
+    pub session: String,
+    /// `SESSION.SEQ` of the turn that is followed.
+    pub turn: Option<String>,
+    events: Events,
+    seq: u64,
+    reopened: u32,
+    /// What was shown of each reply, by its effect.
+    shown: BTreeMap<u64, String>,
+    /// The latest whole reply of the model.
+    pub said: String,
+    /// Tools by the effect of their call.
+    calls: BTreeMap<u64, String>,
+}
+
+impl<'a> Conversation<'a> {
+    /// Goes on with the session that is named, from its latest record, or opens one.
+    ///
+    /// # Errors
+    /// The API's no.
+    pub async fn start(client: &'a Client, args: &ChatArgs) -> Outcome<Self> {
+        let session = match args.session {
+            Some(session) => session.to_string(),
+            None => {
+                let agent = agent(client, args.agent.as_deref()).await?;
+                let opened = client.post("/api/sessions", &json!({ "agent": agent })).await?;
+                text(&opened, "session").to_owned()
+            }
+        };
+        Self::follow(client, session, None).await
+    }
+
+    /// Listens to a session from its latest record on.
+    ///
+    /// # Errors
+    /// The API's no.
+    pub async fn follow(client: &'a Client, session: String, turn: Option<String>) -> Outcome<Self> {
+        let seq = number(&client.get(&format!("/api/sessions/{session}")).await?, "seq");
+        let events = client.stream(&format!("/api/sessions/{session}/events?after={seq}")).await?;
+        let (shown, said, calls) = (BTreeMap::new(), String::new(), BTreeMap::new());
+        Ok(Self { client, session, turn, events, seq, reopened: 0, shown, said, calls })
+    }
+
+    /// Says something; the turn that it begins or belongs to is followed from here on.
+    ///
+    /// # Errors
+    /// The API's no.
+    pub async fn say(&mut self, text: &str) -> Outcome<()> {
+        let path = format!("/api/sessions/{}/messages", self.session);
+        let said = self.client.post(&path, &json!({ "text": text })).await?;
+        self.turn = Some(place(&self.session, said.get("turn")));
+        Ok(())
+    }
+
+    /// Asks for the end of the turn that is followed.
+    ///
+    /// # Errors
+    /// The API's no.
+    pub async fn cancel(&self) -> Outcome<()> {
+        let Some(turn) = &self.turn else { return Ok(()) };
+        self.client.post(&format!("/api/turns/{turn}/cancel"), &json!({})).await.map(drop)
+    }
+
+    /// How the turn that is followed stands, as the API says it.
+    ///
+    /// # Errors
+    /// The API's no.
+    pub async fn standing(&self) -> Outcome<Value> {
+        let turn = self.turn.as_deref().unwrap_or_default();
+        self.client.get(&format!("/api/turns/{turn}")).await
+    }
+
+    /// The next happening. May be dropped and called again.
+    ///
+    /// # Errors
+    /// The stream is gone and does not come back.
+    pub async fn next(&mut self) -> Outcome<Seen> {
+        loop {
+            if let Some(event) = self.events.next().await? {
+                self.reopened = 0;
+                return Ok(self.read(&event));
+            }
+            // It ends when the process goes away, and when its reader was too slow.
+            self.reopened = self.reopened.saturating_add(1);
+            if self.reopened > REOPENED_MAX {
+                let next = format!("backstay chat --session {}", self.session);
+                return Err(Failure::new(Exit::Fault, "gone", "the stream of events ended", next));
+            }
+            let path = format!("/api/sessions/{}/events?after={}", self.session, self.seq);
+            self.events = self.client.stream(&path).await?;
+        }
+    }
+
+    fn read(&mut self, event: &Event) -> Seen {
+        let data = &event.data;
+        self.seq = self.seq.max(number(data, "seq"));
+        match event.name.as_str() {
+            "delta" => self.delta(data),
+            "reset" => match self.shown.remove(&number(data, "effect")) {
+                Some(_) => Seen::Withdrawn,
+                None => Seen::Nothing,
+            },
+            kind => self.record(kind, data),
+        }
+    }
+
+    fn delta(&mut self, data: &Value) -> Seen {
+        let piece = text(data, "text");
+        if piece.is_empty() || text(data, "kind") == "reasoning" {
+            return Seen::Nothing;
+        }
+        self.shown.entry(number(data, "effect")).or_default().push_str(piece);
+        Seen::Text(piece.to_owned())
+    }
+
+    fn record(&mut self, kind: &str, data: &Value) -> Seen {
+        let body = data.get("body").unwrap_or(&Value::Null);
+        let effect = number(body, "effect");
+        match kind {
+            "planned" => self.planned(data, body),
+            "judged" => self.judged(data, body, effect),
+            "retried" => {
+                let why = words(data, body.pointer("/detail"));
+                let long = body.get("provider_wait").and_then(Value::as_bool).unwrap_or_default();
+                if long { Seen::MayWait } else { Seen::Retried { why } }
+            }
+            "doubted" => Seen::MayWait,
+            "decided" | "answered" | "resolved" => Seen::Settled(effect),
+            "ended" => self.ended(data, body, effect),
+            "turn_ended" if self.is_ours(body) => Seen::Ended,
+            _ => Seen::Nothing,
+        }
+    }
+
+    fn is_ours(&self, body: &Value) -> bool {
+        self.turn.as_deref() == Some(&format!("{}.{}", self.session, number(body, "turn")))
+    }
+
+    fn planned(&mut self, data: &Value, body: &Value) -> Seen {
+        let Some(call) = body.pointer("/tool/call") else { return Seen::Nothing };
+        let calls: Value = serde_json::from_str(&words(data, call.get("calls"))).unwrap_or_default();
+        let index = usize::try_from(number(call, "index")).unwrap_or(usize::MAX);
+        let function = calls.get(index).and_then(|call| call.get("function")).unwrap_or(&Value::Null);
+        let tool = match text(function, "name") {
+            "" => text(call, "tool"),
+            name => name,
+        };
+        self.calls.insert(number(data, "seq"), tool.to_owned());
+        Seen::Called { tool: tool.to_owned(), args: text(function, "arguments").to_owned() }
+    }
+
+    fn judged(&mut self, data: &Value, body: &Value, effect: u64) -> Seen {
+        let human = text(body, "answerer") == "human";
+        let verdict = body.get("verdict").unwrap_or(&Value::Null);
+        let kind = verdict.as_str().or_else(|| Some(verdict.as_object()?.keys().next()?.as_str())).unwrap_or_default();
+        let how = match kind {
+            "ask" => return Seen::MayWait,
+            "allow" if human => return Seen::MayWait,
+            "allow" => return Seen::Nothing,
+            "deny" => format!("denied by {}", reason(verdict.pointer("/deny/by"))),
+            "invalid" => "is no call".to_owned(),
+            "blocked" => "stopped: the same call gave the same result too often".to_owned(),
+            other => other.replace('_', " "),
+        };
+        let text = words(data, verdict.pointer("/invalid/detail"));
+        Seen::Became { tool: self.calls.get(&effect).cloned().unwrap_or_default(), how, text }
+    }
+
+    fn ended(&mut self, data: &Value, body: &Value, effect: u64) -> Seen {
+        let end = body.get("end").unwrap_or(&Value::Null);
+        if let Some(replied) = end.get("replied") {
+            return self.replied(&words(data, replied.get("text")), effect);
+        }
+        let Some(tool) = self.calls.remove(&effect) else { return Seen::Nothing };
+        let kind = end.as_str().or_else(|| Some(end.as_object()?.keys().next()?.as_str())).unwrap_or_default();
+        let how = match kind {
+            "done" => "done",
+            "failed" => "failed",
+            "concluded" => "concluded",
+            "not_started" => "not started",
+            _ => "outcome unknown",
+        };
+        let text = words(data, end.pointer(&format!("/{kind}/result")));
+        Seen::Became { tool, how: how.to_owned(), text }
+    }
+
+    /// What was not shown of it yet; after a stream that came back late, all of it.
+    fn replied(&mut self, whole: &str, effect: u64) -> Seen {
+        let shown = self.shown.remove(&effect).unwrap_or_default();
+        whole.clone_into(&mut self.said);
+        match whole.strip_prefix(shown.as_str()) {
+            Some("") if whole.is_empty() => Seen::Nothing,
+            Some("") => Seen::Said,
+            Some(rest) => Seen::Text(format!("{rest}\n")),
+            None => Seen::Text(format!("\n{whole}\n")),
+        }
+    }
+}
+
+async fn agent(client: &Client, named: Option<&str>) -> Outcome<String> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let models = client.get("/v1/models").await?;
+    let names: Vec<&str> = list(&models, "data").iter().map(|model| text(model, "id")).collect();
+    match names.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        several if several.contains(&MAIN) => Ok(MAIN.to_owned()),
+        several => {
+            Err(Failure::usage("this home has several agents", format!("give --agent, one of {}", several.join(", "))))
+        }
+    }
+}
+
+/// A turn or effect as the command line names it, whether the API gave it whole or as a number.
+#[must_use]
+pub fn place(session: &str, seq: Option<&Value>) -> String {
+    match seq {
+        Some(Value::String(place)) => place.clone(),
+        Some(number) => format!("{session}.{number}"),
+        None => String::new(),
+    }
+}
+
+#[must_use]
+pub fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[must_use]
+pub fn number(value: &Value, field: &str) -> u64 {
+    value.get(field).and_then(Value::as_u64).unwrap_or_default()
+}
+
+#[must_use]
+pub fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
+    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The text that a record refers to, from those that came with it.
+fn words(data: &Value, body: Option<&Value>) -> String {
+    let id = body.map(|body| number(body, "id")).unwrap_or_default();
+    data.pointer(&format!("/texts/{id}")).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// What a verdict rests on, in words.
+#[must_use]
+pub fn reason(by: Option<&Value>) -> String {
+    match by {
+        Some(Value::String(word)) => word.replace('_', " "),
+        Some(other) => other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`")).unwrap_or_default(),
+        None => String::new(),
+    }
+}

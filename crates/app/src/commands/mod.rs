@@ -1,0 +1,89 @@
+//! The commands, one file each, and the one match from grammar to command.
+mod answer;
+mod approvals;
+mod audit;
+mod backup;
+mod budget;
+mod chat;
+mod config;
+mod conversation;
+mod doctor;
+mod doubts;
+mod guide;
+mod init;
+mod quickstart;
+mod reference;
+mod restore;
+mod run;
+mod serve;
+mod sessions;
+mod sql;
+mod status;
+mod switches;
+mod tokens;
+mod trace;
+mod turn;
+
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{AuditCommand, Cli, Command};
+use crate::exit::{Exit, Outcome};
+use crate::home;
+use crate::print::Out;
+use switches::Switch;
+
+/// # Errors
+/// Why the command did not do what it was asked.
+pub async fn run(cli: Cli, out: &Out) -> Outcome<Exit> {
+    match cli.command {
+        // These need no home, and no place for one.
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "backstay", &mut script);
+            out.bytes(&script);
+            Ok(Exit::Ok)
+        }
+        Some(Command::Reference { page }) => {
+            out.bytes(reference::markdown(page).as_bytes());
+            Ok(Exit::Ok)
+        }
+        Some(Command::Restore(args)) => restore::run(&args, out),
+        Some(command) => run_at(&home::resolve(cli.home.as_deref())?, command, out).await,
+        None => guide::run(&home::resolve(cli.home.as_deref())?, out).await,
+    }
+}
+
+async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
+    match command {
+        Command::Quickstart(args) => quickstart::run(home, &args, out).await,
+        Command::Init(args) => init::run(home, args, out).await,
+        Command::Doctor(args) => doctor::run(home, &args, out).await,
+        Command::Chat(args) => chat::run(home, &args, out).await,
+        Command::Run(args) => run::run(home, &args, out).await,
+        Command::Serve => serve::run(home, out).await,
+        Command::Status => status::run(home, out).await,
+        Command::Sessions(command) => sessions::run(home, &command, out).await,
+        Command::Trace(args) => trace::run(home, &args, out).await,
+        Command::Approvals => approvals::list_all(home, out).await,
+        Command::Approve(args) => approvals::answer(home, &args, true, out).await,
+        Command::Deny(args) => approvals::answer(home, &args, false, out).await,
+        Command::Answer(args) => answer::run(home, &args, out).await,
+        Command::Doubts => doubts::list_all(home, out).await,
+        Command::Resolve(args) => doubts::resolve(home, &args, out).await,
+        Command::Stop(args) => switches::run(home, Switch::Stop(args.session), out).await,
+        Command::Resume(args) => switches::run(home, Switch::Resume(args.session), out).await,
+        Command::Freeze => switches::run(home, Switch::Freeze, out).await,
+        Command::Unfreeze => switches::run(home, Switch::Unfreeze, out).await,
+        Command::Reload => switches::run(home, Switch::Reload, out).await,
+        Command::Budget => budget::run(home, out).await,
+        Command::Config(command) => config::run(home, &command, out),
+        Command::Tokens(command) => tokens::run(home, &command, out).await,
+        Command::Backup(args) => backup::run(home, &args, out).await,
+        Command::Audit(AuditCommand::Verify) => audit::verify(home, out).await,
+        Command::Sql(args) => sql::run(home, &args.query, out).await,
+        // Taken by `run`.
+        Command::Restore(_) | Command::Completions { .. } | Command::Reference { .. } => Ok(Exit::Ok),
+    }
+}

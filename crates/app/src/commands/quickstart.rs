@@ -1,0 +1,20 @@
+//! `quickstart`: a home where there is none, and a chat in it.
+use std::path::Path;
+
+use super::{chat, init};
+use crate::cli::ChatArgs;
+use crate::exit::{Exit, Outcome};
+use crate::home::{self, Found};
+use crate::print::{Out, Tone};
+
+pub async fn run(home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
+    if home::look(home) != Found::Home {
+        let made = init::make(home, None, out).await?;
+        // The token is no data of a chat.
+        for line in init::lines(&made) {
+            out.talk(Tone::Plain, &line);
+        }
+        out.talk(Tone::Dim, init::TOKEN_ONCE);
+    }
+    chat::run(home, args, out).await
+}

@@ -1,0 +1,76 @@
+//! `status`: the home at a glance, and every session that waits, with the command that moves it.
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::conversation::{list, number, text};
+use crate::client::{Client, Intent};
+use crate::exit::{Exit, Outcome};
+use crate::home;
+use crate::print::{Out, Tone, visible_line};
+
+/// Bytes in a mebibyte.
+const MIB: u64 = 1024 * 1024;
+
+pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Read).await?;
+    let found = look(&client, home).await;
+    client.close().await;
+    let status = found?;
+    if out.json {
+        out.value(&status);
+    } else {
+        show(&status, &home::command(home), out);
+    }
+    Ok(Exit::Ok)
+}
+
+/// The API's status, and beside it whether a process serves the home, and the open questions.
+async fn look(client: &Client, home: &Path) -> Outcome<Value> {
+    let mut status = client.get("/api/status").await?;
+    let questions = client.get("/api/questions").await?;
+    if let Some(fields) = status.as_object_mut() {
+        fields.insert("home".to_owned(), json!(home));
+        fields.insert("running".to_owned(), json!(client.is_running()));
+        fields.insert("questions".to_owned(), json!(list(&questions, "questions")));
+        if !client.is_running() {
+            // This command's own process takes nothing in; the home itself is at rest.
+            fields.insert("draining".to_owned(), json!(false));
+        }
+    }
+    Ok(status)
+}
+
+fn show(status: &Value, command: &str, out: &Out) {
+    let flag = |field: &str| status.get(field).and_then(Value::as_bool).unwrap_or_default();
+    let running = match (flag("running"), flag("draining")) {
+        (true, false) => "running",
+        (true, true) => "shutting down",
+        (false, _) => "not running",
+    };
+    let frozen = if flag("frozen") { ", frozen" } else { "" };
+    out.line(&format!("home      {}: {running}{frozen}", text(status, "home")));
+    let sessions = status.get("sessions").unwrap_or(&Value::Null);
+    out.line(&format!("sessions  {}, {} in memory", number(sessions, "total"), number(sessions, "live")));
+    let free = number(status, "free_bytes") / MIB;
+    out.line(&format!("journal   {}, {} MiB, {free} MiB free", text(status, "journal"), number(status, "db_bytes").div_ceil(MIB)));
+    let waits = status.get("waits").unwrap_or(&Value::Null);
+    let (approvals, doubts) = (number(waits, "approvals"), number(waits, "doubts"));
+    let questions = list(status, "questions");
+    if approvals + doubts == 0 && questions.is_empty() {
+        out.line("waits     nobody is asked for anything");
+    }
+    if approvals > 0 {
+        out.toned(Tone::Warning, &format!("waits     {approvals} for a yes   next: {command} approvals"));
+    }
+    if doubts > 0 {
+        out.toned(Tone::Warning, &format!("waits     {doubts} in doubt   next: {command} doubts"));
+    }
+    for question in questions {
+        let (id, asked) = (text(question, "id"), visible_line(text(question, "text")));
+        out.toned(Tone::Warning, &format!("waits     a question: {asked}   next: {command} answer {id} \"TEXT\""));
+    }
+    if flag("frozen") {
+        out.toned(Tone::Warning, &format!("frozen    nothing starts   next: {command} unfreeze"));
+    }
+}

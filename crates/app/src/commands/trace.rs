@@ -1,0 +1,125 @@
+//! `trace TURN`: the three columns of a turn, saw, decided, touched; or one of its requests as it
+//! was sent.
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::conversation::{list, number, reason, text};
+use crate::cli::TraceArgs;
+use crate::client::{Client, Intent};
+use crate::exit::{Exit, Outcome};
+use crate::limits::TRACE_CHARS_MAX;
+use crate::print::{Out, Tone, short};
+use crate::time;
+
+pub async fn run(home: &Path, args: &TraceArgs, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Read).await?;
+    let shown = match args.as_sent {
+        Some(number) => as_sent(&client, &args.turn.to_string(), number, out).await,
+        None => show(&client, &args.turn.to_string(), out).await,
+    };
+    client.close().await;
+    shown.map(|()| Exit::Ok)
+}
+
+/// The bytes go out as they were sent, also with `--json`: they are JSON.
+async fn as_sent(client: &Client, turn: &str, number: u32, out: &Out) -> Outcome<()> {
+    let bytes = client.bytes(&format!("/api/turns/{turn}/trace?as_sent={number}")).await?;
+    out.bytes(&bytes);
+    Ok(())
+}
+
+/// # Errors
+/// The API's no.
+pub async fn show(client: &Client, turn: &str, out: &Out) -> Outcome<()> {
+    let trace = client.get(&format!("/api/turns/{turn}/trace")).await?;
+    if out.json {
+        out.value(&trace);
+        return Ok(());
+    }
+    out.toned(Tone::Strong, &format!("turn {turn} of agent {}: {}", text(&trace, "agent"), text(&trace, "state")));
+    saw(trace.get("saw").unwrap_or(&Value::Null), out);
+    out.toned(Tone::Strong, "decided");
+    list(&trace, "decided").iter().for_each(|item| decided(item, out));
+    out.toned(Tone::Strong, "touched");
+    list(&trace, "touched").iter().for_each(|item| touched(item, out));
+    Ok(())
+}
+
+fn cut(text: &str) -> String {
+    short(text.trim(), TRACE_CHARS_MAX)
+}
+
+fn saw(saw: &Value, out: &Out) {
+    out.toned(Tone::Strong, "saw");
+    for item in list(saw, "messages") {
+        let label = item.get("label").unwrap_or(&Value::Null);
+        let trust = format!("{}, {}", text(label, "conf"), text(label, "integrity"));
+        let who = format!("{} by {}", text(item, "principal"), text(item, "channel"));
+        out.line(&format!("  {}  {who} ({trust}): {}", time::clock(number(item, "at")), cut(text(item, "text"))));
+    }
+    for item in list(saw, "requests") {
+        let fresh = number(item, "bytes").saturating_sub(number(item, "bytes_unchanged"));
+        out.line(&format!(
+            "  {}  request {} to {}: {} bytes, {fresh} of them new",
+            time::clock(number(item, "at")),
+            number(item, "number"),
+            text(item, "model"),
+            number(item, "bytes"),
+        ));
+    }
+}
+
+fn decided(item: &Value, out: &Out) {
+    let body = item.get("body").unwrap_or(&Value::Null);
+    let said = match text(item, "kind") {
+        "judged" => {
+            let (verdict, inside) = variant(body.get("verdict"));
+            format!("call {}: {verdict}, {}", number(body, "effect"), reason(inside.get("by")))
+        }
+        "decided" => format!("call {}: {} by {}", number(body, "effect"), text(body, "decision"), text(body, "by")),
+        "ended" => {
+            let (end, inside) = variant(body.get("end"));
+            let words = list_texts(item);
+            format!("the model {end} ({}): {words}", variant(inside.get("finish")).0)
+        }
+        "turn_ended" => format!("the turn ended: {}", super::turn::reason(body.get("reason").unwrap_or(&Value::Null))),
+        kind => format!("{} {}", kind.replace('_', " "), cut(&list_texts(item))),
+    };
+    out.line(&format!("  {}  {}", time::clock(number(item, "at")), cut(&said)));
+}
+
+fn list_texts(item: &Value) -> String {
+    let texts = item.get("texts").and_then(Value::as_object);
+    let texts: Vec<&str> = texts.into_iter().flatten().filter_map(|(_, text)| text.as_str()).collect();
+    texts.join(" ")
+}
+
+/// The name of an enum's variant, and what stands in it.
+fn variant(value: Option<&Value>) -> (&str, &Value) {
+    match value {
+        Some(Value::Object(fields)) => fields.iter().next().map_or(("", &Value::Null), |(name, inside)| (name, inside)),
+        Some(Value::String(name)) => (name, &Value::Null),
+        _ => ("", &Value::Null),
+    }
+}
+
+fn touched(item: &Value, out: &Out) {
+    let paths: Vec<&str> = item.pointer("/facts/paths").and_then(Value::as_array).into_iter().flatten().map(|path| text(path, "real")).collect();
+    let end = item.get("end").unwrap_or(&Value::Null);
+    let outcome = if end.is_null() { "open" } else { text(end, "outcome") };
+    let starts = list(item, "starts").len();
+    out.line(&format!(
+        "  {}  {} ({}): {outcome}, started {starts} times  {}",
+        text(item, "id"),
+        text(item, "tool"),
+        text(item, "class"),
+        paths.join(" "),
+    ));
+    if let Some(args) = item.get("args") {
+        out.line(&format!("      asked: {}", cut(&args.to_string())));
+    }
+    if !text(end, "result").is_empty() {
+        out.line(&format!("      result: {}", cut(text(end, "result"))));
+    }
+}

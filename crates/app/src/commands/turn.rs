@@ -1,0 +1,126 @@
+//! What is said about a turn, by whichever command follows it: its progress, its waits, its end.
+use serde_json::Value;
+
+use super::conversation::{Conversation, Seen, list, text};
+use crate::client::Client;
+use crate::exit::{Exit, Outcome};
+use crate::limits;
+use crate::print::{Out, Tone, short};
+
+/// Calls and retries, on stderr.
+pub fn progress(seen: &Seen, out: &Out) {
+    let cut = |text: &str| short(text.trim(), limits::PROGRESS_CHARS_MAX);
+    match seen {
+        Seen::Called { tool, args } => out.talk(Tone::Dim, &format!("· {tool} {}", cut(args))),
+        Seen::Became { tool, how, text } => out.talk(Tone::Dim, &format!("· {tool}: {how}. {}", cut(text))),
+        Seen::Retried { why } => out.talk(Tone::Dim, &format!("· the model is asked again: {}", cut(why))),
+        Seen::Text(_) | Seen::Withdrawn | Seen::Said | Seen::MayWait | Seen::Settled(_) | Seen::Ended | Seen::Nothing => {}
+    }
+}
+
+/// Follows a turn until it has ended or waits; what is seen on the way goes to stderr.
+///
+/// # Errors
+/// The API's no, or a stream that does not come back.
+pub async fn follow(talk: &mut Conversation<'_>, out: &Out) -> Outcome<Value> {
+    loop {
+        let standing = talk.standing().await?;
+        if matches!(text(&standing, "state"), "ended" | "waiting") {
+            return Ok(standing);
+        }
+        // Only these can change how it stands.
+        loop {
+            let seen = talk.next().await?;
+            progress(&seen, out);
+            if matches!(seen, Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) | Seen::Ended) {
+                break;
+            }
+        }
+    }
+}
+
+/// Says what a turn waits for, and the command that moves it.
+pub fn tell_wait(standing: &Value, command: &str, out: &Out) {
+    let (id, turn) = (text(standing, "id"), text(standing, "turn"));
+    let session = text(standing, "session");
+    let (what, next) = match text(standing, "wait") {
+        "approval" => ("waits for a yes", format!("{command} approve {id}   (or: {command} deny {id})")),
+        "question" => ("waits for your answer", format!("{command} answer {id} \"TEXT\"")),
+        "doubt" => (
+            "has an effect whose outcome nobody knows",
+            format!("{command} resolve {id} done|not-done|retry --note \"how it is known\""),
+        ),
+        _ => ("waits for the model's API", format!("{command} chat --session {session}")),
+    };
+    out.talk(Tone::Warning, &format!("The turn {turn} {what}.\n  next: {next}"));
+}
+
+/// Says how a turn ended, if it did not end as it should, and what of it was not done.
+pub fn tell_end(standing: &Value, out: &Out) -> Exit {
+    let completion = standing.get("completion").unwrap_or(&Value::Null);
+    for (field, what) in [("refused", "refused"), ("not_started", "not started"), ("in_doubt", "in doubt")] {
+        let calls: Vec<String> = list(completion, field).iter().map(call).collect();
+        if !calls.is_empty() {
+            out.talk(Tone::Warning, &format!("({what}: {})", calls.join(", ")));
+        }
+    }
+    let reason = standing.get("reason").map(reason).unwrap_or_default();
+    let exit = exit_of(&reason);
+    if exit != Exit::Ok {
+        out.talk(Tone::Warning, &format!("(the turn ended early: {})", reason.replace('_', " ")));
+    }
+    exit
+}
+
+fn call(item: &Value) -> String {
+    let paths: Vec<&str> = list(item, "paths").iter().filter_map(Value::as_str).collect();
+    format!("{} {}", text(item, "tool"), paths.join(" ")).trim_end().to_owned()
+}
+
+/// `claimed`, or for example `cap steps`.
+#[must_use]
+pub fn reason(reason: &Value) -> String {
+    match reason {
+        Value::String(word) => word.clone(),
+        Value::Object(fields) => {
+            let words = fields.iter().map(|(kind, which)| format!("{kind} {}", which.as_str().unwrap_or_default()));
+            words.collect::<Vec<_>>().join(", ")
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => String::new(),
+    }
+}
+
+fn exit_of(reason: &str) -> Exit {
+    match reason {
+        "claimed" | "stopped_by_user" => Exit::Ok,
+        "provider_unavailable" => Exit::Waiting,
+        "auth" | "invalid" => Exit::Usage,
+        _ => Exit::Refused,
+    }
+}
+
+/// Goes on with a turn in this process, where no other one would: an answer is worth little if
+/// nothing comes of it.
+///
+/// # Errors
+/// The API's no.
+pub async fn go_on(client: &Client, turn: &str, command: &str, out: &Out) -> Outcome<Exit> {
+    let Some((session, _)) = turn.split_once('.').filter(|_| !client.is_running()) else { return Ok(Exit::Ok) };
+    out.talk(Tone::Dim, "The home is not running, so this command goes on with the turn.");
+    let mut talk = Conversation::follow(client, session.to_owned(), Some(turn.to_owned())).await?;
+    let standing = follow(&mut talk, out).await?;
+    Ok(finish(&standing, command, out))
+}
+
+/// The reply, or what the turn waits for.
+#[must_use]
+pub fn finish(standing: &Value, command: &str, out: &Out) -> Exit {
+    if text(standing, "state") == "waiting" {
+        tell_wait(standing, command, out);
+        return Exit::Waiting;
+    }
+    if !out.json {
+        out.line(text(standing, "reply"));
+    }
+    tell_end(standing, out)
+}

@@ -1,0 +1,169 @@
+//! What operators do with the home as a whole.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::State;
+use backstay_kernel::budget::{Amount, Ceiling, windows};
+use backstay_kernel::id::{Millis, Seq, SessionId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::{LocalOwner, Operator};
+use crate::door::Door;
+use crate::error::{Problem, Why};
+use crate::input::Input;
+use crate::openai;
+use crate::sessions::Nothing;
+use crate::waits::{self, Kind};
+use crate::workspace;
+
+const DAY_MS: u64 = 86_400_000;
+
+pub async fn freeze(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
+    set_frozen(&door, true, operator.name()).await
+}
+
+pub async fn unfreeze(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
+    set_frozen(&door, false, operator.name()).await
+}
+
+async fn set_frozen(door: &Door, frozen: bool, by: &str) -> Result<Json<Value>, Problem> {
+    door.engine.freeze(frozen, by).await?;
+    Ok(Json(json!({ "frozen": frozen })))
+}
+
+pub async fn reload(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
+    let reloaded = door.reload(operator.name()).await.map_err(|mistakes| {
+        Problem::new(Why::ConfigInvalid, mistakes, "mend backstay.toml; the old config stays in force")
+    })?;
+    Ok(Json(json!({ "epoch": reloaded.epoch, "changed": reloaded.changed })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    to: PathBuf,
+    #[serde(default)]
+    workspace: bool,
+}
+
+pub async fn backup(_: LocalOwner, State(door): State<Door>, Input(wanted): Input<Backup>) -> Result<Json<Value>, Problem> {
+    if !wanted.to.is_absolute() {
+        return Err(Problem::malformed("`to` is an absolute directory"));
+    }
+    let done = door.off_thread(move |door| {
+        let failed = |error: &dyn std::fmt::Display| {
+            Problem::new(Why::BackupFailed, error.to_string(), "choose an empty directory with room")
+        };
+        let report = door.engine.store().backup(&wanted.to).map_err(|error| failed(&error))?;
+        let files = if wanted.workspace {
+            let copied = workspace::copy(&door.home.join("workspace"), &wanted.to.join("workspace"));
+            Some(copied.map_err(|error| failed(&error))?)
+        } else {
+            None
+        };
+        Ok(json!({
+            "to": wanted.to,
+            "sessions": report.sessions,
+            "entries": report.entries,
+            "records": report.records,
+            "bodies": report.bodies,
+            "workspace_files": files,
+        }))
+    });
+    Ok(Json(done.await?))
+}
+
+pub async fn status(_: Operator, State(door): State<Door>) -> Result<Json<Value>, Problem> {
+    let live = door.engine.live_sessions();
+    let found = door.off_thread(move |door| {
+        let store = door.engine.store();
+        let stats = store.stats().map_err(|error| Problem::unreadable(&error))?;
+        let (home, now) = (door.engine.home().state(), door.engine.now());
+        let bytes = stats.db_bytes.saturating_add(stats.wal_bytes);
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "epoch": home.epoch,
+            "frozen": home.frozen.is_some(),
+            "draining": door.engine.is_draining(),
+            "sessions": { "live": live, "total": stats.sessions.saturating_sub(1) },
+            "waits": waits_counted(door)?,
+            "db_bytes": stats.db_bytes,
+            "wal_bytes": stats.wal_bytes,
+            "free_bytes": stats.free_bytes,
+            "days_until_full": days_until_full(bytes, stats.free_bytes, age_ms(door, now)),
+            "journal": store.writable().err().map_or_else(|| "writable".to_owned(), |error| error.to_string()),
+            "commits": stats.commits,
+            "entries": stats.entries,
+            "now": now,
+        }))
+    });
+    Ok(Json(found.await?))
+}
+
+fn waits_counted(door: &Door) -> Result<Value, Problem> {
+    let (mut approvals, mut questions, mut doubts) = (0, 0, 0);
+    for row in door.sessions_with_waits()? {
+        for waiting in waits::of_session(&door.fold(row.session)?, door.engine.now()) {
+            match waiting.kind {
+                Kind::Approval { .. } => approvals += 1,
+                Kind::Question => questions += 1,
+                Kind::Doubt => doubts += 1,
+                Kind::Provider => {}
+            }
+        }
+    }
+    Ok(json!({ "approvals": approvals, "questions": questions, "doubts": doubts }))
+}
+
+/// Since the home's first record.
+fn age_ms(door: &Door, now: Millis) -> u64 {
+    let first = door.engine.store().entries_after(SessionId::HOME, Seq(0), 1).unwrap_or_default();
+    let entry: Option<Value> = first.first().and_then(|entry| serde_json::from_str(&entry.body).ok());
+    let at = entry.and_then(|entry| entry.get("at")?.as_u64());
+    at.map_or(0, |at| now.saturating_sub(at))
+}
+
+/// At the home's growth so far; nothing where it is too young to tell.
+fn days_until_full(bytes: u64, free_bytes: u64, age_ms: u64) -> Option<u64> {
+    let per_day = u128::from(bytes) * u128::from(DAY_MS) / u128::from(age_ms).max(1);
+    if age_ms < DAY_MS || per_day == 0 {
+        return None;
+    }
+    u64::try_from(u128::from(free_bytes) / per_day).ok()
+}
+
+/// Every window that some agent's call for some principal through some door must fit in.
+pub async fn budget(_: Operator, State(door): State<Door>) -> Result<Json<Value>, Problem> {
+    let found = door.off_thread(move |door| {
+        let (policy, now) = (door.engine.policy(), door.engine.now());
+        let mut ceilings: BTreeMap<String, Ceiling> = BTreeMap::new();
+        for agent in policy.agents.keys() {
+            for principal in policy.principals.keys() {
+                for channel in ["api", "cli", openai::CHANNEL] {
+                    let all = windows(&policy, agent, principal, channel, now);
+                    ceilings.extend(all.into_iter().map(|window| (window.key, window.ceiling)));
+                }
+            }
+        }
+        let keys: Vec<String> = ceilings.keys().cloned().collect();
+        let used = door.engine.store().ledger(&keys).map_err(|error| Problem::unreadable(&error))?;
+        let item = |((window, ceiling), used): ((&String, &Ceiling), Amount)| json!({ "window": window, "used": used, "limit": ceiling });
+        let items: Vec<Value> = ceilings.iter().zip(used).map(item).collect();
+        Ok(json!({ "windows": items }))
+    });
+    Ok(Json(found.await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_tells_when_the_disk_is_full() {
+        assert_eq!(days_until_full(100, 1000, DAY_MS * 10), Some(100));
+        assert_eq!(days_until_full(100, 1000, DAY_MS - 1), None);
+        assert_eq!(days_until_full(0, 1000, DAY_MS * 10), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! What waits for a person's yes or for a person's words.
+use axum::Json;
+use axum::extract::State;
+use backstay_engine::Command;
+use backstay_kernel::id::{Digest, Place, Seq, TurnId};
+use backstay_kernel::record::{Planned, Reason, Record, Verdict};
+use backstay_kernel::refusal::{Code, Refusal};
+use backstay_kernel::rule::Approvers;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::Speaker;
+use crate::door::Door;
+use crate::error::Problem;
+use crate::idempotency;
+use crate::input::{At, Input, digest_of};
+use crate::waits::{self, Kind, question_of};
+
+pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
+    let found = door.off_thread(move |door| {
+        let mut items = Vec::new();
+        for row in door.sessions_with_waits()? {
+            let state = door.fold(row.session)?;
+            let caller = speaker.caller();
+            let theirs = speaker.sees_all() || row.principal == caller.principal;
+            for waiting in waits::of_session(&state, door.engine.now()) {
+                let Kind::Approval { by, approvers, expires_at, digest } = &waiting.kind else { continue };
+                if !theirs && !approvers.include(&caller.principal, caller.role) {
+                    continue;
+                }
+                let (call, facts) = door.call_of(&state, waiting.effect)?;
+                items.push(json!({
+                    "id": waiting.place().to_string(),
+                    "digest": digest,
+                    "session": row.session,
+                    "turn": Place { session: row.session, seq: waiting.turn }.to_string(),
+                    "agent": state.agent,
+                    "principal": row.principal,
+                    "tool": call.tool,
+                    "args": call.args,
+                    "facts": facts,
+                    "rule": rule_name(by),
+                    "approvers": approvers_shown(approvers),
+                    "expires_at": expires_at,
+                }));
+            }
+        }
+        Ok(json!({ "approvals": items }))
+    });
+    Ok(Json(found.await?))
+}
+
+fn rule_name(by: &Reason) -> &str {
+    match by {
+        Reason::Rule(name) => name,
+        Reason::ClassDefault => "class default",
+        Reason::NoGrant => "no grant",
+    }
+}
+
+fn approvers_shown(approvers: &Approvers) -> Value {
+    match approvers {
+        Approvers::Roles(roles) => json!({ "role": roles }),
+        Approvers::Principals(names) => json!({ "principal": names }),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Approve,
+    Deny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    decision: Word,
+    digest: Digest,
+    note: Option<String>,
+}
+
+/// Whether it still waits, for this digest and this approver, is the session's to say; here only
+/// who may know of it at all.
+pub async fn decide(
+    speaker: Speaker,
+    State(door): State<Door>,
+    At(place): At,
+    headers: HeaderMap,
+    Input(decision): Input<Decision>,
+) -> Result<Json<Value>, Problem> {
+    let (turn, approvers) = door.off_thread(move |door| asked(door, place)).await?;
+    let caller = speaker.caller();
+    if !approvers.include(&caller.principal, caller.role) {
+        door.session_of(&speaker, place.session).map_err(|_| no_such_approval())?;
+    }
+    let approve = decision.decision == Word::Approve;
+    let word = if approve { "approve" } else { "deny" };
+    let note = decision.note.as_deref().unwrap_or_default();
+    let body = digest_of("decide", &[place.to_string().as_bytes(), word.as_bytes(), &decision.digest.0, note.as_bytes()]);
+    let command = Command::Decide {
+        effect: place.seq,
+        digest: decision.digest,
+        approve,
+        by: caller.principal.clone(),
+        role: caller.role,
+        note: decision.note,
+    };
+    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let accepted = door.engine.command(caller, place.session, command, key).await?;
+    Ok(Json(json!({
+        "id": place.to_string(),
+        "decision": word,
+        "session": place.session,
+        "turn": Place { session: place.session, seq: turn }.to_string(),
+        "seq": accepted.seq,
+    })))
+}
+
+fn no_such_approval() -> Problem {
+    Refusal::new(Code::NoSuchAsk, "there is no such approval", "see `backstay approvals` for what is open").into()
+}
+
+/// The turn of an effect that was asked about, open or not, and who might answer.
+fn asked(door: &Door, place: Place) -> Result<(TurnId, Approvers), Problem> {
+    door.session(place.session).map_err(|_| no_such_approval())?;
+    let records = door.reader.records(place.session, Seq(place.seq.0.saturating_sub(1)), usize::MAX)?;
+    let mut turn = None;
+    let mut approvers = None;
+    for placed in records {
+        match placed.record {
+            Record::Planned(Planned::Tool { turn: of, .. }) if placed.seq == place.seq => turn = Some(of),
+            Record::Judged(judged) if judged.effect == place.seq => {
+                if let Verdict::Ask { approvers: may, .. } = judged.verdict {
+                    approvers = Some(may);
+                }
+            }
+            _ => {}
+        }
+    }
+    turn.zip(approvers).ok_or_else(no_such_approval)
+}
+
+pub async fn questions(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
+    let found = door.off_thread(move |door| {
+        let mut items = Vec::new();
+        for row in door.sessions_with_waits()? {
+            if !speaker.sees_all() && row.principal != speaker.caller().principal {
+                continue;
+            }
+            let state = door.fold(row.session)?;
+            for waiting in waits::of_session(&state, door.engine.now()) {
+                if let Kind::Question = waiting.kind {
+                    items.push(json!({
+                        "id": waiting.place().to_string(),
+                        "session": row.session,
+                        "turn": Place { session: row.session, seq: waiting.turn }.to_string(),
+                        "text": question_of(&door.call_of(&state, waiting.effect)?.0),
+                    }));
+                }
+            }
+        }
+        Ok(json!({ "questions": items }))
+    });
+    Ok(Json(found.await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    text: String,
+}
+
+pub async fn answer(
+    speaker: Speaker,
+    State(door): State<Door>,
+    At(place): At,
+    headers: HeaderMap,
+    Input(answer): Input<Answer>,
+) -> Result<Json<Value>, Problem> {
+    door.session_of(&speaker, place.session)?;
+    let body = digest_of("answer", &[place.to_string().as_bytes(), answer.text.as_bytes()]);
+    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let command = Command::Answer { effect: place.seq, text: answer.text, by: speaker.caller().principal.clone() };
+    let accepted = door.engine.command(speaker.caller(), place.session, command, key).await?;
+    let turn = door.turn_of(place.session, accepted.seq).await?;
+    Ok(Json(json!({
+        "id": place.to_string(),
+        "session": place.session,
+        "turn": Place { session: place.session, seq: turn }.to_string(),
+        "seq": accepted.seq,
+    })))
+}

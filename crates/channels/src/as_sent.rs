@@ -1,0 +1,120 @@
+//! Rebuilds a request to a model from the journal, and proves that it is the one that was sent.
+use std::collections::HashMap;
+
+use backstay_engine::{Placed, join_wires};
+use backstay_kernel::id::{BodyRef, Digest, EffectId, Place, Seq, SessionId};
+use backstay_kernel::record::{Planned, Record};
+use backstay_kernel::request::{Piece, Request, Rope, digest, escape, fragment_digest};
+
+use crate::door::Door;
+use crate::error::{Problem, Why};
+
+/// A request as it went out.
+#[derive(Debug)]
+pub struct Sent {
+    pub wire: Vec<u8>,
+    pub digest: Digest,
+}
+
+/// The `number`-th request of a turn, counted from 1, attempts included.
+///
+/// # Errors
+/// There is none, a body that it needs was erased, or it is not what the journal says was sent.
+pub fn rebuild(door: &Door, turn: Place, number: usize) -> Result<Sent, Problem> {
+    let records = door.reader.records(turn.session, Seq(0), usize::MAX)?;
+    let own = model_calls(&records, turn.seq);
+    let mut requests = requests(&records).into_iter().filter(|(_, effect, _)| own.contains(effect));
+    let wanted = number.checked_sub(1).and_then(|skip| requests.nth(skip));
+    let (at, _, request) = wanted.ok_or_else(|| Problem::not_found("request of this turn"))?;
+    let all = self::requests(&records);
+    let fragments = Rebuilding { door, session: turn.session, requests: &all }.fragments(at, &request)?;
+    let digests: Vec<Digest> = fragments.iter().map(|wire| fragment_digest(wire.as_bytes())).collect();
+    if digest(digests.iter()) != request.digest {
+        return Err(Problem::internal(&format!("request {number} of {turn} does not match its digest")));
+    }
+    let wires: Vec<&str> = fragments.iter().map(String::as_str).collect();
+    Ok(Sent { wire: join_wires(&wires), digest: request.digest })
+}
+
+fn model_calls(records: &[Placed], turn: Seq) -> Vec<EffectId> {
+    let own = |placed: &Placed| match &placed.record {
+        Record::Planned(Planned::Model { turn: of, .. }) if *of == turn => Some(placed.seq),
+        _ => None,
+    };
+    records.iter().filter_map(own).collect()
+}
+
+/// Every request of the session: where it was started, for which effect.
+fn requests(records: &[Placed]) -> Vec<(Seq, EffectId, Request)> {
+    let sent = |placed: &Placed| match &placed.record {
+        Record::Started(started) => started.request.map(|request| (placed.seq, started.effect, request)),
+        _ => None,
+    };
+    records.iter().filter_map(sent).collect()
+}
+
+struct Rebuilding<'a> {
+    door: &'a Door,
+    session: SessionId,
+    requests: &'a [(Seq, EffectId, Request)],
+}
+
+impl Rebuilding<'_> {
+    /// The wire bytes of every fragment. A request grows from one that was started before it, so
+    /// the walk down its bases ends.
+    fn fragments(&self, at: Seq, request: &Request) -> Result<Vec<String>, Problem> {
+        let mut ropes = Vec::new();
+        let (mut at, mut request) = (at, *request);
+        loop {
+            let rope: Rope = serde_json::from_slice(&self.bytes(&request.rope)?).map_err(|error| Problem::internal(&error))?;
+            let base = rope.base;
+            ropes.push(rope);
+            let Some(base) = base else { break };
+            let before = self.requests.iter().rfind(|(seq, effect, _)| *effect == base && *seq < at);
+            let (seq, _, found) = before.ok_or_else(|| Problem::internal(&format!("{}: a request's base is missing", self.session)))?;
+            (at, request) = (*seq, *found);
+        }
+        let mut texts = HashMap::new();
+        let mut fragments: Vec<String> = Vec::new();
+        for rope in ropes.iter().rev() {
+            let mut next = Vec::new();
+            for (from, to) in &rope.kept {
+                let range = usize::try_from(*from).unwrap_or(usize::MAX)..usize::try_from(*to).unwrap_or(usize::MAX);
+                let kept = fragments.get(range).ok_or_else(|| Problem::internal(&"a request keeps what its base lacks"))?;
+                next.extend_from_slice(kept);
+            }
+            for pieces in &rope.added {
+                next.push(self.fragment(pieces, &mut texts)?);
+            }
+            fragments = next;
+        }
+        Ok(fragments)
+    }
+
+    fn fragment(&self, pieces: &[Piece], texts: &mut HashMap<u64, String>) -> Result<String, Problem> {
+        let mut wire = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => wire.push_str(text),
+                Piece::Raw(body) => wire.push_str(self.text(body, texts)?),
+                Piece::Escaped(body) => escape(self.text(body, texts)?, &mut wire),
+            }
+        }
+        Ok(wire)
+    }
+
+    fn text<'t>(&self, body: &BodyRef, texts: &'t mut HashMap<u64, String>) -> Result<&'t str, Problem> {
+        if !texts.contains_key(&body.id) {
+            let bytes = self.bytes(body)?;
+            let text = String::from_utf8(bytes).map_err(|error| Problem::internal(&error))?;
+            texts.insert(body.id, text);
+        }
+        texts.get(&body.id).map(String::as_str).ok_or_else(|| Problem::internal(&"a text that was just read"))
+    }
+
+    fn bytes(&self, body: &BodyRef) -> Result<Vec<u8>, Problem> {
+        let found = self.door.bytes(body)?;
+        let next = "what was erased cannot be shown again";
+        found.ok_or_else(|| Problem::new(Why::Erased, format!("body {} of this request was erased", body.id), next))
+    }
+}

@@ -1,0 +1,112 @@
+//! Effects whose outcome nobody knows, and what an operator says of them.
+use axum::Json;
+use axum::extract::State;
+use backstay_engine::Command;
+use backstay_kernel::id::{Place, Seq};
+use backstay_kernel::record::{Planned, Record, Resolution};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::{Operator, Speaker};
+use crate::door::Door;
+use crate::error::Problem;
+use crate::idempotency;
+use crate::input::{At, Input, digest_of};
+use crate::waits::{self, Kind};
+
+pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
+    let found = door.off_thread(move |door| {
+        let mut items = Vec::new();
+        for row in door.sessions_with_waits()? {
+            if !speaker.sees_all() && row.principal != speaker.caller().principal {
+                continue;
+            }
+            let state = door.fold(row.session)?;
+            for waiting in waits::of_session(&state, door.engine.now()) {
+                if let Kind::Doubt = waiting.kind {
+                    let (call, facts) = door.call_of(&state, waiting.effect)?;
+                    items.push(json!({
+                        "id": waiting.place().to_string(),
+                        "session": row.session,
+                        "turn": Place { session: row.session, seq: waiting.turn }.to_string(),
+                        "tool": call.tool,
+                        "args": call.args,
+                        "facts": facts,
+                    }));
+                }
+            }
+        }
+        Ok(json!({ "doubts": items }))
+    });
+    Ok(Json(found.await?))
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Done,
+    NotDone,
+    Retry,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotDone => "not-done",
+            Self::Retry => "retry",
+        }
+    }
+
+    fn resolution(self) -> Resolution {
+        match self {
+            Self::Done => Resolution::Done,
+            Self::NotDone => Resolution::NotDone,
+            Self::Retry => Resolution::Retry,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolve {
+    outcome: Outcome,
+    note: String,
+}
+
+pub async fn resolve(
+    operator: Operator,
+    State(door): State<Door>,
+    At(place): At,
+    headers: HeaderMap,
+    Input(wanted): Input<Resolve>,
+) -> Result<Json<Value>, Problem> {
+    door.session(place.session)?;
+    let word = wanted.outcome.word();
+    let body = digest_of("resolve", &[place.to_string().as_bytes(), word.as_bytes(), wanted.note.as_bytes()]);
+    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let command = Command::Resolve {
+        effect: place.seq,
+        resolution: wanted.outcome.resolution(),
+        by: operator.name().to_owned(),
+        note: wanted.note,
+    };
+    let accepted = door.engine.command(operator.caller(), place.session, command, key).await?;
+    let turn = door.off_thread(move |door| turn_of_effect(door, place)).await?;
+    Ok(Json(json!({
+        "id": place.to_string(),
+        "outcome": word,
+        "session": place.session,
+        "turn": turn.map(|seq| Place { session: place.session, seq }.to_string()),
+        "seq": accepted.seq,
+    })))
+}
+
+fn turn_of_effect(door: &Door, place: Place) -> Result<Option<Seq>, Problem> {
+    let planned = door.reader.records(place.session, Seq(place.seq.0.saturating_sub(1)), 1)?.into_iter().next();
+    Ok(planned.and_then(|placed| match placed.record {
+        Record::Planned(Planned::Tool { turn, .. } | Planned::Model { turn, .. }) => Some(turn),
+        _ => None,
+    }))
+}

@@ -1,0 +1,138 @@
+//! Every metric of the process: its name, its labels, and where its value comes from. Labels come
+//! from closed lists, so that no caller can make a new series.
+use std::sync::atomic::AtomicU64;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use http::header::CONTENT_TYPE;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::auth::Scraper;
+use crate::door::Door;
+use crate::error::Problem;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Call {
+    /// The path of the route, or `other`.
+    route: String,
+    /// `2xx` to `5xx`.
+    status: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Ended {
+    reason: &'static str,
+}
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<Call, Counter>,
+    pub auth_failures: Counter,
+    sessions_live: Gauge,
+    frozen: Gauge,
+    journal_writable: Gauge,
+    db_bytes: Gauge<u64, AtomicU64>,
+    free_bytes: Gauge<u64, AtomicU64>,
+    commits: Counter,
+    turns_ended: Family<Ended, Counter>,
+    model_calls: Counter,
+    model_failures: Counter,
+    tool_calls: Counter,
+    tokens: Counter,
+    micro_usd: Counter,
+    approvals_asked: Counter,
+    doubts: Counter,
+}
+
+impl Metrics {
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("backstay");
+        macro_rules! metric {
+            ($name:literal, $help:literal) => {{
+                let metric = Default::default();
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+        }
+        Self {
+            calls: metric!("http_requests", "Requests answered, by route and class of status"),
+            auth_failures: metric!("auth_failures", "Requests without a valid token"),
+            sessions_live: metric!("sessions_live", "Sessions in memory"),
+            frozen: metric!("home_frozen", "1 while the home is frozen"),
+            journal_writable: metric!("journal_writable", "1 while the journal can be written"),
+            db_bytes: metric!("db_bytes", "Size of the state file and its log"),
+            free_bytes: metric!("disk_free_bytes", "Free on the home's file system"),
+            commits: metric!("journal_commits", "Commits since the process began"),
+            turns_ended: metric!("turns_ended", "Turns ended, by reason"),
+            model_calls: metric!("model_calls", "Model calls started"),
+            model_failures: metric!("model_failures", "Attempts of model calls that failed"),
+            tool_calls: metric!("tool_calls", "Tool calls planned"),
+            tokens: metric!("billed_tokens", "Tokens billed"),
+            micro_usd: metric!("billed_micro_usd", "Millionths of a dollar billed"),
+            approvals_asked: metric!("approvals_asked", "Approvals asked for"),
+            doubts: metric!("doubts", "Effects whose outcome became unknown"),
+            registry,
+        }
+    }
+
+    /// Takes over what others count.
+    fn read(&self, door: &Door) -> Result<String, Problem> {
+        let totals = door.engine.totals();
+        for (reason, count) in totals.turns_ended {
+            set(&self.turns_ended.get_or_create(&Ended { reason }), count);
+        }
+        set(&self.model_calls, totals.model_calls);
+        set(&self.model_failures, totals.model_failures);
+        set(&self.tool_calls, totals.tool_calls);
+        set(&self.tokens, totals.tokens);
+        set(&self.micro_usd, totals.micro_usd);
+        set(&self.approvals_asked, totals.approvals_asked);
+        set(&self.doubts, totals.doubts);
+        let stats = door.engine.store().stats().map_err(|error| Problem::unreadable(&error))?;
+        set(&self.commits, stats.commits);
+        self.db_bytes.set(stats.db_bytes.saturating_add(stats.wal_bytes));
+        self.free_bytes.set(stats.free_bytes);
+        self.sessions_live.set(i64::try_from(door.engine.live_sessions()).unwrap_or(i64::MAX));
+        self.frozen.set(i64::from(door.engine.home().switches().frozen));
+        self.journal_writable.set(i64::from(door.engine.store().writable().is_ok()));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).map_err(|error| Problem::internal(&error))?;
+        Ok(text)
+    }
+}
+
+/// The total is counted elsewhere; here it is only told.
+fn set(counter: &Counter, total: u64) {
+    counter.inner().store(total, std::sync::atomic::Ordering::Relaxed);
+}
+
+pub async fn scrape(_: Scraper, State(door): State<Door>) -> Result<Response, Problem> {
+    let text = door.off_thread(|door| door.metrics.read(door)).await?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// Counts every answer.
+pub async fn count(State(door): State<Door>, request: Request<Body>, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let status = match response.status().as_u16() {
+        0..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=u16::MAX => "5xx",
+    };
+    door.metrics.calls.get_or_create(&Call { route, status }).inc();
+    response
+}

@@ -1,0 +1,256 @@
+//! Finds the session that a list of earlier messages is the history of.
+//!
+//! Every message is remembered as a number, and a reply as several: this door may have shown it
+//! whole, step by step, or as the words for a wait that a client has kept. Only what ended is
+//! remembered; the open turn is read again.
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use backstay_engine::Placed;
+use backstay_kernel::effect::CallRef;
+use backstay_kernel::id::{EffectId, Place, Seq, SessionId};
+use backstay_kernel::label::Source;
+use backstay_kernel::record::{End, Planned, Record, Verdict};
+use backstay_kernel::tool::Answerer;
+
+use super::request::{Chat, Role};
+use super::{CHANNEL, fingerprint, fingerprints, quote, words};
+use crate::door::Door;
+use crate::error::Problem;
+use crate::limits::{HISTORIES_MAX, HISTORY_MESSAGES_MAX, HISTORY_SESSIONS_MAX};
+use crate::rows::Row;
+use crate::waits::question_of;
+
+/// All that one message may have looked like to the client.
+type Looks = Vec<u64>;
+
+#[derive(Default, Debug)]
+pub struct Histories {
+    known: Mutex<Known>,
+}
+
+#[derive(Default, Debug)]
+struct Known {
+    sessions: HashMap<SessionId, Past>,
+    uses: u64,
+}
+
+/// A session's messages up to a record after which no turn was open.
+#[derive(Clone, Default, Debug)]
+struct Past {
+    seq: Seq,
+    messages: Vec<Looks>,
+    used: u64,
+}
+
+/// A session's messages now.
+struct Now {
+    messages: Vec<Looks>,
+    /// What the open turn would be shown as, where it waits.
+    pending: Looks,
+    /// The latest message of the user.
+    last: Option<Seq>,
+}
+
+/// The one session of this principal, opened at this door, whose whole history is `chat.earlier`.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn find(door: &Door, principal: &str, chat: &Chat) -> Result<Option<SessionId>, Problem> {
+    let wanted = fingerprints(&chat.earlier);
+    let mut found = None;
+    for row in candidates(door, principal, chat)? {
+        let mut now = read(door, &row)?;
+        if !now.pending.is_empty() {
+            now.messages.push(now.pending);
+        }
+        if are_same(&now.messages, &wanted) && found.replace(row.session).is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(found)
+}
+
+/// The turn that a request like this has begun, by the journal: for a retry that comes after a
+/// restart. One that this process knows by its bytes was not begun by these.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn find_open(door: &Door, principal: &str, session: Option<&Row>, chat: &Chat) -> Result<Option<Place>, Problem> {
+    let last = fingerprint(Role::User, &chat.text);
+    let mut wanted = fingerprints(&chat.earlier);
+    wanted.push(last);
+    let rows = match session {
+        Some(row) => vec![row.clone()],
+        None => candidates(door, principal, chat)?,
+    };
+    for row in rows.into_iter().filter(|row| row.open || row.wait != "idle") {
+        let now = read(door, &row)?;
+        let same = match session {
+            Some(_) => now.messages.last().is_some_and(|looks| looks.contains(&last)),
+            None => are_same(&now.messages, &wanted),
+        };
+        let place = now.last.map(|seq| Place { session: row.session, seq });
+        if let Some(place) = place.filter(|place| same && !door.recent.knows(*place)) {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+fn candidates(door: &Door, principal: &str, chat: &Chat) -> Result<Vec<Row>, Problem> {
+    let mut rows = door.sessions(Some(principal), None, HISTORY_SESSIONS_MAX)?;
+    rows.retain(|row| row.channel == CHANNEL && row.agent == chat.agent);
+    Ok(rows)
+}
+
+fn are_same(messages: &[Looks], wanted: &[u64]) -> bool {
+    messages.len() == wanted.len() && messages.iter().zip(wanted).all(|(looks, wanted)| looks.contains(wanted))
+}
+
+impl Histories {
+    fn get(&self, session: SessionId) -> Past {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.uses += 1;
+        let uses = known.uses;
+        let past = known.sessions.get_mut(&session).map(|past| {
+            past.used = uses;
+            past.clone()
+        });
+        past.unwrap_or_default()
+    }
+
+    fn put(&self, session: SessionId, seq: Seq, messages: &[Looks]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.sessions.len() >= HISTORIES_MAX && !known.sessions.contains_key(&session) {
+            let oldest = known.sessions.iter().min_by_key(|(_, past)| past.used).map(|(id, _)| *id);
+            oldest.map(|oldest| known.sessions.remove(&oldest));
+        }
+        let used = known.uses;
+        known.sessions.insert(session, Past { seq, messages: messages.to_vec(), used });
+    }
+}
+
+fn read(door: &Door, row: &Row) -> Result<Now, Problem> {
+    let past = door.histories.get(row.session);
+    if past.seq >= row.seq || past.messages.len() > HISTORY_MESSAGES_MAX {
+        return Ok(Now { messages: past.messages, pending: Looks::new(), last: None });
+    }
+    let mut reading = Reading::new(door, row.session, past.messages);
+    let mut last = past.seq;
+    for placed in door.reader.records(row.session, past.seq, usize::MAX)? {
+        last = placed.seq;
+        reading.take(&placed)?;
+    }
+    if !reading.in_turn {
+        door.histories.put(row.session, last, &reading.messages);
+    }
+    Ok(Now { messages: reading.messages, pending: reading.looks, last: reading.last })
+}
+
+struct Reading<'a> {
+    door: &'a Door,
+    session: SessionId,
+    messages: Vec<Looks>,
+    /// Of the turn that is being read: what its replies said, and what they may look like.
+    texts: Vec<String>,
+    looks: Looks,
+    calls: HashMap<EffectId, CallRef>,
+    /// Something was said that has no reply yet.
+    in_turn: bool,
+    last: Option<Seq>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(door: &'a Door, session: SessionId, messages: Vec<Looks>) -> Self {
+        let (texts, looks) = (Vec::new(), Looks::new());
+        Self { door, session, messages, texts, looks, calls: HashMap::new(), in_turn: false, last: None }
+    }
+
+    fn take(&mut self, placed: &Placed) -> Result<(), Problem> {
+        match &placed.record {
+            Record::Admitted(admitted) => {
+                let text = self.door.text(&admitted.body)?.unwrap_or_default();
+                let quoted = quote::read(&text).filter(|_| admitted.label.source == Source::Quoted);
+                match quoted {
+                    Some((role, text)) => self.messages.push(vec![fingerprint(role, text)]),
+                    None => self.heard(placed.seq, &text),
+                }
+            }
+            Record::Answered { body, .. } => {
+                let text = self.door.text(body)?.unwrap_or_default();
+                self.heard(placed.seq, &text);
+            }
+            Record::Planned(Planned::Tool { call, .. }) => {
+                self.calls.insert(placed.seq, call.clone());
+            }
+            Record::Ended(ended) => {
+                if let End::Replied { text: Some(text), .. } = &ended.end {
+                    self.texts.push(self.door.text(text)?.unwrap_or_default());
+                }
+            }
+            Record::Judged(judged) => match (&judged.verdict, judged.answerer) {
+                (Verdict::Ask { .. }, _) => {
+                    let tool = self.call(judged.effect)?.tool;
+                    self.showed(&words::approval(&tool, self.place(judged.effect)));
+                }
+                (Verdict::Allow { .. }, Answerer::Human) => {
+                    let question = question_of(&self.call(judged.effect)?);
+                    self.showed(&question);
+                }
+                _ => {}
+            },
+            Record::Doubted { effect, .. } => {
+                let tool = self.call(*effect)?.tool;
+                self.showed(&words::doubt(&tool, self.place(*effect)));
+            }
+            Record::Retried(retried) if retried.provider_wait => self.showed(&words::provider()),
+            Record::TurnEnded(ended) => {
+                match &ended.reply {
+                    Some(reply) => {
+                        let text = self.door.text(reply)?.unwrap_or_default();
+                        self.looks.push(fingerprint(Role::Assistant, &text));
+                        let steps = words::joined(self.texts.iter().map(String::as_str));
+                        self.looks.push(fingerprint(Role::Assistant, &steps));
+                    }
+                    None => self.showed(&words::ended(ended.reason)),
+                }
+                self.replied();
+                self.in_turn = false;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The user said something; whatever was shown of the turn stands before it.
+    fn heard(&mut self, seq: Seq, text: &str) {
+        self.replied();
+        self.messages.push(vec![fingerprint(Role::User, text)]);
+        self.in_turn = true;
+        self.last = Some(seq);
+    }
+
+    /// Words in the turn's place: alone, or after what its steps had said.
+    fn showed(&mut self, words: &str) {
+        self.looks.push(fingerprint(Role::Assistant, words));
+        let all = words::joined(self.texts.iter().map(String::as_str).chain([words]));
+        self.looks.push(fingerprint(Role::Assistant, &all));
+    }
+
+    fn replied(&mut self) {
+        if !self.looks.is_empty() {
+            self.messages.push(std::mem::take(&mut self.looks));
+        }
+        self.texts.clear();
+    }
+
+    fn call(&self, effect: EffectId) -> Result<crate::waits::CallText, Problem> {
+        let call = self.calls.get(&effect).map(|call| self.door.call_text(call)).transpose()?;
+        Ok(call.unwrap_or_default())
+    }
+
+    fn place(&self, effect: EffectId) -> Place {
+        Place { session: self.session, seq: effect }
+    }
+}

@@ -1,0 +1,208 @@
+//! Sessions: opened, listed, spoken to, stopped.
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use backstay_engine::{Command, Submission};
+use backstay_kernel::id::{Place, Seq, SessionId};
+use backstay_kernel::record::{Mode, Record};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::Speaker;
+use crate::door::Door;
+use crate::error::{Problem, Why};
+use crate::input::{Asked, Input, OfSession, digest_of};
+use crate::limits::{RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX};
+use crate::rows::{Row, outranks};
+use crate::{idempotency, records};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Open {
+    agent: String,
+    title: Option<String>,
+}
+
+pub async fn open(
+    speaker: Speaker,
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Input(wanted): Input<Open>,
+) -> Result<Response, Problem> {
+    let body = digest_of("open", &[wanted.agent.as_bytes(), wanted.title.as_deref().unwrap_or_default().as_bytes()]);
+    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let session = door.engine.open_session(speaker.caller(), &wanted.agent, wanted.title, key).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "session": session }))).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    after: Option<SessionId>,
+    limit: Option<usize>,
+}
+
+pub async fn list(speaker: Speaker, State(door): State<Door>, Asked(page): Asked<Page>) -> Result<Json<Value>, Problem> {
+    let limit = page.limit.unwrap_or(SESSIONS_DEFAULT).clamp(1, SESSIONS_MAX);
+    let of = (!speaker.sees_all()).then(|| speaker.caller().principal.clone());
+    let found = door.off_thread(move |door| {
+        let rows = door.sessions(of.as_deref(), page.after, limit)?;
+        let next = (rows.len() == limit).then(|| rows.last().map(|row| row.session)).flatten();
+        let items = rows.iter().map(|row| item(door, row)).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "sessions": items, "next": next }))
+    });
+    Ok(Json(found.await?))
+}
+
+pub async fn one(speaker: Speaker, State(door): State<Door>, OfSession(id): OfSession) -> Result<Json<Value>, Problem> {
+    let row = door.session_of(&speaker, id)?;
+    Ok(Json(door.off_thread(move |door| item(door, &row)).await?))
+}
+
+fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
+    let state = door.fold(row.session)?;
+    let title = row.title.as_ref().map(|title| door.text(title)).transpose()?.flatten();
+    let named = match (row.wait.as_str(), row.open) {
+        ("stopped", _) => "stopped",
+        (_, true) => "running",
+        ("idle" | "", false) => "idle",
+        (_, false) => "waiting",
+    };
+    let turn = state.turn.as_ref();
+    Ok(json!({
+        "session": row.session,
+        "agent": row.agent,
+        "principal": row.principal,
+        "channel": row.channel,
+        "title": title,
+        "state": named,
+        "wait": (named == "waiting").then_some(&row.wait),
+        "turn": turn.map(|turn| Place { session: row.session, seq: turn.id }.to_string()),
+        "seq": row.seq,
+        "opened_at": row.opened_at,
+        "updated_at": row.updated_at,
+        "counters": {
+            "records": row.seq,
+            "queued": state.queue.len(),
+            "steps": turn.map_or(0, |turn| turn.steps),
+            "tool_calls": turn.map_or(0, |turn| turn.tool_calls),
+        },
+        "spend": state.spent,
+        "reserved": state.reserved,
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    text: String,
+    #[serde(default)]
+    mode: Mode,
+}
+
+pub async fn say(
+    speaker: Speaker,
+    State(door): State<Door>,
+    OfSession(id): OfSession,
+    headers: HeaderMap,
+    Input(message): Input<Say>,
+) -> Result<Response, Problem> {
+    let row = door.session_of(&speaker, id)?;
+    if message.text.trim().is_empty() {
+        return Err(Problem::malformed("`text` is empty"));
+    }
+    let mode = format!("{:?}", message.mode);
+    let body = digest_of("message", &[&id.0, mode.as_bytes(), message.text.as_bytes()]);
+    let submission = Submission {
+        session: Some(id),
+        agent: row.agent,
+        mode: message.mode,
+        quoted: Vec::new(),
+        text: message.text,
+        key: idempotency::key(&headers)?.map(|key| (key, body)),
+    };
+    let submitted = door.engine.submit(speaker.caller(), submission).await?;
+    let turn = door.turn_of(submitted.session, submitted.turn).await?;
+    let answer = json!({
+        "session": submitted.session,
+        "turn": Place { session: submitted.session, seq: turn }.to_string(),
+        "seq": submitted.seq,
+    });
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    after: Option<Seq>,
+    limit: Option<usize>,
+}
+
+pub async fn records(
+    speaker: Speaker,
+    State(door): State<Door>,
+    OfSession(id): OfSession,
+    Asked(page): Asked<After>,
+) -> Result<Json<Value>, Problem> {
+    let row = door.session_of(&speaker, id)?;
+    let limit = page.limit.unwrap_or(RECORDS_DEFAULT).clamp(1, RECORDS_MAX);
+    let found = door.off_thread(move |door| {
+        let mut found = door.reader.records(id, page.after.unwrap_or_default(), limit)?;
+        found.truncate(limit);
+        let next = found.last().map(|placed| placed.seq).filter(|last| *last < row.seq);
+        let items = found.iter().map(|placed| records::item(door, placed)).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "records": items, "next": next }))
+    });
+    Ok(Json(found.await?))
+}
+
+/// Stop and resume have nothing to say beyond their path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+pub async fn stop(
+    speaker: Speaker,
+    State(door): State<Door>,
+    OfSession(id): OfSession,
+    headers: HeaderMap,
+    Input(Nothing {}): Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    door.session_of(&speaker, id)?;
+    let key = idempotency::key(&headers)?.map(|key| (key, digest_of("stop", &[&id.0])));
+    let by = speaker.caller().principal.clone();
+    door.engine.command(speaker.caller(), id, Command::Stop { by }, key).await?;
+    Ok(Json(json!({ "session": id, "stopped": true })))
+}
+
+pub async fn resume(
+    speaker: Speaker,
+    State(door): State<Door>,
+    OfSession(id): OfSession,
+    headers: HeaderMap,
+    Input(Nothing {}): Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    door.session_of(&speaker, id)?;
+    let stopped_by = door.off_thread(move |door| stopped_by(door, id)).await?;
+    if stopped_by.is_some_and(|by| !outranks(speaker.caller(), &by)) {
+        let message = "another principal has stopped this session";
+        return Err(Problem::new(Why::Forbidden, message, "ask an operator to resume it"));
+    }
+    let key = idempotency::key(&headers)?.map(|key| (key, digest_of("resume", &[&id.0])));
+    let by = speaker.caller().principal.clone();
+    door.engine.command(speaker.caller(), id, Command::Resume { by }, key).await?;
+    Ok(Json(json!({ "session": id, "stopped": false })))
+}
+
+/// Who stopped the session last, if it is stopped.
+fn stopped_by(door: &Door, id: SessionId) -> Result<Option<String>, Problem> {
+    if !door.fold(id)?.stopped {
+        return Ok(None);
+    }
+    let records = door.reader.records(id, Seq(0), usize::MAX)?;
+    Ok(records.into_iter().rev().find_map(|placed| match placed.record {
+        Record::Stopped { by } => Some(by),
+        _ => None,
+    }))
+}

@@ -1,0 +1,56 @@
+//! Tokens of the API. Only an owner makes them, and they are worth what the config gives their
+//! principal: none can be wider than its principal is.
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use backstay_engine::NewToken;
+use backstay_kernel::home::Speaks;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::Owner;
+use crate::door::Door;
+use crate::error::Problem;
+use crate::input::Input;
+use crate::limits::TOKEN_PREFIX_CHARS;
+use crate::sessions::Nothing;
+
+pub async fn list(_: Owner, State(door): State<Door>) -> Json<Value> {
+    let tokens = door.engine.home().state().tokens;
+    let item = |token: &backstay_kernel::home::Token| {
+        json!({
+            "id": token.id,
+            "principal": token.principal,
+            "speaks": token.speaks,
+            "created_at": token.created_at,
+            "by": token.by,
+        })
+    };
+    Json(json!({ "tokens": tokens.values().map(item).collect::<Vec<_>>() }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct New {
+    principal: String,
+    speaks: Speaks,
+}
+
+pub async fn create(owner: Owner, State(door): State<Door>, Input(new): Input<New>) -> Result<Response, Problem> {
+    let wanted = NewToken { principal: new.principal.clone(), speaks: new.speaks, by: owner.name().to_owned() };
+    let token = door.engine.home().create_token(&door.engine.policy(), wanted).await?;
+    let id: String = token.chars().take(TOKEN_PREFIX_CHARS).collect();
+    let answer = json!({ "token": token, "id": id, "principal": new.principal });
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+pub async fn revoke(
+    owner: Owner,
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    Input(Nothing {}): Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    door.engine.home().revoke_token(&id, owner.name()).await?;
+    Ok(Json(json!({ "id": id, "revoked": true })))
+}

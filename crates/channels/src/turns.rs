@@ -1,0 +1,147 @@
+//! Turns: where one stands, what it said, what it did; and how one is ended.
+use axum::Json;
+use axum::extract::State;
+use backstay_engine::{CallView, Command, TurnState, TurnView};
+use backstay_kernel::id::{EffectId, Place, Seq, SessionId, TurnId};
+use backstay_kernel::record::{Completion, Planned, Record};
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::auth::Speaker;
+use crate::door::Door;
+use crate::error::Problem;
+use crate::input::{At, Input, digest_of};
+use crate::sessions::Nothing;
+use crate::waits::{self, Waiting};
+use crate::idempotency;
+
+/// A turn as the journal has it now.
+pub struct Now {
+    pub place: Place,
+    pub view: TurnView,
+    /// What all that is left of it waits for.
+    pub waiting: Option<Waiting>,
+    /// Of the open turn, which has no end that would say it.
+    open: Option<(Completion, backstay_kernel::budget::Amount)>,
+}
+
+impl Now {
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (&self.view.state, &self.waiting) {
+            (TurnState::Queued, _) => "queued",
+            (TurnState::Open, None) => "running",
+            (TurnState::Open, Some(_)) => "waiting",
+            (TurnState::Ended(_), _) => "ended",
+        }
+    }
+}
+
+impl Door {
+    /// # Errors
+    /// There is no such turn, or the journal cannot be read.
+    pub(crate) fn turn(&self, place: Place) -> Result<Now, Problem> {
+        let view = self.reader.turn(place.session, place.seq).map_err(|error| match error {
+            backstay_engine::EngineError::NoSession => Problem::not_found("turn"),
+            other => other.into(),
+        })?;
+        if matches!(view.state, TurnState::Ended(_)) {
+            return Ok(Now { place, view, waiting: None, open: None });
+        }
+        let state = self.fold(place.session)?;
+        let waiting = waits::of_turn(&state, place.seq, self.engine.now());
+        let open = state.turn.filter(|turn| turn.id == place.seq);
+        let open = open.map(|turn| (turn.completion, turn.spent));
+        Ok(Now { place, view, waiting, open })
+    }
+
+    /// The turn that a message began or joined, by the message's record: one that answered a
+    /// question belongs to the turn that asked.
+    pub(crate) async fn turn_of(&self, session: SessionId, seq: Seq) -> Result<TurnId, Problem> {
+        let at = move |door: &Self, seq: Seq| {
+            let before = Seq(seq.0.saturating_sub(1));
+            Ok::<_, Problem>(door.reader.records(session, before, 1)?.into_iter().next().map(|placed| placed.record))
+        };
+        let of = move |door: &Self| {
+            let Some(Record::Answered { effect, .. }) = at(door, seq)? else { return Ok(seq) };
+            match at(door, effect)? {
+                Some(Record::Planned(Planned::Tool { turn, .. })) => Ok(turn),
+                _ => Ok(seq),
+            }
+        };
+        self.off_thread(of).await
+    }
+}
+
+pub async fn one(speaker: Speaker, State(door): State<Door>, At(place): At) -> Result<Json<Value>, Problem> {
+    door.session_of(&speaker, place.session)?;
+    let shown = door.off_thread(move |door| {
+        let now = door.turn(place)?;
+        show(door, &now)
+    });
+    Ok(Json(shown.await?))
+}
+
+fn show(door: &Door, now: &Now) -> Result<Value, Problem> {
+    let (view, place) = (&now.view, now.place);
+    let at = |is: &dyn Fn(&Record) -> bool| view.records.iter().find(|placed| is(&placed.record)).map(|placed| placed.at);
+    let reply = view.reply.as_ref().map(|reply| door.text(reply)).transpose()?.flatten();
+    let (completion, spent) = now.open.as_ref().map_or((&view.completion, view.spent), |(done, spent)| (done, *spent));
+    let reason = match view.state {
+        TurnState::Ended(reason) => Some(reason),
+        TurnState::Queued | TurnState::Open => None,
+    };
+    let mut shown = json!({
+        "turn": place.to_string(),
+        "session": place.session,
+        "state": now.state(),
+        "reason": reason,
+        "wait": now.waiting.as_ref().map(|waiting| waiting.wait().word()),
+        "id": now.waiting.as_ref().map(|waiting| waiting.place().to_string()),
+        "reply": reply,
+        "spend": spent,
+        "started_at": at(&|record| matches!(record, Record::TurnStarted(started) if started.messages.contains(&place.seq))),
+        "ended_at": at(&|record| matches!(record, Record::TurnEnded(ended) if ended.turn == place.seq)),
+    });
+    if let Some(fields) = shown.as_object_mut() {
+        fields.insert("completion".into(), completion_of(door, now, completion)?);
+    }
+    Ok(shown)
+}
+
+fn completion_of(door: &Door, now: &Now, completion: &Completion) -> Result<Value, Problem> {
+    let list = |effects: &[EffectId]| {
+        let item = |effect: &EffectId| call_item(door, now.place.session, *effect, now.view.calls.get(effect));
+        effects.iter().map(item).collect::<Result<Vec<Value>, Problem>>()
+    };
+    Ok(json!({
+        "done": list(&completion.done)?,
+        "failed": list(&completion.failed)?,
+        "refused": list(&completion.refused)?,
+        "not_started": list(&completion.not_started)?,
+        "in_doubt": list(&completion.unknown)?,
+    }))
+}
+
+fn call_item(door: &Door, session: SessionId, effect: EffectId, view: Option<&CallView>) -> Result<Value, Problem> {
+    let tool = view.map(|view| door.call_text(&view.call)).transpose()?.map(|call| call.tool);
+    let paths: Vec<&str> = view.and_then(|view| view.facts.as_ref()).map_or(Vec::new(), |facts| {
+        facts.paths.iter().map(|path| path.real.as_str()).collect()
+    });
+    Ok(json!({ "id": Place { session, seq: effect }.to_string(), "tool": tool, "paths": paths }))
+}
+
+pub async fn cancel(
+    speaker: Speaker,
+    State(door): State<Door>,
+    At(place): At,
+    headers: HeaderMap,
+    Input(Nothing {}): Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    door.session_of(&speaker, place.session)?;
+    let body = digest_of("cancel", &[place.to_string().as_bytes()]);
+    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let command = Command::Cancel { turn: Some(place.seq), by: speaker.caller().principal.clone() };
+    let accepted = door.engine.command(speaker.caller(), place.session, command, key).await?;
+    Ok(Json(json!({ "turn": place.to_string(), "seq": accepted.seq })))
+}

@@ -1,0 +1,238 @@
+//! Who gets in, and how far.
+use std::net::IpAddr;
+
+use axum::body::Body;
+use backstay_channels::{Needs, Peer, ROUTES, Route};
+use http::{Method, StatusCode};
+use serde_json::json;
+use tower::ServiceExt as _;
+
+use crate::house::{House, Told, policy, request};
+
+/// A path of this route that names nothing that exists.
+fn path(route: &Route) -> String {
+    let id = if route.path.contains("/sessions/") || route.path.contains("/tokens/") { "0123456789abcdef" } else { "0123456789abcdef.1" };
+    route.path.replace("{id}", id)
+}
+
+/// All routes at once, each from an address of its own, so that failures do not add up.
+async fn on_all(house: &House, doors: &[&Route], headers: &[(&str, &str)]) -> Vec<Told> {
+    let mut tasks = Vec::new();
+    for (n, route) in doors.iter().enumerate() {
+        let mut call = request(route.method.clone(), &path(route));
+        for (name, value) in headers {
+            call = call.header(*name, *value);
+        }
+        let address = IpAddr::from([198, 51, 100, u8::try_from(n).unwrap()]);
+        let mut call = call.body(Body::from("{}")).unwrap();
+        call.extensions_mut().insert(Peer(address));
+        let doors = house.tcp.clone();
+        tasks.push(tokio::spawn(async move { Told::of(doors.oneshot(call).await.unwrap()).await }));
+    }
+    let mut told = Vec::new();
+    for task in tasks {
+        told.push(task.await.unwrap());
+    }
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_but_two_refuses_who_has_no_token() {
+    let house = House::new(&[]).await;
+    let closed: Vec<&Route> = ROUTES.iter().filter(|route| route.needs != Needs::Nobody).collect();
+    assert_eq!(ROUTES.len() - closed.len(), 2, "only /live and /ready are open");
+    let owner = format!("Bearer {}", house.token("owner"));
+    let unlike = format!("Bearer {}x", house.token("owner"));
+    let basic = format!("Basic {}", house.token("owner"));
+    for headers in [
+        &[][..],
+        &[("authorization", "Bearer bks_0000000000000000")],
+        &[("authorization", unlike.as_str())],
+        &[("authorization", basic.as_str())],
+        &[("authorization", owner.as_str()), ("authorization", "Bearer bks_0000")],
+        &[("x-api-key", house.token("owner")), ("cookie", owner.as_str())],
+    ] {
+        for (route, told) in closed.iter().zip(on_all(&house, &closed, headers).await) {
+            assert_eq!((told.status, told.code()), (StatusCode::UNAUTHORIZED, "unauthorized"), "{route:?} {headers:?}");
+            assert!(!told.text.contains("bks_"), "a credential is not said back");
+        }
+    }
+    assert_eq!(house.engine.store().stats().unwrap().sessions, 1, "nothing was opened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_calls_ask_for_a_token_first_too() {
+    let house = House::new(&[]).await;
+    let told = Told::of(house.tcp.clone().oneshot(request(Method::GET, "/api/nothing").body(Body::empty()).unwrap()).await.unwrap()).await;
+    assert_eq!(told.status, StatusCode::UNAUTHORIZED);
+    let told = house.get("ann", "/api/nothing").none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "not_found"));
+    let told = house.call("ann", Method::DELETE, "/api/sessions").none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_is_for_the_roles_that_the_table_says() {
+    let house = House::new(&[]).await;
+    for name in ["owner", "oper", "carl", "ann", "prom"] {
+        let bearer = format!("Bearer {}", house.token(name));
+        let all: Vec<&Route> = ROUTES.iter().collect();
+        for (route, told) in all.iter().zip(on_all(&house, &all, &[("authorization", bearer.as_str())]).await) {
+            let allowed = match route.needs {
+                Needs::Nobody => true,
+                Needs::Speaker => name != "prom",
+                Needs::Operator => matches!(name, "owner" | "oper"),
+                Needs::Owner => name == "owner",
+                Needs::LocalOwner => false,
+                Needs::Scraper => matches!(name, "owner" | "prom"),
+            };
+            assert_ne!(told.status, StatusCode::UNAUTHORIZED, "{name} {route:?}");
+            assert_eq!(told.code() != "forbidden", allowed, "{name} {route:?} {}", told.text);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_counted_whatever_else_is_sent_and_then_refused_unheard() {
+    let house = House::new(&[]).await;
+    let from = |address: [u8; 4], tokens: &[&str]| {
+        let mut call = request(Method::GET, "/api/sessions");
+        for token in tokens {
+            call = call.header("authorization", format!("Bearer {token}"));
+        }
+        let mut call = call.body(Body::empty()).unwrap();
+        call.extensions_mut().insert(Peer(address.into()));
+        let doors = house.tcp.clone();
+        async move { Told::of(doors.oneshot(call).await.unwrap()).await }
+    };
+    let attacker = [203, 0, 113, 7];
+    for n in 0..20 {
+        let tokens: &[&str] = match n % 3 {
+            0 => &["bks_wrong"],
+            1 => &["bks_wrong", "bks_other"],
+            _ => &[],
+        };
+        assert_eq!(from(attacker, tokens).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let told = from(attacker, &["bks_else", "bks_more"]).await;
+    assert_eq!((told.status, told.code()), (StatusCode::TOO_MANY_REQUESTS, "too_many_failures"));
+    assert!(told.headers.contains_key("retry-after"));
+    assert_eq!(from([203, 0, 113, 8], &["bks_else"]).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(from(attacker, &[house.token("ann")]).await.status, StatusCode::OK, "nobody locks the others out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_trusted_proxy_the_client_is_counted() {
+    let house = House::new(&[]).await;
+    let from = |client: &str| {
+        let call = request(Method::GET, "/api/sessions").header("x-forwarded-for", format!("10.9.9.9, {client}"));
+        let mut call = call.body(Body::empty()).unwrap();
+        call.extensions_mut().insert(Peer([10, 0, 0, 1].into()));
+        let doors = house.tcp.clone();
+        async move { Told::of(doors.oneshot(call).await.unwrap()).await.status }
+    };
+    for _ in 0..20 {
+        assert_eq!(from("203.0.113.1").await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(from("203.0.113.1").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(from("203.0.113.2").await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_worth_what_its_principal_is_now() {
+    let house = House::new(&[]).await;
+    assert_eq!(house.get("ann", "/api/sessions").none().await.status, StatusCode::OK);
+    let mut without = policy();
+    without.principals.remove("ann");
+    let limits = backstay_engine::Limits { messages_per_minute: 10 };
+    house.engine.reload(without, "without ann", "test", limits).await.unwrap();
+    assert_eq!(house.get("ann", "/api/sessions").none().await.status, StatusCode::UNAUTHORIZED);
+
+    let id: String = house.token("bob").chars().take(12).collect();
+    let path = format!("/api/tokens/{id}/revoke");
+    assert_eq!(house.post("oper", &path).none().await.code(), "forbidden");
+    assert_eq!(house.post("owner", &path).none().await.status, StatusCode::OK);
+    assert_eq!(house.get("bob", "/api/sessions").none().await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(house.post("owner", &path).none().await.code(), "no_such_token");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_turned_away() {
+    let house = House::new(&[]).await;
+    let told = house.get("owner", "/api/status").header("origin", "https://evil.example").none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "foreign_origin"));
+    let told = house.get("owner", "/api/status").header("origin", "http://127.0.0.1:7717").none().await;
+    assert_eq!(told.status, StatusCode::OK);
+    let bent = request(Method::GET, "/api/status").header("host", "evil.example:7717").body(Body::empty()).unwrap();
+    assert_eq!(Told::of(house.tcp.clone().oneshot(bent).await.unwrap()).await.code(), "foreign_host");
+}
+
+#[tokio::test]
+async fn nobody_can_say_who_they_are_or_what_they_may() {
+    let house = House::new(&[]).await;
+    for field in ["senderIsOwner", "role", "scopes", "principal", "channel", "agent_instructions"] {
+        let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main", field: "owner" })).await;
+        assert_eq!((told.status, told.code()), (StatusCode::BAD_REQUEST, "malformed"), "{field}");
+        assert!(told.text.contains(field), "the mistake is named: {}", told.text);
+    }
+    let (session, _) = house.say("ann", "hi").await;
+    let path = format!("/api/sessions/{session}/messages");
+    let told = house.post("ann", &path).json(json!({ "text": "x", "senderIsOwner": true })).await;
+    assert_eq!(told.status, StatusCode::BAD_REQUEST);
+    for path in [format!("/api/sessions/{session}/stop"), "/api/home/freeze".into(), "/api/reload".into()] {
+        let told = house.post("owner", &path).json(json!({ "force": true })).await;
+        assert_eq!(told.code(), "malformed", "{path}");
+    }
+    assert_eq!(house.get("owner", "/api/sessions?principal=ann").none().await.code(), "malformed");
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_bad_json_is_said_to_be() {
+    let house = House::new(&[]).await;
+    let giant = json!({ "agent": "main", "title": "x".repeat(1024 * 1024) }).to_string();
+    for declared in [true, false] {
+        let call = house.post("ann", "/api/sessions");
+        let call = if declared { call.header("content-length", &giant.len().to_string()) } else { call };
+        let told = Told::of(call.raw(Body::from(giant.clone())).await).await;
+        assert_eq!((told.status, told.code()), (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
+    }
+    for bad in ["{", "[]", "null", "{\"agent\":1}", "{\"agent\":\"main\",\"agent\":\"main\"}", "\u{0}", &"[".repeat(100_000)] {
+        let told = Told::of(house.post("ann", "/api/sessions").raw(Body::from(bad.to_owned())).await).await;
+        assert_eq!((told.status, told.code()), (StatusCode::BAD_REQUEST, "malformed"), "{}", told.text);
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_others_are_not_there() {
+    let house = House::new(&[crate::house::Line::Say("hello")]).await;
+    let (session, turn) = house.say("ann", "a secret of ann").await;
+    house.turn(&turn, "ended").await;
+    for route in ROUTES.iter().filter(|route| route.path.contains("{id}") && !route.path.contains("/tokens/")) {
+        let id = if route.path.contains("/sessions/") { &session } else { &turn };
+        let path = route.path.replace("{id}", id);
+        let body = match route.path {
+            "/api/sessions/{id}/messages" | "/api/questions/{id}" => json!({ "text": "x" }),
+            "/api/approvals/{id}" => json!({ "decision": "approve", "digest": "0".repeat(64) }),
+            _ => json!({}),
+        };
+        let theirs = house.call("ann", route.method.clone(), &path).raw(Body::from(body.to_string())).await.status();
+        for stranger in ["bob", "carl"] {
+            let told = house.call(stranger, route.method.clone(), &path).json(body.clone()).await;
+            if route.needs == Needs::Operator {
+                assert_eq!(told.code(), "forbidden", "{route:?}");
+                continue;
+            }
+            assert_eq!(told.status, StatusCode::NOT_FOUND, "{stranger} {route:?} {} ({theirs})", told.text);
+            assert!(!told.text.contains("secret"));
+        }
+    }
+    let path = format!("/api/sessions/{session}");
+    assert_eq!(house.get("oper", &path).none().await.status, StatusCode::OK);
+    assert_eq!(house.get("bob", "/api/sessions").none().await.json["sessions"], json!([]));
+    assert_eq!(house.get("owner", "/api/sessions").none().await.json["sessions"].as_array().unwrap().len(), 1);
+    let chat = json!({ "model": "main", "messages": [{ "role": "user", "content": "x" }] });
+    let told = house.post("bob", "/v1/chat/completions").header("x-backstay-session", &session).json(chat).await;
+    assert_eq!(told.status, StatusCode::NOT_FOUND);
+    let home = "/api/sessions/0000000000000000";
+    assert_eq!(house.get("owner", home).none().await.status, StatusCode::NOT_FOUND, "the home's stream is no session");
+}
