@@ -138,6 +138,9 @@ pub struct ChatArgs {
 pub struct RunArgs {
     /// What to do; `-` reads it from stdin
     pub task: String,
+    /// Do it once: the same command with the same key attaches to what was begun, also after a crash
+    #[arg(long)]
+    pub key: Option<String>,
     #[command(flatten)]
     pub chat: ChatArgs,
 }

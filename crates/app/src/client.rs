@@ -97,13 +97,21 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn get(&self, path: &str) -> Outcome<Value> {
-        self.answer(Method::GET, path, &Value::Null).await
+        self.answer(Method::GET, path, &Value::Null, None).await
     }
 
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
-        self.answer(Method::POST, path, body).await
+        self.answer(Method::POST, path, body, None).await
+    }
+
+    /// The same, at most once for the key.
+    ///
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn post_keyed(&self, path: &str, body: &Value, key: Option<&str>) -> Outcome<Value> {
+        self.answer(Method::POST, path, body, key).await
     }
 
     /// The answer's bytes as they are.
@@ -111,7 +119,7 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn bytes(&self, path: &str) -> Outcome<Vec<u8>> {
-        let response = self.send(Method::GET, path, &Value::Null).await?;
+        let response = self.send(Method::GET, path, &Value::Null, None).await?;
         if !response.status().is_success() {
             return Err(failure(response).await);
         }
@@ -123,7 +131,7 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn stream(&self, path: &str) -> Outcome<Events> {
-        let response = self.send(Method::GET, path, &Value::Null).await?;
+        let response = self.send(Method::GET, path, &Value::Null, None).await?;
         if response.status().is_success() {
             return Ok(Events::new(response.into_body()));
         }
@@ -138,8 +146,8 @@ impl Client {
         }
     }
 
-    async fn answer(&self, method: Method, path: &str, body: &Value) -> Outcome<Value> {
-        let response = self.send(method, path, body).await?;
+    async fn answer(&self, method: Method, path: &str, body: &Value, key: Option<&str>) -> Outcome<Value> {
+        let response = self.send(method, path, body, key).await?;
         if !response.status().is_success() {
             return Err(failure(response).await);
         }
@@ -150,15 +158,18 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| Failure::fault(format!("the answer is no JSON: {error}")))
     }
 
-    async fn send(&self, method: Method, path: &str, body: &Value) -> Outcome<Response<Body>> {
+    async fn send(&self, method: Method, path: &str, body: &Value, key: Option<&str>) -> Outcome<Response<Body>> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Body::from(bytes))
-            .map_err(|error| Failure::fault(error.to_string()))?;
+            .header(CONTENT_TYPE, "application/json");
+        let request = match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        };
+        let request = request.body(Body::from(bytes)).map_err(|error| Failure::fault(error.to_string()))?;
         match self {
             Self::Running(socket) => over_socket(socket, request).await,
             Self::Local(local) => match local.router.clone().oneshot(request).await {

@@ -80,7 +80,10 @@ fn endpoints(config: &Checked) -> Result<BTreeMap<String, (backstay_providers::K
         let Some(provider) = config.providers.get(&model.provider) else { continue };
         let key = match &provider.api_key_env {
             Some(variable) => Some(std::env::var(variable).map_err(|_| {
-                OpenError::Setup(format!("providers.{}: the environment has no `{variable}`; export it and start again", model.provider))
+                OpenError::Setup(format!(
+                    "providers.{}: the environment has no `{variable}`; export it and start again",
+                    model.provider
+                ))
             })?),
             None => None,
         };
@@ -146,15 +149,25 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let opened = open(home).await?;
     let door = opened.door();
     let server = opened.config.server.clone();
-    let tcp = TcpListener::bind(server.listen).await.map_err(OpenError::io(format!("listening on {}", server.listen)))?;
+    let tcp =
+        TcpListener::bind(server.listen).await.map_err(OpenError::io(format!("listening on {}", server.listen)))?;
     let address = tcp.local_addr().map_err(OpenError::io("the listener's address"))?;
     let local = listen_local(home)?;
     let tls = server.tls.as_ref().map(|tls| backstay_channels::tls(&tls.cert, &tls.key)).transpose();
     let tls = tls.map_err(|error| OpenError::Setup(format!("server.tls: {error}")))?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let bearer = Auth::Bearer { listen: address, trusted_proxies: server.trusted_proxies.clone().into() };
-    let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, tls, backstay_channels::router(door.clone(), bearer), stopped.clone()));
-    let desk = tokio::spawn(backstay_channels::serve_local(local, backstay_channels::router(door.clone(), Auth::Local), stopped));
+    let doors = tokio::spawn(backstay_channels::serve_tcp(
+        tcp,
+        tls,
+        backstay_channels::router(door.clone(), bearer),
+        stopped.clone(),
+    ));
+    let desk = tokio::spawn(backstay_channels::serve_local(
+        local,
+        backstay_channels::router(door.clone(), Auth::Local),
+        stopped,
+    ));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     ready(address);
     wait_for_end(&door).await?;

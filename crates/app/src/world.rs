@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use backstay_engine::{
-    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused,
-    ToolCall, ToolRan, World,
+    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
+    ToolRan, World,
 };
 use backstay_kernel::Permit;
 use backstay_kernel::context::Item;
@@ -54,10 +54,11 @@ impl RealWorld {
     }
 
     fn roots(&self, agent: &str) -> Result<Arc<Roots>, Refused> {
-        self.setup().roots.get(agent).cloned().ok_or_else(|| Refused {
-            why: Invalid::OutsideGrants,
-            detail: "this agent has no directories".to_owned(),
-        })
+        self.setup()
+            .roots
+            .get(agent)
+            .cloned()
+            .ok_or_else(|| Refused { why: Invalid::OutsideGrants, detail: "this agent has no directories".to_owned() })
     }
 
     fn recall(&self, principal: &str, query: &str) -> ToolRan {
@@ -135,9 +136,7 @@ impl World for RealWorld {
         };
         match backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts) {
             Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None },
-            Ran::Remember { text } => {
-                ToolRan::Done { text: "Remembered.".to_owned(), spill: None, memory: Some(text) }
-            }
+            Ran::Remember { text } => ToolRan::Done { text: "Remembered.".to_owned(), spill: None, memory: Some(text) },
             Ran::Recall { query } => self.recall(&call.principal, &query),
             Ran::Failed { text } => ToolRan::Failed { text },
             Ran::Unknown => ToolRan::Unknown,

@@ -22,7 +22,7 @@ SELECT session, turn, min(agent) AS agent, min(principal) AS principal, min(chan
   max(CASE kind WHEN 'turn_ended' THEN data ->> '$.spent.micro_usd' END) AS micro_usd,
   max(CASE kind WHEN 'turn_ended' THEN data ->> '$.reply.id' END) AS reply
 FROM (
-  SELECT *, CASE kind WHEN 'turn_started' THEN seq ELSE data ->> '$.turn' END AS turn
+  SELECT *, CASE kind WHEN 'turn_started' THEN data ->> '$.messages[#-1]' ELSE data ->> '$.turn' END AS turn
   FROM v_records WHERE kind IN ('turn_started', 'turn_ended')
 ) GROUP BY session, turn;
 

@@ -52,9 +52,12 @@ fn line(dir: &OwnedFd, name: &[u8]) -> String {
     let shown = plain(&String::from_utf8_lossy(name));
     // Gone, or not to be looked at: the name is still true.
     let Ok(stat) = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else { return shown };
-    match kind(&stat) {
-        FileType::Directory => format!("{shown}/"),
-        FileType::RegularFile => format!("{shown} ({} bytes)", stat.st_size),
-        other => format!("{shown} ({})", word(other)),
+    let kind = kind(&stat);
+    if kind == FileType::Directory {
+        format!("{shown}/")
+    } else if kind == FileType::RegularFile {
+        format!("{shown} ({} bytes)", stat.st_size)
+    } else {
+        format!("{shown} ({})", word(kind))
     }
 }

@@ -152,9 +152,10 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         }
         Call::SearchFiles { pattern, path } => {
             let (fd, real) = roots.open_read(&path, OFlags::empty())?;
-            let start = match open::kind(&open::stat(&fd, &path)?) {
-                FileType::Directory => Start::Directory(fd),
-                _ => Start::File(regular(fd, &path)?.0),
+            let start = if open::kind(&open::stat(&fd, &path)?) == FileType::Directory {
+                Start::Directory(fd)
+            } else {
+                Start::File(regular(fd, &path)?.0)
             };
             Ok(reading(real.clone(), Action::Search { start, real, pattern }))
         }

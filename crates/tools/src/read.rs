@@ -72,10 +72,8 @@ mod tests {
 
     fn page(bytes: &[u8], offset: usize, limit: usize) -> String {
         let page = Page { offset: NonZeroUsize::new(offset), limit: NonZeroUsize::new(limit) };
-        match shown(bytes, &page) {
-            Ran::Done { text, spill: None } => text,
-            other => format!("{other:?}"),
-        }
+        let ran = shown(bytes, &page);
+        if let Ran::Done { text, spill: None } = ran { text } else { format!("{ran:?}") }
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Roots {
     }
 
     fn absolute(&self, path: &str) -> Result<Vec<String>, Refused> {
-        let no = |what: &str| Err(Refused::new(Invalid::OutsideGrants, what.to_owned()));
+        let no = |what: &str| Err(Refused::new(Invalid::OutsideGrants, what));
         if path.is_empty() {
             return no("the path is empty");
         }

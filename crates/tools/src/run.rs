@@ -31,13 +31,10 @@ impl Ran {
     }
 }
 
-/// Makes a permitted call. `judged` are the recorded facts that the permit was minted for.
+/// Makes a permitted call; the permit ends with it. `judged` are the recorded facts that the permit was minted for.
 #[must_use]
 pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts) -> Ran {
-    let ran = act(&permit.key(), permit.facts(), roots, tool, arguments, judged);
-    // One permit, one act.
-    drop(permit);
-    ran
+    act(&permit.key(), permit.facts(), roots, tool, arguments, judged)
 }
 
 pub(crate) fn act(

@@ -103,16 +103,16 @@ impl Walk<'_> {
         }
         // Looked at before it is opened: opening a device or a FIFO is an act of its own.
         let Ok(stat) = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else { return Step::Skip };
-        let opened = match kind(&stat) {
-            FileType::Directory => child(dir, name, OFlags::DIRECTORY),
-            FileType::RegularFile => child(dir, name, OFlags::NOFOLLOW),
-            _ => return Step::Skip,
-        };
-        let Ok(fd) = opened else {
+        let is_directory = kind(&stat) == FileType::Directory;
+        if !is_directory && kind(&stat) != FileType::RegularFile {
+            return Step::Skip;
+        }
+        let flags = if is_directory { OFlags::DIRECTORY } else { OFlags::NOFOLLOW };
+        let Ok(fd) = child(dir, name, flags) else {
             self.skip();
             return Step::Skip;
         };
-        if kind(&stat) == FileType::Directory {
+        if is_directory {
             return self.level(fd, real).map_or(Step::Skip, Step::Enter);
         }
         match open::regular(fd, name) {

@@ -92,7 +92,12 @@ pub fn describe(item: &Value, out: &Out) {
 
 /// Nothing of it is cut, and nothing in it can look like a line of ours.
 fn lines(item: &Value) -> Vec<String> {
-    let mut lines = vec![format!("{}: {} wants to call {}", text(item, "id"), text(item, "agent"), visible_line(text(item, "tool")))];
+    let mut lines = vec![format!(
+        "{}: {} wants to call {}",
+        text(item, "id"),
+        text(item, "agent"),
+        visible_line(text(item, "tool"))
+    )];
     match item.get("args") {
         Some(Value::Object(fields)) => {
             lines.extend(fields.iter().map(|(name, value)| visible_line(&format!("  {name}: {value}"))));
@@ -104,7 +109,12 @@ fn lines(item: &Value) -> Vec<String> {
     for path in list(facts, "paths") {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
     }
-    lines.push(format!("  class: {}, rule: {}, for {}", text(facts, "class"), text(item, "rule"), text(item, "principal")));
+    lines.push(format!(
+        "  class: {}, rule: {}, for {}",
+        text(facts, "class"),
+        text(item, "rule"),
+        text(item, "principal")
+    ));
     lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
     lines
 }

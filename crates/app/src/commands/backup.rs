@@ -29,7 +29,8 @@ pub async fn run(home: &Path, args: &BackupArgs, out: &Out) -> Outcome<Exit> {
         out.value(&done);
         return Ok(Exit::Ok);
     }
-    let files = if args.workspace { format!(", {} workspace files", number(&done, "workspace_files")) } else { String::new() };
+    let files =
+        if args.workspace { format!(", {} workspace files", number(&done, "workspace_files")) } else { String::new() };
     out.line(&format!(
         "{}: {} sessions, {} records, verified{files}",
         text(&done, "to"),

@@ -19,7 +19,9 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
     }
     let row = |item: &Value| {
         let (used, limit) = (item.get("used").unwrap_or(&Value::Null), item.get("limit").unwrap_or(&Value::Null));
-        let most = |field: &str, show: fn(u64) -> String| limit.get(field).and_then(Value::as_u64).map_or("-".to_owned(), show);
+        let most = |field: &str, show: fn(u64) -> String| {
+            limit.get(field).and_then(Value::as_u64).map_or("-".to_owned(), show)
+        };
         vec![
             text(item, "window").to_owned(),
             usd(number(used, "micro_usd")),
@@ -48,7 +50,8 @@ mod tests {
 
     #[test]
     fn money_is_exact() {
-        for (micro, shown) in [(0, "0.00 USD"), (5_000_000, "5.00 USD"), (1_250_000, "1.25 USD"), (42, "0.000042 USD")] {
+        for (micro, shown) in [(0, "0.00 USD"), (5_000_000, "5.00 USD"), (1_250_000, "1.25 USD"), (42, "0.000042 USD")]
+        {
             assert_eq!(usd(micro), shown);
         }
     }

@@ -72,7 +72,7 @@ async fn chat(client: &Client, home: &Path, args: &ChatArgs, out: &Out) -> Outco
     let live = std::io::stdin().is_terminal() && out.terminal && !out.json;
     let mut lines = typed()?;
     let mut chat = Chat {
-        talk: Conversation::start(client, args).await?,
+        talk: Conversation::start(client, args, None).await?,
         client,
         out,
         command: home::command(home),
@@ -195,7 +195,7 @@ impl Chat<'_> {
                 self.prompt();
             }
             "/new" if self.live => {
-                self.talk = Conversation::start(self.client, &ChatArgs { agent: None, session: None }).await?;
+                self.talk = Conversation::start(self.client, &ChatArgs { agent: None, session: None }, None).await?;
                 self.out.talk(Tone::Dim, &format!("Session {}.", self.talk.session));
                 self.prompt();
             }
@@ -213,7 +213,7 @@ impl Chat<'_> {
 
     /// A no of the API to one message is told, and the chat goes on.
     async fn say(&mut self, message: &str) -> Outcome<()> {
-        match self.talk.say(message).await {
+        match self.talk.say(message, None).await {
             Ok(()) => {
                 self.mode = Mode::Busy;
                 self.may_wait = false;
@@ -344,7 +344,10 @@ impl Chat<'_> {
             }
             "provider" if self.live => {
                 self.end_line();
-                self.out.talk(Tone::Warning, "(the model's API does not answer; this goes on by itself when it does. Ctrl-C ends the turn)");
+                self.out.talk(
+                    Tone::Warning,
+                    "(the model's API does not answer; this goes on by itself when it does. Ctrl-C ends the turn)",
+                );
             }
             _ => {
                 self.end_line();
@@ -367,7 +370,7 @@ impl Chat<'_> {
         }
         self.exit = turn::tell_end(&standing, self.out);
         self.mode = Mode::Idle;
-        self.may_wait = false;
+        (self.may_wait, self.pressed) = (false, false);
         if self.backlog.is_empty() {
             self.prompt();
         }

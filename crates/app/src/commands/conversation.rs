@@ -23,10 +23,19 @@ pub enum Seen {
     Withdrawn,
     /// A reply of the model is whole.
     Said,
-    Called { tool: String, args: String },
+    Called {
+        tool: String,
+        args: String,
+    },
     /// What became of a call, in words.
-    Became { tool: String, how: String, text: String },
-    Retried { why: String },
+    Became {
+        tool: String,
+        how: String,
+        text: String,
+    },
+    Retried {
+        why: String,
+    },
     /// Something may wait for a person or a provider now.
     MayWait,
     /// A person's answer about this effect is in the journal.
@@ -57,12 +66,13 @@ impl<'a> Conversation<'a> {
     ///
     /// # Errors
     /// The API's no.
-    pub async fn start(client: &'a Client, args: &ChatArgs) -> Outcome<Self> {
+    pub async fn start(client: &'a Client, args: &ChatArgs, key: Option<&str>) -> Outcome<Self> {
         let session = match args.session {
             Some(session) => session.to_string(),
             None => {
                 let agent = agent(client, args.agent.as_deref()).await?;
-                let opened = client.post("/api/sessions", &json!({ "agent": agent })).await?;
+                let key = key.map(|key| format!("{key}/session"));
+                let opened = client.post_keyed("/api/sessions", &json!({ "agent": agent }), key.as_deref()).await?;
                 text(&opened, "session").to_owned()
             }
         };
@@ -84,9 +94,9 @@ impl<'a> Conversation<'a> {
     ///
     /// # Errors
     /// The API's no.
-    pub async fn say(&mut self, text: &str) -> Outcome<()> {
+    pub async fn say(&mut self, text: &str, key: Option<&str>) -> Outcome<()> {
         let path = format!("/api/sessions/{}/messages", self.session);
-        let said = self.client.post(&path, &json!({ "text": text })).await?;
+        let said = self.client.post_keyed(&path, &json!({ "text": text }), key).await?;
         self.turn = Some(place(&self.session, said.get("turn")));
         Ok(())
     }
@@ -287,7 +297,9 @@ fn words(data: &Value, body: Option<&Value>) -> String {
 pub fn reason(by: Option<&Value>) -> String {
     match by {
         Some(Value::String(word)) => word.replace('_', " "),
-        Some(other) => other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`")).unwrap_or_default(),
+        Some(other) => {
+            other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`")).unwrap_or_default()
+        }
         None => String::new(),
     }
 }

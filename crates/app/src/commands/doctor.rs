@@ -94,7 +94,9 @@ async fn examine(home: &Path, production: bool) -> Vec<Finding> {
                 findings.extend(for_production(&checked));
             }
         }
-        Err(mistakes) => findings.push(bad("config", mistakes.to_string(), "mend backstay.toml, then: backstay reload")),
+        Err(mistakes) => {
+            findings.push(bad("config", mistakes.to_string(), "mend backstay.toml, then: backstay reload"))
+        }
     }
     findings.push(process(home).await);
     findings.push(journal(home).await);
@@ -140,12 +142,19 @@ fn for_production(checked: &Checked) -> Vec<Finding> {
         findings.push(if missing.is_empty() {
             good("owners", format!("agent {agent} has all four"))
         } else {
-            let next = format!("[agents.{agent}] owners = {{ {} }}", missing.iter().map(|name| format!("{name} = \"…\"")).collect::<Vec<_>>().join(", "));
+            let next = format!(
+                "[agents.{agent}] owners = {{ {} }}",
+                missing.iter().map(|name| format!("{name} = \"…\"")).collect::<Vec<_>>().join(", ")
+            );
             bad("owners", format!("agent {agent}: nobody answers for {}", missing.join(", ")), next)
         });
     }
     if checked.providers.values().any(|provider| provider.kind == backstay_providers::Kind::Rehearsal) {
-        findings.push(bad("model", "a provider is a rehearsal: a script, not a model", "name a real one under [providers]"));
+        findings.push(bad(
+            "model",
+            "a provider is a rehearsal: a script, not a model",
+            "name a real one under [providers]",
+        ));
     }
     if checked.server.insecure_listen {
         let next = "set [server] tls, or make sure that a proxy in front of it adds TLS";

@@ -22,7 +22,9 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
                 ("backstay init DIR".to_owned(), "make a home elsewhere"),
             ],
         ),
-        Found::Part => ("part", vec![with("doctor", "see what is missing"), with("init", "go on with an `init` that was cut off")]),
+        Found::Part => {
+            ("part", vec![with("doctor", "see what is missing"), with("init", "go on with an `init` that was cut off")])
+        }
         Found::Home => match Client::running(home).await? {
             Some(client) => ("running", running(&client, &command).await?),
             None => (

@@ -24,7 +24,9 @@ fn cli() -> String {
     if let Some(about) = root.get_long_about() {
         let _ = writeln!(text, "{about}\n");
     }
-    text.push_str("stdout is data, stderr is talk. `--home DIR` (or `$BACKSTAY_HOME`) and `--json` go with every command.\n");
+    text.push_str(
+        "stdout is data, stderr is talk. `--home DIR` (or `$BACKSTAY_HOME`) and `--json` go with every command.\n",
+    );
     describe(&root, &mut text);
     text
 }

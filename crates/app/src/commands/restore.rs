@@ -16,7 +16,12 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
     let (from, to) = (home::resolve(Some(&args.from))?, home::resolve(Some(&args.to))?);
     if !from.join(home::STATE).exists() {
         let message = format!("{} holds no backup: {} is missing", from.display(), home::STATE);
-        return Err(Failure::new(Exit::NotFound, "no_backup", message, "give a directory that `backstay backup` wrote"));
+        return Err(Failure::new(
+            Exit::NotFound,
+            "no_backup",
+            message,
+            "give a directory that `backstay backup` wrote",
+        ));
     }
     if to.join(home::STATE).exists() {
         let message = format!("{} is a home already; a restore overwrites nothing", to.display());
@@ -45,7 +50,10 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
     out.line(&format!("home: {}", to.display()));
     out.line(&format!("{} sessions, {} records, verified; {files} workspace files", report.sessions, report.records));
     let command = home::command(&to);
-    out.talk(Tone::Warning, "It is frozen: effects after the backup are unknown to it. Those that were on their way are in doubt.");
+    out.talk(
+        Tone::Warning,
+        "It is frozen: effects after the backup are unknown to it. Those that were on their way are in doubt.",
+    );
     out.line(&format!("next: {command} doubts, then: {command} unfreeze"));
     Ok(Exit::Ok)
 }
@@ -56,7 +64,12 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
     let is_filled = std::fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some());
     if source.is_dir() && is_filled {
         let message = format!("{} has files in it; a restore overwrites nothing", target.display());
-        return Err(Failure::new(Exit::Refused, "exists", message, "give a new directory, or remove what a cut restore left"));
+        return Err(Failure::new(
+            Exit::Refused,
+            "exists",
+            message,
+            "give a new directory, or remove what a cut restore left",
+        ));
     }
     make_private(&target).map_err(failed)?;
     let files = if source.is_dir() { copy::tree(&source, &target).map_err(failed)? } else { 0 };

@@ -34,8 +34,8 @@ fn task(given: &str) -> Outcome<String> {
 }
 
 async fn one(client: &Client, home: &Path, task: &str, args: &RunArgs, out: &Out) -> Outcome<Exit> {
-    let mut talk = Conversation::start(client, &args.chat).await?;
-    talk.say(task).await?;
+    let mut talk = Conversation::start(client, &args.chat, args.key.as_deref()).await?;
+    talk.say(task, args.key.as_deref()).await?;
     let standing = tokio::select! {
         standing = turn::follow(&mut talk, out) => standing?,
         pressed = tokio::signal::ctrl_c() => {

@@ -32,7 +32,9 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.replace('\n', "\\n"),
-        Value::Object(blob) => blob.get("hex").and_then(Value::as_str).map(|hex| format!("x'{hex}'")).unwrap_or_default(),
+        Value::Object(blob) => {
+            blob.get("hex").and_then(Value::as_str).map(|hex| format!("x'{hex}'")).unwrap_or_default()
+        }
         Value::Bool(_) | Value::Number(_) | Value::Array(_) => value.to_string(),
     }
 }

@@ -53,7 +53,11 @@ fn show(status: &Value, command: &str, out: &Out) {
     let sessions = status.get("sessions").unwrap_or(&Value::Null);
     out.line(&format!("sessions  {}, {} in memory", number(sessions, "total"), number(sessions, "live")));
     let free = number(status, "free_bytes") / MIB;
-    out.line(&format!("journal   {}, {} MiB, {free} MiB free", text(status, "journal"), number(status, "db_bytes").div_ceil(MIB)));
+    out.line(&format!(
+        "journal   {}, {} MiB, {free} MiB free",
+        text(status, "journal"),
+        number(status, "db_bytes").div_ceil(MIB)
+    ));
     let waits = status.get("waits").unwrap_or(&Value::Null);
     let (approvals, doubts) = (number(waits, "approvals"), number(waits, "doubts"));
     let questions = list(status, "questions");

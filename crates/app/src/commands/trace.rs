@@ -42,7 +42,12 @@ pub async fn show(client: &Client, turn: &str, out: &Out) -> Outcome<()> {
     out.toned(Tone::Strong, "decided");
     list(&trace, "decided").iter().for_each(|item| decided(item, out));
     out.toned(Tone::Strong, "touched");
-    list(&trace, "touched").iter().for_each(|item| touched(item, out));
+    let answered = list(&trace, "decided").iter().filter(|item| text(item, "kind") == "answered");
+    let answered: Vec<u64> = answered.filter_map(|item| item.pointer("/body/effect")?.as_u64()).collect();
+    for item in list(&trace, "touched") {
+        let effect = text(item, "id").rsplit('.').next().and_then(|seq| seq.parse().ok());
+        touched(item, effect.is_some_and(|effect| answered.contains(&effect)), out);
+    }
     Ok(())
 }
 
@@ -104,13 +109,22 @@ fn variant(value: Option<&Value>) -> (&str, &Value) {
     }
 }
 
-fn touched(item: &Value, out: &Out) {
-    let paths: Vec<&str> = item.pointer("/facts/paths").and_then(Value::as_array).into_iter().flatten().map(|path| text(path, "real")).collect();
+fn touched(item: &Value, is_answered: bool, out: &Out) {
+    let facts = item.get("facts").unwrap_or(&Value::Null);
+    let paths: Vec<&str> = list(facts, "paths").iter().map(|path| text(path, "real")).collect();
     let end = item.get("end").unwrap_or(&Value::Null);
-    let outcome = if end.is_null() { "open" } else { text(end, "outcome") };
-    let starts = list(item, "starts").len();
+    let outcome = match (end.is_null(), is_answered) {
+        (false, _) => text(end, "outcome"),
+        (true, true) => "answered by a person",
+        (true, false) => "open",
+    };
+    let starts = match list(item, "starts").len() {
+        0 => String::new(),
+        1 => ", started once".to_owned(),
+        more => format!(", started {more} times"),
+    };
     out.line(&format!(
-        "  {}  {} ({}): {outcome}, started {starts} times  {}",
+        "  {}  {} ({}): {outcome}{starts}  {}",
         text(item, "id"),
         text(item, "tool"),
         text(item, "class"),

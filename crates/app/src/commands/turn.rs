@@ -14,7 +14,13 @@ pub fn progress(seen: &Seen, out: &Out) {
         Seen::Called { tool, args } => out.talk(Tone::Dim, &format!("· {tool} {}", cut(args))),
         Seen::Became { tool, how, text } => out.talk(Tone::Dim, &format!("· {tool}: {how}. {}", cut(text))),
         Seen::Retried { why } => out.talk(Tone::Dim, &format!("· the model is asked again: {}", cut(why))),
-        Seen::Text(_) | Seen::Withdrawn | Seen::Said | Seen::MayWait | Seen::Settled(_) | Seen::Ended | Seen::Nothing => {}
+        Seen::Text(_)
+        | Seen::Withdrawn
+        | Seen::Said
+        | Seen::MayWait
+        | Seen::Settled(_)
+        | Seen::Ended
+        | Seen::Nothing => {}
     }
 }
 
@@ -66,6 +72,9 @@ pub fn tell_end(standing: &Value, out: &Out) -> Exit {
     }
     let reason = standing.get("reason").map(reason).unwrap_or_default();
     let exit = exit_of(&reason);
+    if reason == "stopped_by_user" {
+        out.talk(Tone::Dim, "(the turn was ended before its reply)");
+    }
     if exit != Exit::Ok {
         out.talk(Tone::Warning, &format!("(the turn ended early: {})", reason.replace('_', " ")));
     }
@@ -105,7 +114,11 @@ fn exit_of(reason: &str) -> Exit {
 /// # Errors
 /// The API's no.
 pub async fn go_on(client: &Client, turn: &str, command: &str, out: &Out) -> Outcome<Exit> {
-    let Some((session, _)) = turn.split_once('.').filter(|_| !client.is_running()) else { return Ok(Exit::Ok) };
+    let Some((session, _)) = turn.split_once('.') else { return Ok(Exit::Ok) };
+    if client.is_running() {
+        out.talk(Tone::Dim, &format!("The running process goes on with the turn; see: {command} trace {turn}"));
+        return Ok(Exit::Ok);
+    }
     out.talk(Tone::Dim, "The home is not running, so this command goes on with the turn.");
     let mut talk = Conversation::follow(client, session.to_owned(), Some(turn.to_owned())).await?;
     let standing = follow(&mut talk, out).await?;

@@ -15,7 +15,8 @@ fn model(kind: &str, port: u16, base: &str, name: &str, tokens: u32) -> String {
 fn a_real_small_model_answers_through_both_apis() {
     let port = free_port();
     let script = root().join("tests/peers/real_model.py");
-    let mut child = python().arg(script).arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        python().arg(script).arg(port.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(port, &mut child);
     let _model = Peer(child);
     for (kind, base) in [("openai", "/v1"), ("anthropic", "")] {
@@ -37,7 +38,12 @@ fn a_mock_of_model_apis_answers_through_its_faults() {
     let fixture = r#"{"fixtures":[{"match":{"userMessage":"ping"},"response":{"content":"pong from the mock"}}]}"#;
     std::fs::write(fixtures.path().join("f.json"), fixture).unwrap();
     let mut command = Command::new(mock);
-    command.args(["-p", &port.to_string(), "-f"]).arg(fixtures.path()).args(["--chaos-ratelimit", "0.3", "--chaos-disconnect", "0.2"]);
+    command.args(["-p", &port.to_string(), "-f"]).arg(fixtures.path()).args([
+        "--chaos-ratelimit",
+        "0.3",
+        "--chaos-disconnect",
+        "0.2",
+    ]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(port, &mut child);
     let _mock = Peer(child);

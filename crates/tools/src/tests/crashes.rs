@@ -16,10 +16,9 @@ fn probed(home: &Home, tool: &str, arguments: &Value, facts: &Facts) -> Probed {
 }
 
 fn prepared(home: &Home, arguments: &Value) -> Box<Write> {
-    match prepare(&home.roots, "write_file", &arguments.to_string()).unwrap().action {
-        Action::Write(write) => write,
-        other => panic!("{other:?}"),
-    }
+    let prepared = prepare(&home.roots, "write_file", &arguments.to_string()).unwrap();
+    let Action::Write(write) = prepared.action else { panic!() };
+    write
 }
 
 #[test]

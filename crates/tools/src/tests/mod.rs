@@ -2,6 +2,7 @@
 //! outside that holds a secret.
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::Digest;
@@ -33,7 +34,7 @@ impl Home {
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("secret"), SECRET).unwrap();
         let roots =
-            Roots::open(&workspace, &[workspace.clone()], &[workspace.join("out")]).unwrap();
+            Roots::open(&workspace, from_ref(&workspace), &[workspace.join("out")]).unwrap();
         Self { dir, roots }
     }
 
@@ -77,10 +78,9 @@ impl Home {
 
     /// The text of a call that succeeds.
     pub fn done(&self, tool: &str, arguments: Value) -> String {
-        match self.call(tool, arguments) {
-            Ran::Done { text, .. } => text,
-            other => panic!("{other:?}"),
-        }
+        let ran = self.call(tool, arguments);
+        let Ran::Done { text, .. } = ran else { panic!("{ran:?}") };
+        text
     }
 }
 

@@ -2,6 +2,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::slice::from_ref;
 
 use backstay_kernel::facts::{Access, Invalid, PathFact};
 use backstay_kernel::tool::EffectClass;
@@ -43,7 +44,7 @@ fn an_edit_reads_and_writes_and_a_write_only_writes() {
 fn a_file_that_may_be_written_and_not_read_is_not_edited() {
     let dir = tempfile::tempdir().unwrap();
     let [workspace, drop] = ["workspace", "drop"].map(|name| dir.path().join(name));
-    let roots = Roots::open(&workspace, &[workspace.clone()], &[drop.clone()]).unwrap();
+    let roots = Roots::open(&workspace, from_ref(&workspace), from_ref(&drop)).unwrap();
     fs::write(drop.join("a"), "one").unwrap();
     let file = drop.join("a");
     let edit = json!({"path": file, "old": "one", "new": "two"}).to_string();
@@ -136,7 +137,7 @@ fn writing_stays_in_the_directories_granted_for_writing() {
 #[test]
 fn only_regular_files_are_read_and_nothing_blocks() {
     let home = Home::new();
-    mkfifoat(CWD, &home.at("out/fifo"), Mode::from_raw_mode(0o600)).unwrap();
+    mkfifoat(CWD, home.at("out/fifo"), Mode::from_raw_mode(0o600)).unwrap();
     let _listener = UnixListener::bind(home.at("out/socket")).unwrap();
     fs::create_dir(home.at("out/dir")).unwrap();
     for name in ["out/fifo", "out/socket", "out/dir"] {
@@ -235,11 +236,11 @@ fn granted_directories_are_made_and_must_be_usable() {
     let linked = dir.path().join("linked");
     symlink("a/b", &linked).unwrap();
     fs::create_dir_all(dir.path().join("a/b")).unwrap();
-    let roots = Roots::open(&real.join("w"), &[linked.clone()], &[real.join("w/out")]).unwrap();
+    let roots = Roots::open(&real.join("w"), from_ref(&linked), &[real.join("w/out")]).unwrap();
     assert!(real.join("w/out").is_dir());
     // A grant by another name is the real directory, and is reached by both names.
     let wanted = real.join("a/b").to_str().unwrap().to_owned();
-    assert_eq!(roots.granted(Access::Read), [wanted.clone()]);
+    assert_eq!(roots.granted(Access::Read), from_ref(&wanted));
     for name in [linked.to_str().unwrap(), &wanted] {
         let facts = inspect(&roots, "list_dir", &path(name).to_string()).unwrap();
         assert_eq!(facts.paths[0].real, wanted);
