@@ -85,6 +85,7 @@ pub enum Command {
     Sql(SqlArgs),
     /// Print completions for a shell
     Completions {
+        /// Whose syntax
         #[arg(value_enum)]
         shell: Shell,
     },
@@ -164,6 +165,7 @@ pub enum SessionsCommand {
 
 #[derive(Debug, Args)]
 pub struct SessionArgs {
+    /// As `backstay sessions list` shows it
     #[arg(value_parser = session)]
     pub session: SessionId,
 }
@@ -196,6 +198,7 @@ pub struct AnswerArgs {
     /// As `backstay status` shows it
     #[arg(value_parser = place)]
     pub id: Place,
+    /// What the agent is told
     pub text: String,
 }
 
@@ -204,6 +207,7 @@ pub struct ResolveArgs {
     /// As `backstay doubts` shows it
     #[arg(value_parser = place)]
     pub effect: Place,
+    /// What became of it
     #[arg(value_enum)]
     pub outcome: Resolved,
     /// How it is known; kept in the journal
@@ -243,7 +247,7 @@ pub enum TokensCommand {
         /// Whose it is: a name under [principals]
         #[arg(long)]
         principal: String,
-        /// Who holds it: only a person's word is an approval where a rule asks for one
+        /// Who holds it: a person or a program
         #[arg(long, value_enum)]
         speaks: Speaker,
     },

@@ -48,7 +48,11 @@ pub struct Backup {
     workspace: bool,
 }
 
-pub async fn backup(_: LocalOwner, State(door): State<Door>, Input(wanted): Input<Backup>) -> Result<Json<Value>, Problem> {
+pub async fn backup(
+    _: LocalOwner,
+    State(door): State<Door>,
+    Input(wanted): Input<Backup>,
+) -> Result<Json<Value>, Problem> {
     if !wanted.to.is_absolute() {
         return Err(Problem::malformed("`to` is an absolute directory"));
     }

@@ -98,7 +98,8 @@ pub async fn decide(
     let approve = decision.decision == Word::Approve;
     let word = if approve { "approve" } else { "deny" };
     let note = decision.note.as_deref().unwrap_or_default();
-    let body = digest_of("decide", &[place.to_string().as_bytes(), word.as_bytes(), &decision.digest.0, note.as_bytes()]);
+    let body =
+        digest_of("decide", &[place.to_string().as_bytes(), word.as_bytes(), &decision.digest.0, note.as_bytes()]);
     let command = Command::Decide {
         effect: place.seq,
         digest: decision.digest,

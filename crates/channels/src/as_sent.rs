@@ -66,12 +66,14 @@ impl Rebuilding<'_> {
         let mut ropes = Vec::new();
         let (mut at, mut request) = (at, *request);
         loop {
-            let rope: Rope = serde_json::from_slice(&self.bytes(&request.rope)?).map_err(|error| Problem::internal(&error))?;
+            let rope: Rope =
+                serde_json::from_slice(&self.bytes(&request.rope)?).map_err(|error| Problem::internal(&error))?;
             let base = rope.base;
             ropes.push(rope);
             let Some(base) = base else { break };
             let before = self.requests.iter().rfind(|(seq, effect, _)| *effect == base && *seq < at);
-            let (seq, _, found) = before.ok_or_else(|| Problem::internal(&format!("{}: a request's base is missing", self.session)))?;
+            let (seq, _, found) =
+                before.ok_or_else(|| Problem::internal(&format!("{}: a request's base is missing", self.session)))?;
             (at, request) = (*seq, *found);
         }
         let mut texts = HashMap::new();
@@ -80,7 +82,8 @@ impl Rebuilding<'_> {
             let mut next = Vec::new();
             for (from, to) in &rope.kept {
                 let range = usize::try_from(*from).unwrap_or(usize::MAX)..usize::try_from(*to).unwrap_or(usize::MAX);
-                let kept = fragments.get(range).ok_or_else(|| Problem::internal(&"a request keeps what its base lacks"))?;
+                let kept =
+                    fragments.get(range).ok_or_else(|| Problem::internal(&"a request keeps what its base lacks"))?;
                 next.extend_from_slice(kept);
             }
             for pieces in &rope.added {

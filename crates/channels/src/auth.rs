@@ -220,7 +220,12 @@ fn local_owner() -> Caller {
     Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() }
 }
 
-fn by_token(door: &Door, request: &Request<Body>, listen: SocketAddr, proxies: &[IpAddr]) -> Result<Authenticated, Stop> {
+fn by_token(
+    door: &Door,
+    request: &Request<Body>,
+    listen: SocketAddr,
+    proxies: &[IpAddr],
+) -> Result<Authenticated, Stop> {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let behind_proxy = proxies.contains(&peer);
     origin::check(request.headers(), listen, behind_proxy)?;

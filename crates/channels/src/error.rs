@@ -297,7 +297,12 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again_says_when() {
-        for error in [EngineError::Full, EngineError::Draining, EngineError::Halted("disk".into()), EngineError::TooMany { retry_after_s: 7 }] {
+        for error in [
+            EngineError::Full,
+            EngineError::Draining,
+            EngineError::Halted("disk".into()),
+            EngineError::TooMany { retry_after_s: 7 },
+        ] {
             let response = Problem::from(error).into_response();
             assert!(response.headers().contains_key(RETRY_AFTER));
         }

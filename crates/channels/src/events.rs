@@ -138,7 +138,10 @@ impl Feed {
 
     async fn send(&mut self, placed: Vec<Placed>) -> Result<(), Gone> {
         let items = self.door.off_thread(move |door| {
-            placed.iter().map(|placed| Ok((placed.seq, records::item(door, placed)?))).collect::<Result<BTreeMap<Seq, Value>, Problem>>()
+            placed
+                .iter()
+                .map(|placed| Ok((placed.seq, records::item(door, placed)?)))
+                .collect::<Result<BTreeMap<Seq, Value>, Problem>>()
         });
         for (seq, item) in items.await.map_err(|_| Gone)? {
             let kind = item.get("kind").and_then(Value::as_str).unwrap_or_default();

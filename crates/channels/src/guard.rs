@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use backstay_kernel::id::Millis;
 
-use crate::limits::{
-    FAILURE_DELAY_CAP_MS, FAILURE_DELAY_MS, FAILURES_KEPT_MS, FAILURES_MAX, FAILURES_TRACKED_MAX,
-};
+use crate::limits::{FAILURE_DELAY_CAP_MS, FAILURE_DELAY_MS, FAILURES_KEPT_MS, FAILURES_MAX, FAILURES_TRACKED_MAX};
 
 /// How a wrong credential is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -80,13 +80,16 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= KEY_CHARS_MAX);
     match (text, all.next()) {
         (Some(text), None) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.to_owned())),
-        _ => Err(Problem::malformed(format!("Idempotency-Key is one header of 1 to {KEY_CHARS_MAX} visible characters"))),
+        _ => {
+            Err(Problem::malformed(format!("Idempotency-Key is one header of 1 to {KEY_CHARS_MAX} visible characters")))
+        }
     }
 }
 
 /// The layer; inside the one that authenticates.
 pub async fn once(State(door): State<Door>, request: Request<Body>, next: Next) -> Response {
-    let journaled = request.extensions().get::<MatchedPath>().is_some_and(|path| routes::keeps_its_own_keys(path.as_str()));
+    let journaled =
+        request.extensions().get::<MatchedPath>().is_some_and(|path| routes::keeps_its_own_keys(path.as_str()));
     let principal = principal_of(&request).filter(|_| request.method() == Method::POST && !journaled);
     let Some(principal) = principal.map(str::to_owned) else { return next.run(request).await };
     let key = match key(request.headers()) {
@@ -107,7 +110,9 @@ pub async fn once(State(door): State<Door>, request: Request<Body>, next: Next) 
                 // The first has failed in a way that says nothing: be the first.
             }
             Turn::First(sender) => {
-                let Some((request, next)) = carried.take() else { return Problem::internal(&"a request ran twice").into_response() };
+                let Some((request, next)) = carried.take() else {
+                    return Problem::internal(&"a request ran twice").into_response();
+                };
                 return run(request, next, sender).await;
             }
         }

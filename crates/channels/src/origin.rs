@@ -50,7 +50,10 @@ fn is_listener(origin: &Authority, listen: SocketAddr) -> bool {
     let named = match ip(origin.host()) {
         Some(address) if listen.ip().is_unspecified() => !address.is_unspecified(),
         Some(address) => address == listen.ip(),
-        None => origin.host().eq_ignore_ascii_case("localhost") && (listen.ip().is_loopback() || listen.ip().is_unspecified()),
+        None => {
+            origin.host().eq_ignore_ascii_case("localhost")
+                && (listen.ip().is_loopback() || listen.ip().is_unspecified())
+        }
     };
     named && origin.port_u16() == Some(listen.port())
 }

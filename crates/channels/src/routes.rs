@@ -8,7 +8,9 @@ use http::Method;
 use crate::auth::{Auth, authenticate};
 use crate::door::Door;
 use crate::error::{Problem, Why, shape};
-use crate::{admin, approvals, doubts, events, health, idempotency, input, metrics, openai, sessions, tokens, trace, turns};
+use crate::{
+    admin, approvals, doubts, events, health, idempotency, input, metrics, openai, sessions, tokens, trace, turns,
+};
 
 /// Who may call; enforced by the type of the handler's caller, stated here for those who read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -63,7 +63,12 @@ impl Door {
     }
 
     /// Sessions after `after`, the newest first; all of them, or one principal's.
-    pub(crate) fn sessions(&self, of: Option<&str>, after: Option<SessionId>, limit: usize) -> Result<Vec<Row>, Problem> {
+    pub(crate) fn sessions(
+        &self,
+        of: Option<&str>,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Row>, Problem> {
         let heads = self.engine.store().sessions(of, after, limit).map_err(|error| Problem::unreadable(&error))?;
         Ok(heads.into_iter().map(|head| row!(head)).collect())
     }

@@ -22,7 +22,9 @@ use tokio_rustls::rustls::{ServerConfig, crypto};
 use crate::auth::Peer;
 use crate::crowd::{Crowd, Stranger};
 use crate::door::Closing;
-use crate::limits::{ACCEPT_PAUSE, CLOSE_TIME_MAX, CONNECTIONS_MAX, HANDSHAKE_TIME_MAX, HEAD_BYTES_MAX, HEAD_TIME_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE, BUFFER_BYTES_MAX, CLOSE_TIME_MAX, CONNECTIONS_MAX, HANDSHAKE_TIME_MAX, HEAD_TIME_MAX,
+};
 
 /// Reads a certificate chain and its key, PEM.
 ///
@@ -142,7 +144,8 @@ impl Client {
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let known = Known { peer: Some((Peer(self.address), self.stranger)), closing: Closing::new(self.stopped.clone()) };
+        let known =
+            Known { peer: Some((Peer(self.address), self.stranger)), closing: Closing::new(self.stopped.clone()) };
         speak(stream, self.router, known, self.stopped).await;
     }
 }
@@ -178,7 +181,7 @@ async fn speak(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

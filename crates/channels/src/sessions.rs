@@ -43,7 +43,11 @@ pub struct Page {
     limit: Option<usize>,
 }
 
-pub async fn list(speaker: Speaker, State(door): State<Door>, Asked(page): Asked<Page>) -> Result<Json<Value>, Problem> {
+pub async fn list(
+    speaker: Speaker,
+    State(door): State<Door>,
+    Asked(page): Asked<Page>,
+) -> Result<Json<Value>, Problem> {
     let limit = page.limit.unwrap_or(SESSIONS_DEFAULT).clamp(1, SESSIONS_MAX);
     let of = (!speaker.sees_all()).then(|| speaker.caller().principal.clone());
     let found = door.off_thread(move |door| {

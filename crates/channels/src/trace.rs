@@ -118,10 +118,13 @@ impl<'a> Trace<'a> {
                 let text = self.door.call_text(call)?;
                 let view = now.view.calls.get(&placed.seq);
                 let facts = view.and_then(|view| view.facts.as_ref());
-                self.touched.insert(placed.seq, json!({
-                    "id": self.name(placed.seq), "tool": text.tool, "args": text.args,
-                    "class": facts.map(|facts| facts.class), "facts": facts, "starts": [], "end": null,
-                }));
+                self.touched.insert(
+                    placed.seq,
+                    json!({
+                        "id": self.name(placed.seq), "tool": text.tool, "args": text.args,
+                        "class": facts.map(|facts| facts.class), "facts": facts, "starts": [], "end": null,
+                    }),
+                );
             }
             Record::Started(started) => self.started(placed, started),
             Record::Ended(ended) => self.ended(placed, ended)?,
@@ -168,7 +171,8 @@ impl<'a> Trace<'a> {
                 "digest": request.digest,
             }));
         }
-        let starts = self.touched.get_mut(&started.effect).and_then(|touched| touched.get_mut("starts")?.as_array_mut());
+        let starts =
+            self.touched.get_mut(&started.effect).and_then(|touched| touched.get_mut("starts")?.as_array_mut());
         if let Some(starts) = starts {
             starts.push(json!({ "at": placed.at, "attempt": started.attempt }));
         }
@@ -183,7 +187,9 @@ impl<'a> Trace<'a> {
         }
         let result = match &ended.end {
             End::Done { result, .. } | End::Failed { result, .. } => self.door.text(result)?,
-            End::Replied { .. } | End::ModelFailed { .. } | End::Concluded { .. } | End::NotStarted | End::Unknown => None,
+            End::Replied { .. } | End::ModelFailed { .. } | End::Concluded { .. } | End::NotStarted | End::Unknown => {
+                None
+            }
         };
         let outcome = outcome(&ended.end);
         if let Some(end) = self.touched.get_mut(&ended.effect).and_then(|touched| touched.get_mut("end")) {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::Problem;
+use crate::idempotency;
 use crate::input::{At, Input, digest_of};
 use crate::sessions::Nothing;
 use crate::waits::{self, Waiting};
-use crate::idempotency;
 
 /// A turn as the journal has it now.
 pub struct Now {
@@ -84,7 +84,8 @@ pub async fn one(speaker: Speaker, State(door): State<Door>, At(place): At) -> R
 
 fn show(door: &Door, now: &Now) -> Result<Value, Problem> {
     let (view, place) = (&now.view, now.place);
-    let at = |is: &dyn Fn(&Record) -> bool| view.records.iter().find(|placed| is(&placed.record)).map(|placed| placed.at);
+    let at =
+        |is: &dyn Fn(&Record) -> bool| view.records.iter().find(|placed| is(&placed.record)).map(|placed| placed.at);
     let reply = view.reply.as_ref().map(|reply| door.text(reply)).transpose()?.flatten();
     let (completion, spent) = now.open.as_ref().map_or((&view.completion, view.spent), |(done, spent)| (done, *spent));
     let reason = match view.state {
@@ -125,9 +126,9 @@ fn completion_of(door: &Door, now: &Now, completion: &Completion) -> Result<Valu
 
 fn call_item(door: &Door, session: SessionId, effect: EffectId, view: Option<&CallView>) -> Result<Value, Problem> {
     let tool = view.map(|view| door.call_text(&view.call)).transpose()?.map(|call| call.tool);
-    let paths: Vec<&str> = view.and_then(|view| view.facts.as_ref()).map_or(Vec::new(), |facts| {
-        facts.paths.iter().map(|path| path.real.as_str()).collect()
-    });
+    let paths: Vec<&str> = view
+        .and_then(|view| view.facts.as_ref())
+        .map_or(Vec::new(), |facts| facts.paths.iter().map(|path| path.real.as_str()).collect());
     Ok(json!({ "id": Place { session, seq: effect }.to_string(), "tool": tool, "paths": paths }))
 }
 

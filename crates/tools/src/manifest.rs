@@ -107,10 +107,8 @@ mod tests {
 
     #[test]
     fn all_tools_together_cost_a_request_less_than_1700_bytes() {
-        let bytes: usize = manifests()
-            .iter()
-            .map(|tool| tool.name.len() + tool.description.len() + tool.schema.len())
-            .sum();
+        let bytes: usize =
+            manifests().iter().map(|tool| tool.name.len() + tool.description.len() + tool.schema.len()).sum();
         assert!(bytes < 1_700, "{bytes} bytes");
     }
 
@@ -129,11 +127,9 @@ mod tests {
                 Some("integer") => json!(1),
                 _ => json!(format!("some {name}")),
             };
-            let required: Vec<_> =
-                schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+            let required: Vec<_> = schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
             let full = |names: &mut dyn Iterator<Item = &str>| {
-                let object: serde_json::Map<_, _> =
-                    names.map(|name| (name.to_owned(), sample(name))).collect();
+                let object: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), sample(name))).collect();
                 Value::Object(object).to_string()
             };
             let everything = full(&mut declared.iter().map(String::as_str));
@@ -149,8 +145,7 @@ mod tests {
 
     #[test]
     fn what_a_tool_may_do_after_a_crash_is_declared() {
-        let class: Vec<_> =
-            manifests().into_iter().map(|t| (t.name, t.class, t.idempotency, t.answerer)).collect();
+        let class: Vec<_> = manifests().into_iter().map(|t| (t.name, t.class, t.idempotency, t.answerer)).collect();
         let expected = [
             ("read_file", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("write_file", EffectClass::Write, Idempotency::Probed, Answerer::Tool),

@@ -15,8 +15,7 @@ use crate::prepare::Refused;
 use crate::text::plain;
 
 /// Nothing may block, become a terminal, or leak into a child.
-const READ: OFlags =
-    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// Whether a relative symbolic link that stays beneath the directory is followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,9 +80,7 @@ pub fn contents(file: &mut File, path: &str) -> Result<Vec<u8>, Refused> {
     let limit = u64::try_from(limits::FILE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|e| {
-        Refused::new(Invalid::Unreadable, format!("`{}` cannot be read: {e}", plain(path)))
-    })?;
+    read.map_err(|e| Refused::new(Invalid::Unreadable, format!("`{}` cannot be read: {e}", plain(path))))?;
     if bytes.len() > limits::FILE_BYTES_MAX {
         let detail = format!("`{}` is larger than {limit} bytes", plain(path));
         return Err(Refused::new(Invalid::TooLarge, detail));
@@ -96,15 +93,9 @@ pub fn refused(errno: Errno, path: &str) -> Refused {
     let path = plain(path);
     let (why, detail) = match errno {
         Errno::NOENT => (Invalid::NotFound, format!("`{path}` is not there")),
-        Errno::XDEV => {
-            (Invalid::OutsideGrants, format!("`{path}` leads out of the granted directory"))
-        }
-        Errno::LOOP => {
-            (Invalid::OutsideGrants, format!("`{path}` has a symbolic link that is not followed"))
-        }
-        Errno::NAMETOOLONG | Errno::INVAL => {
-            (Invalid::OutsideGrants, format!("`{path}` is no path: {errno}"))
-        }
+        Errno::XDEV => (Invalid::OutsideGrants, format!("`{path}` leads out of the granted directory")),
+        Errno::LOOP => (Invalid::OutsideGrants, format!("`{path}` has a symbolic link that is not followed")),
+        Errno::NAMETOOLONG | Errno::INVAL => (Invalid::OutsideGrants, format!("`{path}` is no path: {errno}")),
         Errno::NOTDIR => (Invalid::WrongKind, format!("`{path}` is not a directory")),
         Errno::ISDIR => (Invalid::WrongKind, format!("`{path}` is a directory")),
         Errno::NXIO | Errno::NODEV => {
@@ -116,8 +107,7 @@ pub fn refused(errno: Errno, path: &str) -> Refused {
     Refused::new(why, detail)
 }
 
-pub const NO_OPENAT2: &str =
-    "this system has no openat2, without which no path is safe: Linux 5.6 or later is needed";
+pub const NO_OPENAT2: &str = "this system has no openat2, without which no path is safe: Linux 5.6 or later is needed";
 
 pub fn word(kind: FileType) -> &'static str {
     match kind {

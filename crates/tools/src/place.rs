@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use backstay_kernel::facts::{Access, Invalid};
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, mkdirat, statat};
 use rustix::io::Errno;
 
 use crate::open::{self, Links, beneath, real_path, refused};
@@ -52,30 +52,34 @@ impl Roots {
 
 /// Opens the innermost of `parents` that is there, and names those that are not; `None` where the
 /// way leads out of this root.
-fn innermost(
-    root: &Root,
-    parents: &[String],
-    path: &str,
-) -> Result<Option<(OwnedFd, Vec<String>)>, Refused> {
+fn innermost(root: &Root, parents: &[String], path: &str) -> Result<Option<(OwnedFd, Vec<String>)>, Refused> {
     for there in (0..=parents.len()).rev() {
         let (found, missing) = parents.split_at_checked(there).unwrap_or_default();
         match beneath(&root.dir, &joined(found), OFlags::DIRECTORY, Links::Follow) {
             Err(Errno::NOENT) => {}
             Err(Errno::XDEV) => return Ok(None),
             Err(errno) => return Err(refused(errno, path)),
-            Ok(dir) => {
-                // A link to nowhere is "not there" to a walk, and in the way of a new directory.
-                if let Some(first) = missing.first()
-                    && statat(&dir, first.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
-                {
-                    let detail = format!("`{}` goes over a broken symbolic link", plain(path));
-                    return Err(Refused::new(Invalid::WrongKind, detail));
-                }
-                return Ok(Some((dir, missing.to_vec())));
-            }
+            Ok(dir) => return nothing_in_the_way(dir, missing, path).map(Some),
         }
     }
     Err(refused(Errno::NOENT, path))
+}
+
+/// A link to nowhere is "not there" to a walk, and in the way of a new directory. A directory that
+/// another call has made since the walk is not in the way: it is walked into.
+fn nothing_in_the_way(dir: OwnedFd, missing: &[String], path: &str) -> Result<(OwnedFd, Vec<String>), Refused> {
+    let mut dir = dir;
+    for (walked, name) in missing.iter().enumerate() {
+        let Ok(stat) = statat(&dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else {
+            return Ok((dir, missing.iter().skip(walked).cloned().collect()));
+        };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            let detail = format!("`{}` goes over a broken symbolic link", plain(path));
+            return Err(Refused::new(Invalid::WrongKind, detail));
+        }
+        dir = child(&dir, name, OFlags::DIRECTORY).map_err(|errno| refused(errno, path))?;
+    }
+    Ok((dir, Vec::new()))
 }
 
 /// Opens a child of `dir` itself, never what a link points at.

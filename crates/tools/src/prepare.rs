@@ -161,12 +161,8 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         }
         Call::WriteFile(call) => prepare_write(roots, call),
         Call::EditFile(call) => prepare_edit(roots, &call),
-        Call::Remember(call) => {
-            Ok(pathless(EffectClass::Write, Action::Remember { text: call.text }))
-        }
-        Call::Recall(call) => {
-            Ok(pathless(EffectClass::Read, Action::Recall { query: call.query }))
-        }
+        Call::Remember(call) => Ok(pathless(EffectClass::Write, Action::Remember { text: call.text })),
+        Call::Recall(call) => Ok(pathless(EffectClass::Read, Action::Recall { query: call.query })),
         Call::AskHuman => Ok(pathless(EffectClass::Read, Action::AskHuman)),
     }
 }
@@ -186,9 +182,7 @@ fn prepare_edit(roots: &Roots, call: &EditFile) -> Result<Prepared, Refused> {
     let existing = writable(&place, &call.path)?;
     let Some(was) = &existing else { return Err(open::refused(Errno::NOENT, &call.path)) };
     let content = write::edited(&was.bytes, call)?.into_bytes();
-    let paths = [Access::Read, Access::Write]
-        .map(|access| PathFact { access, real: place.real.clone() })
-        .to_vec();
+    let paths = [Access::Read, Access::Write].map(|access| PathFact { access, real: place.real.clone() }).to_vec();
     Ok(writing(paths, Write { path: call.path.clone(), place, existing, content }))
 }
 

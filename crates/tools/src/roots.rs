@@ -58,15 +58,9 @@ impl Roots {
     /// # Errors
     /// The first directory that cannot be used, and why.
     pub fn open(workspace: &Path, read: &[PathBuf], write: &[PathBuf]) -> Result<Self, RootsError> {
-        let all = |dirs: &[PathBuf]| -> Result<Vec<Root>, RootsError> {
-            dirs.iter().map(|dir| Root::open(dir)).collect()
-        };
-        Ok(Self {
-            workspace: Root::open(workspace)?.real,
-            read: all(read)?,
-            write: all(write)?,
-            hidden: Vec::new(),
-        })
+        let all =
+            |dirs: &[PathBuf]| -> Result<Vec<Root>, RootsError> { dirs.iter().map(|dir| Root::open(dir)).collect() };
+        Ok(Self { workspace: Root::open(workspace)?.real, read: all(read)?, write: all(write)?, hidden: Vec::new() })
     }
 
     /// Keeps a search out of every real path that one of `tests` holds for. The gate judges the
@@ -199,8 +193,7 @@ impl Root {
         let given = path.to_str().ok_or_else(|| RootsError::NotUtf8(path.to_owned()))?.to_owned();
         std::fs::create_dir_all(path).map_err(|e| unusable(e.to_string()))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| unusable(e.to_string()))?;
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| unusable(e.to_string()))?;
         match beneath(&dir, ".", OFlags::DIRECTORY, Links::Refuse) {
             Ok(_) => {}
             Err(Errno::NOSYS) => return Err(RootsError::NoOpenat2),

@@ -17,16 +17,8 @@ use crate::text::{self, cut};
 
 /// Searches one file, or everything below a directory, `real` being its real path.
 pub fn search(roots: &Roots, start: Start, real: String, pattern: &Regex) -> Ran {
-    let mut walk = Walk {
-        roots,
-        pattern,
-        began: Instant::now(),
-        hits: Vec::new(),
-        files: 0,
-        bytes: 0,
-        skipped: 0,
-        stopped: None,
-    };
+    let mut walk =
+        Walk { roots, pattern, began: Instant::now(), hits: Vec::new(), files: 0, bytes: 0, skipped: 0, stopped: None };
     match start {
         Start::File(file) => walk.file(file, &real),
         Start::Directory(dir) => walk.tree(dir, real),
@@ -146,9 +138,7 @@ impl Walk<'_> {
             number = number.saturating_add(newlines.count());
             counted = before.len();
             let begin = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at.saturating_add(1));
-            let end = after.iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| {
-                found.start().saturating_add(at)
-            });
+            let end = after.iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| found.start().saturating_add(at));
             let line = String::from_utf8_lossy(bytes.get(begin..end).unwrap_or_default());
             let line = text::plain(cut(&line, limits::HIT_BYTES_MAX));
             self.hits.push(format!("{shown}:{number}: {line}"));

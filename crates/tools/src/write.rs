@@ -7,8 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use backstay_kernel::facts::Invalid;
 use backstay_kernel::id::Digest;
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fsync, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fsync, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -117,12 +116,8 @@ impl Staged {
     fn store(&self, dir: &OwnedFd, write: &Write) -> Result<(), Errno> {
         // Never more open than the file that it becomes; a new file obeys the umask.
         let mode = if write.existing.is_some() { 0o600 } else { 0o666 };
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC
-            | OFlags::NOCTTY;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = openat(dir, self.name.as_str(), flags, Mode::from_raw_mode(mode))?;
         let mut file = File::from(fd);
         file.write_all(&write.content).map_err(errno)?;
@@ -137,9 +132,7 @@ impl Staged {
         let renamed = match &write.existing {
             None => match renameat_with(dir, &self.name, dir, name, RenameFlags::NOREPLACE) {
                 // File systems that do not know the flag.
-                Err(Errno::INVAL | Errno::NOSYS) if is_absent(dir, name) => {
-                    renameat(dir, &self.name, dir, name)
-                }
+                Err(Errno::INVAL | Errno::NOSYS) if is_absent(dir, name) => renameat(dir, &self.name, dir, name),
                 other => other,
             },
             Some(existing) if is_same(dir, name, existing) => renameat(dir, &self.name, dir, name),
@@ -171,11 +164,8 @@ fn is_absent(dir: &OwnedFd, name: &str) -> bool {
 
 /// Whether the name still stands for the very file that was judged, unwritten since.
 fn is_same(dir: impl AsFd, name: &str, existing: &Existing) -> bool {
-    let identity = |s: &Stat| {
-        (s.st_dev, s.st_ino, s.st_size, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec)
-    };
-    statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|now| identity(&now) == identity(&existing.stat))
+    let identity = |s: &Stat| (s.st_dev, s.st_ino, s.st_size, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec);
+    statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|now| identity(&now) == identity(&existing.stat))
 }
 
 fn errno(error: std::io::Error) -> Errno {

@@ -18,9 +18,14 @@ use crate::waits::{self, Kind, question_of};
 /// What there is to tell next.
 #[derive(Debug)]
 pub enum Step {
-    Text { effect: EffectId, text: String },
+    Text {
+        effect: EffectId,
+        text: String,
+    },
     /// What was told of this effect does not count any more.
-    Withdrawn { effect: EffectId },
+    Withdrawn {
+        effect: EffectId,
+    },
     Paused(Pause),
     Ended(Finished),
 }

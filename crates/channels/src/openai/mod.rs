@@ -58,7 +58,9 @@ pub async fn chat(
     let mut response = if chat.stream {
         stream::answer(follow, &chat, closing, &door)
     } else {
-        reply::wait(follow, &chat, closing, &door).await.map_or_else(Problem::into_response, |whole| Json(whole).into_response())
+        reply::wait(follow, &chat, closing, &door)
+            .await
+            .map_or_else(Problem::into_response, |whole| Json(whole).into_response())
     };
     let value = |text: String| text.parse().map_err(|_| Problem::internal(&"an id that is no header value"));
     response.headers_mut().insert(SESSION, value(place.session.to_string())?);
@@ -78,7 +80,13 @@ struct Call {
 }
 
 impl Call {
-    fn of(speaker: &Speaker, door: &Door, headers: &HeaderMap, extensions: &Extensions, chat: &Chat) -> Result<Self, Problem> {
+    fn of(
+        speaker: &Speaker,
+        door: &Door,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        chat: &Chat,
+    ) -> Result<Self, Problem> {
         let named = headers.get(SESSION).map(|value| value.to_str().unwrap_or_default());
         let session = match named {
             None => None,
@@ -88,7 +96,10 @@ impl Call {
             }
         };
         if let Some(row) = session.as_ref().filter(|row| row.agent != chat.agent) {
-            return Err(Problem::malformed(format!("this session is of the agent `{}`, and `model` is another", row.agent)));
+            return Err(Problem::malformed(format!(
+                "this session is of the agent `{}`, and `model` is another",
+                row.agent
+            )));
         }
         let count = headers.get("x-stainless-retry-count").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let body = extensions.get::<Whole>().map(|whole| whole.0.clone()).unwrap_or_default();

@@ -119,7 +119,11 @@ impl Written {
             return Err(Problem::new(Why::NUnsupported, "a turn has one reply", "leave `n` out"));
         }
         if filled(&self.logprobs) || filled(&self.top_logprobs) {
-            return Err(Problem::new(Why::LogprobsUnsupported, "there are no log probabilities", "leave `logprobs` out"));
+            return Err(Problem::new(
+                Why::LogprobsUnsupported,
+                "there are no log probabilities",
+                "leave `logprobs` out",
+            ));
         }
         Ok(())
     }
@@ -133,7 +137,11 @@ impl Message {
             "assistant" => Role::Assistant,
             other => {
                 let next = "send messages of system, user and assistant; tools are the agent's own";
-                return Err(Problem::new(Why::ContentUnsupported, format!("messages of `{other}` are not taken"), next));
+                return Err(Problem::new(
+                    Why::ContentUnsupported,
+                    format!("messages of `{other}` are not taken"),
+                    next,
+                ));
             }
         };
         let text = match self.content {
@@ -201,7 +209,8 @@ mod tests {
         let image = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": {} }] }]);
         assert_eq!(chat(image).unwrap_err(), "content_unsupported");
         let parts = json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }]);
-        let found = chat(json!([{ "role": "developer", "content": "be brief" }, { "role": "user", "content": parts }])).unwrap();
+        let found = chat(json!([{ "role": "developer", "content": "be brief" }, { "role": "user", "content": parts }]))
+            .unwrap();
         assert_eq!(found.text, "ab");
         assert_eq!(found.earlier, [Said { role: Role::System, text: "be brief".into() }]);
     }

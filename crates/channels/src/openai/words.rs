@@ -5,12 +5,16 @@ use backstay_kernel::record::{Cap, LoopRule, StopReason};
 
 #[must_use]
 pub fn approval(tool: &str, place: Place) -> String {
-    format!("This waits for a person to approve a call of `{tool}`: `backstay approve {place}` or `backstay deny {place}`.")
+    format!(
+        "This waits for a person to approve a call of `{tool}`: `backstay approve {place}` or `backstay deny {place}`."
+    )
 }
 
 #[must_use]
 pub fn doubt(tool: &str, place: Place) -> String {
-    format!("Whether a call of `{tool}` has happened is unknown. This waits for a person to find out: `backstay resolve {place} done|not-done|retry --note TEXT`.")
+    format!(
+        "Whether a call of `{tool}` has happened is unknown. This waits for a person to find out: `backstay resolve {place} done|not-done|retry --note TEXT`."
+    )
 }
 
 #[must_use]

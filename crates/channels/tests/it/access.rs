@@ -11,7 +11,11 @@ use crate::house::{House, Told, policy, request};
 
 /// A path of this route that names nothing that exists.
 fn path(route: &Route) -> String {
-    let id = if route.path.contains("/sessions/") || route.path.contains("/tokens/") { "0123456789abcdef" } else { "0123456789abcdef.1" };
+    let id = if route.path.contains("/sessions/") || route.path.contains("/tokens/") {
+        "0123456789abcdef"
+    } else {
+        "0123456789abcdef.1"
+    };
     route.path.replace("{id}", id)
 }
 
@@ -56,7 +60,10 @@ async fn every_call_but_two_refuses_who_has_no_token() {
 #[tokio::test(start_paused = true)]
 async fn unknown_calls_ask_for_a_token_first_too() {
     let house = House::new(&[]).await;
-    let told = Told::of(house.tcp.clone().oneshot(request(Method::GET, "/api/nothing").body(Body::empty()).unwrap()).await.unwrap()).await;
+    let told = Told::of(
+        house.tcp.clone().oneshot(request(Method::GET, "/api/nothing").body(Body::empty()).unwrap()).await.unwrap(),
+    )
+    .await;
     assert_eq!(told.status, StatusCode::UNAUTHORIZED);
     let told = house.get("ann", "/api/nothing").none().await;
     assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "not_found"));
@@ -189,7 +196,9 @@ async fn bodies_are_bounded_and_bad_json_is_said_to_be() {
         let told = Told::of(call.raw(Body::from(giant.clone())).await).await;
         assert_eq!((told.status, told.code()), (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
     }
-    for bad in ["{", "[]", "null", "{\"agent\":1}", "{\"agent\":\"main\",\"agent\":\"main\"}", "\u{0}", &"[".repeat(100_000)] {
+    for bad in
+        ["{", "[]", "null", "{\"agent\":1}", "{\"agent\":\"main\",\"agent\":\"main\"}", "\u{0}", &"[".repeat(100_000)]
+    {
         let told = Told::of(house.post("ann", "/api/sessions").raw(Body::from(bad.to_owned())).await).await;
         assert_eq!((told.status, told.code()), (StatusCode::BAD_REQUEST, "malformed"), "{}", told.text);
     }

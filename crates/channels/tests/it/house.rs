@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -87,7 +88,8 @@ impl World for TestWorld {
                 vec![Piece::Text(format!("{{\"{role}\":\"")), Piece::Escaped(*body), Piece::Text("\"}".into())];
             Ok(Fragment { wire, pieces })
         };
-        let plain = |value: Value| Ok(Fragment { wire: value.to_string(), pieces: vec![Piece::Text(value.to_string())] });
+        let plain =
+            |value: Value| Ok(Fragment { wire: value.to_string(), pieces: vec![Piece::Text(value.to_string())] });
         match item {
             Item::User { body, .. } => escaped("user", body),
             Item::Assistant { text: Some(text), .. } => escaped("said", text),
@@ -203,7 +205,11 @@ pub fn policy() -> Policy {
     let agent = Agent {
         model: "m".into(),
         instructions: "be careful".into(),
-        grants: Grants { tools: manifests().into_keys().collect(), read: vec!["/work".into()], write: vec!["/work".into()] },
+        grants: Grants {
+            tools: manifests().into_keys().collect(),
+            read: vec!["/work".into()],
+            write: vec!["/work".into()],
+        },
         rules: vec![
             ask("guarded", Approvers::Roles(vec![Role::Owner])),
             ask("for_carl", Approvers::Principals(vec!["carl".into()])),
@@ -236,11 +242,10 @@ pub fn policy() -> Policy {
 pub struct House {
     pub script: Arc<Script>,
     pub engine: Engine,
-    pub door: Door,
     pub tcp: Router,
     pub local: Router,
     tokens: BTreeMap<String, String>,
-    pub place: TempDir,
+    pub place: Arc<TempDir>,
 }
 
 impl House {
@@ -268,29 +273,27 @@ impl House {
             let new = NewToken { principal: name.clone(), speaks: Speaks::Program, by: "test".into() };
             tokens.insert(name.clone(), engine.home().create_token(&policy, new).await.unwrap());
         }
-        let reload: Reload = Arc::new(|by| {
-            Box::pin(async move {
-                if by == "oper" { Err("line 3: unknown key".to_owned()) } else { Ok(Reloaded { epoch: 2, changed: true }) }
-            })
-        });
-        let door = Door::new(engine.clone(), place.path().to_owned(), reload);
-        let proxies: [IpAddr; 1] = [[10, 0, 0, 1].into()];
-        let auth = Auth::Bearer { listen: LISTEN.parse().unwrap(), trusted_proxies: proxies.into() };
-        let (tcp, local) = (router(door.clone(), auth), router(door.clone(), Auth::Local));
-        Self { script, engine, door, tcp, local, tokens, place }
+        let (tcp, local) = doors(&engine, place.path());
+        Self { script, engine, tcp, local, tokens, place: Arc::new(place) }
     }
 
     pub fn token(&self, name: &str) -> &str {
         &self.tokens[name]
     }
 
-    pub fn write(&self, lines: &[Line]) {
-        self.script.lines.lock().unwrap().extend(lines.iter().cloned());
+    /// The same home behind doors that remember nothing.
+    pub fn reopened(&self) -> Self {
+        let (tcp, local) = doors(&self.engine, self.place.path());
+        let (script, engine) = (Arc::clone(&self.script), self.engine.clone());
+        Self { script, engine, tcp, local, tokens: self.tokens.clone(), place: Arc::clone(&self.place) }
     }
 
     /// A call of a principal, begun.
     pub fn call(&self, name: &str, method: Method, path: &str) -> Call<'_> {
-        Call { house: self, call: request(method, path).header("authorization", format!("Bearer {}", self.token(name))) }
+        Call {
+            house: self,
+            call: request(method, path).header("authorization", format!("Bearer {}", self.token(name))),
+        }
     }
 
     pub fn get(&self, name: &str, path: &str) -> Call<'_> {
@@ -330,6 +333,19 @@ impl House {
             let _ = events.recv().await;
         }
     }
+}
+
+/// For callers from outside, and for the local user.
+fn doors(engine: &Engine, home: &Path) -> (Router, Router) {
+    let reload: Reload = Arc::new(|by| {
+        Box::pin(async move {
+            if by == "oper" { Err("line 3: unknown key".to_owned()) } else { Ok(Reloaded { epoch: 2, changed: true }) }
+        })
+    });
+    let door = Door::new(engine.clone(), home.to_owned(), reload);
+    let proxies: [IpAddr; 1] = [[10, 0, 0, 1].into()];
+    let auth = Auth::Bearer { listen: LISTEN.parse().unwrap(), trusted_proxies: proxies.into() };
+    (router(door.clone(), auth), router(door, Auth::Local))
 }
 
 pub fn request(method: Method, path: &str) -> http::request::Builder {
@@ -417,9 +433,8 @@ impl Frames {
         loop {
             if let Some((block, rest)) = self.buffer.clone().split_once("\n\n") {
                 self.buffer = rest.to_owned();
-                let field = |name: &str| {
-                    block.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()))
-                };
+                let field =
+                    |name: &str| block.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start().to_owned()));
                 let Some(data) = field("data:") else { continue };
                 let id = field("id:").map(|id| id.parse().unwrap());
                 return Some(Frame { id, event: field("event:").unwrap_or_default(), data });

@@ -1,0 +1,127 @@
+//! Approvals, questions and doubts.
+use std::sync::atomic::Ordering;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::house::{House, Line};
+
+async fn approval(house: &House, name: &str) -> Value {
+    house.get(name, "/api/approvals").none().await.json["approvals"][0].clone()
+}
+
+#[tokio::test]
+async fn a_yes_is_for_one_exact_action_once() {
+    let house = House::new(&[Line::Call("", "guarded", "{\"path\":\"a\"}"), Line::Say("written")]).await;
+    let (session, turn) = house.say("ann", "write").await;
+    let waiting = house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    assert_eq!(waiting["wait"], "approval");
+    assert_eq!(waiting["id"], item["id"]);
+    assert_eq!((&item["session"], &item["turn"], &item["principal"]), (&json!(session), &json!(turn), &json!("ann")));
+    assert_eq!(
+        (&item["tool"], &item["args"], &item["rule"]),
+        (&json!("guarded"), &json!({ "path": "a" }), &json!("ask for guarded"))
+    );
+    assert_eq!(item["approvers"], json!({ "role": ["owner"] }));
+    assert_eq!(item["facts"]["paths"][0]["real"], "/work/guarded");
+    assert_eq!(item["expires_at"], house.engine.now() + 60_000);
+
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let yes = json!({ "decision": "approve", "digest": item["digest"], "note": "fine" });
+    let told = house.post("ann", &path).json(yes.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "not_an_approver"), "one's own session, and yet");
+    assert_eq!(house.post("oper", &path).json(yes.clone()).await.code(), "not_an_approver");
+    let told = house.post("bob", &path).json(yes.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "no_such_approval"));
+    let told = house.post("owner", &path).json(json!({ "decision": "approve", "digest": "0".repeat(64) })).await;
+    assert_eq!((told.status, told.code()), (StatusCode::CONFLICT, "wrong_digest"));
+    assert_eq!(house.post("owner", &path).json(json!({ "decision": "approve" })).await.code(), "malformed");
+    let told = house.post("owner", &format!("/api/approvals/{session}.1")).json(yes.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "no_such_approval"));
+
+    let told = house.post("owner", &path).key("yes").json(yes.clone()).await;
+    assert_eq!((told.status, &told.json["decision"]), (StatusCode::OK, &json!("approve")));
+    let again = house.post("owner", &path).key("yes").json(yes.clone()).await;
+    assert_eq!((again.status, again.json), (StatusCode::OK, told.json));
+    let told = house.post("owner", &path).json(yes).await;
+    assert_eq!((told.status, told.code()), (StatusCode::GONE, "approval_closed"));
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "written");
+    assert_eq!(approval(&house, "owner").await, Value::Null);
+}
+
+#[tokio::test]
+async fn who_a_rule_names_may_answer_without_seeing_the_session() {
+    let house = House::new(&[Line::Call("", "for_carl", "{}"), Line::Say("no then")]).await;
+    let (session, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    assert_eq!(approval(&house, "bob").await, Value::Null);
+    let item = approval(&house, "carl").await;
+    assert_eq!(item["approvers"], json!({ "principal": ["carl"] }));
+    assert_eq!(house.get("carl", &format!("/api/sessions/{session}")).none().await.status, StatusCode::NOT_FOUND);
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let no = json!({ "decision": "deny", "digest": item["digest"] });
+    assert_eq!(house.post("owner", &path).json(no.clone()).await.code(), "not_an_approver");
+    assert_eq!(house.post("carl", &path).json(no).await.status, StatusCode::OK);
+    let ended = house.turn(&turn, "ended").await;
+    assert_eq!(ended["completion"]["refused"][0]["tool"], "for_carl");
+}
+
+#[tokio::test]
+async fn an_expired_approval_is_gone() {
+    let house = House::new(&[Line::Call("", "guarded", "{}"), Line::Say("too late")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    house.script.now.fetch_add(60_000, Ordering::SeqCst);
+    assert_eq!(approval(&house, "owner").await, Value::Null);
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let told = house.post("owner", &path).json(json!({ "decision": "approve", "digest": item["digest"] })).await;
+    assert_eq!((told.status, told.code()), (StatusCode::GONE, "approval_closed"));
+}
+
+#[tokio::test]
+async fn a_question_is_answered_by_name_or_by_the_next_message() {
+    let question = Line::Call("", "ask", "{\"question\":\"which file?\"}");
+    let house = House::new(&[question.clone(), Line::Say("thanks"), question, Line::Say("thanks again")]).await;
+    let (session, turn) = house.say("ann", "write").await;
+    assert_eq!(house.turn(&turn, "waiting").await["wait"], "question");
+    assert_eq!(house.get("bob", "/api/questions").none().await.json["questions"], json!([]));
+    let item = house.get("ann", "/api/questions").none().await.json["questions"][0].clone();
+    assert_eq!((&item["text"], &item["turn"]), (&json!("which file?"), &json!(turn)));
+    let path = format!("/api/questions/{}", item["id"].as_str().unwrap());
+    assert_eq!(house.post("bob", &path).json(json!({ "text": "mine" })).await.status, StatusCode::NOT_FOUND);
+    let told = house.post("ann", &path).json(json!({ "text": "a.txt" })).await;
+    assert_eq!((told.status, &told.json["turn"]), (StatusCode::OK, &json!(turn)), "{}", told.text);
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "thanks");
+    assert_eq!(house.post("ann", &path).json(json!({ "text": "b.txt" })).await.code(), "no_such_question");
+
+    let messages = format!("/api/sessions/{session}/messages");
+    let second = house.post("ann", &messages).json(json!({ "text": "write more" })).await.json["turn"].clone();
+    house.turn(second.as_str().unwrap(), "waiting").await;
+    let say = || house.post("ann", &messages).key("answer").json(json!({ "text": "b.txt" }));
+    assert_eq!(say().await.json["turn"], second, "the answer belongs to the turn that asked");
+    assert_eq!(say().await.json["turn"], second, "and says so again");
+    assert_eq!(house.turn(second.as_str().unwrap(), "ended").await["reply"], "thanks again");
+}
+
+#[tokio::test]
+async fn an_operator_says_what_became_of_a_doubt() {
+    let house = House::new(&[Line::Call("", "lost", "{}"), Line::Say("good")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    assert_eq!(house.turn(&turn, "waiting").await["wait"], "doubt");
+    let item = house.get("ann", "/api/doubts").none().await.json["doubts"][0].clone();
+    assert_eq!((&item["tool"], &item["turn"]), (&json!("lost"), &json!(turn)));
+    assert_eq!(house.get("oper", "/api/status").none().await.json["waits"]["doubts"], 1);
+    assert_eq!(house.get("bob", "/api/doubts").none().await.json["doubts"], json!([]));
+    let path = format!("/api/doubts/{}", item["id"].as_str().unwrap());
+    let done = json!({ "outcome": "done", "note": "seen in the mailbox" });
+    assert_eq!(house.post("ann", &path).json(done.clone()).await.code(), "forbidden");
+    assert_eq!(house.post("oper", &path).json(json!({ "outcome": "done" })).await.code(), "malformed");
+    let told = house.post("oper", &path).key("d").json(done.clone()).await;
+    assert_eq!((told.status, &told.json["turn"]), (StatusCode::OK, &json!(turn)));
+    assert_eq!(house.post("oper", &path).key("d").json(done.clone()).await.json, told.json);
+    assert_eq!(house.post("oper", &path).json(done).await.code(), "no_such_doubt");
+    let ended = house.turn(&turn, "ended").await;
+    assert_eq!(ended["completion"]["done"][0]["tool"], "lost");
+}

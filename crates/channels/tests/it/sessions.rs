@@ -1,0 +1,300 @@
+//! Sessions, messages, turns and traces.
+use axum::body::Body;
+use backstay_kernel::id::{Digest, Place, Seq};
+use backstay_kernel::request::{digest, fragment_digest};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::house::{House, Line};
+
+#[tokio::test]
+async fn a_message_becomes_a_turn_with_a_reply() {
+    let house = House::new(&[Line::Say("hello, ann")]).await;
+    let (session, turn) = house.say("ann", "hi").await;
+    assert!(turn.starts_with(&format!("{session}.")));
+    let ended = house.turn(&turn, "ended").await;
+    assert_eq!(ended["reply"], "hello, ann");
+    assert_eq!(ended["reason"], "claimed");
+    assert_eq!(ended["wait"], Value::Null);
+    assert_eq!(ended["spend"], json!({ "tokens": 15, "micro_usd": 15 }));
+    assert_eq!(ended["completion"]["done"], json!([]));
+    let one = house.get("ann", &format!("/api/sessions/{session}")).none().await.json;
+    assert_eq!((&one["state"], &one["agent"], &one["principal"]), (&json!("idle"), &json!("main"), &json!("ann")));
+    assert_eq!(one["spend"]["tokens"], 15);
+    assert_eq!(one["channel"], "api");
+}
+
+#[tokio::test]
+async fn sessions_are_listed_in_pages_the_newest_first() {
+    let house = House::new(&[]).await;
+    let mut opened = Vec::new();
+    for title in ["one", "two", "three"] {
+        let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main", "title": title })).await;
+        assert_eq!(told.status, StatusCode::CREATED);
+        opened.push(told.json["session"].as_str().unwrap().to_owned());
+    }
+    let first = house.get("ann", "/api/sessions?limit=2").none().await.json;
+    let titles = |page: &Value| -> Vec<String> {
+        page["sessions"].as_array().unwrap().iter().map(|item| item["title"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(titles(&first), ["three", "two"]);
+    assert_eq!(first["next"], opened[1]);
+    let second = house.get("ann", &format!("/api/sessions?limit=2&after={}", opened[1])).none().await.json;
+    assert_eq!((titles(&second), &second["next"]), (vec!["one".to_owned()], &Value::Null));
+    let told = house.post("ann", "/api/sessions").json(json!({ "agent": "nobody" })).await;
+    assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "unknown_agent"));
+    assert!(told.json["error"]["next"].as_str().unwrap().contains("main"));
+}
+
+#[tokio::test]
+async fn a_key_makes_a_message_once_also_for_those_who_ask_at_the_same_time() {
+    let house = House::new(&[Line::Say("once")]).await;
+    let (session, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    let path = format!("/api/sessions/{session}/messages");
+    let say = |text: &'static str| house.post("ann", &path).key("k1").json(json!({ "text": text }));
+    let (one, two) = tokio::join!(say("again"), say("again"));
+    let three = say("again").await;
+    assert_eq!((one.status, &one.json), (StatusCode::ACCEPTED, &two.json));
+    assert_eq!(one.json, three.json);
+    let told = say("something else").await;
+    assert_eq!((told.status, told.code()), (StatusCode::CONFLICT, "key_reused"));
+    let other = house.say("bob", "hi").await.0;
+    let told =
+        house.post("bob", &format!("/api/sessions/{other}/messages")).key("k1").json(json!({ "text": "mine" })).await;
+    assert_eq!(told.status, StatusCode::ACCEPTED, "a key counts for its principal alone");
+    let bad = house.post("ann", &path).header("idempotency-key", "a b").json(json!({ "text": "x" })).await;
+    assert_eq!(bad.code(), "malformed");
+}
+
+#[tokio::test]
+async fn a_key_makes_every_other_call_once() {
+    let house = House::new(&[]).await;
+    let open = || house.post("ann", "/api/sessions").key("open").json(json!({ "agent": "main" }));
+    let (one, two) = tokio::join!(open(), open());
+    assert_eq!((one.status, &one.json), (StatusCode::CREATED, &two.json));
+    assert_eq!(house.get("ann", "/api/sessions").none().await.json["sessions"].as_array().unwrap().len(), 1);
+    let told = house.post("ann", "/api/sessions").key("open").json(json!({ "agent": "other" })).await;
+    assert_eq!(told.code(), "key_reused");
+
+    let create = || house.post("owner", "/api/tokens").key("t").json(json!({ "principal": "ann", "speaks": "human" }));
+    let before = house.engine.home().state().tokens.len();
+    let (one, two) = tokio::join!(create(), create());
+    assert_eq!((one.status, &one.json), (StatusCode::CREATED, &two.json));
+    assert_eq!(house.engine.home().state().tokens.len(), before + 1);
+    let told = house.post("owner", "/api/tokens").key("t").json(json!({ "principal": "bob", "speaks": "human" })).await;
+    assert_eq!(told.code(), "key_reused");
+    let told =
+        house.post("owner", "/api/tokens").key("u").json(json!({ "principal": "nobody", "speaks": "human" })).await;
+    assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "unknown_principal"));
+}
+
+#[tokio::test]
+async fn records_come_in_pages_with_their_texts() {
+    let house = House::new(&[Line::Say("hello")]).await;
+    let (session, turn) = house.say("ann", "how are you").await;
+    house.turn(&turn, "ended").await;
+    let (mut all, mut after) = (Vec::new(), json!(0));
+    loop {
+        let page =
+            house.get("ann", &format!("/api/sessions/{session}/records?after={after}&limit=3")).none().await.json;
+        all.extend(page["records"].as_array().unwrap().clone());
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    let seqs: Vec<u64> = all.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    let of = |kind: &str| all.iter().find(|record| record["kind"] == kind).unwrap();
+    let admitted = of("admitted");
+    let body = admitted["body"]["body"]["id"].to_string();
+    assert_eq!(admitted["texts"][&body], "how are you");
+    assert_eq!(of("turn_ended")["body"]["reason"], "claimed");
+    assert_eq!(of("opened")["body"]["agent"], "main");
+}
+
+#[tokio::test]
+async fn a_trace_tells_what_was_seen_decided_and_touched() {
+    let house = House::new(&[Line::Call("let me see", "look", "{\"path\":\"a\"}"), Line::Say("seen")]).await;
+    let (_, turn) = house.say("ann", "look at \"a\"").await;
+    house.turn(&turn, "ended").await;
+    let trace = house.get("ann", &format!("/api/turns/{turn}/trace")).none().await.json;
+    assert_eq!(trace["saw"]["messages"][0]["text"], "look at \"a\"");
+    assert_eq!(trace["saw"]["messages"][0]["label"]["integrity"], "untrusted");
+    let requests = trace["saw"]["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 2);
+    let kinds: Vec<&str> =
+        trace["decided"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["turn_started", "ended", "judged", "ended", "turn_ended"]);
+    let touched = &trace["touched"][0];
+    assert_eq!((&touched["tool"], &touched["args"]["path"]), (&json!("look"), &json!("a")));
+    assert_eq!((&touched["end"]["outcome"], &touched["end"]["result"]), (&json!("done"), &json!("look did it")));
+    let view = house.get("ann", &format!("/api/turns/{turn}")).none().await.json;
+    assert_eq!(view["completion"]["done"][0]["tool"], "look");
+    assert_eq!(view["completion"]["done"][0]["paths"], json!(["/work/look"]));
+
+    let sent = house.script.sent.lock().unwrap().clone();
+    for (n, wire) in sent.iter().enumerate() {
+        let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent={}", n + 1)).none().await;
+        assert_eq!(&told.text, wire, "byte for byte");
+        assert_eq!(told.headers["x-backstay-digest"], requests[n]["digest"].as_str().unwrap());
+    }
+    let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent=3")).none().await;
+    assert_eq!(told.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        house.get("ann", &format!("/api/turns/{turn}/trace?as_sent=0")).none().await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_ne!(digest([fragment_digest(b"x")].iter()), Digest::default());
+}
+
+#[tokio::test]
+async fn requests_of_later_turns_are_rebuilt_from_their_bases() {
+    let house = House::new(&[Line::Say("one"), Line::Say("two"), Line::Say("three")]).await;
+    let (session, mut turn) = house.say("ann", "first").await;
+    for text in ["second", "third \u{1}\n\"q\""] {
+        house.turn(&turn, "ended").await;
+        let told = house.post("ann", &format!("/api/sessions/{session}/messages")).json(json!({ "text": text })).await;
+        turn = told.json["turn"].as_str().unwrap().to_owned();
+    }
+    house.turn(&turn, "ended").await;
+    let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent=1")).none().await;
+    assert_eq!(Some(&told.text), house.script.sent.lock().unwrap().last());
+}
+
+#[tokio::test]
+async fn an_erased_body_is_said_to_be_erased() {
+    let house = House::new(&[Line::Say("one")]).await;
+    let (_, turn) = house.say("ann", "forget me").await;
+    house.turn(&turn, "ended").await;
+    let place = Place::parse(&turn).unwrap();
+    let before = Seq(place.seq.0 - 1);
+    let placed = house.engine.reader().records(place.session, before, 1).unwrap().remove(0);
+    let backstay_kernel::record::Record::Admitted(admitted) = placed.record else { panic!("not the message") };
+    assert!(house.engine.store().erase_body(&admitted.body).unwrap());
+    let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent=1")).none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::GONE, "erased"));
+    let trace = house.get("ann", &format!("/api/turns/{turn}/trace")).none().await.json;
+    assert_eq!(trace["saw"]["messages"][0]["text"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_stopped_session_takes_no_messages_until_who_may_resumes_it() {
+    let house = House::new(&[]).await;
+    let (session, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    let path = |call: &str| format!("/api/sessions/{session}/{call}");
+    assert_eq!(house.post("ann", &path("stop")).none().await.json["stopped"], true);
+    let told = house.post("ann", &path("messages")).json(json!({ "text": "x" })).await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "session_stopped"));
+    assert_eq!(house.get("ann", &format!("/api/sessions/{session}")).none().await.json["state"], "stopped");
+    assert_eq!(house.post("ann", &path("resume")).none().await.status, StatusCode::OK);
+    assert_eq!(house.post("ann", &path("messages")).json(json!({ "text": "x" })).await.status, StatusCode::ACCEPTED);
+
+    assert_eq!(house.post("oper", &path("stop")).none().await.status, StatusCode::OK);
+    let told = house.post("ann", &path("resume")).none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "forbidden"));
+    assert_eq!(house.post("owner", &path("resume")).none().await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_frozen_home_takes_no_messages() {
+    let house = House::new(&[Line::Say("after")]).await;
+    let (session, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    assert_eq!(house.post("ann", "/api/home/freeze").none().await.code(), "forbidden");
+    assert_eq!(house.post("oper", "/api/home/freeze").none().await.json["frozen"], true);
+    assert_eq!(house.get("oper", "/api/status").none().await.json["frozen"], true);
+    let told = house.post("ann", &format!("/api/sessions/{session}/messages")).json(json!({ "text": "x" })).await;
+    assert_eq!(told.code(), "home_frozen");
+    assert_eq!(house.post("oper", "/api/home/unfreeze").none().await.json["frozen"], false);
+    let told = house.post("ann", &format!("/api/sessions/{session}/messages")).json(json!({ "text": "x" })).await;
+    assert_eq!(told.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_turn_can_be_cancelled_once() {
+    let house = House::new(&[Line::Slowly("I am", " never done")]).await;
+    let (_, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "running").await;
+    let path = format!("/api/turns/{turn}/cancel");
+    assert_eq!(house.post("ann", &path).none().await.status, StatusCode::OK);
+    let ended = house.turn(&turn, "ended").await;
+    assert_eq!(ended["reason"], "stopped_by_user");
+    let told = house.post("ann", &path).none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::CONFLICT, "nothing_to_stop"));
+    assert_eq!(house.get("ann", "/api/turns/nonsense").none().await.status, StatusCode::NOT_FOUND);
+    let session = turn.split('.').next().unwrap();
+    assert_eq!(house.get("ann", &format!("/api/turns/{session}.1")).none().await.code(), "not_found");
+}
+
+#[tokio::test]
+async fn operators_see_how_the_home_does() {
+    let house = House::new(&[Line::Say("x")]).await;
+    let (_, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    let status = house.get("oper", "/api/status").none().await.json;
+    assert_eq!((&status["sessions"]["total"], &status["journal"]), (&json!(1), &json!("writable")));
+    assert_eq!(status["waits"], json!({ "approvals": 0, "questions": 0, "doubts": 0 }));
+    assert!(status["free_bytes"].as_u64().unwrap() > 0 && status["db_bytes"].as_u64().unwrap() > 0);
+    let windows = house.get("oper", "/api/budget").none().await.json["windows"].clone();
+    let day = windows
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| item["window"].as_str().unwrap().starts_with("agent:main/day/"))
+        .unwrap();
+    assert_eq!((&day["used"]["tokens"], &day["limit"]["tokens"]), (&json!(15), &json!(1_000_000)));
+    let metrics = house.get("prom", "/metrics").none().await;
+    for line in [
+        "backstay_turns_ended_total{reason=\"claimed\"} 1",
+        "backstay_model_calls_total 1",
+        "backstay_billed_tokens_total 15",
+        "backstay_journal_writable 1",
+        "backstay_home_frozen 0",
+    ] {
+        assert!(metrics.text.contains(line), "{line}\n{}", metrics.text);
+    }
+    assert!(
+        metrics.text.contains("backstay_http_requests_total{route=\"/api/sessions/{id}/messages\",status=\"2xx\"} 1")
+    );
+    assert!(!metrics.text.contains(&turn), "no id is a label");
+    assert_eq!(house.post("owner", "/api/reload").none().await.json, json!({ "epoch": 2, "changed": true }));
+    let told = house.post("oper", "/api/reload").none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::BAD_REQUEST, "config_invalid"));
+}
+
+#[tokio::test]
+async fn a_backup_is_made_at_this_machine_only() {
+    let house = House::new(&[]).await;
+    let place = tempfile::tempdir().unwrap();
+    let wanted = json!({ "to": place.path().join("copy"), "workspace": true });
+    assert_eq!(house.post("owner", "/api/backup").json(wanted.clone()).await.code(), "forbidden");
+    let told = house.locally(Method::POST, "/api/backup", wanted.clone()).await;
+    assert_eq!((told.status, &told.json["workspace_files"]), (StatusCode::OK, &json!(1)), "{}", told.text);
+    assert!(place.path().join("copy/state.db").exists());
+    assert_eq!(std::fs::read_to_string(place.path().join("copy/workspace/note.txt")).unwrap(), "a note");
+    assert_eq!(house.locally(Method::POST, "/api/backup", wanted).await.code(), "backup_failed");
+    let relative = json!({ "to": "copy" });
+    assert_eq!(house.locally(Method::POST, "/api/backup", relative).await.code(), "malformed");
+}
+
+#[tokio::test]
+async fn health_needs_no_token_and_readiness_says_why_not() {
+    let house = House::new(&[]).await;
+    let ask = |path: &'static str| {
+        let call = crate::house::request(Method::GET, path).body(Body::empty()).unwrap();
+        let doors = house.tcp.clone();
+        async move { crate::house::Told::of(tower::ServiceExt::oneshot(doors, call).await.unwrap()).await }
+    };
+    assert_eq!(ask("/live").await.status, StatusCode::OK);
+    assert_eq!(ask("/ready").await.json, json!({ "ready": true, "reasons": [] }));
+    house.engine.drain(std::time::Duration::ZERO).await;
+    let told = ask("/ready").await;
+    assert_eq!((told.status, &told.json["reasons"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(["draining"])));
+    assert_eq!(ask("/live").await.status, StatusCode::OK);
+    let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main" })).await;
+    assert_eq!((told.status, told.code()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
+    assert!(told.headers.contains_key("retry-after"));
+}

@@ -1,0 +1,71 @@
+//! The live view of a session.
+use http::StatusCode;
+use serde_json::json;
+
+use crate::house::{Frame, House, Line};
+
+fn seqs(frames: &[Frame]) -> Vec<u64> {
+    frames.iter().filter_map(|frame| frame.id).collect()
+}
+
+#[tokio::test]
+async fn a_stream_replays_and_goes_on_without_gap_or_double() {
+    let house = House::new(&[Line::Say("one"), Line::Slowly("tw", "o")]).await;
+    let (session, turn) = house.say("ann", "first").await;
+    house.turn(&turn, "ended").await;
+    let path = format!("/api/sessions/{session}/events");
+    let (headers, mut live) = house.get("ann", &path).frames(None).await;
+    assert_eq!(headers["content-type"], "text/event-stream");
+    let replayed = live.until("turn_ended").await;
+    assert_eq!(seqs(&replayed), (1..=replayed.len() as u64).collect::<Vec<_>>());
+    assert_eq!(replayed[0].event, "opened");
+    assert!(replayed.iter().all(|frame| frame.event != "delta"), "text is never replayed");
+
+    let messages = format!("/api/sessions/{session}/messages");
+    let told = house.post("ann", &messages).json(json!({ "text": "second" })).await;
+    assert_eq!(told.status, StatusCode::ACCEPTED);
+    let mut more = live.until("delta").await;
+    let delta = more.last().unwrap();
+    assert_eq!((delta.id, delta.json()["text"].clone()), (None, json!("tw")));
+    house.script.go.notify_one();
+    more.extend(live.until("turn_ended").await);
+    let all: Vec<u64> = seqs(&replayed).into_iter().chain(seqs(&more)).collect();
+    assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
+    let said: String =
+        more.iter().filter(|f| f.event == "delta").map(|f| f.json()["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, "two");
+    let admitted = more.iter().find(|frame| frame.event == "admitted").unwrap().json();
+    let body = admitted["body"]["body"]["id"].to_string();
+    assert_eq!((&admitted["seq"], &admitted["texts"][body]), (&told.json["seq"], &json!("second")));
+
+    let records = house.get("ann", &format!("/api/sessions/{session}/records?limit=1000")).none().await.json;
+    let last = records["records"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(more.last().unwrap().json(), last, "a stream and a list show the same");
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_it_was() {
+    let house = House::new(&[Line::Say("one")]).await;
+    let (session, turn) = house.say("ann", "first").await;
+    house.turn(&turn, "ended").await;
+    let path = format!("/api/sessions/{session}/events");
+    let (_, mut live) = house.get("ann", &format!("{path}?after=3")).frames(None).await;
+    assert_eq!(live.next().await.unwrap().id, Some(4));
+    let (_, mut live) = house.get("ann", &path).header("last-event-id", "5").frames(None).await;
+    assert_eq!(live.next().await.unwrap().id, Some(6));
+}
+
+#[tokio::test]
+async fn what_is_tried_again_is_withdrawn() {
+    let house = House::new(&[Line::Break("half a"), Line::Say("whole")]).await;
+    let (session, turn) = house.say("ann", "first").await;
+    let (_, mut live) = house.get("ann", &format!("/api/sessions/{session}/events")).frames(None).await;
+    live.until("started").await;
+    house.script.go.notify_one();
+    live.until("retried").await;
+    house.script.now.fetch_add(120_000, std::sync::atomic::Ordering::SeqCst);
+    house.engine.freeze(false, "test").await.unwrap();
+    let rest = live.until("turn_ended").await;
+    assert!(rest.iter().any(|frame| frame.event == "reset"));
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "whole");
+}

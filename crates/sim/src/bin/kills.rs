@@ -183,7 +183,9 @@ fn cut(binary: &Path, scenario: &Scenario, injection: &str, call: &str, n: u64) 
         return Err(format!("not cut, and failed: {}", String::from_utf8_lossy(&cut_output.stderr)));
     }
     let again = command(binary, &home.home(), &scenario.victim).output().expect("the binary runs");
-    if !again.status.success() {
+    // A home that was whole when its `init` was cut is not made twice.
+    let whole = scenario.name == "init" && again.status.code() == Some(3);
+    if !again.status.success() && !whole {
         return Err(format!("given again: {:?} {}", again.status.code(), String::from_utf8_lossy(&again.stderr)));
     }
     check(binary, scenario, &home)

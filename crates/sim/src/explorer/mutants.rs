@@ -58,6 +58,7 @@ mutants! {
     ResultsDropped: I4Paired, "A reply's results are missing.";
     AnswerDropped: I4Paired, "One answer is missing.";
     NoticeBetween: I4Paired, "The runtime speaks between a reply and its results.";
+    TruthBetween: I4Paired, "The later truth stands between a reply and its results.";
     ReservationDropped: I5Money, "A model call starts without a reservation.";
     LapseForgetsMoney: I5Money, "What is possibly billed is forgotten.";
     CapsIgnored: I5Money, "The turn's budget has no reader.";
@@ -315,6 +316,13 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
         (Mutant::NoticeBetween, Record::Ended(ended)) => {
             if matches!(ended.end, End::Replied { calls: Some(_), .. }) {
                 session.items.push_back(Item::Notice(Notice::Restored));
+            }
+        }
+        (Mutant::TruthBetween, Record::Ended(_) | Record::Resolved { .. }) if grown => {
+            let last = session.items.len().saturating_sub(1);
+            let told = last.checked_sub(1).and_then(|place| session.items.get(place));
+            if matches!(told, Some(Item::Notice(Notice::LaterTruth { .. }))) {
+                session.items.swap(last - 1, last);
             }
         }
         (Mutant::StopForgotten, Record::Stopped { .. }) => session.stopped = false,

@@ -15,6 +15,7 @@ use crate::run::{Ran, act};
 
 mod crashes;
 mod outputs;
+mod permits;
 mod races;
 mod refusals;
 
@@ -33,8 +34,7 @@ impl Home {
         let outside = dir.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("secret"), SECRET).unwrap();
-        let roots =
-            Roots::open(&workspace, from_ref(&workspace), &[workspace.join("out")]).unwrap();
+        let roots = Roots::open(&workspace, from_ref(&workspace), &[workspace.join("out")]).unwrap();
         Self { dir, roots }
     }
 
@@ -86,10 +86,8 @@ impl Home {
 
 /// Names in a directory, sorted.
 pub fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

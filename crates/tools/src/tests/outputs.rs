@@ -85,9 +85,8 @@ fn a_search_does_not_find_what_a_rule_hides() {
     home.put("private/diary", "needle");
     home.put("a/.env", "needle");
     let under = Test::Under(home.at("private").to_str().unwrap().to_owned());
-    let roots = Roots::open(&home.at(""), &[home.at("")], &[])
-        .unwrap()
-        .hiding(vec![under, Test::Glob("**/.env".to_owned())]);
+    let roots =
+        Roots::open(&home.at(""), &[home.at("")], &[]).unwrap().hiding(vec![under, Test::Glob("**/.env".to_owned())]);
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
     let ran = act(&super::KEY, Some(facts.digest()), &roots, "search_files", arguments, &facts);

@@ -4,7 +4,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use backstay_kernel::rule::Test;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use serde_json::json;
 
 use super::{Home, SECRET, content, names, path};
 use crate::run::Ran;
@@ -54,10 +57,9 @@ fn a_read_never_leaves_while_a_file_and_a_link_out_are_swapped() {
     home.put("file", "harmless");
     symlink("../outside/secret", home.at("link")).unwrap();
     while_swapping(&home.at("file"), &home.at("link"), || {
-        for ran in [
-            home.call("read_file", path("file")),
-            home.call("search_files", serde_json::json!({"pattern": "secret|harmless"})),
-        ] {
+        for ran in
+            [home.call("read_file", path("file")), home.call("search_files", json!({"pattern": "secret|harmless"}))]
+        {
             assert!(!format!("{ran:?}").contains(SECRET), "{ran:?}");
         }
     });
@@ -96,14 +98,30 @@ fn a_write_never_follows_a_link_that_is_swapped_with_the_file() {
     assert_eq!(names(&home.outside()), ["secret"]);
 }
 
+/// A rule hides a directory from searches; a link to it that takes the place of another directory
+/// is not walked.
+#[test]
+fn a_search_never_walks_a_link_that_is_swapped_with_a_directory() {
+    let home = Home::new();
+    home.put("many/dir/file", "needle, open");
+    home.put("many/hidden/file", "needle, hidden");
+    symlink("hidden", home.at("many/link")).unwrap();
+    let hidden = Test::Under(home.at("many/hidden").to_str().unwrap().to_owned());
+    let Home { dir, roots } = home;
+    let home = Home { dir, roots: roots.hiding(vec![hidden]) };
+    while_swapping(&home.at("many/dir"), &home.at("many/link"), || {
+        let ran = home.call("search_files", json!({"pattern": "needle", "path": "many"}));
+        assert!(!format!("{ran:?}").contains("needle, hidden"), "{ran:?}");
+    });
+}
+
 /// The directory itself is carried out, judged path and all, between the look and the act.
 #[test]
 fn a_directory_that_was_moved_out_is_not_written_to() {
     let home = Home::new();
     home.put("out/dir/file", "0");
     let arguments = content("out/dir/file", "x");
-    let prepared =
-        crate::prepare::prepare(&home.roots, "write_file", &arguments.to_string()).unwrap();
+    let prepared = crate::prepare::prepare(&home.roots, "write_file", &arguments.to_string()).unwrap();
     let crate::prepare::Action::Write(write) = prepared.action else { panic!() };
     fs::rename(home.at("out/dir"), home.outside().join("dir")).unwrap();
     assert!(matches!(crate::write::write(&super::KEY, &write), Ran::Failed { .. }));

@@ -32,9 +32,8 @@ fn facts_hold_the_real_path_whatever_name_was_used() {
 fn an_edit_reads_and_writes_and_a_write_only_writes() {
     let home = Home::new();
     home.put("out/a", "one two");
-    let access = |facts: backstay_kernel::facts::Facts| -> Vec<Access> {
-        facts.paths.iter().map(|path| path.access).collect()
-    };
+    let access =
+        |facts: backstay_kernel::facts::Facts| -> Vec<Access> { facts.paths.iter().map(|path| path.access).collect() };
     let edit = home.inspect("edit_file", json!({"path": "out/a", "old": "one", "new": "1"}));
     assert_eq!(access(edit.unwrap()), [Access::Read, Access::Write]);
     assert_eq!(access(home.inspect("write_file", content("out/b", "")).unwrap()), [Access::Write]);
@@ -57,6 +56,8 @@ fn a_file_that_may_be_written_and_not_read_is_not_edited() {
 fn paths_that_lead_out_are_refused() {
     let home = Home::new();
     let secret = home.outside().join("secret");
+    home.put("notes", "inside, and still named by a way that leads up");
+    home.put("out/a", "the same");
     symlink(home.outside(), home.at("absolute")).unwrap();
     symlink("../outside", home.at("relative")).unwrap();
     symlink(&secret, home.at("file")).unwrap();
@@ -70,6 +71,9 @@ fn paths_that_lead_out_are_refused() {
         "..",
         "../outside/secret",
         "out/../../outside/secret",
+        "out/../notes",
+        "out/../out/a",
+        "out/none/../../notes",
         "/etc/passwd",
         "/proc/self/environ",
         "/",
@@ -256,8 +260,7 @@ fn granted_directories_are_made_and_must_be_usable() {
 fn without_a_grant_nothing_is_reached() {
     let home = Home::new();
     let roots = Roots::open(&home.at(""), &[], &[]).unwrap();
-    for (tool, arguments) in
-        [("read_file", path("a")), ("list_dir", path(".")), ("write_file", content("out/a", "x"))]
+    for (tool, arguments) in [("read_file", path("a")), ("list_dir", path(".")), ("write_file", content("out/a", "x"))]
     {
         let refused = inspect(&roots, tool, &arguments.to_string()).unwrap_err();
         assert_eq!(refused.why, Invalid::OutsideGrants);
@@ -265,9 +268,8 @@ fn without_a_grant_nothing_is_reached() {
     }
 }
 
-const TOOLS: [&str; 8] = [
-    "read_file", "write_file", "edit_file", "list_dir", "search_files", "remember", "recall", "ask_human",
-];
+const TOOLS: [&str; 8] =
+    ["read_file", "write_file", "edit_file", "list_dir", "search_files", "remember", "recall", "ask_human"];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]

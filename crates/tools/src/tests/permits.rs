@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::{Ran, Roots, inspect, manifests, run};
 use backstay_kernel::budget::{Budget, Price};
 use backstay_kernel::decide::Message;
 use backstay_kernel::effect::{CallRef, Effect, Finish, Inspection, Outcome};
@@ -15,7 +16,6 @@ use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role}
 use backstay_kernel::record::{Mode, Opened};
 use backstay_kernel::request::Request;
 use backstay_kernel::{Input, Permit, Session, apply, decide, open_effects, start};
-use backstay_tools::{Ran, Roots, inspect, manifests, run};
 
 const BODY: BodyRef = BodyRef { id: 1, digest: Digest([1; 32]), bytes: 1 };
 const BOOT: Boot = Boot(1);
@@ -110,8 +110,7 @@ impl Gate {
         let Effect::Model { id: effect, started, .. } = gate.open() else { panic!() };
         let tool = Some("write_file".to_owned());
         let call = CallRef { calls: BODY, index: 0, tool, repeat: RepeatKey([0; 8]) };
-        let outcome =
-            Outcome::Replied { text: None, calls: vec![call], finish: Finish::Calls, usage: None };
+        let outcome = Outcome::Replied { text: None, calls: vec![call], finish: Finish::Calls, usage: None };
         gate.hear(Input::Ended { effect, started, outcome });
         let Effect::Inspect { id, .. } = gate.open() else { panic!("{:?}", gate.open()) };
         (gate, id)

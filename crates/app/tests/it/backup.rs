@@ -1,0 +1,54 @@
+//! `backup` and `restore`: what comes back is what was there, and nothing of it starts by itself.
+use crate::place::{Place, mode};
+
+#[test]
+fn a_backup_comes_back_frozen_with_its_config_and_its_files() {
+    let place = Place::with_home();
+    let turn = place.run(&["run", "write a note: mend the sails", "--json"]).json(0);
+    let (copy, new) = (place.path("copy"), place.path("new"));
+    let (copy, new) = (copy.to_str().unwrap(), new.to_str().unwrap());
+    let done = place.run(&["backup", copy, "--workspace", "--json"]).json(0);
+    assert_eq!(done["workspace_files"], 1);
+    place.run(&["backup", copy]).expect(1);
+    let restored = place.run(&["restore", copy, new, "--json"]).json(0);
+    assert_eq!((restored["frozen"].as_bool(), restored["workspace_files"].as_u64()), (Some(true), Some(1)));
+    assert_eq!(mode(&place.path("new")), 0o700);
+    assert_eq!(mode(&place.path("new/backstay.toml")), 0o600);
+    assert_eq!(std::fs::read_to_string(place.path("new/workspace/out/note.md")).unwrap().trim(), "sails need mending".replace("sails need mending", "mend the sails"));
+    let there = |arguments: &[&str]| place.run(&[&["--home", new], arguments].concat());
+    assert_eq!(there(&["status", "--json"]).json(0)["frozen"], true);
+    there(&["run", "hello"]).expect(3);
+    there(&["trace", turn["turn"].as_str().unwrap()]).expect(0);
+    there(&["unfreeze"]).expect(0);
+    there(&["run", "hello"]).expect(0);
+    there(&["audit", "verify"]).expect(0);
+    place.run(&["run", "hello"]).expect(0);
+}
+
+#[test]
+fn a_restore_overwrites_nothing_and_invents_nothing() {
+    let place = Place::with_home();
+    let copy = place.path("copy");
+    let copy = copy.to_str().unwrap();
+    place.run(&["backup", copy]).expect(0);
+    place.run(&["restore", copy, place.home().to_str().unwrap()]).expect(3);
+    place.run(&["restore", place.path("nothing").to_str().unwrap(), place.path("new").to_str().unwrap()]).expect(5);
+    let inside = place.home().join("copy");
+    place.run(&["backup", inside.to_str().unwrap()]).expect(2);
+}
+
+#[test]
+fn a_damaged_backup_is_refused() {
+    let place = Place::with_home();
+    place.run(&["run", "/say something to be damaged"]).expect(0);
+    let copy = place.path("copy");
+    place.run(&["backup", copy.to_str().unwrap()]).expect(0);
+    let state = copy.join("state.db");
+    let mut bytes = std::fs::read(&state).unwrap();
+    let needle = b"something to be damaged";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] = b'S';
+    std::fs::write(&state, bytes).unwrap();
+    place.run(&["restore", copy.to_str().unwrap(), place.path("new").to_str().unwrap()]).expect(1);
+    assert!(!place.path("new/state.db").exists());
+}

@@ -1,0 +1,87 @@
+//! One process holds a home; the others speak to it, or are told that it is busy.
+use std::process::Stdio;
+
+use crate::place::Place;
+
+#[test]
+fn commands_go_through_the_running_process() {
+    let place = Place::with_home();
+    let served = place.serve();
+    assert_eq!(place.run(&["status", "--json"]).json(0)["running"], true);
+    assert_eq!(place.run(&["run", "/say through the socket"]).expect(0).stdout, "through the socket\n");
+    assert_eq!(place.pipe(&["chat"], "/say one\n/say two\n").expect(0).stdout, "one\ntwo\n");
+    place.run(&["run", "write the report"]).expect(4);
+    let found = place.run(&["approvals", "--json"]).json(0);
+    place.run(&["approve", found["approvals"][0]["id"].as_str().unwrap()]).expect(0);
+    place.run(&["freeze"]).expect(0);
+    place.run(&["run", "hello"]).expect(3);
+    assert_eq!(served.stop(), 0);
+    assert!(!place.home().join("backstay.sock").exists());
+    assert_eq!(place.run(&["status", "--json"]).json(0)["running"], false);
+    assert_eq!(place.run(&["status", "--json"]).json(0)["frozen"], true);
+}
+
+#[test]
+fn a_second_server_is_exit_6() {
+    let place = Place::with_home();
+    let _served = place.serve();
+    let error = place.run(&["serve", "--json"]).error(6);
+    assert_eq!(error["code"], "busy");
+    assert!(!error["next"].as_str().unwrap().is_empty());
+    let error = place.run(&["init", "--json"]).error(3);
+    assert_eq!(error["code"], "exists");
+}
+
+#[test]
+fn a_home_that_another_command_holds_is_waited_for() {
+    let place = Place::with_home();
+    let children: Vec<_> = (0..4)
+        .map(|_| place.command(&["run", "/say done"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_socket_that_a_killed_process_left_is_not_believed() {
+    let place = Place::with_home();
+    place.serve().kill();
+    assert!(place.home().join("backstay.sock").exists());
+    assert_eq!(place.run(&["status", "--json"]).json(0)["running"], false);
+    place.run(&["run", "hello"]).expect(0);
+    assert_eq!(place.run(&["--json"]).json(0)["state"], "stopped");
+    let _served = place.serve();
+    assert_eq!(place.run(&["--json"]).json(0)["state"], "running");
+}
+
+#[test]
+fn a_reload_puts_a_good_config_in_force_and_refuses_a_bad_one() {
+    let place = Place::with_home();
+    let _served = place.serve();
+    assert_eq!(place.run(&["reload", "--json"]).json(0)["changed"], false);
+    let good = place.config();
+    place.write_config(&format!("{good}\n[principals.app]\nrole = \"user\"\n"));
+    place.run(&["tokens", "create", "--principal", "app", "--speaks", "program"]).expect(5);
+    assert_eq!(place.run(&["reload", "--json"]).json(0)["changed"], true);
+    place.run(&["tokens", "create", "--principal", "app", "--speaks", "program"]).expect(0);
+    place.write_config(&good.replace("[agents.main]", "[agents.main]\nmodle = \"x\""));
+    let bad = place.run(&["reload"]);
+    bad.expect(2);
+    assert!(bad.stderr.contains("did you mean `model`?"), "{}", bad.stderr);
+    place.run(&["run", "hello"]).expect(0);
+}
+
+#[test]
+fn a_token_can_be_made_listed_and_ended() {
+    let place = Place::with_home();
+    place.run(&["tokens", "create", "--principal", "owner"]).expect(2);
+    let made = place.run(&["tokens", "create", "--principal", "owner", "--speaks", "human", "--json"]).json(0);
+    let id = made["id"].as_str().unwrap();
+    assert!(made["token"].as_str().unwrap().starts_with(id));
+    place.run(&["tokens", "revoke", id]).expect(0);
+    place.run(&["tokens", "revoke", id]).expect(5);
+    place.run(&["tokens", "revoke", "../x"]).expect(2);
+    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
+}

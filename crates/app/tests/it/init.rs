@@ -1,0 +1,140 @@
+//! `init` and `quickstart`: a private home, made once, whatever interrupts it.
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::place::{Place, Ran, mode};
+
+#[test]
+fn a_new_home_is_private_and_its_token_is_printed_once() {
+    let place = Place::empty();
+    let made = place.run(&["init", "--json"]).json(0);
+    assert_eq!(made["home"], place.home().to_str().unwrap());
+    assert_eq!(made["next"], "backstay chat");
+    let token = made["token"].as_str().unwrap();
+    assert!(token.starts_with("bks_") && token.len() == 68, "{token}");
+    assert_eq!(made.as_object().unwrap().len(), 3);
+    assert_eq!(mode(&place.home()), 0o700);
+    for name in ["backstay.toml", "state.db"] {
+        assert_eq!(mode(&place.home().join(name)), 0o600, "{name}");
+    }
+    assert_eq!(mode(&place.home().join("workspace")), 0o700);
+    let tokens = place.run(&["tokens", "list", "--json"]).json(0);
+    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 1);
+    assert!(!tokens.to_string().contains(token), "a token is never shown again");
+    assert_eq!(tokens["tokens"][0]["speaks"], "program");
+}
+
+#[test]
+fn a_second_init_is_refused_and_changes_nothing() {
+    let place = Place::with_home();
+    let (before, names) = (place.config(), place.names());
+    let error = place.run(&["init", "--json"]).error(3);
+    assert_eq!(error["code"], "exists");
+    assert!(error["next"].as_str().unwrap().contains("tokens create"));
+    place.run(&["init", "--base-url", "http://127.0.0.1:1/v1", "--model", "m"]).expect(3);
+    assert_eq!((place.config(), place.names()), (before, names));
+}
+
+#[test]
+fn a_directory_with_something_else_in_it_is_left_alone() {
+    let place = Place::empty();
+    std::fs::create_dir(place.home()).unwrap();
+    std::fs::write(place.home().join("thesis.txt"), "words").unwrap();
+    let error = place.run(&["init", "--json"]).error(3);
+    assert_eq!(error["code"], "not_empty");
+    assert_eq!(place.names(), ["thesis.txt"]);
+}
+
+#[test]
+fn a_model_server_can_be_named() {
+    let place = Place::empty();
+    place.run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--model", "small"]).expect(0);
+    assert!(place.config().contains("base_url = \"http://127.0.0.1:9/v1\""));
+    place.run(&["config", "check"]).expect(0);
+    place.run(&["init", "elsewhere", "--model", "small"]).expect(2);
+    let wrong = Place::empty();
+    wrong.run(&["init", "--base-url", "nonsense", "--model", "small"]).expect(2);
+    assert!(!wrong.home().join("backstay.toml").exists());
+    wrong.run(&["init"]).expect(0);
+}
+
+#[test]
+fn the_model_is_the_one_that_this_machine_has_a_key_for() {
+    for (variable, kind) in [("ANTHROPIC_API_KEY", "kind = \"anthropic\""), ("OPENAI_API_KEY", "kind = \"openai\"")] {
+        let place = Place::empty();
+        Ran::of(&place.command(&["init"]).env(variable, "sk-test").output().unwrap()).expect(0);
+        assert!(place.config().contains(kind), "{variable}");
+        assert!(!place.config().contains("sk-test"), "a key never stands in the file");
+    }
+}
+
+#[test]
+fn a_cut_init_is_completed_by_the_next() {
+    let whole = Place::with_home();
+    let config = whole.config();
+    let write = |place: &Place, names: &[(&str, &str)]| {
+        std::fs::create_dir(place.home()).unwrap();
+        for (name, text) in names {
+            std::fs::write(place.home().join(name), text).unwrap();
+        }
+    };
+    let toml = ("backstay.toml", config.as_str());
+    let states: [&[(&str, &str)]; 5] =
+        [&[], &[("backstay.toml.new", "[ser")], &[toml], &[toml, ("state.lock", "")], &[toml, ("state.lock", ""), ("state.db", "")]];
+    for names in states {
+        let place = Place::empty();
+        write(&place, names);
+        place.run(&["init", "--json"]).json(0);
+        place.run(&["run", "hello"]).expect(0);
+        assert!(!place.home().join("backstay.toml.new").exists());
+    }
+}
+
+/// Kills an `init` as soon as each of the files that it makes is there; the file appears, the
+/// process dies at once or a little later: every outcome must be one that the next `init` and the
+/// next command can deal with.
+#[test]
+fn an_init_that_is_killed_leaves_nothing_that_needs_a_hand() {
+    for name in ["backstay.toml", "workspace", "state.lock", "state.db", "state.db-wal", "state.ballast"] {
+        let place = Place::empty();
+        let mut child = place.command(&["init"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while !place.home().join(name).exists() && child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "{name} does not appear");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let again = place.run(&["init", "--json"]);
+        if again.code != 0 {
+            assert_eq!(again.error(3)["code"], "exists", "killed at {name}");
+        }
+        place.run(&["tokens", "create", "--principal", "owner", "--speaks", "program"]).expect(0);
+        place.run(&["run", "hello"]).expect(0);
+    }
+}
+
+#[test]
+fn a_config_that_lies_there_already_is_kept() {
+    let place = Place::empty();
+    std::fs::create_dir(place.home()).unwrap();
+    let whole = Place::with_home();
+    let own = format!("# ours\n{}", whole.config());
+    place.write_config(&own);
+    let error = place.run(&["init", "--json", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"]).error(3);
+    assert_eq!(error["code"], "exists");
+    place.run(&["init"]).expect(0);
+    assert_eq!(place.config(), own);
+}
+
+#[test]
+fn quickstart_makes_a_home_and_talks_and_then_only_talks() {
+    let place = Place::empty();
+    let first = place.pipe(&["quickstart"], "hello\n");
+    first.expect(0);
+    assert!(first.stdout.contains("rehearsal model"));
+    assert!(first.stderr.contains("bks_") && !first.stdout.contains("bks_"), "the token is no reply");
+    let second = place.pipe(&["quickstart"], "hello\n");
+    second.expect(0);
+    assert!(!second.stderr.contains("bks_"));
+}

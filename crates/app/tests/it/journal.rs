@@ -1,0 +1,57 @@
+//! `sql`, `audit verify`, `budget`, `trace --as-sent`: the journal answers.
+use serde_json::Value;
+
+use crate::place::Place;
+
+#[test]
+fn a_select_reads_and_nothing_else_runs() {
+    let place = Place::with_home();
+    place.run(&["run", "/say one"]).expect(0);
+    let answer = place.run(&["sql", "SELECT count(*) AS n FROM v_effects", "--json"]).json(0);
+    assert_eq!((&answer["columns"][0], &answer["rows"][0][0]), (&Value::from("n"), &Value::from(1)));
+    let texts = place.run(&["sql", "SELECT body(id) FROM bodies"]);
+    assert!(texts.expect(0).stdout.contains("/say one"));
+    for query in ["DELETE FROM heads", "PRAGMA journal_mode = DELETE", "SELECT nonsense", ""] {
+        place.run(&["sql", query]).expect(2);
+    }
+    place.run(&["audit", "verify"]).expect(0);
+}
+
+#[test]
+fn a_changed_journal_does_not_verify() {
+    let place = Place::with_home();
+    place.run(&["run", "/say something to be changed"]).expect(0);
+    assert_eq!(place.run(&["audit", "verify", "--json"]).json(0)["sound"], true);
+    let state = place.home().join("state.db");
+    let mut bytes = std::fs::read(&state).unwrap();
+    let needle = b"something to be changed";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] = b'S';
+    std::fs::write(&state, bytes).unwrap();
+    let report = place.run(&["audit", "verify", "--json"]).json(1);
+    assert_eq!(report["sound"], false);
+    assert!(report["fault_count"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_request_is_shown_as_it_was_sent() {
+    let place = Place::with_home();
+    let turn = place.run(&["run", "/say one", "--json"]).json(0);
+    let sent = place.run(&["trace", turn["turn"].as_str().unwrap(), "--as-sent", "1"]);
+    let request: Value = serde_json::from_str(&sent.expect(0).stdout).unwrap();
+    assert_eq!(request["model"], "rehearsal");
+    assert!(request["messages"].to_string().contains("/say one"));
+    place.run(&["trace", turn["turn"].as_str().unwrap(), "--as-sent", "2"]).expect(5);
+    place.run(&["trace", turn["turn"].as_str().unwrap(), "--as-sent", "0"]).expect(2);
+}
+
+#[test]
+fn the_budget_counts_what_was_used() {
+    let place = Place::with_home();
+    place.run(&["run", "/say one"]).expect(0);
+    let budget = place.run(&["budget", "--json"]).json(0);
+    let windows = budget["windows"].as_array().unwrap();
+    let day = windows.iter().find(|window| window["window"].as_str().unwrap().starts_with("agent:main/day")).unwrap();
+    assert!(day["used"]["tokens"].as_u64().unwrap() > 0);
+    assert_eq!(day["limit"]["micro_usd"], 5_000_000);
+}

@@ -1,0 +1,32 @@
+//! The command line, tried with the real binary in homes of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod backup;
+mod busy;
+mod chat;
+mod config;
+mod doctor;
+mod guide;
+mod init;
+mod journal;
+mod people;
+mod place;
+mod reference;
+mod run;
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        assert!(module == "main" || main.contains(&format!("\nmod {module};\n")), "{name} is not compiled");
+    }
+}

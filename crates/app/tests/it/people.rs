@@ -1,0 +1,97 @@
+//! What waits for a person: shown exactly, answered once, and gone on with.
+use serde_json::Value;
+
+use crate::place::Place;
+
+/// A home in which the report waits for a yes.
+fn asked() -> (Place, Value) {
+    let place = Place::with_home();
+    let ran = place.run(&["run", "write the report"]);
+    assert_eq!(ran.expect(4).stdout, "");
+    assert!(ran.stderr.contains("backstay approve "), "{}", ran.stderr);
+    let found = place.run(&["approvals", "--json"]).json(0);
+    let item = found["approvals"][0].clone();
+    assert!(ran.stderr.contains(item["id"].as_str().unwrap()));
+    (place, item)
+}
+
+fn text<'v>(item: &'v Value, field: &str) -> &'v str {
+    item[field].as_str().unwrap()
+}
+
+#[test]
+fn a_yes_does_exactly_the_action_and_the_turn_goes_on() {
+    let (place, item) = asked();
+    let report = place.home().join("workspace/out/reports/rehearsal.md");
+    assert!(!report.exists());
+    let shown = place.run(&["approvals"]);
+    assert!(shown.stdout.contains("out/reports/rehearsal.md") && shown.stdout.contains(text(&item, "digest")));
+    let ran = place.run(&["approve", text(&item, "id"), "--note", "looks right"]);
+    ran.expect(0);
+    assert!(report.exists());
+    assert!(ran.stdout.starts_with("approved\n") && ran.stdout.contains("created"), "{}", ran.stdout);
+    place.run(&["approve", text(&item, "id")]).expect(5);
+    let trace = place.run(&["trace", text(&item, "turn"), "--json"]).json(0);
+    assert_eq!(trace["state"], "ended");
+    assert_eq!(trace["touched"][0]["end"]["outcome"], "done");
+    assert!(place.run(&["trace", text(&item, "turn")]).stdout.contains("reports need a yes"));
+}
+
+#[test]
+fn a_no_leaves_the_world_as_it_is() {
+    let (place, item) = asked();
+    let ran = place.run(&["deny", text(&item, "id")]);
+    ran.expect(0);
+    assert!(ran.stdout.starts_with("denied\n"));
+    assert!(!place.home().join("workspace/out/reports/rehearsal.md").exists());
+}
+
+#[test]
+fn a_yes_to_another_digest_is_refused() {
+    let (place, item) = asked();
+    let other = "0".repeat(64);
+    let error = place.run(&["approve", text(&item, "id"), "--digest", &other, "--json"]);
+    error.expect(3);
+    assert!(error.stderr.contains("wrong_digest"), "{}", error.stderr);
+    assert!(!place.home().join("workspace/out/reports/rehearsal.md").exists());
+}
+
+#[test]
+fn a_question_is_answered_with_words() {
+    let place = Place::with_home();
+    let turn = place.run(&["run", "ask me something", "--json"]).json(4);
+    assert_eq!((text(&turn, "state"), text(&turn, "wait")), ("waiting", "question"));
+    let status = place.run(&["status", "--json"]).json(0);
+    assert_eq!(status["questions"][0]["id"], turn["id"]);
+    let ran = place.run(&["answer", text(&turn, "id"), "Bergen"]);
+    assert!(ran.expect(0).stdout.contains("Bergen"));
+    place.run(&["answer", text(&turn, "id"), "Oslo"]).expect(5);
+}
+
+#[test]
+fn nothing_waits_in_a_new_home() {
+    let place = Place::with_home();
+    assert_eq!(place.run(&["approvals"]).expect(0).stdout, "");
+    assert_eq!(place.run(&["doubts", "--json"]).json(0)["doubts"], serde_json::json!([]));
+    let id = "0000000000000001.2";
+    place.run(&["resolve", id, "done", "--note", "seen"]).expect(5);
+    place.run(&["resolve", id, "done"]).expect(2);
+}
+
+#[test]
+fn a_stopped_session_and_a_frozen_home_refuse_and_go_on() {
+    let place = Place::with_home();
+    let turn = place.run(&["run", "/say one", "--json"]).json(0);
+    let session = text(&turn, "session");
+    place.run(&["stop", session]).expect(0);
+    let refused = place.run(&["run", "/say two", "--session", session]);
+    assert!(refused.expect(3).stderr.contains("backstay resume"), "{}", refused.stderr);
+    place.run(&["resume", session]).expect(0);
+    place.run(&["run", "/say two", "--session", session]).expect(0);
+    place.run(&["freeze"]).expect(0);
+    let refused = place.run(&["run", "hello"]);
+    assert!(refused.expect(3).stderr.contains("backstay unfreeze"), "{}", refused.stderr);
+    assert_eq!(place.run(&["status", "--json"]).json(0)["frozen"], true);
+    place.run(&["unfreeze"]).expect(0);
+    place.run(&["run", "hello"]).expect(0);
+}

@@ -1,0 +1,251 @@
+//! The stored form of every record, as bytes in a file: what was written by any released version
+//! must be read by all later ones, so these files only ever grow.
+use std::collections::BTreeSet;
+
+use backstay_kernel::budget::{Amount, Usage};
+use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
+use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
+use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq};
+use backstay_kernel::label::{Label, Source};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{
+    Admitted, BounceReason, Cap, Completion, Decision, End, Ended, Entry, Judged, LoopRule, Mode, Opened, Planned,
+    Reason, Record, Reservation, Resolution, Retried, Started, StopReason, TurnEnded, TurnStarted, VERSION, Verdict,
+};
+use backstay_kernel::request::Request;
+use backstay_kernel::rule::Approvers;
+use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::harness::record_word;
+
+fn body(id: u64) -> BodyRef {
+    BodyRef { id, digest: Digest([u8::try_from(id).unwrap(); 32]), bytes: 42 }
+}
+
+fn facts() -> Facts {
+    Facts {
+        class: EffectClass::Write,
+        paths: vec![
+            PathFact { access: Access::Read, real: "/w/a".to_owned() },
+            PathFact { access: Access::Write, real: "/w/b".to_owned() },
+        ],
+        probe: Some(Probe { before: None, after: Digest([7; 32]) }),
+    }
+}
+
+fn beginnings() -> Vec<Record> {
+    let admitted = |mode, source| {
+        let (principal, channel) = ("ann".to_owned(), "api".to_owned());
+        Record::Admitted(Admitted { principal, channel, mode, body: body(2), label: Label::of(source) })
+    };
+    let call = |tool: Option<&str>| CallRef {
+        calls: body(3),
+        index: 1,
+        tool: tool.map(str::to_owned),
+        repeat: RepeatKey([1, 2, 3, 4, 5, 6, 7, 8]),
+    };
+    vec![
+        Record::Opened(Opened {
+            agent: "main".to_owned(),
+            principal: "ann".to_owned(),
+            channel: "api".to_owned(),
+            title: Some(body(1)),
+            lineage: 1,
+        }),
+        admitted(Mode::Queue, Source::Quoted),
+        admitted(Mode::Steer, Source::Principal),
+        admitted(Mode::Interrupt, Source::Memory),
+        Record::TurnStarted(TurnStarted { messages: vec![Seq(2), Seq(3)] }),
+        Record::Entered { messages: vec![Seq(4)] },
+        Record::Windowed { first: 12 },
+        Record::Planned(Planned::Model { turn: Seq(5), model: "m".to_owned(), output_tokens_max: 1_000 }),
+        Record::Planned(Planned::Tool { turn: Seq(5), call: call(Some("write_file")) }),
+        Record::Planned(Planned::Tool { turn: Seq(5), call: call(None) }),
+    ]
+}
+
+fn verdicts() -> Vec<Record> {
+    let ask = |approvers| Verdict::Ask { by: Reason::ClassDefault, approvers, expires_at: 9, digest: Digest([8; 32]) };
+    let verdicts = vec![
+        (Idempotency::Probed, Answerer::Tool, Verdict::Allow { by: Reason::ClassDefault }),
+        (Idempotency::Pure, Answerer::Human, Verdict::Allow { by: Reason::Rule("reads".to_owned()) }),
+        (Idempotency::Unsafe, Answerer::Tool, ask(Approvers::Roles(vec![Role::Owner, Role::Approver]))),
+        (Idempotency::Keyed, Answerer::Tool, ask(Approvers::Principals(vec!["ann".to_owned()]))),
+        (Idempotency::Idempotent, Answerer::Tool, Verdict::Deny { by: Reason::NoGrant }),
+        (Idempotency::Unsafe, Answerer::Tool, Verdict::Invalid { why: Invalid::BadArguments, detail: Some(body(4)) }),
+        (Idempotency::Unsafe, Answerer::Tool, Verdict::Blocked { repeats: 3 }),
+        (Idempotency::Unsafe, Answerer::Tool, Verdict::TooMany),
+    ];
+    let judged = |(idempotency, answerer, verdict): (_, _, Verdict)| {
+        let facts = matches!(verdict, Verdict::Allow { .. } | Verdict::Ask { .. }).then(facts);
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict })
+    };
+    verdicts.into_iter().map(judged).collect()
+}
+
+fn middles() -> Vec<Record> {
+    let effect = Seq(8);
+    let by = || Some("ann".to_owned());
+    let request = Request { rope: body(5), digest: Digest([6; 32]), bytes: 900, bytes_unchanged: 800 };
+    let amount = Amount { tokens: 1_900, micro_usd: 12 };
+    let started = |request, reservation| {
+        Record::Started(Started { effect, at: 10, boot: Boot(77), epoch: 2, attempt: 1, request, reservation })
+    };
+    let mut records = vec![
+        started(Some(request), Some(Reservation { amount, windows: vec!["home/day/2026-11-21".to_owned()] })),
+        started(None, None),
+        Record::Decided { effect, decision: Decision::Approve, by: by(), note: Some(body(9)) },
+        Record::Decided { effect, decision: Decision::Deny, by: by(), note: None },
+        Record::Decided { effect, decision: Decision::Expire, by: None, note: None },
+        Record::Answered { effect, body: body(10), by: "ann".to_owned() },
+        Record::Lapsed { effect, boot: Boot(77) },
+        Record::Doubted { effect, boot: Boot(77) },
+        Record::Resolved { effect, resolution: Resolution::Done, by: by(), note: Some(body(11)) },
+        Record::Resolved { effect, resolution: Resolution::NotDone, by: None, note: None },
+        Record::Resolved { effect, resolution: Resolution::Retry, by: by(), note: None },
+        Record::Cancelled { turn: Seq(5), by: "ann".to_owned() },
+        Record::Stopped { by: "ann".to_owned() },
+        Record::Resumed { by: "ann".to_owned() },
+        Record::Lineage { old: 1, new: 2, from: Seq(30) },
+    ];
+    let why = [
+        BounceReason::PolicyChanged,
+        BounceReason::Frozen,
+        BounceReason::Stopped,
+        BounceReason::ApprovalGone,
+        BounceReason::FactsChanged,
+        BounceReason::Busy,
+    ];
+    records.extend(why.map(|why| Record::Bounced { effect, why }));
+    let classes = [
+        FailureClass::RetrySame,
+        FailureClass::Wait,
+        FailureClass::Shrink,
+        FailureClass::Auth,
+        FailureClass::Quota,
+        FailureClass::Policy,
+        FailureClass::Invalid,
+    ];
+    records.extend(classes.map(|class| {
+        let (detail, not_before) = (body(12), 500);
+        Record::Retried(Retried { effect, at: 11, class, not_before, detail, provider_wait: false, possibly_billed: true })
+    }));
+    records
+}
+
+fn endings() -> Vec<Record> {
+    let usage = Usage { uncached: 10, cache_read: 20, cache_write: 30, output: 40, reasoning: 5 };
+    let repeat = RepeatKey([8; 8]);
+    let replied = |text, calls, finish| {
+        End::Replied { text, calls, count: 2, finish, usage: Some(usage), overrun: false }
+    };
+    let ends = vec![
+        replied(Some(body(13)), None, Finish::Stop),
+        replied(None, Some(body(14)), Finish::Calls),
+        replied(None, None, Finish::Length),
+        replied(None, None, Finish::Refusal),
+        End::ModelFailed { class: FailureClass::Auth, detail: body(15) },
+        End::Done { result: body(16), repeat, label: Label::of(Source::Tool), warned: true },
+        End::Concluded { done: true, probed: Some(Probed::Done) },
+        End::Concluded { done: false, probed: Some(Probed::NotDone) },
+        End::Concluded { done: false, probed: Some(Probed::Neither) },
+        End::Concluded { done: false, probed: None },
+        End::Failed { result: body(17), repeat },
+        End::NotStarted,
+        End::Unknown,
+    ];
+    let spent = Some(Amount { tokens: 100, micro_usd: 2 });
+    let ended = |end| Record::Ended(Ended { effect: Seq(8), at: 12, started: Some(Seq(9)), end, spent });
+    let mut records: Vec<Record> = ends.into_iter().map(ended).collect();
+    let reasons = [
+        StopReason::Claimed,
+        StopReason::StoppedByUser,
+        StopReason::Cap(Cap::Steps),
+        StopReason::Cap(Cap::ToolCalls),
+        StopReason::Cap(Cap::Wall),
+        StopReason::Cap(Cap::TurnBudget),
+        StopReason::Cap(Cap::SessionBudget),
+        StopReason::Cap(Cap::SharedBudget),
+        StopReason::Loop(LoopRule::ExactRepeat),
+        StopReason::ContextBlocked,
+        StopReason::OutputLimit,
+        StopReason::Refusal,
+        StopReason::ProviderUnavailable,
+        StopReason::Auth,
+        StopReason::Quota,
+        StopReason::Policy,
+        StopReason::Invalid,
+    ];
+    records.extend(reasons.map(|reason| {
+        let completion = Completion {
+            done: vec![Seq(6)],
+            failed: vec![Seq(7)],
+            refused: vec![Seq(8)],
+            not_started: vec![Seq(9)],
+            unknown: vec![Seq(10)],
+        };
+        let spent = Amount { tokens: 100, micro_usd: 2 };
+        Record::TurnEnded(TurnEnded { turn: Seq(5), reason, reply: Some(body(13)), completion, spent })
+    }));
+    records
+}
+
+fn home_records() -> Vec<HomeRecord> {
+    let by = || "ann".to_owned();
+    vec![
+        HomeRecord::Config { epoch: 2, text: body(1), diff: Some(body(2)), by: by() },
+        HomeRecord::TokenCreated(Token {
+            id: "bst_1".to_owned(),
+            hash: token_hash("bst_1_secret"),
+            principal: by(),
+            speaks: Speaks::Human,
+            created_at: 3,
+            by: by(),
+        }),
+        HomeRecord::TokenRevoked { id: "bst_1".to_owned(), by: by() },
+        HomeRecord::Frozen { by: by(), why: FreezeReason::Operator },
+        HomeRecord::Frozen { by: by(), why: FreezeReason::Restored },
+        HomeRecord::Unfrozen { by: by() },
+        HomeRecord::Restored { old: 1, new: 2 },
+    ]
+}
+
+/// One line per record, each an entry of its own: the bytes that the chain hashes.
+fn stored<R: Serialize + Clone>(records: &[R]) -> String {
+    let line = |record: &R| {
+        let entry = Entry { v: VERSION, at: 1_795_219_200_000, records: vec![record.clone()] };
+        serde_json::to_string(&entry).unwrap() + "\n"
+    };
+    records.iter().map(line).collect()
+}
+
+#[track_caller]
+fn assert_golden<R>(records: &[R], golden: &str)
+where
+    R: Serialize + DeserializeOwned + Clone + PartialEq + std::fmt::Debug,
+{
+    let now = stored(records);
+    for (now, golden) in now.lines().zip(golden.lines()) {
+        assert_eq!(now, golden);
+    }
+    assert_eq!(now.lines().count(), golden.lines().count(), "the file holds:\n{now}");
+    for (line, record) in golden.lines().zip(records) {
+        let entry: Entry<R> = serde_json::from_str(line).unwrap();
+        assert_eq!(entry.records, std::slice::from_ref(record));
+    }
+}
+
+#[test]
+fn the_stored_form_of_every_record_stays() {
+    let records = [beginnings(), verdicts(), middles(), endings()].concat();
+    let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
+    assert_eq!(kinds.len(), 21, "every kind of record is there: {kinds:?}");
+    assert_golden(&records, include_str!("../golden/records-v1.jsonl"));
+}
+
+#[test]
+fn the_stored_form_of_every_home_record_stays() {
+    assert_golden(&home_records(), include_str!("../golden/home-records-v1.jsonl"));
+}

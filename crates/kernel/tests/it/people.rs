@@ -1,0 +1,259 @@
+//! People: asks, answers, messages into a turn, stop, freeze, another policy.
+use backstay_kernel::context::{Answer, Item, Note};
+use backstay_kernel::decide::Decide;
+use backstay_kernel::id::Digest;
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{BounceReason, Mode, Record, StopReason};
+use backstay_kernel::refusal::Code;
+use backstay_kernel::rule::{Field, RuleVerdict, Test};
+use backstay_kernel::session::State;
+use backstay_kernel::{Input, Wait, limits};
+
+use crate::harness::{OWNER, TestSession, body, rule};
+
+fn asked() -> TestSession {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("mail", 1)]);
+    t
+}
+
+#[test]
+pub fn an_ask_waits_has_a_moment_and_expires_as_a_no() {
+    let mut t = asked();
+    assert_eq!(t.head().wait, Wait::Approval);
+    assert_eq!(t.head().wake_at, Some(t.now + limits::ASK_EXPIRES_MS));
+    t.now += limits::ASK_EXPIRES_MS - 1;
+    assert!(t.advance().is_empty());
+    t.now += 1;
+    t.settle();
+    t.reply(&[]);
+    assert_eq!(t.ends()[0].completion.refused.len(), 1);
+    assert!(matches!(&t.session.items[2], Item::Results { answers, .. } if answers[0] == Answer::Note(Note::Expired)));
+}
+
+#[test]
+pub fn an_approval_is_bound_to_its_digest_its_people_and_its_time() {
+    let mut t = asked();
+    let effect = t.call("mail");
+    let State::Asked { digest, .. } = t.effect(effect).state else { panic!() };
+    let word = |digest, role| {
+        Input::Decide(Decide { effect, digest, approve: true, by: OWNER.to_owned(), role, note: None })
+    };
+    assert_eq!(t.input(word(Digest([1; 32]), Role::Owner)).unwrap_err().code, Code::WrongDigest);
+    assert_eq!(t.input(word(digest, Role::User)).unwrap_err().code, Code::NotAnApprover);
+    let mut late = asked();
+    late.now += limits::ASK_EXPIRES_MS;
+    assert_eq!(late.input(word(digest, Role::Owner)).unwrap_err().code, Code::AskClosed);
+    t.tell(word(digest, Role::Owner));
+    assert!(t.start(effect).is_ok());
+    assert_eq!(t.input(word(digest, Role::Owner)).unwrap_err().code, Code::AskClosed, "used");
+}
+
+#[test]
+pub fn a_yes_that_waited_too_long_is_asked_for_again() {
+    let mut t = asked();
+    let effect = t.call("mail");
+    t.slots.tool = 0;
+    t.decide(effect, true).unwrap();
+    assert_eq!(t.effect(effect).state, State::Ready);
+    t.now += limits::ASK_EXPIRES_MS;
+    t.slots.tool = 1;
+    t.advance();
+    assert!(matches!(t.effect(effect).state, State::Asked { .. }));
+}
+
+#[test]
+pub fn a_start_whose_yes_runs_out_at_the_last_look_is_turned_back() {
+    let mut t = asked();
+    let effect = t.call("mail");
+    t.decide(effect, true).unwrap();
+    t.now += limits::ASK_EXPIRES_MS;
+    let bounce = t.start(effect).unwrap_err();
+    assert_eq!(bounce.reason, BounceReason::ApprovalGone);
+    t.tell(Input::Bounced(bounce));
+    assert!(matches!(t.effect(effect).state, State::Asked { .. }));
+}
+
+#[test]
+pub fn a_no_is_told_and_the_turn_goes_on() {
+    let mut t = asked();
+    t.decide(t.call("mail"), false).unwrap();
+    t.settle();
+    t.reply(&[]);
+    t.assert_ended(StopReason::Claimed);
+    assert_eq!(t.ends()[0].completion.refused.len(), 1);
+}
+
+#[test]
+pub fn the_next_message_answers_a_question() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("question", 1)]);
+    assert_eq!(t.head().wait, Wait::Question);
+    let records = t.say(2);
+    assert!(matches!(records[0], Record::Answered { .. }));
+    t.reply(&[]);
+    assert_eq!(t.ends()[0].completion.done.len(), 1);
+    t.assert_paired();
+}
+
+#[test]
+pub fn a_question_is_answered_once_by_its_id() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("question", 1)]);
+    let effect = t.call("question");
+    let answer = || Input::Answer { effect, body: body(5), by: OWNER.to_owned() };
+    t.tell(answer());
+    assert_eq!(t.input(answer()).unwrap_err().code, Code::NoSuchQuestion);
+}
+
+#[test]
+pub fn a_cancel_withdraws_a_question() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("question", 1)]);
+    t.cancel();
+    assert_eq!(t.ends()[0].completion.not_started.len(), 1);
+    t.assert_paired();
+}
+
+#[test]
+pub fn a_steering_message_joins_at_the_next_step_and_a_queued_one_waits() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.send(2, Mode::Queue);
+    t.send(3, Mode::Steer);
+    t.reply(&[("read", 1)]);
+    t.done(t.call("read"), 1);
+    let users: Vec<u64> = t.session.items.iter().filter_map(|item| match item {
+        Item::User { body, .. } => Some(body.id),
+        _ => None,
+    }).collect();
+    assert_eq!(users, [1, 3]);
+    t.reply(&[]);
+    t.settle();
+    t.reply(&[]);
+    assert_eq!(t.ends().len(), 2);
+}
+
+#[test]
+pub fn an_interrupt_ends_the_turn_and_begins_its_own() {
+    let mut t = asked();
+    t.send(2, Mode::Interrupt);
+    assert_eq!(t.ends()[0].reason, StopReason::StoppedByUser);
+    assert_eq!(t.ends()[0].completion.not_started.len(), 1);
+    t.reply(&[]);
+    assert_eq!(t.ends().len(), 2);
+    t.assert_paired();
+}
+
+#[test]
+pub fn a_call_cancelled_between_its_intent_and_its_start_never_runs() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("shell", 1)]);
+    let effect = t.call("shell");
+    t.cancel();
+    t.say(2);
+    let bounce = t.start(effect).unwrap_err();
+    t.tell(Input::Bounced(bounce));
+    assert!(!t.session.effects.contains_key(&effect));
+    t.reply(&[]);
+    assert_eq!(t.ends()[1].completion, Default::default(), "it is no call of the second turn");
+    assert!(t.session.items.iter().any(|item| matches!(item, Item::Notice(_))));
+}
+
+#[test]
+pub fn the_later_truth_never_stands_between_a_reply_and_its_results() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("shell", 1)]);
+    let first = t.call("shell");
+    t.send(2, Mode::Interrupt);
+    t.reply(&[("shell", 2)]);
+    let second = t.call("shell");
+    t.done(first, 1);
+    t.done(second, 2);
+    t.assert_paired();
+    t.reply(&[]);
+    assert_eq!(t.ends()[1].completion.done, [second]);
+}
+
+#[test]
+pub fn what_was_turned_back_by_a_freeze_starts_after_it() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("shell", 1)]);
+    let effect = t.call("shell");
+    t.switches.frozen = true;
+    let bounce = t.start(effect).unwrap_err();
+    assert_eq!(bounce.reason, BounceReason::Frozen);
+    t.tell(Input::Bounced(bounce));
+    assert!(t.settle().is_empty());
+    t.switches.frozen = false;
+    t.settle();
+    assert!(t.start(effect).is_ok());
+}
+
+#[test]
+pub fn a_stopped_session_takes_nothing_and_goes_on_after_resume() {
+    let mut t = asked();
+    t.tell(Input::Stop { by: OWNER.to_owned() });
+    t.assert_ended(StopReason::StoppedByUser);
+    assert!(t.advance().is_empty());
+    assert_eq!(t.head().wait, Wait::Stopped);
+    let refusal = t.input(Input::Message(t.message(2, Mode::Queue))).unwrap_err();
+    assert_eq!(refusal.code, Code::SessionStopped);
+    t.tell(Input::Resume { by: OWNER.to_owned() });
+    t.say(3);
+    t.reply(&[]);
+    assert_eq!(t.ends().len(), 2);
+}
+
+#[test]
+pub fn another_policy_judges_again_what_was_asked_allowed_or_started() {
+    let deny = || rule("no", RuleVerdict::Deny, &[(Field::Tool, Test::AnyOf(vec!["mail".into(), "shell".into()]))]);
+    let mut t = asked();
+    t.narrow(deny());
+    t.settle();
+    assert_eq!(t.session.effects.len(), 1, "only the next model call");
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("shell", 1)]);
+    let effect = t.call("shell");
+    t.narrow(deny());
+    let bounce = t.start(effect).unwrap_err();
+    assert_eq!(bounce.reason, BounceReason::PolicyChanged);
+    t.tell(Input::Bounced(bounce));
+    t.settle();
+    t.reply(&[]);
+    assert_eq!(t.ends()[0].completion.refused, [effect]);
+}
+
+#[test]
+pub fn changed_facts_are_looked_at_again() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("write", 1)]);
+    let effect = t.call("write");
+    t.tell(Input::Bounced(backstay_kernel::Bounce { effect, reason: BounceReason::FactsChanged }));
+    assert_eq!(t.effect(effect).state, State::Planned);
+    t.settle();
+    assert!(t.start(effect).is_ok());
+}
+
+#[test]
+pub fn an_agent_or_principal_that_the_policy_drops_gets_nothing_more() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.policy.principals.clear();
+    t.reply(&[("read", 1)]);
+    t.reply(&[]);
+    assert_eq!(t.ends()[0].completion.refused.len(), 1);
+    let mut t = asked();
+    t.policy.agents.clear();
+    t.advance();
+    t.assert_ended(StopReason::Policy);
+}

@@ -1,0 +1,231 @@
+//! Dead processes, doubts, probes, restores.
+use backstay_kernel::effect::{Outcome, Probed};
+use backstay_kernel::id::Seq;
+use backstay_kernel::policy::InDoubt;
+use backstay_kernel::record::{Mode, Record, Resolution, StopReason};
+use backstay_kernel::session::State;
+use backstay_kernel::{Input, Wait, permit::idempotency_key};
+
+use crate::harness::TestSession;
+
+fn started(tool: &str) -> TestSession {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[(tool, 1)]);
+    t
+}
+
+#[test]
+pub fn pure_and_keyed_calls_and_model_calls_start_again() {
+    for tool in ["read", "post"] {
+        let mut t = started(tool);
+        let effect = t.call(tool);
+        let key = t.start(effect).unwrap().key();
+        t.crash();
+        let permit = t.start(effect).unwrap();
+        assert_eq!((permit.attempt(), permit.key()), (2, key));
+    }
+    let mut t = TestSession::new();
+    t.say(1);
+    t.crash();
+    assert_eq!(t.start(t.model()).unwrap().attempt(), 2);
+    assert_eq!(t.session.reserved.tokens, 2_200, "the first may still be billed");
+}
+
+#[test]
+pub fn an_unsafe_call_is_in_doubt_and_every_resolution_ends_it() {
+    for (resolution, left) in [(Resolution::Done, false), (Resolution::NotDone, false), (Resolution::Retry, true)] {
+        let mut t = started("shell");
+        let effect = t.call("shell");
+        t.crash();
+        assert_eq!(t.head().wait, Wait::Doubt);
+        assert!(t.start(effect).is_err());
+        t.resolve(effect, resolution).unwrap();
+        assert_eq!(t.session.effects.contains_key(&effect), left);
+        assert_eq!(t.start(effect).is_ok(), left);
+        assert!(t.resolve(effect, resolution).is_err(), "a doubt is resolved once");
+    }
+}
+
+#[test]
+pub fn a_rule_may_settle_doubts() {
+    for (rule, done) in [(InDoubt::AssumeDone, true), (InDoubt::AssumeNotDone, false)] {
+        let mut t = started("shell");
+        t.agent().in_doubt = rule;
+        t.crash();
+        t.reply(&[]);
+        assert_eq!(t.ends()[0].completion.done.len(), usize::from(done));
+        assert_eq!(t.ends()[0].completion.failed.len(), usize::from(!done));
+    }
+}
+
+#[test]
+pub fn a_probed_call_asks_the_world() {
+    for found in [Probed::Done, Probed::NotDone, Probed::Neither] {
+        let mut t = started("write");
+        let effect = t.call("write");
+        t.crash();
+        assert_eq!(t.effect(effect).state, State::Probing);
+        assert!(t.start(effect).is_err());
+        t.probed(effect, found);
+        match found {
+            Probed::Done => assert!(!t.session.effects.contains_key(&effect)),
+            Probed::NotDone => assert_eq!(t.start(effect).unwrap().attempt(), 2),
+            Probed::Neither => assert_eq!(t.effect(effect).state, State::Doubt),
+        }
+    }
+}
+
+#[test]
+pub fn an_unknown_outcome_is_probed_doubted_or_told_by_class() {
+    for (tool, state) in [("write", Some(State::Probing)), ("shell", Some(State::Doubt)), ("post", None)] {
+        let mut t = started(tool);
+        let effect = t.call(tool);
+        t.outcome(effect, Outcome::Unknown);
+        assert_eq!(t.session.effects.get(&effect).map(|open| open.state.clone()), state);
+    }
+    let mut t = TestSession::new();
+    t.say(1);
+    t.outcome(t.model(), Outcome::Unknown);
+    assert_eq!(t.start(t.model()).unwrap().attempt(), 2);
+}
+
+#[test]
+pub fn a_queue_without_a_place_turns_a_model_call_back_and_frees_its_money() {
+    let mut t = TestSession::new();
+    t.say(1);
+    let state = t.effect(t.model()).state.clone();
+    t.slots.model = 0;
+    t.outcome(t.model(), Outcome::NotStarted);
+    assert_ne!(t.effect(t.model()).state, state);
+    assert_eq!(t.session.reserved.tokens, 0);
+}
+
+#[test]
+pub fn an_outcome_of_another_start_or_of_another_kind_is_none() {
+    let mut t = started("shell");
+    let effect = t.call("shell");
+    let State::Started { seq, .. } = t.effect(effect).state else { panic!() };
+    let before = t.session.clone();
+    for (started, outcome) in [
+        (Seq(seq.0 - 1), Outcome::Unknown),
+        (seq, Outcome::Replied { text: None, calls: Vec::new(), finish: backstay_kernel::effect::Finish::Stop, usage: None }),
+    ] {
+        assert!(t.tell(Input::Ended { effect, started, outcome }).is_empty());
+    }
+    assert_eq!(t.session, before);
+}
+
+#[test]
+pub fn a_started_unsafe_call_outlives_its_turn_and_its_truth_comes_later() {
+    let mut t = started("shell");
+    let effect = t.call("shell");
+    t.start(effect).unwrap();
+    t.cancel();
+    assert_eq!(t.ends()[0].completion.unknown, [effect]);
+    t.say(2);
+    t.crash();
+    assert_eq!(t.effect(effect).state, State::Doubt);
+    assert!(t.resolve(effect, Resolution::Retry).is_err(), "its turn is over, another one is open");
+    t.resolve(effect, Resolution::Done).unwrap();
+    t.reply(&[]);
+    assert_eq!(t.ends()[1].completion, Default::default());
+    t.assert_paired();
+}
+
+#[test]
+pub fn a_lapsed_call_that_is_cancelled_is_unknown_not_unstarted() {
+    let mut t = started("post");
+    let effect = t.call("post");
+    t.slots.tool = 0;
+    t.crash();
+    assert_eq!(t.effect(effect).state, State::Ready);
+    t.cancel();
+    assert_eq!(t.ends()[0].completion.unknown, [effect]);
+}
+
+#[test]
+pub fn a_stopped_session_still_learns_what_became_of_a_dead_start() {
+    let mut t = started("shell");
+    t.tell(Input::Stop { by: String::new() });
+    assert!(t.head().open, "start-up must look at it");
+    t.crash();
+    assert_eq!(t.head().wait, Wait::Stopped);
+    assert!(t.head().people);
+}
+
+#[test]
+pub fn a_session_that_was_frozen_between_steps_is_found_at_start_up() {
+    let mut t = started("shell");
+    let old = t.call("shell");
+    t.send(2, Mode::Interrupt);
+    t.crash();
+    assert_eq!(t.effect(old).state, State::Doubt);
+    t.reply(&[("read", 1)]);
+    t.switches.frozen = true;
+    t.done(t.call("read"), 1);
+    assert!(t.head().open, "an old doubt must not hide the turn that goes on");
+}
+
+#[test]
+pub fn a_restore_dooms_what_was_on_its_way_and_changes_keys() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("shell", 1), ("post", 1), ("write", 1), ("mail", 1), ("read", 1)]);
+    let key = |t: &TestSession| idempotency_key(t.session.lineage, t.session.id, t.call("post"));
+    let before = key(&t);
+    t.tell(Input::Lineage { old: 1, new: 2 });
+    t.crash();
+    for tool in ["shell", "post", "write", "mail"] {
+        assert_eq!(t.effect(t.call(tool)).state, State::Doubt, "{tool}");
+        assert!(t.start(t.call(tool)).is_err());
+    }
+    assert!(t.start(t.call("read")).is_ok());
+    assert_ne!(key(&t), before);
+    assert!(t.tell(Input::Lineage { old: 1, new: 2 }).is_empty(), "once");
+    t.done(t.call("read"), 1);
+    for tool in ["shell", "post", "write", "mail"] {
+        t.resolve(t.call(tool), Resolution::NotDone).unwrap();
+    }
+    t.settle();
+    t.assert_paired();
+}
+
+#[test]
+pub fn a_restore_dooms_what_was_ready_too() {
+    let mut t = TestSession::new();
+    t.slots.tool = 0;
+    t.say(1);
+    t.reply(&[("shell", 1)]);
+    assert_eq!(t.effect(t.call("shell")).state, State::Ready);
+    t.tell(Input::Lineage { old: 1, new: 2 });
+    t.slots.tool = 1;
+    t.settle();
+    assert_eq!(t.effect(t.call("shell")).state, State::Doubt);
+}
+
+#[test]
+pub fn what_a_restore_doubted_before_it_was_looked_at_can_be_retried() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.switches.frozen = true;
+    t.reply(&[("shell", 1)]);
+    t.tell(Input::Lineage { old: 1, new: 2 });
+    t.switches.frozen = false;
+    t.settle();
+    let effect = t.call("shell");
+    t.resolve(effect, Resolution::Retry).unwrap();
+    t.settle();
+    assert!(t.start(effect).is_ok());
+}
+
+#[test]
+pub fn a_model_call_in_a_backup_is_made_again() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.tell(Input::Lineage { old: 1, new: 2 });
+    t.crash();
+    t.reply(&[]);
+    t.assert_ended(StopReason::Claimed);
+    assert!(t.records.iter().any(|record| matches!(record, Record::Lapsed { .. })));
+}
