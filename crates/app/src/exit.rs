@@ -130,7 +130,20 @@ impl From<StoreError> for Failure {
             StoreError::Busy(home) => Self::busy(&home),
             StoreError::Missing(_) => Self::new(Exit::NotFound, "no_home", message, "backstay init DIR"),
             StoreError::Exists(_) => Self::new(Exit::Refused, "exists", message, "choose another directory"),
-            other => Self::new(Exit::Fault, "store", other.to_string(), "backstay doctor"),
+            StoreError::Full(_) => Self::new(Exit::Waiting, "full", message, "make room on the disk of the home"),
+            StoreError::UnsafeFs { .. } => {
+                Self::new(Exit::Refused, "unsafe_fs", message, "put the home on a local disk")
+            }
+            StoreError::Newer { .. } => Self::new(Exit::Refused, "newer", message, "use the newer backstay"),
+            StoreError::Query(_) => Self::new(Exit::Usage, "query", message, ""),
+            StoreError::Foreign { .. }
+            | StoreError::OldSqlite(_)
+            | StoreError::Symlink(_)
+            | StoreError::Io(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Invalid(_)
+            | StoreError::LogHeld
+            | StoreError::Closed => Self::new(Exit::Fault, "store", message, "backstay doctor"),
         }
     }
 }

@@ -3,7 +3,7 @@ use axum::Json;
 use axum::extract::State;
 use backstay_engine::Command;
 use backstay_kernel::id::{Digest, Place, Seq, TurnId};
-use backstay_kernel::record::{Planned, Reason, Record, Verdict};
+use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::Approvers;
 use http::HeaderMap;
@@ -130,14 +130,11 @@ fn asked(door: &Door, place: Place) -> Result<(TurnId, Approvers), Problem> {
     let mut turn = None;
     let mut approvers = None;
     for placed in records {
-        match placed.record {
-            Record::Planned(Planned::Tool { turn: of, .. }) if placed.seq == place.seq => turn = Some(of),
-            Record::Judged(judged) if judged.effect == place.seq => {
-                if let Verdict::Ask { approvers: may, .. } = judged.verdict {
-                    approvers = Some(may);
-                }
-            }
-            _ => {}
+        if let Record::Planned(Planned::Tool { turn: of, .. }) = &placed.record {
+            turn = turn.or((placed.seq == place.seq).then_some(*of));
+        }
+        if let Record::Judged(Judged { effect, verdict: Verdict::Ask { approvers: may, .. }, .. }) = placed.record {
+            approvers = if effect == place.seq { Some(may) } else { approvers };
         }
     }
     turn.zip(approvers).ok_or_else(no_such_approval)

@@ -1,5 +1,6 @@
 //! Rebuilds a request to a model from the journal, and proves that it is the one that was sent.
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use backstay_engine::{Placed, join_wires};
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Place, Seq, SessionId};
@@ -37,18 +38,15 @@ pub fn rebuild(door: &Door, turn: Place, number: usize) -> Result<Sent, Problem>
 }
 
 fn model_calls(records: &[Placed], turn: Seq) -> Vec<EffectId> {
-    let own = |placed: &Placed| match &placed.record {
-        Record::Planned(Planned::Model { turn: of, .. }) if *of == turn => Some(placed.seq),
-        _ => None,
-    };
-    records.iter().filter_map(own).collect()
+    let is_own = |record: &Record| matches!(record, Record::Planned(Planned::Model { turn: of, .. }) if *of == turn);
+    records.iter().filter(|placed| is_own(&placed.record)).map(|placed| placed.seq).collect()
 }
 
 /// Every request of the session: where it was started, for which effect.
 fn requests(records: &[Placed]) -> Vec<(Seq, EffectId, Request)> {
-    let sent = |placed: &Placed| match &placed.record {
-        Record::Started(started) => started.request.map(|request| (placed.seq, started.effect, request)),
-        _ => None,
+    let sent = |placed: &Placed| {
+        let Record::Started(started) = &placed.record else { return None };
+        Some((placed.seq, started.effect, started.request?))
     };
     records.iter().filter_map(sent).collect()
 }
@@ -107,12 +105,13 @@ impl Rebuilding<'_> {
     }
 
     fn text<'t>(&self, body: &BodyRef, texts: &'t mut HashMap<u64, String>) -> Result<&'t str, Problem> {
-        if !texts.contains_key(&body.id) {
-            let bytes = self.bytes(body)?;
-            let text = String::from_utf8(bytes).map_err(|error| Problem::internal(&error))?;
-            texts.insert(body.id, text);
+        match texts.entry(body.id) {
+            Entry::Occupied(found) => Ok(found.into_mut()),
+            Entry::Vacant(place) => {
+                let text = String::from_utf8(self.bytes(body)?).map_err(|error| Problem::internal(&error))?;
+                Ok(place.insert(text))
+            }
         }
-        texts.get(&body.id).map(String::as_str).ok_or_else(|| Problem::internal(&"a text that was just read"))
     }
 
     fn bytes(&self, body: &BodyRef) -> Result<Vec<u8>, Problem> {

@@ -115,3 +115,29 @@ async fn wrong_method() -> Problem {
     let next = "see docs/reference/http.md";
     Problem::new(Why::WrongMethod, "this call has another method", next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_has_every_call_and_who_may_make_it() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/http.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for route in &ROUTES {
+            let who = match route.needs {
+                Needs::Nobody => "anybody",
+                Needs::Speaker if route.path == "/api/approvals/{id}" => "its approvers",
+                Needs::Speaker => "speaker",
+                Needs::Operator => "operator",
+                Needs::Owner => "owner",
+                Needs::LocalOwner => "local",
+                Needs::Scraper => "owner, metrics",
+            };
+            let row = format!("| `{} {}` | {who}", route.method, route.path);
+            assert!(page.contains(&row), "{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `GET") || line.starts_with("| `POST"));
+        assert_eq!(rows.count(), ROUTES.len());
+    }
+}

@@ -126,8 +126,10 @@ pub async fn say(
         text: message.text,
         key: idempotency::key(&headers)?.map(|key| (key, body)),
     };
+    let is_keyed = submission.key.is_some();
     let submitted = door.engine.submit(speaker.caller(), submission).await?;
-    let turn = door.turn_of(submitted.session, submitted.turn).await?;
+    // Only a message that was said before is known by its place alone.
+    let turn = if is_keyed { door.turn_of(submitted.session, submitted.turn).await? } else { submitted.turn };
     let answer = json!({
         "session": submitted.session,
         "turn": Place { session: submitted.session, seq: turn }.to_string(),
@@ -205,8 +207,8 @@ fn stopped_by(door: &Door, id: SessionId) -> Result<Option<String>, Problem> {
         return Ok(None);
     }
     let records = door.reader.records(id, Seq(0), usize::MAX)?;
-    Ok(records.into_iter().rev().find_map(|placed| match placed.record {
-        Record::Stopped { by } => Some(by),
-        _ => None,
+    Ok(records.into_iter().rev().find_map(|placed| {
+        let Record::Stopped { by } = placed.record else { return None };
+        Some(by)
     }))
 }

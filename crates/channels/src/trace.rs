@@ -149,7 +149,24 @@ impl<'a> Trace<'a> {
             }
             Record::Cancelled { turn: of, .. } if *of == turn => self.decide(placed)?,
             Record::Windowed { .. } => self.decide(placed)?,
-            _ => {}
+            // Of another turn, or of the session as a whole.
+            Record::Opened(_)
+            | Record::Admitted(_)
+            | Record::TurnStarted(_)
+            | Record::Planned(_)
+            | Record::Judged(_)
+            | Record::Decided { .. }
+            | Record::Answered { .. }
+            | Record::Bounced { .. }
+            | Record::Retried(_)
+            | Record::Lapsed { .. }
+            | Record::Doubted { .. }
+            | Record::Resolved { .. }
+            | Record::Cancelled { .. }
+            | Record::TurnEnded(_)
+            | Record::Stopped { .. }
+            | Record::Resumed { .. }
+            | Record::Lineage { .. } => {}
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Turns: where one stands, what it said, what it did; and how one is ended.
 use axum::Json;
 use axum::extract::State;
-use backstay_engine::{CallView, Command, TurnState, TurnView};
+use backstay_engine::{CallView, Command, EngineError, TurnState, TurnView};
 use backstay_kernel::id::{EffectId, Place, Seq, SessionId, TurnId};
 use backstay_kernel::record::{Completion, Planned, Record};
 use http::HeaderMap;
@@ -41,10 +41,9 @@ impl Door {
     /// # Errors
     /// There is no such turn, or the journal cannot be read.
     pub(crate) fn turn(&self, place: Place) -> Result<Now, Problem> {
-        let view = self.reader.turn(place.session, place.seq).map_err(|error| match error {
-            backstay_engine::EngineError::NoSession => Problem::not_found("turn"),
-            other => other.into(),
-        })?;
+        let view = self.reader.turn(place.session, place.seq);
+        let view = view
+            .map_err(|error| if error == EngineError::NoSession { Problem::not_found("turn") } else { error.into() })?;
         if matches!(view.state, TurnState::Ended(_)) {
             return Ok(Now { place, view, waiting: None, open: None });
         }

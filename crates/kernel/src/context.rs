@@ -12,10 +12,19 @@ use crate::label::Label;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    User { body: BodyRef, label: Label },
-    Assistant { text: Option<BodyRef>, calls: Option<BodyRef> },
+    User {
+        body: BodyRef,
+        label: Label,
+    },
+    Assistant {
+        text: Option<BodyRef>,
+        calls: Option<BodyRef>,
+    },
     /// One answer for every call of the reply before it, in its order.
-    Results { calls: BodyRef, answers: Vec<Answer> },
+    Results {
+        calls: BodyRef,
+        answers: Vec<Answer>,
+    },
     Notice(Notice),
 }
 
@@ -25,9 +34,7 @@ impl Item {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::User { body, .. } => u64::from(body.bytes),
-            Self::Assistant { text, calls } => {
-                [text, calls].into_iter().flatten().map(|b| u64::from(b.bytes)).sum()
-            }
+            Self::Assistant { text, calls } => [text, calls].into_iter().flatten().map(|b| u64::from(b.bytes)).sum(),
             Self::Results { answers, .. } => answers.iter().map(Answer::bytes).sum(),
             Self::Notice(notice) => notice.text().len() as u64,
         }
@@ -39,7 +46,10 @@ impl Item {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// `warned`: the runtime adds that this call was made before with the same result.
-    Body { body: BodyRef, warned: bool },
+    Body {
+        body: BodyRef,
+        warned: bool,
+    },
     Note(Note),
 }
 
@@ -63,7 +73,10 @@ pub enum Note {
     Refused,
     /// Nobody answered the ask in time.
     Expired,
-    Invalid { why: Invalid, detail: Option<BodyRef> },
+    Invalid {
+        why: Invalid,
+        detail: Option<BodyRef>,
+    },
     Repeated,
     TooMany,
     NotStarted,
@@ -78,7 +91,11 @@ impl Note {
     #[must_use]
     pub fn text(&self) -> String {
         let fixed = match self {
-            Self::Denied(rule) => return format!("Refused: the rule \"{rule}\" does not allow this call. Do not try it again in this form."),
+            Self::Denied(rule) => {
+                return format!(
+                    "Refused: the rule \"{rule}\" does not allow this call. Do not try it again in this form."
+                );
+            }
             Self::Invalid { why, .. } => match why {
                 Invalid::UnknownTool => "Error: there is no tool of this name. Use only the tools that you were given.",
                 Invalid::BadArguments => "Error: the arguments do not fit the tool's schema. Nothing was done.",
@@ -90,9 +107,15 @@ impl Note {
                 Invalid::Unreadable => "Error: the operating system refused to open it.",
             },
             Self::NotGranted => "Refused: this agent has no grant for this call.",
-            Self::Refused => "Refused: a person denied this call. Do not ask for it again; go on without it or say what is missing.",
-            Self::Expired => "Refused: nobody approved this call in time. Do not ask for it again; go on without it or say what is missing.",
-            Self::Repeated => "Not run: the same call was made before, with the same result each time. Do something else, or finish.",
+            Self::Refused => {
+                "Refused: a person denied this call. Do not ask for it again; go on without it or say what is missing."
+            }
+            Self::Expired => {
+                "Refused: nobody approved this call in time. Do not ask for it again; go on without it or say what is missing."
+            }
+            Self::Repeated => {
+                "Not run: the same call was made before, with the same result each time. Do something else, or finish."
+            }
             Self::TooMany => "Not run: too many calls in one reply.",
             Self::NotStarted => "Not run: the turn ended before this call was started.",
             Self::Unknown => "Cancelled or cut off; whether it happened is unknown. Check before doing it again.",
@@ -104,7 +127,8 @@ impl Note {
 }
 
 /// What is added to an answer that the loop detector warns about.
-pub const REPEAT_WARNING: &str = "\n[runtime: this is the third time that this exact call gave this exact result; a further repeat will not be run]";
+pub const REPEAT_WARNING: &str =
+    "\n[runtime: this is the third time that this exact call gave this exact result; a further repeat will not be run]";
 
 /// A word of the runtime between the messages.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -124,9 +148,13 @@ impl Notice {
     pub fn text(&self) -> &'static str {
         match self {
             Self::Windowed => "[runtime: earlier messages of this conversation are no longer shown]",
-            Self::Restored => "[runtime: this conversation was restored from a backup; whatever was done after that backup is not known here]",
+            Self::Restored => {
+                "[runtime: this conversation was restored from a backup; whatever was done after that backup is not known here]"
+            }
             Self::LaterTruth { done: true } => "[runtime: a call reported as unknown before has turned out to be done]",
-            Self::LaterTruth { done: false } => "[runtime: a call reported as unknown before has turned out not to be done]",
+            Self::LaterTruth { done: false } => {
+                "[runtime: a call reported as unknown before has turned out not to be done]"
+            }
         }
     }
 }

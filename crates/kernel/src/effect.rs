@@ -107,12 +107,24 @@ pub struct Failure {
 /// How a started effect ended, as the engine reports it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    Replied { text: Option<BodyRef>, calls: Vec<CallRef>, finish: Finish, usage: Option<Usage> },
+    Replied {
+        text: Option<BodyRef>,
+        calls: Vec<CallRef>,
+        finish: Finish,
+        usage: Option<Usage>,
+    },
     ModelFailed(Failure),
     /// The tool did it.
-    Done { result: BodyRef, repeat: RepeatKey, label: Label },
+    Done {
+        result: BodyRef,
+        repeat: RepeatKey,
+        label: Label,
+    },
     /// The tool did not do it, certainly; `result` says why.
-    Failed { result: BodyRef, repeat: RepeatKey },
+    Failed {
+        result: BodyRef,
+        repeat: RepeatKey,
+    },
     /// Nobody knows (a timeout of an unsafe call, say).
     Unknown,
     /// Stopped before it did anything.

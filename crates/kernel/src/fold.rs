@@ -11,12 +11,10 @@ use crate::effect::CallRef;
 use crate::id::{EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::limits;
 use crate::record::{
-    Admitted, BounceReason, Completion, Decision, End, Ended, Judged, Planned, Reason, Record,
-    Reservation, Resolution, Retried, Started, Verdict,
+    Admitted, BounceReason, Completion, Decision, End, Ended, Judged, Planned, Reason, Record, Reservation, Resolution,
+    Retried, Started, Verdict,
 };
-use crate::session::{
-    Billed, JudgedFacts, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work,
-};
+use crate::session::{Billed, JudgedFacts, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
 use crate::tool::{Answerer, Idempotency};
 
 /// Folds one record into the state.
@@ -76,8 +74,7 @@ fn admit(session: &mut Session, admitted: &Admitted) {
 
 fn start_turn(session: &mut Session, messages: &[Seq]) {
     let first = session.queue.iter().find(|waiting| messages.contains(&waiting.seq));
-    let (principal, channel) =
-        first.map(|w| (w.principal.clone(), w.channel.clone())).unwrap_or_default();
+    let (principal, channel) = first.map(|w| (w.principal.clone(), w.channel.clone())).unwrap_or_default();
     session.turn = Some(Turn {
         id: messages.last().copied().unwrap_or(session.seq),
         principal,
@@ -99,8 +96,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
 }
 
 fn enter(session: &mut Session, messages: &[Seq]) {
-    let (entering, staying) =
-        session.queue.drain(..).partition::<VecDeque<_>, _>(|w| messages.contains(&w.seq));
+    let (entering, staying) = session.queue.drain(..).partition::<VecDeque<_>, _>(|w| messages.contains(&w.seq));
     session.queue = staying;
     let items = entering.into_iter().map(|w| Item::User { body: w.body, label: w.label });
     session.items.extend(items);
@@ -173,12 +169,8 @@ fn judge(session: &mut Session, record: &Judged) {
             return;
         }
         Verdict::Ask { by, approvers, expires_at, digest } => {
-            open.state = State::Asked {
-                by: by.clone(),
-                approvers: approvers.clone(),
-                expires_at: *expires_at,
-                digest: *digest,
-            };
+            open.state =
+                State::Asked { by: by.clone(), approvers: approvers.clone(), expires_at: *expires_at, digest: *digest };
             return;
         }
         Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
@@ -236,12 +228,8 @@ fn start(session: &mut Session, started: &Started) {
     let Some(open) = session.effects.get_mut(&started.effect) else { return };
     open.attempt = started.attempt;
     open.request_bytes = started.request.map_or(0, |request| request.bytes);
-    open.state = State::Started {
-        seq,
-        boot: started.boot,
-        epoch: started.epoch,
-        reservation: started.reservation.clone(),
-    };
+    open.state =
+        State::Started { seq, boot: started.boot, epoch: started.epoch, reservation: started.reservation.clone() };
     if let Some(reservation) = &started.reservation {
         session.reserved = session.reserved.plus(reservation.amount);
         if let Some(turn) = &mut session.turn {
@@ -253,13 +241,7 @@ fn start(session: &mut Session, started: &Started) {
 
 /// Takes a started effect back to `state`; `release` gives its reservation back, otherwise it
 /// stays as possibly billed.
-fn leave_started(
-    session: &mut Session,
-    effect: EffectId,
-    state: State,
-    at: Option<Millis>,
-    release: bool,
-) {
+fn leave_started(session: &mut Session, effect: EffectId, state: State, at: Option<Millis>, release: bool) {
     let Some(open) = session.effects.get_mut(&effect) else { return };
     let turn = open.work.turn();
     let before = core::mem::replace(&mut open.state, state);
@@ -285,10 +267,7 @@ fn bounce(session: &mut Session, effect: EffectId, why: BounceReason) {
 }
 
 fn retry(session: &mut Session, retried: &Retried) {
-    let state = State::Backoff {
-        not_before: retried.not_before,
-        provider_wait: retried.provider_wait,
-    };
+    let state = State::Backoff { not_before: retried.not_before, provider_wait: retried.provider_wait };
     leave_started(session, retried.effect, state, Some(retried.at), !retried.possibly_billed);
     let Some(open) = session.effects.get_mut(&retried.effect) else { return };
     open.failures = open.failures.saturating_add(1);
@@ -302,9 +281,7 @@ fn lapse(session: &mut Session, effect: EffectId) {
     let Some(open) = session.effects.get_mut(&effect) else { return };
     let state = match &open.work {
         Work::Model { .. } => State::Planned,
-        Work::Tool { judged: Some(judged), .. } if judged.idempotency == Idempotency::Probed => {
-            State::Probing
-        }
+        Work::Tool { judged: Some(judged), .. } if judged.idempotency == Idempotency::Probed => State::Probing,
         Work::Tool { judged, .. } => {
             let pure = judged.as_ref().is_some_and(|j| j.idempotency == Idempotency::Pure);
             open.unsure = !pure;
@@ -332,11 +309,8 @@ fn resolve(session: &mut Session, effect: EffectId, resolution: Resolution) {
 
 fn conclude(session: &mut Session, effect: EffectId, done: bool) {
     session.effects.remove(&effect);
-    let (note, list): (_, fn(&mut Completion) -> &mut Vec<EffectId>) = if done {
-        (Note::ConcludedDone, |c| &mut c.done)
-    } else {
-        (Note::ConcludedNotDone, |c| &mut c.failed)
-    };
+    let (note, list): (_, fn(&mut Completion) -> &mut Vec<EffectId>) =
+        if done { (Note::ConcludedDone, |c| &mut c.done) } else { (Note::ConcludedNotDone, |c| &mut c.failed) };
     finish_call(session, effect, Answer::Note(note), list, done);
 }
 
@@ -372,8 +346,7 @@ fn end(session: &mut Session, ended: &Ended) {
 }
 
 fn end_model(session: &mut Session, request_bytes: u64, ended: &Ended) {
-    let Some(turn) = session.turn.as_mut().filter(|turn| turn.step == Step::Model(ended.effect))
-    else {
+    let Some(turn) = session.turn.as_mut().filter(|turn| turn.step == Step::Model(ended.effect)) else {
         return;
     };
     if let End::ModelFailed { class, .. } = &ended.end {

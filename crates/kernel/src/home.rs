@@ -13,13 +13,29 @@ use crate::refusal::{Code, Refusal};
 #[serde(rename_all = "snake_case")]
 pub enum HomeRecord {
     /// Another config is in force: its text, what changed, and who brought it.
-    Config { epoch: u64, text: BodyRef, diff: Option<BodyRef>, by: String },
+    Config {
+        epoch: u64,
+        text: BodyRef,
+        diff: Option<BodyRef>,
+        by: String,
+    },
     TokenCreated(Token),
-    TokenRevoked { id: String, by: String },
-    Frozen { by: String, why: FreezeReason },
-    Unfrozen { by: String },
+    TokenRevoked {
+        id: String,
+        by: String,
+    },
+    Frozen {
+        by: String,
+        why: FreezeReason,
+    },
+    Unfrozen {
+        by: String,
+    },
     /// The home goes on from a backup.
-    Restored { old: u64, new: u64 },
+    Restored {
+        old: u64,
+        new: u64,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -119,9 +135,7 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
             "see `backstay tokens list`",
         )),
         HomeInput::Freeze { .. } if home.frozen.is_some() => Ok(Vec::new()),
-        HomeInput::Freeze { by } => {
-            Ok(Vec::from([HomeRecord::Frozen { by, why: FreezeReason::Operator }]))
-        }
+        HomeInput::Freeze { by } => Ok(Vec::from([HomeRecord::Frozen { by, why: FreezeReason::Operator }])),
         HomeInput::Unfreeze { .. } if home.frozen.is_none() => Ok(Vec::new()),
         HomeInput::Unfreeze { by } => Ok(Vec::from([HomeRecord::Unfrozen { by }])),
         HomeInput::Restored { old, new } => Ok(Vec::from([

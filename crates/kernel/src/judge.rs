@@ -122,9 +122,7 @@ impl<'a> Subject<'a> {
                 let mut paths = self.facts.paths.iter().map(|path: &_| path.real.as_str());
                 match rule.verdict {
                     RuleVerdict::Ask | RuleVerdict::Deny => paths.any(|path| test.holds(path)),
-                    RuleVerdict::Allow => {
-                        !self.facts.paths.is_empty() && paths.all(|path| test.holds(path))
-                    }
+                    RuleVerdict::Allow => !self.facts.paths.is_empty() && paths.all(|path| test.holds(path)),
                 }
             }
         })

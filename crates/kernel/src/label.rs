@@ -46,9 +46,7 @@ impl Label {
     pub const fn of(source: Source) -> Self {
         let integrity = match source {
             Source::Config | Source::Runtime => Integrity::Trusted,
-            Source::Principal | Source::Quoted | Source::Model | Source::Tool | Source::Memory => {
-                Integrity::Untrusted
-            }
+            Source::Principal | Source::Quoted | Source::Model | Source::Tool | Source::Memory => Integrity::Untrusted,
         };
         Self { conf: Confidentiality::Internal, integrity, source }
     }

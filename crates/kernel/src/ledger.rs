@@ -12,9 +12,7 @@ pub fn entries(session: &Session, record: &Record, allowance: &[WindowState]) ->
     match record {
         Record::Started(started) => reserve(started.reservation.as_ref(), allowance),
         Record::Bounced { effect, .. } => settle(session, *effect, Some(Amount::ZERO)),
-        Record::Retried(retried) if !retried.possibly_billed => {
-            settle(session, retried.effect, Some(Amount::ZERO))
-        }
+        Record::Retried(retried) if !retried.possibly_billed => settle(session, retried.effect, Some(Amount::ZERO)),
         Record::Ended(ended) => settle(session, ended.effect, ended.spent),
         // Without a bill a reservation stays.
         Record::Retried(_) | Record::Lapsed { .. } | Record::Doubted { .. } => Vec::new(),
@@ -48,14 +46,10 @@ fn reserve(reservation: Option<&Reservation>, allowance: &[WindowState]) -> Vec<
 
 fn settle(session: &Session, effect: EffectId, spent: Option<Amount>) -> Vec<LedgerEntry> {
     let state = session.effects.get(&effect).map(|open| &open.state);
-    let (Some(State::Started { reservation: Some(reservation), .. }), Some(spent)) = (state, spent)
-    else {
+    let (Some(State::Started { reservation: Some(reservation), .. }), Some(spent)) = (state, spent) else {
         return Vec::new();
     };
-    let entry = |key: &alloc::string::String| LedgerEntry::Settle {
-        key: key.clone(),
-        reserved: reservation.amount,
-        spent,
-    };
+    let entry =
+        |key: &alloc::string::String| LedgerEntry::Settle { key: key.clone(), reserved: reservation.amount, spent };
     reservation.windows.iter().map(entry).collect()
 }

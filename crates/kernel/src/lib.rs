@@ -32,7 +32,7 @@ pub mod open;
 pub mod permit;
 
 pub use decide::{Input, decide};
+pub use fold::apply;
 pub use open::{Head, Wait, head, open_effects};
 pub use permit::{Bounce, Permit, start};
-pub use fold::apply;
 pub use session::Session;

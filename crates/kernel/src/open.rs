@@ -42,7 +42,8 @@ pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
     out
 }
 
-fn is_due(state: &State, now: Millis) -> bool {
+/// The request of a model call in this state may be rendered and sent.
+pub(crate) fn is_due(state: &State, now: Millis) -> bool {
     match state {
         State::Planned => true,
         State::Backoff { not_before, .. } => *not_before <= now,
@@ -152,12 +153,7 @@ fn wake_at(session: &Session) -> Option<Millis> {
     let effects = session.effects.values().filter_map(|open| match &open.state {
         State::Asked { expires_at, .. } => Some(*expires_at),
         State::Backoff { not_before, .. } => Some(*not_before),
-        State::Planned
-        | State::Ready
-        | State::Question
-        | State::Started { .. }
-        | State::Probing
-        | State::Doubt => None,
+        State::Planned | State::Ready | State::Question | State::Started { .. } | State::Probing | State::Doubt => None,
     });
     effects.min()
 }

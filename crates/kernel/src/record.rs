@@ -35,31 +35,69 @@ pub enum Record {
     Admitted(Admitted),
     TurnStarted(TurnStarted),
     /// Waiting messages joined the open turn.
-    Entered { messages: Vec<Seq> },
+    Entered {
+        messages: Vec<Seq>,
+    },
     /// Items before this one are no longer sent.
-    Windowed { first: u64 },
+    Windowed {
+        first: u64,
+    },
     Planned(Planned),
     Judged(Judged),
     /// A person answered an ask, or its time ran out.
-    Decided { effect: EffectId, decision: Decision, by: Option<String>, note: Option<BodyRef> },
-    Answered { effect: EffectId, body: BodyRef, by: String },
+    Decided {
+        effect: EffectId,
+        decision: Decision,
+        by: Option<String>,
+        note: Option<BodyRef>,
+    },
+    Answered {
+        effect: EffectId,
+        body: BodyRef,
+        by: String,
+    },
     Started(Started),
     /// A started effect was turned back at the last look.
-    Bounced { effect: EffectId, why: BounceReason },
+    Bounced {
+        effect: EffectId,
+        why: BounceReason,
+    },
     /// An attempt failed and there will be another.
     Retried(Retried),
     /// The process that ran the effect is gone, and the effect may be started or probed again.
-    Lapsed { effect: EffectId, boot: Boot },
-    Doubted { effect: EffectId, boot: Boot },
-    Resolved { effect: EffectId, resolution: Resolution, by: Option<String>, note: Option<BodyRef> },
+    Lapsed {
+        effect: EffectId,
+        boot: Boot,
+    },
+    Doubted {
+        effect: EffectId,
+        boot: Boot,
+    },
+    Resolved {
+        effect: EffectId,
+        resolution: Resolution,
+        by: Option<String>,
+        note: Option<BodyRef>,
+    },
     Ended(Ended),
     /// The turn is to end; what runs is let go or waited for by its class.
-    Cancelled { turn: TurnId, by: String },
+    Cancelled {
+        turn: TurnId,
+        by: String,
+    },
     TurnEnded(TurnEnded),
-    Stopped { by: String },
-    Resumed { by: String },
+    Stopped {
+        by: String,
+    },
+    Resumed {
+        by: String,
+    },
     /// The home was restored or the session imported: keys and hashes change from here on.
-    Lineage { old: u64, new: u64, from: Seq },
+    Lineage {
+        old: u64,
+        new: u64,
+        from: Seq,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -125,12 +163,26 @@ pub struct Judged {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    Allow { by: Reason },
-    Ask { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
-    Deny { by: Reason },
-    Invalid { why: Invalid, detail: Option<BodyRef> },
+    Allow {
+        by: Reason,
+    },
+    Ask {
+        by: Reason,
+        approvers: Approvers,
+        expires_at: Millis,
+        digest: Digest,
+    },
+    Deny {
+        by: Reason,
+    },
+    Invalid {
+        why: Invalid,
+        detail: Option<BodyRef>,
+    },
     /// The loop detector: the same call gave the same result this often already.
-    Blocked { repeats: u32 },
+    Blocked {
+        repeats: u32,
+    },
     /// The reply held more calls than are looked at.
     TooMany,
 }
@@ -223,12 +275,33 @@ pub struct Ended {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    Replied { text: Option<BodyRef>, calls: Option<BodyRef>, count: u32, finish: Finish, usage: Option<Usage>, overrun: bool },
-    ModelFailed { class: FailureClass, detail: BodyRef },
-    Done { result: BodyRef, repeat: RepeatKey, label: Label, warned: bool },
+    Replied {
+        text: Option<BodyRef>,
+        calls: Option<BodyRef>,
+        count: u32,
+        finish: Finish,
+        usage: Option<Usage>,
+        overrun: bool,
+    },
+    ModelFailed {
+        class: FailureClass,
+        detail: BodyRef,
+    },
+    Done {
+        result: BodyRef,
+        repeat: RepeatKey,
+        label: Label,
+        warned: bool,
+    },
     /// A probe, a person or a rule concluded it; the result itself is lost.
-    Concluded { done: bool, probed: Option<Probed> },
-    Failed { result: BodyRef, repeat: RepeatKey },
+    Concluded {
+        done: bool,
+        probed: Option<Probed>,
+    },
+    Failed {
+        result: BodyRef,
+        repeat: RepeatKey,
+    },
     NotStarted,
     /// Let go of; whether it happened is not known.
     Unknown,

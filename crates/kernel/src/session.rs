@@ -102,9 +102,16 @@ pub enum Step {
     /// To be planned.
     Next,
     Model(EffectId),
-    Calls { calls: BodyRef, count: u32, slots: Vec<Slot> },
+    Calls {
+        calls: BodyRef,
+        count: u32,
+        slots: Vec<Slot>,
+    },
     /// The model has said its last.
-    Final { text: Option<BodyRef>, finish: Finish },
+    Final {
+        text: Option<BodyRef>,
+        finish: Finish,
+    },
     /// The model call ended for good without a reply.
     Broken(StopReason),
 }
@@ -162,13 +169,26 @@ pub struct JudgedFacts {
 pub enum State {
     /// A model call to be prepared, a tool call to be inspected.
     Planned,
-    Asked { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
+    Asked {
+        by: Reason,
+        approvers: Approvers,
+        expires_at: Millis,
+        digest: Digest,
+    },
     /// Allowed; waits for a slot.
     Ready,
     /// Waits for a person's words.
     Question,
-    Started { seq: Seq, boot: Boot, epoch: u64, reservation: Option<Reservation> },
-    Backoff { not_before: Millis, provider_wait: bool },
+    Started {
+        seq: Seq,
+        boot: Boot,
+        epoch: u64,
+        reservation: Option<Reservation>,
+    },
+    Backoff {
+        not_before: Millis,
+        provider_wait: bool,
+    },
     /// Its process died: ask the world.
     Probing,
     Doubt,
@@ -198,9 +218,7 @@ impl Session {
             None => 0,
         };
         let on_the_way = self.effects.iter().filter(|(id, open)| match &open.work {
-            Work::Tool { call: other, judged, .. } => {
-                **id != but && other.repeat == call && judged.is_some()
-            }
+            Work::Tool { call: other, judged, .. } => **id != but && other.repeat == call && judged.is_some(),
             Work::Model { .. } => false,
         });
         ended + on_the_way.count()

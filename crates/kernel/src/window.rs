@@ -54,9 +54,7 @@ fn schema_bytes(agent: &Agent, policy: &Policy) -> u64 {
 /// Estimated by what this session's latest request was billed, or by a ratio that errs small.
 fn tokens(session: &Session, bytes: u64) -> u64 {
     match session.billed {
-        Some(billed) if billed.bytes > 0 => {
-            bytes.saturating_mul(billed.input_tokens).div_ceil(billed.bytes)
-        }
+        Some(billed) if billed.bytes > 0 => bytes.saturating_mul(billed.input_tokens).div_ceil(billed.bytes),
         _ => bytes.div_ceil(BYTES_PER_TOKEN),
     }
 }

@@ -72,14 +72,13 @@ impl Roots {
         self
     }
 
-    /// The real path of the workspace.
-    #[must_use]
+    #[cfg(test)]
     pub fn workspace(&self) -> &str {
         &self.workspace
     }
 
-    /// The real paths of the granted directories, as a policy's grants must name them.
-    #[must_use]
+    /// The real paths of the granted directories, as a policy's grants name them.
+    #[cfg(test)]
     pub fn granted(&self, access: Access) -> Vec<String> {
         self.of(access).iter().map(|root| root.real.clone()).collect()
     }

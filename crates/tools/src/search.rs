@@ -23,6 +23,7 @@ pub fn search(roots: &Roots, start: Start, real: String, pattern: &Regex) -> Ran
         Start::File(file) => walk.file(file, &real),
         Start::Directory(dir) => walk.tree(dir, real),
     }
+    walk.stop_where_it_is_enough();
     walk.result()
 }
 

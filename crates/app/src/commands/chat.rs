@@ -159,7 +159,15 @@ impl Chat<'_> {
         self.pressed = false;
         let Some(line) = line else {
             self.over = true;
-            return Ok(!matches!(self.mode, Mode::Idle | Mode::Asked(_) | Mode::Question) || !self.backlog.is_empty());
+            return match self.mode {
+                Mode::Busy => Ok(true),
+                Mode::Idle => Ok(!self.backlog.is_empty()),
+                Mode::Asked(_) | Mode::Question => {
+                    self.end_line();
+                    self.leave(&self.talk.standing().await?);
+                    Ok(false)
+                }
+            };
         };
         match &self.mode {
             Mode::Busy => {
@@ -277,16 +285,17 @@ impl Chat<'_> {
         if matches!(self.mode, Mode::Idle) {
             return Ok(true);
         }
-        let settles = |effect: u64, item: &Value| text(item, "id").ends_with(&format!(".{effect}"));
         match &seen {
             Seen::Ended => return self.ended().await,
             Seen::MayWait => self.may_wait = true,
-            Seen::Settled(effect) if matches!(&self.mode, Mode::Asked(item) if settles(*effect, item)) => {
-                self.end_line();
-                self.out.talk(Tone::Dim, "(answered elsewhere)");
-                self.mode = Mode::Busy;
-            }
-            _ => {}
+            Seen::Settled(effect) => self.settled(*effect),
+            Seen::Text(_)
+            | Seen::Withdrawn
+            | Seen::Said
+            | Seen::Called { .. }
+            | Seen::Became { .. }
+            | Seen::Retried { .. }
+            | Seen::Nothing => {}
         }
         self.show(&seen);
         let may_have_come_to_rest = matches!(seen, Seen::MayWait | Seen::Became { .. } | Seen::Settled(_));
@@ -294,6 +303,16 @@ impl Chat<'_> {
             return self.look().await;
         }
         Ok(true)
+    }
+
+    /// Somebody else answered what is asked here.
+    fn settled(&mut self, effect: u64) {
+        let asked = matches!(&self.mode, Mode::Asked(item) if text(item, "id").ends_with(&format!(".{effect}")));
+        if asked {
+            self.end_line();
+            self.out.talk(Tone::Dim, "(answered elsewhere)");
+            self.mode = Mode::Busy;
+        }
     }
 
     fn show(&mut self, seen: &Seen) {
@@ -351,12 +370,17 @@ impl Chat<'_> {
             }
             _ => {
                 self.end_line();
-                turn::tell_wait(&standing, &self.command, self.out);
-                self.exit = Exit::Waiting;
+                self.leave(&standing);
                 return Ok(self.live);
             }
         }
         Ok(true)
+    }
+
+    /// Says what the turn waits for, since nobody here answers.
+    fn leave(&mut self, standing: &Value) {
+        turn::tell_wait(standing, &self.command, self.out);
+        self.exit = Exit::Waiting;
     }
 
     async fn ended(&mut self) -> Outcome<bool> {

@@ -95,7 +95,9 @@ async fn examine(home: &Path, production: bool) -> Vec<Finding> {
             }
         }
         Err(mistakes) => {
-            findings.push(bad("config", mistakes.to_string(), "mend backstay.toml, then: backstay reload"))
+            let first = mistakes.all().first().map(|mistake| mistake.message.as_str()).unwrap_or_default();
+            let detail = format!("{} mistakes, first: {first}", mistakes.all().len());
+            findings.push(bad("config", detail, format!("{} config check", home::command(home))));
         }
     }
     findings.push(process(home).await);

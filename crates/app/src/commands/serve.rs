@@ -3,20 +3,32 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::exit::{Exit, Outcome};
+use crate::client::Client;
+use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
+use crate::limits;
 use crate::print::{Out, Tone};
 use crate::serve;
 
 pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
     home::require(home)?;
-    let ready = |address: std::net::SocketAddr| {
-        if out.json {
-            out.value(&json!({ "home": home, "listen": address.to_string() }));
-        } else {
-            out.talk(Tone::Plain, &format!("{} serves on {address}; Ctrl-C ends it", home.display()));
+    let until = tokio::time::Instant::now() + limits::BUSY_WAIT;
+    loop {
+        let ended = serve::run(home, |address| tell(home, address, out)).await.map_err(Failure::from);
+        let Err(failure) = ended else { return Ok(Exit::Ok) };
+        // A command that is at work in its own process is soon done; a process that serves is not.
+        let is_soon_free = failure.exit == Exit::Busy && Client::running(home).await?.is_none();
+        if !is_soon_free || tokio::time::Instant::now() >= until {
+            return Err(failure);
         }
-    };
-    serve::run(home, ready).await?;
-    Ok(Exit::Ok)
+        tokio::time::sleep(limits::BUSY_PAUSE).await;
+    }
+}
+
+fn tell(home: &Path, address: std::net::SocketAddr, out: &Out) {
+    if out.json {
+        out.value(&json!({ "home": home, "listen": address.to_string() }));
+    } else {
+        out.talk(Tone::Plain, &format!("{} serves on {address}; Ctrl-C ends it", home.display()));
+    }
 }

@@ -45,6 +45,14 @@ fn a_home_that_another_command_holds_is_waited_for() {
 }
 
 #[test]
+fn the_journal_answers_through_the_running_process() {
+    let place = Place::with_home();
+    let _served = place.serve();
+    place.run(&["audit", "verify"]).expect(0);
+    assert_eq!(place.run(&["sql", "SELECT 1 AS one", "--json"]).json(0)["rows"][0][0], 1);
+}
+
+#[test]
 fn a_socket_that_a_killed_process_left_is_not_believed() {
     let place = Place::with_home();
     place.serve().kill();

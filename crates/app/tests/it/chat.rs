@@ -17,10 +17,15 @@ fn every_line_is_a_message_and_every_reply_is_stdout() {
 fn json_is_one_turn_per_line() {
     let place = Place::with_home();
     let ran = place.pipe(&["chat", "--json"], "/say one\n/say two\n");
-    let replies: Vec<String> = ran.expect(0).stdout.lines().map(|line| {
-        let turn: serde_json::Value = serde_json::from_str(line).unwrap();
-        turn["reply"].as_str().unwrap().to_owned()
-    }).collect();
+    let replies: Vec<String> = ran
+        .expect(0)
+        .stdout
+        .lines()
+        .map(|line| {
+            let turn: serde_json::Value = serde_json::from_str(line).unwrap();
+            turn["reply"].as_str().unwrap().to_owned()
+        })
+        .collect();
     assert_eq!(replies, ["one", "two"]);
 }
 
@@ -44,7 +49,8 @@ fn a_pipe_says_no_yes() {
 #[test]
 fn a_reader_that_leaves_is_no_fault() {
     let place = Place::with_home();
-    let mut child = place.command(&["run", "/big 100000"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        place.command(&["run", "/big 100000"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -8,7 +8,8 @@ use crate::place::Place;
 fn all_mistakes_are_told_at_once_with_their_place() {
     let place = Place::with_home();
     let good = place.config();
-    place.write_config(&good.replace("[agents.main]", "[agents.main]\nmodle = \"x\"").replace("127.0.0.1:0", "nowhere"));
+    place
+        .write_config(&good.replace("[agents.main]", "[agents.main]\nmodle = \"x\"").replace("127.0.0.1:0", "nowhere"));
     let ran = place.run(&["config", "check"]);
     ran.expect(2);
     assert!(ran.stdout.contains("backstay.toml:5:") && ran.stdout.contains("did you mean `model`?"), "{}", ran.stdout);

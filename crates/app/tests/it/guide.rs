@@ -29,7 +29,10 @@ fn the_home_is_found_by_flag_variable_and_data_directory() {
     let mut bare = place.command(&[]);
     assert_eq!(home(bare.env_remove("BACKSTAY_HOME")), place.path(".local/share/backstay").to_str().unwrap());
     let mut bare = place.command(&[]);
-    assert_eq!(home(bare.env_remove("BACKSTAY_HOME").env("XDG_DATA_HOME", &data)), data.join("backstay").to_str().unwrap());
+    assert_eq!(
+        home(bare.env_remove("BACKSTAY_HOME").env("XDG_DATA_HOME", &data)),
+        data.join("backstay").to_str().unwrap()
+    );
     let mut both = place.command(&["--home", "/flag"]);
     assert_eq!(home(both.env("XDG_DATA_HOME", &data)), "/flag");
     let mut none = place.command(&[]);

@@ -79,8 +79,13 @@ fn a_cut_init_is_completed_by_the_next() {
         }
     };
     let toml = ("backstay.toml", config.as_str());
-    let states: [&[(&str, &str)]; 5] =
-        [&[], &[("backstay.toml.new", "[ser")], &[toml], &[toml, ("state.lock", "")], &[toml, ("state.lock", ""), ("state.db", "")]];
+    let states: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("backstay.toml.new", "[ser")],
+        &[toml],
+        &[toml, ("state.lock", "")],
+        &[toml, ("state.lock", ""), ("state.db", "")],
+    ];
     for names in states {
         let place = Place::empty();
         write(&place, names);

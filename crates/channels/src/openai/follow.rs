@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use backstay_engine::{Delta, Event, TurnState};
 use backstay_kernel::budget::Usage;
 use backstay_kernel::id::{BodyRef, EffectId, Place, Seq};
-use backstay_kernel::record::{Completion, End, Planned, Record, StopReason};
+use backstay_kernel::record::{Completion, End, Planned, Record, StopReason, TurnEnded};
 use backstay_kernel::{Head, Session, Wait};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -131,12 +131,15 @@ impl Follow {
             let mut own = BTreeSet::new();
             let mut usage = Usage::default();
             for placed in door.turn(place)?.view.records {
-                match placed.record {
-                    Record::Planned(Planned::Model { turn, .. }) if turn == place.seq => {
-                        own.insert(placed.seq);
-                    }
-                    Record::Ended(ended) if own.contains(&ended.effect) => usage = plus(usage, &ended.end),
-                    _ => {}
+                if let Record::Planned(Planned::Model { turn, .. }) = &placed.record
+                    && *turn == place.seq
+                {
+                    own.insert(placed.seq);
+                }
+                if let Record::Ended(ended) = &placed.record
+                    && own.contains(&ended.effect)
+                {
+                    usage = plus(usage, &ended.end);
                 }
             }
             Ok(usage)
@@ -158,24 +161,30 @@ impl Follow {
         looked.await
     }
 
+    /// Notes what a record says of this turn; returns its end.
+    fn take<'a>(&mut self, seq: Seq, record: &'a Record) -> Option<&'a TurnEnded> {
+        if let Record::Planned(Planned::Model { turn, .. }) = record
+            && *turn == self.place.seq
+        {
+            self.heard.insert(seq);
+        }
+        if let Record::Ended(ended) = record
+            && self.heard.contains(&ended.effect)
+        {
+            self.usage = plus(self.usage, &ended.end);
+            let replied = matches!(ended.end, End::Replied { .. });
+            self.last_reply = if replied { Some(ended.effect) } else { self.last_reply };
+        }
+        let Record::TurnEnded(ended) = record else { return None };
+        (ended.turn == self.place.seq).then_some(ended)
+    }
+
     async fn committed(&mut self, first: Seq, records: &[Record], head: &Head) -> Result<Option<Step>, Problem> {
         for (seq, record) in (first.0..).map(Seq).zip(records) {
-            match record {
-                Record::Planned(Planned::Model { turn, .. }) if *turn == self.place.seq => {
-                    self.heard.insert(seq);
-                }
-                Record::Ended(ended) if self.heard.contains(&ended.effect) => {
-                    self.usage = plus(self.usage, &ended.end);
-                    if matches!(ended.end, End::Replied { .. }) {
-                        self.last_reply = Some(ended.effect);
-                    }
-                }
-                Record::TurnEnded(ended) if ended.turn == self.place.seq => {
-                    let completion = ended.completion.clone();
-                    let finished = finish(&self.door, ended.reason, ended.reply.as_ref(), self.last_reply, completion)?;
-                    return Ok(Some(Step::Ended(finished)));
-                }
-                _ => {}
+            if let Some(ended) = self.take(seq, record) {
+                let completion = ended.completion.clone();
+                let finished = finish(&self.door, ended.reason, ended.reply.as_ref(), self.last_reply, completion)?;
+                return Ok(Some(Step::Ended(finished)));
             }
         }
         let may_wait = match head.wait {

@@ -10,7 +10,7 @@ use backstay_engine::Placed;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{EffectId, Place, Seq, SessionId};
 use backstay_kernel::label::Source;
-use backstay_kernel::record::{End, Planned, Record, Verdict};
+use backstay_kernel::record::{End, Judged, Planned, Record, Verdict};
 use backstay_kernel::tool::Answerer;
 
 use super::request::{Chat, Role};
@@ -189,17 +189,7 @@ impl<'a> Reading<'a> {
                     self.texts.push(self.door.text(text)?.unwrap_or_default());
                 }
             }
-            Record::Judged(judged) => match (&judged.verdict, judged.answerer) {
-                (Verdict::Ask { .. }, _) => {
-                    let tool = self.call(judged.effect)?.tool;
-                    self.showed(&words::approval(&tool, self.place(judged.effect)));
-                }
-                (Verdict::Allow { .. }, Answerer::Human) => {
-                    let question = question_of(&self.call(judged.effect)?);
-                    self.showed(&question);
-                }
-                _ => {}
-            },
+            Record::Judged(judged) => self.judged(judged)?,
             Record::Doubted { effect, .. } => {
                 let tool = self.call(*effect)?.tool;
                 self.showed(&words::doubt(&tool, self.place(*effect)));
@@ -218,8 +208,39 @@ impl<'a> Reading<'a> {
                 self.replied();
                 self.in_turn = false;
             }
-            _ => {}
+            Record::Opened(_)
+            | Record::TurnStarted(_)
+            | Record::Entered { .. }
+            | Record::Windowed { .. }
+            | Record::Planned(Planned::Model { .. })
+            | Record::Decided { .. }
+            | Record::Started(_)
+            | Record::Bounced { .. }
+            | Record::Retried(_)
+            | Record::Lapsed { .. }
+            | Record::Resolved { .. }
+            | Record::Cancelled { .. }
+            | Record::Stopped { .. }
+            | Record::Resumed { .. }
+            | Record::Lineage { .. } => {}
         }
+        Ok(())
+    }
+
+    /// A call that waits for a person is shown as words.
+    fn judged(&mut self, judged: &Judged) -> Result<(), Problem> {
+        let words = match (&judged.verdict, judged.answerer) {
+            (Verdict::Ask { .. }, _) => {
+                let tool = self.call(judged.effect)?.tool;
+                words::approval(&tool, self.place(judged.effect))
+            }
+            (Verdict::Allow { .. }, Answerer::Human) => question_of(&self.call(judged.effect)?),
+            (Verdict::Allow { .. }, Answerer::Tool)
+            | (Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany, _) => {
+                return Ok(());
+            }
+        };
+        self.showed(&words);
         Ok(())
     }
 

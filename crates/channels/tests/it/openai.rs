@@ -11,7 +11,7 @@ const CHAT: &str = "/v1/chat/completions";
 
 /// Messages from alternating speakers, the user's first.
 fn talk(texts: &[&str]) -> Value {
-    let role = |n: usize| if n % 2 == 0 { "user" } else { "assistant" };
+    let role = |n: usize| if n.is_multiple_of(2) { "user" } else { "assistant" };
     let said = texts.iter().enumerate().map(|(n, text)| json!({ "role": role(n), "content": text }));
     json!({ "model": "main", "messages": said.collect::<Vec<_>>() })
 }

@@ -10,10 +10,10 @@ use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::judge;
 use crate::limits;
+use crate::open::is_due;
 use crate::policy::Agent;
 use crate::record::{
-    Cap, Decision, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason,
-    TurnStarted, Verdict,
+    Cap, Decision, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason, TurnStarted, Verdict,
 };
 use crate::request::Request;
 use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Waiting, Work};
@@ -22,22 +22,17 @@ use crate::window;
 
 /// The next records, or none where the session waits for something. First match wins.
 pub fn advance(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
-    let steps: [fn(&Session, &Frame<'_>) -> Vec<Record>; 6] = [
-        outcome::recover,
-        expire_asks,
-        outcome::settle_doubts,
-        end_cancelled,
-        begin_turn,
-        go_on,
-    ];
+    let steps: [fn(&Session, &Frame<'_>) -> Vec<Record>; 6] =
+        [outcome::recover, expire_asks, outcome::settle_doubts, end_cancelled, begin_turn, go_on];
     steps.iter().map(|step| step(session, frame)).find(|records| !records.is_empty()).unwrap_or_default()
 }
 
 /// Silence is a no.
 fn expire_asks(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
-    let expired = session.effects.iter().filter(
-        |(_, open)| matches!(open.state, State::Asked { expires_at, .. } if expires_at <= frame.now),
-    );
+    let expired = session
+        .effects
+        .iter()
+        .filter(|(_, open)| matches!(open.state, State::Asked { expires_at, .. } if expires_at <= frame.now));
     let decision = Decision::Expire;
     expired.map(|(id, _)| Record::Decided { effect: *id, decision, by: None, note: None }).collect()
 }
@@ -98,8 +93,7 @@ pub fn worked_ms(turn: &Turn, now: u64) -> u64 {
 }
 
 fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -> Vec<Record> {
-    let steering: Vec<_> =
-        session.queue.iter().filter(|w| w.mode == Mode::Steer).map(|w| w.seq).collect();
+    let steering: Vec<_> = session.queue.iter().filter(|w| w.mode == Mode::Steer).map(|w| w.seq).collect();
     if !steering.is_empty() {
         return Vec::from([Record::Entered { messages: steering }]);
     }
@@ -124,9 +118,7 @@ fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -
 /// A request that the provider found too large is cut down once; then the step is planned anew.
 fn shrink_or_end(session: &Session, turn: &Turn, reason: StopReason, frame: &Frame<'_>) -> Vec<Record> {
     match (reason, window::half(session)) {
-        (StopReason::ContextBlocked, Some(first)) if !turn.shrunk => {
-            Vec::from([Record::Windowed { first }])
-        }
+        (StopReason::ContextBlocked, Some(first)) if !turn.shrunk => Vec::from([Record::Windowed { first }]),
         _ => end_turn(session, turn, reason, frame),
     }
 }
@@ -137,12 +129,7 @@ pub fn start_model(session: &Session, effect: EffectId, request: Request, frame:
         return Vec::new();
     };
     let Work::Model { model, output_tokens_max, .. } = &open.work else { return Vec::new() };
-    let due = match open.state {
-        State::Planned => true,
-        State::Backoff { not_before, .. } => not_before <= frame.now,
-        _ => false,
-    };
-    if !due || turn.cancelled || holds_still(session, frame) || frame.slots.model == 0 {
+    if !is_due(&open.state, frame.now) || turn.cancelled || holds_still(session, frame) || frame.slots.model == 0 {
         return Vec::new();
     }
     let Some(model) = frame.policy.models.get(model) else {
@@ -205,9 +192,7 @@ pub fn inspected(session: &Session, effect: EffectId, found: Inspection, frame: 
         _ if repeats >= limits::REPEAT_STOP - 1 => {
             return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
         }
-        _ if repeats >= limits::REPEAT_BLOCK - 1 => {
-            (None, blocked(repeats))
-        }
+        _ if repeats >= limits::REPEAT_BLOCK - 1 => (None, blocked(repeats)),
         Inspection::Invalid { why, detail } => (None, Verdict::Invalid { why, detail: Some(detail) }),
         Inspection::Facts(facts) => {
             let verdict = judge(session, effect, call, &facts, frame);

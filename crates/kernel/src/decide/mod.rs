@@ -28,20 +28,52 @@ pub enum Input {
     Open(Opened),
     Message(Message),
     /// The request of a planned model call is rendered and stored.
-    Prepared { effect: EffectId, request: Request },
-    Inspected { effect: EffectId, inspection: Inspection },
+    Prepared {
+        effect: EffectId,
+        request: Request,
+    },
+    Inspected {
+        effect: EffectId,
+        inspection: Inspection,
+    },
     /// `started`: seq of the record that this is the outcome of; any other is stale.
-    Ended { effect: EffectId, started: Seq, outcome: Outcome },
-    Probed { effect: EffectId, found: Probed },
+    Ended {
+        effect: EffectId,
+        started: Seq,
+        outcome: Outcome,
+    },
+    Probed {
+        effect: EffectId,
+        found: Probed,
+    },
     Bounced(Bounce),
     Decide(Decide),
-    Answer { effect: EffectId, body: BodyRef, by: String },
-    Resolve { effect: EffectId, resolution: Resolution, by: String, note: BodyRef },
+    Answer {
+        effect: EffectId,
+        body: BodyRef,
+        by: String,
+    },
+    Resolve {
+        effect: EffectId,
+        resolution: Resolution,
+        by: String,
+        note: BodyRef,
+    },
     /// End the open turn.
-    Cancel { turn: Option<TurnId>, by: String },
-    Stop { by: String },
-    Resume { by: String },
-    Lineage { old: u64, new: u64 },
+    Cancel {
+        turn: Option<TurnId>,
+        by: String,
+    },
+    Stop {
+        by: String,
+    },
+    Resume {
+        by: String,
+    },
+    Lineage {
+        old: u64,
+        new: u64,
+    },
     /// And now?
     Advance,
 }
@@ -77,19 +109,13 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Open(opened) => open(session, opened, frame),
         Input::Message(message) => people::message(session, message, frame),
         Input::Prepared { effect, request } => Ok(advance::start_model(session, effect, request, frame)),
-        Input::Inspected { effect, inspection } => {
-            Ok(advance::inspected(session, effect, inspection, frame))
-        }
-        Input::Ended { effect, started, outcome } => {
-            Ok(outcome::ended(session, effect, started, outcome, frame))
-        }
+        Input::Inspected { effect, inspection } => Ok(advance::inspected(session, effect, inspection, frame)),
+        Input::Ended { effect, started, outcome } => Ok(outcome::ended(session, effect, started, outcome, frame)),
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
         Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),
         Input::Decide(decision) => people::decide(session, decision, frame),
         Input::Answer { effect, body, by } => people::answer(session, effect, body, by),
-        Input::Resolve { effect, resolution, by, note } => {
-            people::resolve(session, effect, resolution, by, note)
-        }
+        Input::Resolve { effect, resolution, by, note } => people::resolve(session, effect, resolution, by, note),
         Input::Cancel { turn, by } => people::cancel(session, turn, by),
         Input::Stop { by } => Ok(people::stop(session, by)),
         Input::Resume { by } => Ok(people::resume(session, by)),

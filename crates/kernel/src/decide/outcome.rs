@@ -20,9 +20,8 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
     if *seq != started {
         return Vec::new();
     }
-    let end = |end, spent| {
-        Vec::from([Record::Ended(Ended { effect, at: frame.now, started: Some(started), end, spent })])
-    };
+    let end =
+        |end, spent| Vec::from([Record::Ended(Ended { effect, at: frame.now, started: Some(started), end, spent })]);
     match (&open.work, outcome) {
         (Work::Model { turn, model, .. }, Outcome::Replied { text, calls, finish, usage }) => {
             let price = frame.policy.models.get(model).map(|model| model.price);
@@ -38,20 +37,16 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
             records.extend(calls.into_iter().map(plan));
             records
         }
-        (Work::Model { .. }, Outcome::ModelFailed(failure)) => {
-            match backoff(effect, open, &failure, frame.now) {
-                Some(retried) => Vec::from([Record::Retried(retried)]),
-                None => {
-                    let (class, detail) = (failure.class, failure.detail);
-                    end(End::ModelFailed { class, detail }, (!failure.billed).then_some(Amount::ZERO))
-                }
+        (Work::Model { .. }, Outcome::ModelFailed(failure)) => match backoff(effect, open, &failure, frame.now) {
+            Some(retried) => Vec::from([Record::Retried(retried)]),
+            None => {
+                let (class, detail) = (failure.class, failure.detail);
+                end(End::ModelFailed { class, detail }, (!failure.billed).then_some(Amount::ZERO))
             }
-        }
+        },
         // Ask again; what was reserved stays, as possibly billed.
         (Work::Model { .. }, Outcome::Unknown) => Vec::from([Record::Lapsed { effect, boot: frame.boot }]),
-        (Work::Model { .. }, Outcome::NotStarted) => {
-            Vec::from([Record::Bounced { effect, why: BounceReason::Busy }])
-        }
+        (Work::Model { .. }, Outcome::NotStarted) => Vec::from([Record::Bounced { effect, why: BounceReason::Busy }]),
         (Work::Tool { call, .. }, Outcome::Done { result, repeat, label }) => {
             let warned = is_third(session, call.repeat, repeat);
             end(End::Done { result, repeat, label, warned }, None)
@@ -92,8 +87,8 @@ fn backoff(effect: EffectId, open: &Open, failure: &Failure, now: Millis) -> Opt
         | FailureClass::Invalid => return None,
     }
     let since = open.failing_since.unwrap_or(now);
-    let spent = open.failures.saturating_add(1) >= limits::ATTEMPTS_MAX
-        || now.saturating_sub(since) >= limits::ATTEMPTS_MS_MAX;
+    let spent =
+        open.failures.saturating_add(1) >= limits::ATTEMPTS_MAX || now.saturating_sub(since) >= limits::ATTEMPTS_MS_MAX;
     let provider_wait = spent || open.provider_waits > 0;
     let delay = if provider_wait {
         if now.saturating_sub(since) >= limits::PROVIDER_WAIT_MS_MAX {

@@ -105,10 +105,7 @@ pub fn resolve(
 ) -> Result<Vec<Record>, Refusal> {
     match session.effects.get(&effect) {
         // After its turn has ended nobody waits for a second try any more.
-        Some(open)
-            if open.state == State::Doubt
-                && (resolution != Resolution::Retry || is_wanted(session, open)) =>
-        {
+        Some(open) if open.state == State::Doubt && (resolution != Resolution::Retry || is_wanted(session, open)) => {
             Ok(Vec::from([Record::Resolved { effect, resolution, by: Some(by), note: Some(note) }]))
         }
         _ => Err(Refusal::new(

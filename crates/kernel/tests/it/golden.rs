@@ -130,7 +130,15 @@ fn middles() -> Vec<Record> {
     ];
     records.extend(classes.map(|class| {
         let (detail, not_before) = (body(12), 500);
-        Record::Retried(Retried { effect, at: 11, class, not_before, detail, provider_wait: false, possibly_billed: true })
+        Record::Retried(Retried {
+            effect,
+            at: 11,
+            class,
+            not_before,
+            detail,
+            provider_wait: false,
+            possibly_billed: true,
+        })
     }));
     records
 }
@@ -138,9 +146,8 @@ fn middles() -> Vec<Record> {
 fn endings() -> Vec<Record> {
     let usage = Usage { uncached: 10, cache_read: 20, cache_write: 30, output: 40, reasoning: 5 };
     let repeat = RepeatKey([8; 8]);
-    let replied = |text, calls, finish| {
-        End::Replied { text, calls, count: 2, finish, usage: Some(usage), overrun: false }
-    };
+    let replied =
+        |text, calls, finish| End::Replied { text, calls, count: 2, finish, usage: Some(usage), overrun: false };
     let ends = vec![
         replied(Some(body(13)), None, Finish::Stop),
         replied(None, Some(body(14)), Finish::Calls),

@@ -273,9 +273,7 @@ impl TestSession {
 
     /// The latest open call of this tool.
     pub fn call(&self, tool: &str) -> EffectId {
-        let of_tool = |open: &Open| {
-            matches!(&open.work, Work::Tool { call, .. } if call.tool.as_deref() == Some(tool))
-        };
+        let of_tool = |open: &Open| matches!(&open.work, Work::Tool { call, .. } if call.tool.as_deref() == Some(tool));
         *self.session.effects.iter().rfind(|(_, open)| of_tool(open)).expect("a call").0
     }
 
@@ -373,7 +371,10 @@ impl TestSession {
         let items: Vec<&Item> = self.session.context().collect();
         for (place, item) in items.iter().enumerate() {
             if let Item::Assistant { calls: Some(calls), .. } = item {
-                assert!(matches!(items.get(place + 1), Some(Item::Results { calls: of, .. }) if of == calls), "{items:?}");
+                assert!(
+                    matches!(items.get(place + 1), Some(Item::Results { calls: of, .. }) if of == calls),
+                    "{items:?}"
+                );
             }
         }
     }

@@ -24,12 +24,12 @@ fn happen(t: &mut TestSession, what: u8, choice: u8) {
         (2, ..) => drop(t.input(Input::Message(t.message(u64::from(choice), Mode::Interrupt)))),
         (3, ..) => drop(t.crash()),
         (4, ..) => t.now += 100_000 * u64::from(choice),
-        (5, ..) => t.switches.frozen = choice % 3 == 0,
+        (5, ..) => t.switches.frozen = choice < 80,
         (6, ..) if choice < 40 => drop(t.input(Input::Cancel { turn: None, by: String::new() })),
         (7, ..) if choice < 20 => drop(t.tell(Input::Stop { by: String::new() })),
         (7, ..) => drop(t.tell(Input::Resume { by: String::new() })),
         (8, ..) if choice < 8 => drop(t.tell(Input::Lineage { old: t.session.lineage, new: t.session.lineage + 1 })),
-        (_, Some(effect), Some(State::Asked { .. })) => drop(t.decide(effect, choice % 2 == 0)),
+        (_, Some(effect), Some(State::Asked { .. })) => drop(t.decide(effect, choice < 128)),
         (_, Some(effect), Some(State::Doubt)) => {
             let all = [Resolution::Done, Resolution::NotDone, Resolution::Retry];
             drop(t.resolve(effect, all[usize::from(choice) % 3]));
@@ -101,6 +101,49 @@ proptest! {
         if drop_write { t.agent().grants.write.clear(); }
         narrowed.push(rank(&judge(&t.session, Seq(9), &call, &facts, &t.frame())));
         prop_assert!(narrowed.into_iter().all(|after| after <= before));
+    }
+
+    #[test]
+    fn deny_wins_over_every_other_rule(
+        rules in prop::collection::vec(any_rule(), 0..5), place in any::<prop::sample::Index>(), facts in any_facts(),
+    ) {
+        let mut t = TestSession::new();
+        t.say(1);
+        t.agent().grants.read = vec!["/".into()];
+        t.agent().grants.write = vec!["/".into()];
+        let place = place.index(rules.len() + 1);
+        t.agent().rules = rules;
+        t.agent().rules.insert(place, rule("never", RuleVerdict::Deny, &[]));
+        let call = CallRef { calls: body(1), index: 0, tool: Some("read".into()), repeat: repeat("x", 1) };
+        prop_assert_eq!(rank(&judge(&t.session, Seq(9), &call, &facts, &t.frame())), 0);
+    }
+
+    /// L3 and L2: whatever the model does, its steps are counted, never forgotten, and end.
+    #[test]
+    fn no_model_passes_its_caps(script in prop::collection::vec((0u8..6, 0u8..4), 60), steps in 1u32..12) {
+        let mut t = TestSession::new();
+        t.agent().caps.steps = steps;
+        t.say(1);
+        let mut latest = 0;
+        for (tool, arguments) in script {
+            let Some(turn) = &t.session.turn else { break };
+            prop_assert!(turn.steps >= latest && turn.steps <= steps);
+            latest = turn.steps;
+            if t.head().wait == backstay_kernel::Wait::Running {
+                t.reply(&[(TOOLS[usize::from(tool)].0, arguments), ("read", arguments)]);
+            }
+            for effect in t.session.effects.keys().copied().collect::<Vec<_>>() {
+                match t.session.effects.get(&effect).map(|open| (open.state.clone(), &open.work)) {
+                    Some((State::Asked { .. }, _)) => drop(t.decide(effect, false)),
+                    Some((State::Question, _)) => drop(t.say(2)),
+                    Some((State::Started { .. }, Work::Tool { .. })) => drop(t.done(effect, arguments)),
+                    _ => {}
+                }
+            }
+            t.settle();
+            t.crash();
+        }
+        prop_assert_eq!(&t.session.turn, &None);
     }
 
     /// I8.
@@ -190,12 +233,14 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 }
 
 fn any_facts() -> impl Strategy<Value = Facts> {
-    let classes =
-        [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
+    let classes = [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
     let access = prop::sample::select(vec![Access::Read, Access::Write]);
     let path = (access, any_path()).prop_map(|(access, real)| PathFact { access, real });
-    (prop::sample::select(classes.to_vec()), prop::collection::vec(path, 0..3))
-        .prop_map(|(class, paths)| Facts { class, paths, probe: None })
+    (prop::sample::select(classes.to_vec()), prop::collection::vec(path, 0..3)).prop_map(|(class, paths)| Facts {
+        class,
+        paths,
+        probe: None,
+    })
 }
 
 fn any_price() -> impl Strategy<Value = Price> {
@@ -204,8 +249,9 @@ fn any_price() -> impl Strategy<Value = Price> {
 }
 
 fn any_usage() -> impl Strategy<Value = Usage> {
-    (0u64..5_000_000, 0u64..5_000_000, 0u64..5_000_000, 0u64..5_000_000)
-        .prop_map(|(uncached, cache_read, cache_write, output)| Usage { uncached, cache_read, cache_write, output, reasoning: 0 })
+    (0u64..5_000_000, 0u64..5_000_000, 0u64..5_000_000, 0u64..5_000_000).prop_map(
+        |(uncached, cache_read, cache_write, output)| Usage { uncached, cache_read, cache_write, output, reasoning: 0 },
+    )
 }
 
 fn any_amount() -> impl Strategy<Value = Amount> {

@@ -178,8 +178,7 @@ pub fn a_bill_above_its_reservation_is_booked_flagged_and_blocks_the_next() {
     t.agent().budget.session = tokens(3_000);
     t.say(1);
     let usage = backstay_kernel::budget::Usage { uncached: 2_500, ..Default::default() };
-    let outcome =
-        Outcome::Replied { text: Some(body(1)), calls: Vec::new(), finish: Finish::Stop, usage: Some(usage) };
+    let outcome = Outcome::Replied { text: Some(body(1)), calls: Vec::new(), finish: Finish::Stop, usage: Some(usage) };
     let records = t.outcome(t.model(), outcome);
     assert!(format!("{records:?}").contains("overrun: true"));
     assert_eq!(t.session.spent.tokens, 2_500);
@@ -216,7 +215,10 @@ pub fn the_queue_has_an_end_and_quoted_messages_do_not_fill_it() {
     t.tell(Input::Message(first));
     t.settle();
     assert_eq!(t.session.items.len(), 101);
-    for id in 0..limits::QUEUE_MAX as u64 {
+    let mut quoting = t.message(2, Mode::Queue);
+    quoting.quoted = (200..300).map(body).collect();
+    t.tell(Input::Message(quoting));
+    for id in 1..limits::QUEUE_MAX as u64 {
         t.say(2 + id);
     }
     let refusal = t.input(Input::Message(t.message(99, Mode::Queue))).unwrap_err();

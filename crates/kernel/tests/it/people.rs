@@ -37,9 +37,8 @@ pub fn an_approval_is_bound_to_its_digest_its_people_and_its_time() {
     let mut t = asked();
     let effect = t.call("mail");
     let State::Asked { digest, .. } = t.effect(effect).state else { panic!() };
-    let word = |digest, role| {
-        Input::Decide(Decide { effect, digest, approve: true, by: OWNER.to_owned(), role, note: None })
-    };
+    let word =
+        |digest, role| Input::Decide(Decide { effect, digest, approve: true, by: OWNER.to_owned(), role, note: None });
     assert_eq!(t.input(word(Digest([1; 32]), Role::Owner)).unwrap_err().code, Code::WrongDigest);
     assert_eq!(t.input(word(digest, Role::User)).unwrap_err().code, Code::NotAnApprover);
     let mut late = asked();
@@ -127,10 +126,15 @@ pub fn a_steering_message_joins_at_the_next_step_and_a_queued_one_waits() {
     t.send(3, Mode::Steer);
     t.reply(&[("read", 1)]);
     t.done(t.call("read"), 1);
-    let users: Vec<u64> = t.session.items.iter().filter_map(|item| match item {
-        Item::User { body, .. } => Some(body.id),
-        _ => None,
-    }).collect();
+    let users: Vec<u64> = t
+        .session
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::User { body, .. } => Some(body.id),
+            _ => None,
+        })
+        .collect();
     assert_eq!(users, [1, 3]);
     t.reply(&[]);
     t.settle();

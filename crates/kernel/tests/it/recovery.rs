@@ -109,7 +109,15 @@ pub fn an_outcome_of_another_start_or_of_another_kind_is_none() {
     let before = t.session.clone();
     for (started, outcome) in [
         (Seq(seq.0 - 1), Outcome::Unknown),
-        (seq, Outcome::Replied { text: None, calls: Vec::new(), finish: backstay_kernel::effect::Finish::Stop, usage: None }),
+        (
+            seq,
+            Outcome::Replied {
+                text: None,
+                calls: Vec::new(),
+                finish: backstay_kernel::effect::Finish::Stop,
+                usage: None,
+            },
+        ),
     ] {
         assert!(t.tell(Input::Ended { effect, started, outcome }).is_empty());
     }

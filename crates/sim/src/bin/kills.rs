@@ -10,8 +10,20 @@ use std::process::{Command, ExitCode, Output};
 
 /// System calls that change something on disk, or tell somebody.
 const WRITES: &[&str] = &[
-    "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "openat", "openat2", "ftruncate",
-    "fallocate", "unlink", "unlinkat", "mkdir",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "openat",
+    "openat2",
+    "ftruncate",
+    "fallocate",
+    "unlink",
+    "unlinkat",
+    "mkdir",
 ];
 /// What is opened most often to be read; only the first few openings are worth a cut.
 const OPENINGS_MAX: u64 = 12;
@@ -33,13 +45,7 @@ const ONE_TURN: (&str, &str) = ("SELECT count(*) FROM v_turns", "1");
 fn scenarios() -> Vec<Scenario> {
     let run = |script: &str| ["run", "--key", "k1", script].map(str::to_owned).to_vec();
     vec![
-        Scenario {
-            name: "plain turn",
-            prepares: true,
-            victim: run("/say hello"),
-            files: &[],
-            facts: &[ONE_TURN],
-        },
+        Scenario { name: "plain turn", prepares: true, victim: run("/say hello"), files: &[], facts: &[ONE_TURN] },
         Scenario {
             name: "write and edit",
             prepares: true,

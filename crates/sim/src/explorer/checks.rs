@@ -30,7 +30,10 @@ pub fn before(node: &Node, session: &Session, seen: &Seen, record: &Record) -> R
         Record::Admitted(admitted) if seen.admitted & message_bit(admitted.body.id) != 0 => {
             broken(Invariant::I11Message, "a message is admitted twice")
         }
-        Record::TurnStarted(_) | Record::Entered { .. } | Record::Started(_) | Record::Planned(Planned::Model { .. })
+        Record::TurnStarted(_)
+        | Record::Entered { .. }
+        | Record::Started(_)
+        | Record::Planned(Planned::Model { .. })
             if halted =>
         {
             broken(Invariant::I2Gate, "something starts while frozen or stopped")
@@ -55,7 +58,10 @@ pub fn after(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Re
     if let Record::Started(started) = record {
         let of_model = kind_of(session, started.effect).is_none();
         if of_model && node.turn_tokens.is_some_and(|cap| seen.spent + seen.reserved > cap) {
-            return broken(Invariant::I5Money, format!("{} spent and {} reserved pass the cap", seen.spent, seen.reserved));
+            return broken(
+                Invariant::I5Money,
+                format!("{} spent and {} reserved pass the cap", seen.spent, seen.reserved),
+            );
         }
         if of_model && started.reservation.is_none() {
             return broken(Invariant::I5Money, "a model call starts without a reservation");
@@ -154,7 +160,8 @@ fn completion(
     seen: &Seen,
     completion: &backstay_kernel::record::Completion,
 ) -> Result<(), Violation> {
-    let lists = [&completion.done, &completion.failed, &completion.refused, &completion.not_started, &completion.unknown];
+    let lists =
+        [&completion.done, &completion.failed, &completion.refused, &completion.not_started, &completion.unknown];
     let mut listed: Vec<_> = lists.iter().flat_map(|list| list.iter().copied()).collect();
     listed.sort_unstable();
     let mut planned: Vec<_> = seen.calls.iter().map(|(effect, _)| *effect).collect();

@@ -2,9 +2,7 @@
 use std::sync::Arc;
 
 use backstay_kernel::decide::{Decide, Message};
-use backstay_kernel::effect::{
-    CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed,
-};
+use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Seq};
 use backstay_kernel::label::{Label, Source};
@@ -28,19 +26,30 @@ pub enum Move {
     Commit,
     /// The process dies; this many pending appends are on disk, and these kinds of running calls
     /// (bits) had their effect.
-    Crash { keep: usize, happened: u8 },
+    Crash {
+        keep: usize,
+        happened: u8,
+    },
     Prepared(EffectId),
     Inspected(EffectId),
     Probed(EffectId),
     /// The model answers with this entry of the scope's list.
     Reply(usize),
-    ModelFailed { fatal: bool },
+    ModelFailed {
+        fatal: bool,
+    },
     /// A queue outside the session has no place.
     Busy,
     Done(Running),
     Failed(Running),
-    Unknown { of: Running, happened: bool },
-    Decide { effect: EffectId, approve: bool },
+    Unknown {
+        of: Running,
+        happened: bool,
+    },
+    Decide {
+        effect: EffectId,
+        approve: bool,
+    },
     /// Time passes until the session's next moment.
     Wake,
     Cancel,
@@ -48,7 +57,10 @@ pub enum Move {
     Unfreeze,
     Stop,
     Resume,
-    Resolve { effect: EffectId, resolution: Resolution },
+    Resolve {
+        effect: EffectId,
+        resolution: Resolution,
+    },
     Narrow,
 }
 
@@ -213,8 +225,10 @@ impl Driver {
             Move::Prepared(_) | Move::Inspected(_) | Move::Probed(_) => {
                 let frame = node.frame(&self.policies);
                 let open = self.kernel.open_effects(node.session(), &frame);
-                let wanted = |effect: &Effect| matches!(made,
-                    Move::Prepared(id) | Move::Inspected(id) | Move::Probed(id) if id == effect.id());
+                let wanted = |effect: &Effect| {
+                    matches!(made,
+                    Move::Prepared(id) | Move::Inspected(id) | Move::Probed(id) if id == effect.id())
+                };
                 open.iter().find(|effect| wanted(effect)).and_then(|effect| self.pure_result(node, effect))
             }
             Move::Message | Move::Cancel | Move::Stop | Move::Resume | Move::Decide { .. } | Move::Resolve { .. } => {
@@ -392,7 +406,14 @@ impl Driver {
                         return Err(Violation::new(Invariant::I2Gate, "a forged approval is taken"));
                     }
                 }
-                Input::Decide(Decide { effect, digest: *digest, approve, by: by.clone(), role: Role::Owner, note: None })
+                Input::Decide(Decide {
+                    effect,
+                    digest: *digest,
+                    approve,
+                    by: by.clone(),
+                    role: Role::Owner,
+                    note: None,
+                })
             }
             Move::Resolve { effect, resolution } => {
                 let input = Input::Resolve { effect, resolution, by, note: body(400) };
@@ -403,9 +424,21 @@ impl Driver {
                 }
                 input
             }
-            Move::Commit | Move::Crash { .. } | Move::Prepared(_) | Move::Inspected(_) | Move::Probed(_)
-            | Move::Reply(_) | Move::ModelFailed { .. } | Move::Busy | Move::Done(_) | Move::Failed(_)
-            | Move::Unknown { .. } | Move::Wake | Move::Freeze | Move::Unfreeze | Move::Narrow => return Ok(None),
+            Move::Commit
+            | Move::Crash { .. }
+            | Move::Prepared(_)
+            | Move::Inspected(_)
+            | Move::Probed(_)
+            | Move::Reply(_)
+            | Move::ModelFailed { .. }
+            | Move::Busy
+            | Move::Done(_)
+            | Move::Failed(_)
+            | Move::Unknown { .. }
+            | Move::Wake
+            | Move::Freeze
+            | Move::Unfreeze
+            | Move::Narrow => return Ok(None),
         }))
     }
 

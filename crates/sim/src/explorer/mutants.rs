@@ -100,7 +100,8 @@ impl Planted {
     /// Those of the kernel's `decide`.
     pub fn decide(&self, session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
         let Some(mutant) = self.mutant else { return backstay_kernel::decide(session, input, frame) };
-        if let (Mutant::RetryAfterTurn, Input::Resolve { effect, resolution: Resolution::Retry, .. }) = (mutant, &input) {
+        if let (Mutant::RetryAfterTurn, Input::Resolve { effect, resolution: Resolution::Retry, .. }) = (mutant, &input)
+        {
             return Ok(vec![resolved(*effect)]);
         }
         if mutant == Mutant::CapsIgnored {

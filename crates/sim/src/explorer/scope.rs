@@ -262,16 +262,7 @@ pub const SCOPES: &[Scope] = &[
 
 /// The same worlds with more faults at once: tens of millions of states each.
 pub const DEEP: &[Scope] = &[
-    Scope {
-        messages: &[Mode::Queue, Mode::Queue],
-        ..SWITCHES
-    },
-    Scope {
-        left: Left { crashes: 2, cancels: 1, freezes: 1, ..QUIET },
-        ..SLOW_DISK
-    },
-    Scope {
-        left: Left { crashes: 2, failures: 1, cancels: 1, freezes: 1, ..QUIET },
-        ..TWO_MESSAGES
-    },
+    Scope { messages: &[Mode::Queue, Mode::Queue], ..SWITCHES },
+    Scope { left: Left { crashes: 2, cancels: 1, freezes: 1, ..QUIET }, ..SLOW_DISK },
+    Scope { left: Left { crashes: 2, failures: 1, cancels: 1, freezes: 1, ..QUIET }, ..TWO_MESSAGES },
 ];

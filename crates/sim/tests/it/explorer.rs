@@ -22,9 +22,8 @@ fn no_reachable_state_breaks_an_invariant() {
 fn every_planted_mutant_is_killed_by_its_invariant() {
     let mut wrong = Vec::new();
     for (mutant, invariant) in Mutant::ALL {
-        let mut searches = SCOPES.iter().map(|scope| {
-            explore(&Driver::new(scope.clone(), Planted::new(*mutant)), 1, STATES_MAX)
-        });
+        let mut searches =
+            SCOPES.iter().map(|scope| explore(&Driver::new(scope.clone(), Planted::new(*mutant)), 1, STATES_MAX));
         match searches.find_map(|report| report.violation) {
             Some(violation) if violation.invariant == *invariant => {}
             Some(violation) => wrong.push(format!("{mutant:?} was killed by {violation}")),

@@ -77,6 +77,19 @@ fn a_search_goes_over_no_link_and_is_bounded() {
     assert!(text.contains("[1 not looked into"), "{text}");
 }
 
+#[test]
+fn a_search_that_finds_too_much_stops_and_says_so() {
+    let home = Home::new();
+    home.put("dir/file", "x\n".repeat(limits::HITS_MAX + 50));
+    for path in ["dir/file", "dir"] {
+        let arguments = json!({"pattern": "x", "path": path});
+        let Ran::Done { text, spill } = home.call("search_files", arguments) else { panic!() };
+        let end = "… and 9900 more\n[stopped after so many lines: search a narrower path]\n";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(spill.unwrap().iter().filter(|byte| **byte == b'\n').count(), limits::HITS_MAX);
+    }
+}
+
 /// The gate sees the directory that a search begins at; a rule about what lies below must hold too.
 #[test]
 fn a_search_does_not_find_what_a_rule_hides() {

@@ -1,5 +1,6 @@
 //! Every way in which a call is no call, and every known way out of a granted directory.
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::slice::from_ref;
@@ -7,10 +8,12 @@ use std::slice::from_ref;
 use backstay_kernel::facts::{Access, Invalid, PathFact};
 use backstay_kernel::tool::EffectClass;
 use proptest::prelude::*;
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::{Home, SECRET, content, path};
+use crate::place::{child, child_directory};
 use crate::prepare::inspect;
 use crate::roots::{Roots, RootsError};
 
@@ -136,6 +139,22 @@ fn writing_stays_in_the_directories_granted_for_writing() {
     assert_eq!(home.why("write_file", content("out/real/x", "x")), Invalid::WrongKind);
     let refused = home.inspect("write_file", content("notes", "x")).unwrap_err();
     assert_eq!(refused.detail, "`notes` is outside the directories granted for writing: `out`");
+}
+
+/// What a race would put in the way of a walk or of a new directory, put there beforehand.
+#[test]
+fn a_child_is_opened_itself_and_never_what_a_link_stands_for() {
+    let home = Home::new();
+    home.put("real/file", "x");
+    symlink("real", home.at("link")).unwrap();
+    symlink("real/file", home.at("file")).unwrap();
+    let dir = OwnedFd::from(fs::File::open(home.at("")).unwrap());
+    assert_eq!(child(&dir, "link", OFlags::DIRECTORY).unwrap_err(), Errno::LOOP);
+    assert_eq!(child(&dir, "link/file", OFlags::empty()).unwrap_err(), Errno::LOOP);
+    assert_eq!(child(&dir, "file", OFlags::empty()).unwrap_err(), Errno::LOOP);
+    assert_eq!(child_directory(&dir, "link").unwrap_err(), Errno::LOOP);
+    child_directory(&dir, "real").unwrap();
+    child_directory(&dir, "new").unwrap();
 }
 
 #[test]
