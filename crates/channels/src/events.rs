@@ -95,10 +95,7 @@ impl Feed {
     async fn tell(&mut self, event: Result<Event, RecvError>) -> Result<(), Gone> {
         match event {
             Ok(Event::Committed { at, first, records, .. }) => {
-                // The receiver is older than the replay: what that has sent comes again, once.
-                if first > self.last.next() {
-                    return self.replay().await;
-                }
+                // The receiver is older than the replay: what that has sent is not sent again.
                 let placed = (first.0..).map(Seq).zip(records.iter());
                 let new: Vec<Placed> = placed
                     .filter(|(seq, _)| *seq > self.last)

@@ -20,6 +20,8 @@ mod world;
 pub use admission::{Caller, Submission, Submitted};
 /// What the journal knows of a session without folding it.
 pub use backstay_store::Head as SessionRow;
+/// The journal that an engine is started on.
+pub use backstay_store::{Options as StoreOptions, Store};
 pub use engine::{Engine, Folded, Limits, fold};
 pub use error::EngineError;
 pub use events::Event;

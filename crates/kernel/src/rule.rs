@@ -88,9 +88,10 @@ pub fn is_under(path: &str, directory: &str) -> bool {
 
 /// Linear in practice: on a mismatch only the latest star of each kind is widened.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0usize, 0usize);
     // (pattern place after the star, text place that it has eaten up to)
-    let (mut narrow, mut wide): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    type Star = Option<(usize, usize)>;
+    let (mut narrow, mut wide): (Star, Star) = (None, None);
+    let (mut p, mut t) = (0usize, 0usize);
     loop {
         let rest = pattern.get(p..).unwrap_or_default();
         if rest.starts_with(b"**") {

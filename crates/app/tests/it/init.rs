@@ -95,6 +95,19 @@ fn a_cut_init_is_completed_by_the_next() {
     }
 }
 
+/// Only the token is missing, and nobody has seen one.
+#[test]
+fn a_home_without_a_token_is_completed_and_one_with_a_token_is_not() {
+    let (place, whole) = (Place::empty(), Place::with_home());
+    std::fs::create_dir(place.home()).unwrap();
+    place.write_config(&whole.config());
+    let store = backstay_store::Store::create(&place.home(), backstay_store::Options::default()).unwrap();
+    store.close().unwrap();
+    place.run(&["init", "--json"]).json(0);
+    place.run(&["init", "--json"]).error(3);
+    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
+}
+
 /// Kills an `init` as soon as each of the files that it makes is there; the file appears, the
 /// process dies at once or a little later: every outcome must be one that the next `init` and the
 /// next command can deal with.

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use backstay_channels::{Auth, Door, Peer, Reload, Reloaded, router};
 use backstay_engine::*;
+use backstay_engine::{Store, StoreOptions as Options};
 use backstay_kernel::Permit;
 use backstay_kernel::budget::{Budget, Ceiling, Price, Usage};
 use backstay_kernel::context::{Answer, Item};
@@ -22,7 +23,6 @@ use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role}
 use backstay_kernel::request::Piece;
 use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
-use backstay_store::{Options, Store};
 use futures_core::Stream as _;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ impl World for TestWorld {
     fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
         let class = manifests()[&call.tool].class;
         let access = if class == EffectClass::Read { Access::Read } else { Access::Write };
-        let paths = vec![PathFact { access, real: format!("/work/{}", call.tool) }];
+        let paths = vec![PathFact { access, real: format!("/desk/{}", call.tool) }];
         Ok(Facts { class, paths, probe: None })
     }
 

@@ -79,6 +79,9 @@ async fn strangers_are_bounded_and_those_who_are_known_are_not_counted() {
     for _ in 0..256 {
         strangers.push(TcpStream::connect(listener.address).await.unwrap());
     }
+    let last = strangers.last_mut().unwrap();
+    last.write_all(b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+    assert!(last.read(&mut chunk).await.unwrap() > 0, "the known one takes no stranger's place");
     let mut one_more = TcpStream::connect(listener.address).await.unwrap();
     assert_eq!(all(&mut one_more).await, "", "hung up on at once");
     known.write_all(get(&house, "/api/sessions", false).as_bytes()).await.unwrap();

@@ -273,6 +273,10 @@ async fn a_retry_attaches_to_its_open_turn_and_to_no_other() {
     let turn = header(&headers, "x-backstay-turn");
     drop(frames);
 
+    let mut warmer = hung_up.clone();
+    warmer["temperature"] = json!(0.5);
+    let (headers, _) = house.post("ann", CHAT).header("x-stainless-retry-count", "1").frames(Some(warmer)).await;
+    assert_ne!(header(&headers, "x-backstay-turn"), turn, "the same text in other bytes");
     let mut other = hung_up.clone();
     other["messages"][0]["content"] = json!("ho");
     let (headers, _) = house.post("ann", CHAT).header("x-stainless-retry-count", "1").frames(Some(other)).await;
@@ -309,6 +313,10 @@ async fn a_retry_finds_its_turn_by_the_journal_where_the_process_is_new() {
     let (headers, _frames) = house.post("ann", CHAT).frames(Some(body.clone())).await;
     // Doors that have heard nothing before, over the same engine.
     let fresh = house.reopened();
+    let mut other = body.clone();
+    other["messages"][0]["content"] = json!("ho");
+    let (another, _) = fresh.post("ann", CHAT).header("x-stainless-retry-count", "2").frames(Some(other)).await;
+    assert_ne!(another["x-backstay-turn"], headers["x-backstay-turn"]);
     let (again, mut frames) = fresh.post("ann", CHAT).header("x-stainless-retry-count", "2").frames(Some(body)).await;
     assert_eq!(again["x-backstay-turn"], headers["x-backstay-turn"]);
     house.script.go.notify_one();

@@ -24,7 +24,7 @@ async fn a_yes_is_for_one_exact_action_once() {
         (&json!("guarded"), &json!({ "path": "a" }), &json!("ask for guarded"))
     );
     assert_eq!(item["approvers"], json!({ "role": ["owner"] }));
-    assert_eq!(item["facts"]["paths"][0]["real"], "/work/guarded");
+    assert_eq!(item["facts"]["paths"][0]["real"], "/desk/guarded");
     assert_eq!(item["expires_at"], house.engine.now() + 60_000);
 
     let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());

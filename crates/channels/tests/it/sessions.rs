@@ -132,7 +132,7 @@ async fn a_trace_tells_what_was_seen_decided_and_touched() {
     assert_eq!((&touched["end"]["outcome"], &touched["end"]["result"]), (&json!("done"), &json!("look did it")));
     let view = house.get("ann", &format!("/api/turns/{turn}")).none().await.json;
     assert_eq!(view["completion"]["done"][0]["tool"], "look");
-    assert_eq!(view["completion"]["done"][0]["paths"], json!(["/work/look"]));
+    assert_eq!(view["completion"]["done"][0]["paths"], json!(["/desk/look"]));
 
     let sent = house.script.sent.lock().unwrap().clone();
     for (n, wire) in sent.iter().enumerate() {

@@ -53,6 +53,29 @@ async fn a_reader_goes_on_where_it_was() {
     assert_eq!(live.next().await.unwrap().id, Some(4));
     let (_, mut live) = house.get("ann", &path).header("last-event-id", "5").frames(None).await;
     assert_eq!(live.next().await.unwrap().id, Some(6));
+
+    let last = house.get("ann", &format!("/api/sessions/{session}")).none().await.json["seq"].as_u64().unwrap();
+    let (_, mut ahead) = house.get("ann", &format!("{path}?after={}", last + 2)).frames(None).await;
+    house.post("ann", &format!("/api/sessions/{session}/messages")).json(json!({ "text": "second" })).await;
+    let frames = ahead.until("turn_ended").await;
+    assert_eq!(seqs(&frames)[0], last + 3, "what the reader has is not sent again");
+}
+
+#[tokio::test]
+async fn a_reader_that_was_too_slow_misses_nothing() {
+    let house = House::new(&[]).await;
+    let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main" })).await;
+    let session = told.json["session"].as_str().unwrap().to_owned();
+    let (_, mut live) = house.get("ann", &format!("/api/sessions/{session}/events")).frames(None).await;
+    assert_eq!(live.next().await.unwrap().id, Some(1));
+    for _ in 0..200 {
+        for call in ["stop", "resume"] {
+            house.post("ann", &format!("/api/sessions/{session}/{call}")).none().await;
+        }
+    }
+    for seq in 2..=401 {
+        assert_eq!(live.next().await.unwrap().id, Some(seq));
+    }
 }
 
 #[tokio::test]

@@ -83,7 +83,12 @@ fn main() -> ExitCode {
     let only = arguments.get(3);
     let (mut points, mut failures) = (0, Vec::new());
     for scenario in scenarios().iter().filter(|s| only.is_none_or(|only| s.name == only)) {
-        let all = count(&binary, scenario);
+        let mut all = count(&binary, scenario);
+        if injection.starts_with("error") {
+            // `write` also wakes threads through eventfds, which never fail for want of disk; what
+            // goes to the journal goes by pwrite64.
+            all.retain(|(call, _)| call != "write");
+        }
         // Spread evenly where there are more points than time.
         let step = all.len().div_ceil(most.max(1)).max(1);
         let chosen: Vec<_> = all.iter().step_by(step).collect();
@@ -147,8 +152,9 @@ fn prepare(binary: &Path, scenario: &Scenario) -> Home {
 
 fn traced(binary: &Path, scenario: &Scenario, home: &Home, options: &[String]) -> (Output, String) {
     let log = home.0.join("strace.log");
-    let mut strace = Command::new("strace");
-    strace.arg("-f").arg("-qq").arg("-o").arg(&log).args(options).arg(binary);
+    // A cut process that hangs is a process that an operator kills.
+    let mut strace = Command::new("timeout");
+    strace.args(["-s", "KILL", "30", "strace", "-f"]).arg("-qq").arg("-o").arg(&log).args(options).arg(binary);
     strace.arg("--home").arg(home.home()).args(&scenario.victim);
     for key in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "BACKSTAY_HOME"] {
         strace.env_remove(key);
@@ -194,6 +200,12 @@ fn cut(binary: &Path, scenario: &Scenario, injection: &str, call: &str, n: u64) 
     if !again.status.success() && !whole {
         return Err(format!("given again: {:?} {}", again.status.code(), String::from_utf8_lossy(&again.stderr)));
     }
+    // A tool that met the fault itself has said so to the model: that is an end as good as "done".
+    let told = "SELECT count(*) FROM v_effects WHERE end = 'failed'";
+    let failed = plain(binary, &home.home(), &["sql", told]);
+    if !injection.starts_with("signal") && !String::from_utf8_lossy(&failed.stdout).lines().any(|l| l.trim() == "0") {
+        return verify(binary, &home);
+    }
     check(binary, scenario, &home)
 }
 
@@ -216,6 +228,10 @@ fn check(binary: &Path, scenario: &Scenario, home: &Home) -> Result<(), String> 
             return Err(format!("{query}: {said} {}", String::from_utf8_lossy(&out.stderr)));
         }
     }
+    verify(binary, home)
+}
+
+fn verify(binary: &Path, home: &Home) -> Result<(), String> {
     let verified = plain(binary, &home.home(), &["audit", "verify"]);
     if verified.status.success() {
         Ok(())

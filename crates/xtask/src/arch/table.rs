@@ -36,7 +36,8 @@ pub const DEV_ONLY: &[&str] = &["backstay-sim", "xtask"];
 pub const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &[STORE]),
     ("tokio", &[ENGINE, PROVIDERS, TOOLS, CHANNELS, CONSOLE, APP]),
-    ("axum", &[CHANNELS, CONSOLE]),
+    // The command line calls the doors' own router where no process serves the home.
+    ("axum", &[CHANNELS, CONSOLE, APP]),
     ("reqwest", &[PROVIDERS]),
     ("rmcp", &[TOOLS]),
     ("landlock", &[TOOLS]),
