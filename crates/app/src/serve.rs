@@ -8,6 +8,7 @@ use std::time::Duration;
 use backstay_channels::{Auth, Door, Reloaded};
 use backstay_engine::{Engine, EngineError, Limits, World};
 use backstay_kernel::policy::Policy;
+use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Secret, Timeouts};
 use backstay_store::{Options, Store, StoreError};
 use backstay_tools::Roots;
@@ -102,9 +103,17 @@ fn roots(home: &Path, policy: &Policy) -> Result<BTreeMap<String, Arc<Roots>>, O
         let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
         let opened = Roots::open(&workspace, &paths(&agent.grants.read), &paths(&agent.grants.write));
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
-        roots.insert(name.clone(), Arc::new(opened));
+        roots.insert(name.clone(), Arc::new(opened.hiding(protected(&agent.rules))));
     }
     Ok(roots)
+}
+
+/// Paths that a rule denies or asks about: a search that starts above them must not read them,
+/// since it was judged by where it starts. The rule's other conditions are not looked at: rather
+/// too much is hidden than too little.
+fn protected(rules: &[Rule]) -> Vec<backstay_kernel::rule::Test> {
+    let strict = rules.iter().filter(|rule| rule.verdict != RuleVerdict::Allow);
+    strict.filter_map(|rule| rule.when.get(&Field::Path).cloned()).collect()
 }
 
 impl Opened {
@@ -165,7 +174,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     ));
     let desk = tokio::spawn(backstay_channels::serve_local(
         local,
-        backstay_channels::router(door.clone(), Auth::Local),
+        backstay_channels::router(door.clone(), Auth::Local).merge(crate::desk::router(opened.engine.clone())),
         stopped,
     ));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");

@@ -165,8 +165,10 @@ fn append(state: &Home, expected: Seq, at: u64, records: Vec<HomeRecord>, bodies
 }
 
 fn fold(store: &Store) -> Result<Home, String> {
-    let mut state = Home { lineage: store.lineage(), ..Home::default() };
     let entries = store.entries_after(SessionId::HOME, Seq(0), usize::MAX).map_err(|e| e.to_string())?;
+    // A restored home begins with the lineage that its rows have, so that the change is seen.
+    let lineage = entries.first().map_or(store.lineage(), |row| row.lineage);
+    let mut state = Home { lineage, ..Home::default() };
     for row in entries {
         let entry: Entry<HomeRecord> = serde_json::from_str(&row.body).map_err(|e| e.to_string())?;
         entry.records.iter().for_each(|record| home::apply(&mut state, record));

@@ -138,10 +138,3 @@ fn word(class: EffectClass) -> &'static str {
         EffectClass::Spend => "spend",
     }
 }
-
-/// The tools that an agent is told of: granted, and known.
-#[must_use]
-pub fn offered(agent: &Agent, frame_policy: &crate::policy::Policy) -> Vec<String> {
-    let known = |name: &&String| frame_policy.tools.contains_key(*name);
-    agent.grants.tools.iter().filter(known).cloned().collect()
-}

@@ -31,7 +31,7 @@ pub enum StoreError {
     Full(String),
     #[error("reading or writing the state file failed ({0}): check the disk; work goes on by itself once it answers")]
     Io(String),
-    #[error("the state file is damaged ({0}): run `backstay verify`, then restore a backup")]
+    #[error("the state file is damaged ({0}): run `backstay audit verify`, then restore a backup")]
     Corrupt(String),
     /// The caller broke a rule of the store; nothing was stored.
     #[error("the store does not take this ({0}): this is a fault of the program, please report it")]

@@ -8,7 +8,7 @@ fn the_openai_sdk_works_against_an_agent() {
     let out = python().arg(script).args([&served.url, &served.token]).output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
-    assert_eq!(said.lines().filter(|line| line.starts_with("held: ")).count(), 12, "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("held: ")).count(), 13, "{said}");
     let kept = served.home.path().join("home/workspace/out/sdk.txt");
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "x");
 }

@@ -207,8 +207,8 @@ pub fn policy() -> Policy {
         instructions: "be careful".into(),
         grants: Grants {
             tools: manifests().into_keys().collect(),
-            read: vec!["/work".into()],
-            write: vec!["/work".into()],
+            read: vec!["/desk".into()],
+            write: vec!["/desk".into()],
         },
         rules: vec![
             ask("guarded", Approvers::Roles(vec![Role::Owner])),
