@@ -1,5 +1,4 @@
 //! The gate: what the policy says of one call. Pure; an error, a gap or a doubt is a no (I8).
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::facts::{Access, Facts};

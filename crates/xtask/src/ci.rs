@@ -33,8 +33,14 @@ const STEPS: &[Step] = &[
     program("deny", 2, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
     program("clippy", 10, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     program("doc", 5, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
-    program("tests", 20, &["cargo", "nextest", "run", "--locked", "--workspace"]),
+    program("tests", 13, &["cargo", "nextest", "run", "--locked", "--workspace"]),
+    program("kills", 5, &[KILLS, "target/debug/backstay", "signal=SIGKILL"]),
+    program("full disk", 2, &[KILLS, "target/debug/backstay", "error=ENOSPC", "40"]),
+    program("bad disk", 2, &[KILLS, "target/debug/backstay", "error=EIO", "40"]),
 ];
+
+/// Built with the tests; cuts the real binary at its system calls.
+const KILLS: &str = "target/debug/kills";
 
 const fn program(name: &'static str, minutes_max: u32, line: &'static [&'static str]) -> Step {
     Step { name, work: Work::Program { minutes_max, line } }

@@ -201,7 +201,7 @@ fn cut(binary: &Path, scenario: &Scenario, injection: &str, call: &str, n: u64) 
         return Err(format!("given again: {:?} {}", again.status.code(), String::from_utf8_lossy(&again.stderr)));
     }
     // A tool that met the fault itself has said so to the model: that is an end as good as "done".
-    let told = "SELECT count(*) FROM v_effects WHERE end = 'failed'";
+    let told = "SELECT count(*) FROM v_effects WHERE end = 'failed' OR verdict = 'invalid'";
     let failed = plain(binary, &home.home(), &["sql", told]);
     if !injection.starts_with("signal") && !String::from_utf8_lossy(&failed.stdout).lines().any(|l| l.trim() == "0") {
         return verify(binary, &home);
