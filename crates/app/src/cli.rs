@@ -244,7 +244,7 @@ pub enum ConfigCommand {
 pub enum TokensCommand {
     /// Make a token; it is printed once
     Create {
-        /// Whose it is: a name under [principals]
+        /// Whose it is: a name under `[principals]`
         #[arg(long)]
         principal: String,
         /// Who holds it: a person or a program

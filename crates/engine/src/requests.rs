@@ -171,13 +171,13 @@ impl Requests {
     }
 }
 
-/// First fragment, the middle joined by commas, last fragment. Part of the stored format.
 fn join(parts: &[Arc<Part>]) -> Bytes {
     let wires: Vec<&str> = parts.iter().map(|part| part.wire.as_str()).collect();
     join_wires(&wires).into()
 }
 
-/// See [`join`].
+/// The bytes of a request: its first fragment, the middle joined by commas, its last fragment. Part
+/// of the stored format.
 pub fn join_wires(wires: &[&str]) -> Vec<u8> {
     let mut out = Vec::with_capacity(wires.iter().map(|wire| wire.len() + 1).sum());
     let last = wires.len().saturating_sub(1);

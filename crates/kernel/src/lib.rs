@@ -1,7 +1,7 @@
 //! The decision core: what a session is, what may happen next, and what a record means.
 //!
 //! Nothing here reads a clock, draws a random number, waits or touches the world; the compiler
-//! enforces it (`no_std`). The five verbs are [`decide`], [`apply`], [`open_effects`], [`start`]
+//! enforces it (`no_std`). The five verbs are [`decide`](fn@decide), [`apply`], [`open_effects`], [`start`]
 //! and [`head`]; everything else is the vocabulary that they speak.
 #![no_std]
 extern crate alloc;
