@@ -63,6 +63,16 @@ impl Bodies {
         BodyRef { id: 0, digest: Digest::default(), bytes: 0 }
     }
 
+    /// How much is sealed.
+    pub fn mark(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// Drops what was sealed after the mark: nothing refers to it.
+    pub fn back_to(&mut self, mark: usize) {
+        self.sealed.truncate(mark);
+    }
+
     /// Drops what is not appended, and the fault with it.
     pub fn reset(&mut self) {
         self.sealed = Vec::new();

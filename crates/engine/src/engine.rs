@@ -1,5 +1,6 @@
 //! The engine of one home: which sessions live, what they share, who wakes them.
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     next_wake: Mutex<Option<Millis>>,
     sooner: Notify,
     totals: Mutex<Totals>,
+    /// Sessions with something that runs, or that has ended and is not in the journal yet.
+    busy: AtomicUsize,
 }
 
 /// A session as the journal has it.
@@ -102,13 +105,36 @@ impl Shared {
         }
     }
 
-    pub fn left(&self, id: SessionId, wake_at: Option<Millis>) {
+    /// The earliest of what was noted and `found`, which is noted from now on.
+    fn first_wake(&self, found: Option<Millis>) -> Option<Millis> {
+        let mut next = locked(&self.next_wake);
+        *next = next.into_iter().chain(found).min();
+        *next
+    }
+
+    /// A session without work goes out of memory, unless somebody is about to write to it: the
+    /// same lock guards who gets its address.
+    pub fn leave(&self, id: SessionId, wake_at: Option<Millis>, mailbox: &mpsc::Receiver<Letter>) -> bool {
         let mut live = locked(&self.live);
-        if live.get(&id).is_some_and(mpsc::Sender::is_closed) {
-            live.remove(&id);
+        if !mailbox.is_empty() || mailbox.sender_strong_count() > 1 {
+            return false;
         }
+        live.remove(&id);
         drop(live);
         self.wake_at(wake_at);
+        true
+    }
+
+    pub fn draw_boot(&self) -> Boot {
+        Boot(self.world.random() & ((1 << 53) - 1))
+    }
+
+    pub fn note_busy(&self, busy: bool) {
+        if busy {
+            self.busy.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -163,6 +189,7 @@ impl Engine {
             next_wake: Mutex::new(None),
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
+            busy: AtomicUsize::new(0),
             store,
             world,
         });
@@ -327,10 +354,8 @@ impl Engine {
         locked(&self.shared.switches).draining = true;
         self.look();
         let until = tokio::time::Instant::now() + deadline;
-        let all = limits::MODEL_SLOTS + limits::TOOL_SLOTS;
-        let free = || self.shared.model_slots.available_permits() + self.shared.tool_slots.available_permits();
-        while free() < all && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while self.shared.busy.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(limits::DRAIN_LOOK).await;
         }
     }
 
@@ -345,27 +370,31 @@ impl Engine {
 /// later whatever a timer of theirs is due for.
 async fn wake_sessions(engine: Engine) {
     loop {
+        // Forgotten before the journal is read, so that a time noted meanwhile is never lost.
+        *locked(&engine.shared.next_wake) = None;
         let store = engine.shared.store.clone();
         let now = engine.shared.world.now();
         let found = tokio::task::spawn_blocking(move || (store.due(now), store.next_wake())).await;
-        let (due, next) = match found {
+        let (due, mut next) = match found {
             Ok((Ok(due), Ok(next))) => (due, next),
-            _ => (Vec::new(), Some(now + 1000)),
+            _ => (Vec::new(), Some(now)),
         };
         for session in due {
             match engine.wake(session) {
                 Ok(address) => drop(address.try_send(Letter::Look)),
-                Err(error) => tracing::warn!(%session, %error, "a due session waits"),
+                Err(error) => {
+                    tracing::warn!(%session, %error, "a due session waits");
+                    next = Some(now);
+                }
             }
         }
-        *locked(&engine.shared.next_wake) = next;
-        let pause = next.map(|at| Duration::from_millis(at.saturating_sub(engine.shared.world.now()).max(1)));
-        match pause {
-            Some(pause) => {
-                let _ = tokio::time::timeout(pause, engine.shared.sooner.notified()).await;
-            }
-            None => engine.shared.sooner.notified().await,
-        }
+        let Some(at) = engine.shared.first_wake(next) else {
+            engine.shared.sooner.notified().await;
+            continue;
+        };
+        let ahead = Duration::from_millis(at.saturating_sub(engine.shared.world.now()));
+        let pause = if at <= now { limits::WAKE_PAUSE_MIN } else { ahead };
+        let _ = tokio::time::timeout(pause, engine.shared.sooner.notified()).await;
     }
 }
 

@@ -29,3 +29,8 @@ pub const LIVE_MAX: usize = 4096;
 /// Principals whose rate is remembered; the longest unused is forgotten, which only ever gives
 /// it a fresh burst.
 pub const BUCKETS_MAX: usize = 10_000;
+/// Pause between two looks at whether everything has ended, while the process goes away.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// Least pause before sessions that are due are woken again: one that is due and cannot go on
+/// (a frozen home) must not keep a core busy.
+pub const WAKE_PAUSE_MIN: Duration = Duration::from_secs(1);

@@ -108,6 +108,12 @@ impl Requests {
         self.next = None;
     }
 
+    /// The session was folded anew: what was rendered may show what did not get into the journal.
+    pub fn refolded(&mut self) {
+        self.next = None;
+        self.items.clear();
+    }
+
     /// Lets go of the bytes of calls that are over.
     pub fn retain(&mut self, open: impl Fn(EffectId) -> bool) {
         self.ready.retain(|effect, _| open(*effect));

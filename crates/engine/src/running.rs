@@ -61,11 +61,13 @@ pub struct Running {
     table: HashMap<Key, AbortHandle>,
     /// Ended, and not yet in the journal.
     unrecorded: Vec<Finished>,
+    /// How many of them the present pass has taken in.
+    taken: usize,
 }
 
 impl Running {
     pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world, tasks: JoinSet::new(), table: HashMap::new(), unrecorded: Vec::new() }
+        Self { world, tasks: JoinSet::new(), table: HashMap::new(), unrecorded: Vec::new(), taken: 0 }
     }
 
     pub fn holds(&self, key: Key) -> bool {
@@ -106,13 +108,29 @@ impl Running {
         !self.unrecorded.is_empty()
     }
 
-    pub fn unrecorded(&self) -> Vec<Finished> {
-        self.unrecorded.clone()
+    /// What has ended and was not taken in yet.
+    pub fn take_new(&mut self) -> Vec<Finished> {
+        let new = self.unrecorded.iter().skip(self.taken).cloned().collect();
+        self.taken = self.unrecorded.len();
+        new
     }
 
-    /// The journal has them all.
+    /// The journal has what was taken in.
     pub fn recorded(&mut self) {
-        self.unrecorded.clear();
+        self.unrecorded.drain(..self.taken);
+        self.taken = 0;
+    }
+
+    /// The session was folded anew and ends at `seq`: what belongs to records that did not get
+    /// there is dropped (it can only be pure), and everything else is taken in again.
+    pub fn refolded(&mut self, seq: Seq) {
+        let kept = |key: &Key| match key {
+            Key::Inspect(id) | Key::Probe(id) => *id <= seq,
+            Key::Act(_, started) => *started <= seq,
+        };
+        self.unrecorded.retain(|finished| kept(&finished.key));
+        self.taken = 0;
+        self.retain(|key| kept(&key));
     }
 
     /// Lets go of whatever should no longer run. A blocking tool cannot be stopped in mid-call; it

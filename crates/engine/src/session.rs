@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_kernel::frame::{Frame, Slots};
-use backstay_kernel::id::{Digest, Millis, SessionId};
+use backstay_kernel::id::{Boot, Digest, Millis, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::refusal::Refusal;
@@ -41,8 +41,15 @@ pub struct SessionTask {
     bodies: Bodies,
     requests: Requests,
     running: Running,
+    /// Tells what this task started from what an earlier task of the session did.
+    boot: Boot,
     model_slot: Option<OwnedSemaphorePermit>,
     waits_for_slot: bool,
+    waits_for_tool_slot: bool,
+    /// Whether this session is counted as one with something running.
+    busy: bool,
+    /// When the latest pass looked at the time: what was due then has had its turn.
+    passed_at: Millis,
     mailbox: mpsc::Receiver<Letter>,
     own_address: mpsc::WeakSender<Letter>,
     events: broadcast::Sender<Event>,
@@ -72,8 +79,12 @@ impl SessionTask {
             bodies: Bodies::new(shared.store.clone(), id)?,
             requests: Requests::default(),
             running: Running::new(Arc::clone(&shared.world)),
+            boot: shared.draw_boot(),
             model_slot: None,
             waits_for_slot: false,
+            waits_for_tool_slot: false,
+            busy: false,
+            passed_at: 0,
             mailbox,
             own_address,
             events: broadcast::Sender::new(EVENTS_MAX),
@@ -128,9 +139,9 @@ impl SessionTask {
             finished = self.running.next() => self.running.keep(finished),
             () = sleep_until(until) => {
                 let leave = idle && wake.is_none_or(|wake| wake > Instant::now());
-                if leave && self.events.receiver_count() == 0 {
-                    self.mailbox.close();
-                    self.shared.left(self.state.id, head.wake_at);
+                let alone = self.events.receiver_count() == 0;
+                if leave && alone && self.shared.leave(self.state.id, head.wake_at, &self.mailbox) {
+                    return false;
                 }
             }
         }
@@ -144,13 +155,15 @@ impl SessionTask {
         let policy = self.shared.policy();
         let wall_ms = policy.agents.get(&self.state.agent).map(|agent| agent.caps.wall_ms);
         let wall_at = wall_ms.and_then(|wall| backstay_kernel::open::wall_at(&self.state, wall, now));
-        head.wake_at.into_iter().chain(wall_at).min()
+        // What was due at the latest pass and is still there waits for something else than time.
+        head.wake_at.into_iter().chain(wall_at).filter(|at| *at > self.passed_at).min()
     }
 
     /// Inputs → (decide → apply)* → append → let go out.
     async fn pass(&mut self, letters: &mut Vec<Letter>) -> Result<(), Setback> {
         let policy = self.shared.policy();
-        let mut draft = Draft::new(self.state.seq, self.shared.world.now());
+        self.passed_at = self.shared.world.now();
+        let mut draft = Draft::new(self.state.seq, self.passed_at);
         let mut accepted = Vec::new();
         self.note_restore(&policy, &mut draft);
         while let Some(letter) = draft.next_letter(letters) {
@@ -158,9 +171,7 @@ impl SessionTask {
                 accepted.push(yes);
             }
         }
-        for finished in self.running.unrecorded() {
-            self.take_end(finished, &policy, &mut draft);
-        }
+        self.take_ends(&policy, &mut draft);
         self.advance(&policy, &mut draft);
         self.do_pure(&policy, &mut draft).await;
         if let Err(setback) = self.append(draft).await {
@@ -172,6 +183,7 @@ impl SessionTask {
         self.requests.committed();
         accepted.into_iter().for_each(Taken::answer);
         self.reconcile(&policy);
+        self.note_busy(!self.running.is_empty());
         Ok(())
     }
 
@@ -198,7 +210,7 @@ impl SessionTask {
         };
         Frame {
             now,
-            boot: self.shared.boot,
+            boot: self.boot,
             policy,
             switches: self.shared.switches(),
             slots: Slots {
@@ -224,6 +236,7 @@ impl SessionTask {
     /// One commit for all of it; without it nothing was decided.
     async fn append(&mut self, draft: Draft) -> Result<(), Setback> {
         if draft.records.is_empty() {
+            self.bodies.reset();
             return Ok(());
         }
         let head = head(&self.state);
@@ -256,7 +269,8 @@ impl SessionTask {
                     self.receipt = folded.receipt;
                     self.entries_since_snapshot = folded.entries_since_snapshot;
                     self.bodies.reset();
-                    self.requests.withdrawn();
+                    self.requests.refolded();
+                    self.running.refolded(self.state.seq);
                     return;
                 }
                 Err(why) => {
@@ -269,5 +283,20 @@ impl SessionTask {
                 }
             }
         }
+    }
+}
+
+impl SessionTask {
+    fn note_busy(&mut self, busy: bool) {
+        if busy != self.busy {
+            self.busy = busy;
+            self.shared.note_busy(busy);
+        }
+    }
+}
+
+impl Drop for SessionTask {
+    fn drop(&mut self) {
+        self.note_busy(false);
     }
 }

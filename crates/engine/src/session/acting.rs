@@ -7,7 +7,7 @@ use backstay_kernel::effect::{CallRef, Effect};
 use backstay_kernel::id::{BodyRef, EffectId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::BounceReason;
-use backstay_kernel::session::Work;
+use backstay_kernel::session::{State, Work};
 use backstay_kernel::{Input, open_effects, start};
 use tokio::time::{Instant, timeout_at};
 
@@ -32,7 +32,8 @@ impl SessionTask {
             for effect in &pure {
                 rendered |= self.start_pure(effect, policy, draft);
             }
-            if rendered {
+            // What was turned back at the last look has ended already.
+            if rendered | self.take_ends(policy, draft) {
                 self.advance(policy, draft);
                 continue;
             }
@@ -41,8 +42,8 @@ impl SessionTask {
                 return;
             }
             let Ok(finished) = timeout_at(until, self.running.next()).await else { return };
-            self.running.keep(finished.clone());
-            self.take_end(finished, policy, draft);
+            self.running.keep(finished);
+            self.take_ends(policy, draft);
             self.advance(policy, draft);
         }
     }
@@ -141,13 +142,18 @@ impl SessionTask {
                 self.act(effect.id(), effect, policy);
             }
         }
-        if self.running.is_empty() && self.shared.tool_slots.available_permits() == 0 {
+        let ready = self.state.effects.values().any(|open| open.state == State::Ready);
+        if ready && self.running.is_empty() && !self.waits_for_tool_slot {
+            self.waits_for_tool_slot = true;
             self.look_when_free();
+        }
+        let wants_model = |effect: &Effect| matches!(effect, Effect::Prepare { .. } | Effect::Model { .. });
+        if !open.iter().any(wants_model) {
+            self.model_slot = None;
         }
         self.requests.retain(|id| self.state.effects.contains_key(&id));
         if self.state.turn.is_none() && self.state.effects.is_empty() {
             self.bodies.forget();
-            self.model_slot = None;
         }
     }
 
@@ -183,8 +189,10 @@ impl SessionTask {
                     Work::Model { .. } => None,
                 });
                 let (Some(call), Some(judged)) = (self.tool_call(call), judged) else { return };
-                let slots = Arc::clone(&self.shared.tool_slots);
-                let slot = if *pure { None } else { slots.try_acquire_owned().ok() };
+                let slot = Arc::clone(&self.shared.tool_slots).try_acquire_owned().ok();
+                if slot.is_none() && !*pure {
+                    return self.bounce(effect, BounceReason::Busy);
+                }
                 let limit = policy.tools.get(&call.tool).map_or(0, |tool| tool.timeout_ms);
                 self.running.tool(permit, call, judged.facts.clone(), slot, Duration::from_millis(limit));
             }

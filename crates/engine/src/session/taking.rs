@@ -30,7 +30,10 @@ impl SessionTask {
                 let _ = reply.send(self.events.subscribe());
                 return None;
             }
-            Letter::Look => return None,
+            Letter::Look => {
+                self.waits_for_tool_slot = false;
+                return None;
+            }
             Letter::Slot(slot) => {
                 self.waits_for_slot = false;
                 self.model_slot = Some(slot);
@@ -42,8 +45,10 @@ impl SessionTask {
             let _ = asked.reply.send(Err(EngineError::NoSession));
             return None;
         }
+        let mark = self.bodies.mark();
         for input in inputs(asked.command.clone(), self.shared.lineage, &mut self.bodies) {
             if let Err(refusal) = self.decide(input, policy, draft) {
+                self.bodies.back_to(mark);
                 if is_new {
                     self.state = Session::new(self.state.id);
                     *draft = Draft::new(Seq::default(), self.shared.world.now());
@@ -64,7 +69,15 @@ impl SessionTask {
         Some(Taken { asked, accepted })
     }
 
-    pub(super) fn take_end(&mut self, finished: Finished, policy: &Policy, draft: &mut Draft) {
+    /// Takes in every end that this pass has not seen yet; true where there was one.
+    pub(super) fn take_ends(&mut self, policy: &Policy, draft: &mut Draft) -> bool {
+        let ends = self.running.take_new();
+        let any = !ends.is_empty();
+        ends.into_iter().for_each(|finished| self.take_end(finished, policy, draft));
+        any
+    }
+
+    fn take_end(&mut self, finished: Finished, policy: &Policy, draft: &mut Draft) {
         let known = |tool: &str| {
             policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool))
         };
@@ -111,10 +124,12 @@ pub(super) fn answer_duplicate(letters: &mut Vec<Letter>, before: Accepted, body
     }
 }
 
+/// Slots and subscriptions are not commands: they stay.
 pub(super) fn answer_all(letters: &mut Vec<Letter>, error: &EngineError) {
-    for letter in letters.drain(..) {
-        if let Letter::Command(asked) = letter {
-            let _ = asked.reply.send(Err(error.clone()));
+    for letter in std::mem::take(letters) {
+        match letter {
+            Letter::Command(asked) => drop(asked.reply.send(Err(error.clone()))),
+            other @ (Letter::Subscribe(_) | Letter::Look | Letter::Slot(_)) => letters.push(other),
         }
     }
 }
