@@ -69,3 +69,5 @@ pub const HISTORIES_MAX: usize = 1024;
 pub const HISTORY_MESSAGES_MAX: usize = 2000;
 /// Requests without a key that a retry can be matched with.
 pub const RECENT_MAX: usize = 4096;
+/// Characters of a session's title: a line in a list.
+pub const TITLE_CHARS_MAX: usize = 200;

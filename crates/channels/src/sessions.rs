@@ -13,7 +13,7 @@ use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::{Problem, Why};
 use crate::input::{Asked, Input, OfSession, digest_of};
-use crate::limits::{RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX};
+use crate::limits::{RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX};
 use crate::rows::{Row, outranks};
 use crate::{idempotency, records};
 
@@ -30,6 +30,12 @@ pub async fn open(
     headers: HeaderMap,
     Input(wanted): Input<Open>,
 ) -> Result<Response, Problem> {
+    if let Some(title) = &wanted.title
+        && (title.chars().count() > TITLE_CHARS_MAX || title.chars().any(char::is_control))
+    {
+        let why = format!("`title` has at most {TITLE_CHARS_MAX} characters, and no control characters");
+        return Err(Problem::malformed(why));
+    }
     let body = digest_of("open", &[wanted.agent.as_bytes(), wanted.title.as_deref().unwrap_or_default().as_bytes()]);
     let key = idempotency::key(&headers)?.map(|key| (key, body));
     let session = door.engine.open_session(speaker.caller(), &wanted.agent, wanted.title, key).await?;

@@ -22,6 +22,8 @@ pub const BACKOFF_BASE_MS: u64 = 500;
 pub const BACKOFF_CAP_MS: u64 = 32_000;
 /// A Retry-After is obeyed exactly, plus at most this many thousandths of it.
 pub const RETRY_AFTER_JITTER_PERMILLE: u64 = 100;
+/// The longest Retry-After that is obeyed; a longer one is nonsense or an attack, milliseconds.
+pub const RETRY_AFTER_MS_MAX: u64 = 86_400_000;
 /// The provider wait after the tries: doubling, milliseconds.
 pub const PROVIDER_WAIT_BASE_MS: u64 = 60_000;
 pub const PROVIDER_WAIT_CAP_MS: u64 = 600_000;

@@ -298,3 +298,16 @@ async fn health_needs_no_token_and_readiness_says_why_not() {
     assert_eq!((told.status, told.code()), (StatusCode::SERVICE_UNAVAILABLE, "draining"));
     assert!(told.headers.contains_key("retry-after"));
 }
+
+#[tokio::test]
+async fn a_title_is_a_line_in_a_list() {
+    let house = House::new(&[]).await;
+    for (title, status) in [
+        ("ä".repeat(200), StatusCode::CREATED),
+        ("a".repeat(201), StatusCode::BAD_REQUEST),
+        ("\u{1b}[2J".to_owned(), StatusCode::BAD_REQUEST),
+    ] {
+        let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main", "title": title })).await;
+        assert_eq!(told.status, status, "{title:?}");
+    }
+}

@@ -101,9 +101,10 @@ fn backoff(effect: EffectId, open: &Open, failure: &Failure, now: Millis) -> Opt
     };
     let own = now.saturating_add(delay);
     let told = failure.retry_at.map(|at| {
-        let delay = at.saturating_sub(now);
+        // A vendor that says "in a thousand years" is asked again tomorrow.
+        let delay = at.saturating_sub(now).min(limits::RETRY_AFTER_MS_MAX);
         let jitter = delay.saturating_mul(limits::RETRY_AFTER_JITTER_PERMILLE) / 1000;
-        at.max(now).saturating_add(jitter.saturating_mul(failure.jitter_permille.min(1000)) / 1000)
+        now.saturating_add(delay).saturating_add(jitter.saturating_mul(failure.jitter_permille.min(1000)) / 1000)
     });
     let not_before = match told {
         Some(told) if provider_wait => told.max(own),

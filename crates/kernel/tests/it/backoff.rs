@@ -117,3 +117,13 @@ proptest! {
         prop_assert!(waited >= delay && waited <= delay + delay / 10);
     }
 }
+
+#[test]
+fn a_retry_after_beyond_all_reason_is_cut_to_a_day() {
+    for retry_at in [u64::MAX, i64::MAX.unsigned_abs(), 1 << 53] {
+        let mut t = TestSession::new();
+        t.say(1);
+        let records = t.fails(FailureClass::Wait, Some(retry_at), 0);
+        assert_eq!(retried(&records).unwrap().not_before, t.now + limits::RETRY_AFTER_MS_MAX);
+    }
+}
