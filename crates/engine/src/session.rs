@@ -1,4 +1,5 @@
-//! How the runtime works, in one file.
+//! How the runtime works: the driver. What it takes in stands in `taking`, what it lets go out in
+//! `acting`. Between the first decision of a pass and its append, the state is ahead of the disk.
 //!
 //! One task owns a session. It takes what has come in, lets the kernel decide until the kernel is
 //! silent, appends everything in one commit, and only then lets anything leave: replies, events,

@@ -2,7 +2,7 @@
 //! lets it go on, and compares with the run that was not cut.
 //!
 //! `kills BINARY [signal=SIGKILL | error=ENOSPC | error=EIO] [POINTS_MAX] [SCENARIO]`. Needs strace.
-//! The points are found by counting in an uncut run; each injection is checked to have happened.
+//! The points are found by counting in an uncut run; how many were really hit is counted and must be most of them.
 #![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "a test program")]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ const WRITES: &[&str] = &[
 ];
 /// What is opened most often to be read; only the first few openings are worth a cut.
 const OPENINGS_MAX: u64 = 12;
+
+/// Of the points that are tried, those that must really be hit, in hundredths.
+const HITS_PERCENT_MIN: usize = 80;
 
 struct Scenario {
     name: &'static str,
@@ -92,16 +95,22 @@ fn main() -> ExitCode {
         // Spread evenly where there are more points than time.
         let step = all.len().div_ceil(most.max(1)).max(1);
         let chosen: Vec<_> = all.iter().step_by(step).collect();
+        let mut hits = 0;
         for (call, n) in &chosen {
             points += 1;
-            if let Err(why) = cut(&binary, scenario, injection, call, *n) {
-                failures.push(format!("{} {call} {n}: {why}", scenario.name));
+            match cut(&binary, scenario, injection, call, *n) {
+                Ok(hit) => hits += usize::from(hit),
+                Err(why) => failures.push(format!("{} {call} {n}: {why}", scenario.name)),
             }
         }
-        println!("{}: {} of {} points cut by {injection}", scenario.name, chosen.len(), all.len());
+        println!("{}: {hits} of {} points hit by {injection}, of {} in all", scenario.name, chosen.len(), all.len());
+        // Threads race, so a few counts are not reached again; more than a few is a blunt tool.
+        if hits * 100 < chosen.len() * HITS_PERCENT_MIN {
+            failures.push(format!("{}: only {hits} of {} points were hit", scenario.name, chosen.len()));
+        }
     }
     failures.iter().for_each(|failure| println!("FAILED {failure}"));
-    println!("{} passed, {} failed", points - failures.len(), failures.len());
+    println!("{} passed, {} failed", points - failures.len().min(points), failures.len());
     if failures.is_empty() && points > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -185,7 +194,7 @@ fn count(binary: &Path, scenario: &Scenario) -> Vec<(String, u64)> {
     most.into_iter().flat_map(|(call, times)| (1..=times).map(move |n| (call.to_owned(), n))).collect()
 }
 
-fn cut(binary: &Path, scenario: &Scenario, injection: &str, call: &str, n: u64) -> Result<(), String> {
+fn cut(binary: &Path, scenario: &Scenario, injection: &str, call: &str, n: u64) -> Result<bool, String> {
     let home = prepare(binary, scenario);
     let options = ["-e".into(), format!("trace={call}"), "-e".into(), format!("inject={call}:{injection}:when={n}")];
     let (cut_output, log) = traced(binary, scenario, &home, &options);
@@ -204,9 +213,9 @@ fn cut(binary: &Path, scenario: &Scenario, injection: &str, call: &str, n: u64) 
     let told = "SELECT count(*) FROM v_effects WHERE end = 'failed' OR verdict = 'invalid'";
     let failed = plain(binary, &home.home(), &["sql", told]);
     if !injection.starts_with("signal") && !String::from_utf8_lossy(&failed.stdout).lines().any(|l| l.trim() == "0") {
-        return verify(binary, &home);
+        return verify(binary, &home).map(|()| hit);
     }
-    check(binary, scenario, &home)
+    check(binary, scenario, &home).map(|()| hit)
 }
 
 fn check(binary: &Path, scenario: &Scenario, home: &Home) -> Result<(), String> {
