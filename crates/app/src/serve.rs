@@ -75,7 +75,7 @@ fn setup(home: &Path, config: &Checked) -> Result<Setup, OpenError> {
     Ok(Setup { endpoints: endpoints(config)?, roots: roots(home, &config.policy)? })
 }
 
-fn endpoints(config: &Checked) -> Result<BTreeMap<String, (backstay_providers::Kind, Endpoint)>, OpenError> {
+fn endpoints(config: &Checked) -> Result<BTreeMap<String, Endpoint>, OpenError> {
     let mut endpoints = BTreeMap::new();
     for (name, model) in &config.policy.models {
         let Some(provider) = config.providers.get(&model.provider) else { continue };
@@ -91,7 +91,7 @@ fn endpoints(config: &Checked) -> Result<BTreeMap<String, (backstay_providers::K
         let key = key.as_deref().map(Secret::new);
         let endpoint = Endpoint::new(provider.kind, provider.base_url.as_deref(), key, Timeouts::default());
         let endpoint = endpoint.map_err(|error| OpenError::Setup(format!("providers.{}: {error}", model.provider)))?;
-        endpoints.insert(name.clone(), (provider.kind, endpoint));
+        endpoints.insert(name.clone(), endpoint);
     }
     Ok(endpoints)
 }

@@ -25,7 +25,7 @@ const RECALLED_MAX: usize = 8;
 /// What the config says of the world; replaced whole by a reload.
 pub struct Setup {
     /// By the name of the model in the policy.
-    pub endpoints: BTreeMap<String, (Kind, Endpoint)>,
+    pub endpoints: BTreeMap<String, Endpoint>,
     /// By the name of the agent.
     pub roots: BTreeMap<String, Arc<Roots>>,
 }
@@ -50,7 +50,7 @@ impl RealWorld {
     }
 
     fn kind(&self, model: &str) -> Kind {
-        self.setup().endpoints.get(model).map_or(Kind::OpenAi, |(kind, _)| *kind)
+        self.setup().endpoints.get(model).map_or(Kind::Compatible, Endpoint::kind)
     }
 
     fn roots(&self, agent: &str) -> Result<Arc<Roots>, Refused> {
@@ -148,7 +148,7 @@ impl World for RealWorld {
         call: ModelCall,
         mut on_delta: Box<dyn FnMut(Delta) + Send>,
     ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
-        let endpoint = self.setup().endpoints.get(&call.model).map(|(_, endpoint)| endpoint.clone());
+        let endpoint = self.setup().endpoints.get(&call.model).cloned();
         let (client, now) = (self.client.clone(), self.now());
         Box::pin(async move {
             let Some(endpoint) = endpoint else {

@@ -6,9 +6,9 @@ use backstay_kernel::id::Millis;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::classify;
-use crate::draft::{Draft, OnDelta, count};
+use crate::draft::{Absurd, Draft, OnDelta, count};
 use crate::reply::{Delta, Failed};
+use crate::{classify, lenient};
 
 /// An event, or a whole answer: which fields there are is told by `kind`.
 #[derive(Deserialize)]
@@ -106,7 +106,7 @@ pub(crate) fn absorb_whole(draft: &mut Draft, json: &[u8], now: Millis, on_delta
 }
 
 fn parse(json: &[u8]) -> Result<Event, Failed> {
-    serde_json::from_slice(json).map_err(|error| Failed::nonsense(format!("not a message: {error}")))
+    lenient::from_slice(json).map_err(|error| Failed::nonsense(format!("not a message: {error}")))
 }
 
 fn finish(reason: &str) -> Finish {
@@ -168,7 +168,10 @@ fn absorb_usage(draft: &mut Draft, usage: Option<&Value>) {
         ("/output_tokens_details/thinking_tokens", &mut merged.reasoning),
     ];
     for (pointer, field) in fields {
-        *field = count(usage, pointer).unwrap_or(*field);
+        match count(usage, pointer) {
+            Ok(tokens) => *field = tokens.unwrap_or(*field),
+            Err(Absurd) => draft.is_bill_absurd = true,
+        }
     }
     // A placeholder of zeros is no usage: a prompt has at least one token.
     if known || merged != Usage::default() {

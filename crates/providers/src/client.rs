@@ -9,7 +9,9 @@ use std::time::Duration;
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::Millis;
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use reqwest::{Response, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
@@ -103,6 +105,9 @@ impl Client {
 async fn read(api: Api, response: Response, clock: &Clock, on_delta: OnDelta<'_>) -> Result<Draft, Failed> {
     if !response.status().is_success() {
         return Err(refused(response, clock).await);
+    }
+    if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|e| *e != "identity") {
+        return Err(Failed::nonsense(format!("the reply is compressed, which was not asked for: {encoding:?}")));
     }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let kind = kind.unwrap_or_default().trim_start().to_ascii_lowercase();
@@ -286,6 +291,7 @@ fn headers(remote: &Remote, idempotency_key: &str) -> Result<HeaderMap, Failed> 
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let key = HeaderValue::from_str(idempotency_key)
         .map_err(|_| Failed::unsendable(FailureClass::Invalid, "the idempotency key is not a header value"))?;
     headers.insert(HeaderName::from_static("idempotency-key"), key);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::calls::Call;
-use crate::limits::{CALL_ID_BYTES_MAX, CALL_NAME_BYTES_MAX, CALLS_MAX};
+use crate::limits::{CALL_ID_BYTES_MAX, CALL_NAME_BYTES_MAX, CALLS_MAX, USAGE_TOKENS_MAX};
 use crate::reply::{Delta, Failed, Reply};
 
 pub(crate) type OnDelta<'a> = &'a mut (dyn FnMut(Delta) + Send);
@@ -22,6 +22,9 @@ pub(crate) struct Draft {
     /// The text is the vendor's own words of refusal.
     pub refused: bool,
     pub usage: Option<Usage>,
+    /// The vendor has named a count that none can be: then its whole bill is not believed, and the
+    /// reservation stays.
+    pub is_bill_absurd: bool,
 }
 
 impl Draft {
@@ -61,7 +64,8 @@ impl Draft {
             Some(Finish::Stop | Finish::Calls) | None => Finish::Calls,
         };
         repair(&mut calls, seed);
-        Reply { text: self.text, calls, finish, usage: self.usage }
+        let usage = self.usage.filter(|_| !self.is_bill_absurd);
+        Reply { text: self.text, calls, finish, usage }
     }
 }
 
@@ -124,9 +128,17 @@ impl Loose {
     }
 }
 
-/// A count in a usage, wherever the vendor put it.
-pub(crate) fn count(usage: &Value, pointer: &str) -> Option<u64> {
-    usage.pointer(pointer).and_then(Value::as_u64)
+/// A number where a count of tokens should be that can be none.
+pub(crate) struct Absurd;
+
+/// A count in a usage, wherever the vendor put it; none where it is absent.
+pub(crate) fn count(usage: &Value, pointer: &str) -> Result<Option<u64>, Absurd> {
+    match usage.pointer(pointer) {
+        Some(Value::Number(number)) => {
+            number.as_u64().filter(|tokens| *tokens <= USAGE_TOKENS_MAX).map(Some).ok_or(Absurd)
+        }
+        Some(_) | None => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -10,11 +10,14 @@ use crate::limits::{FIRST_BYTE_MS, IDLE_MS, WHOLE_MS};
 /// The kind of API that is spoken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
-    /// Chat Completions, which most servers and gateways speak.
+    /// Chat Completions as OpenAI itself serves it. In a config, which knows no other word, any
+    /// server that speaks it: [`Endpoint::new`] tells them apart.
     OpenAi,
+    /// Chat Completions as everybody else serves it.
+    Compatible,
     /// Anthropic Messages.
     Anthropic,
-    /// The script in this binary; rendered as for [`Kind::OpenAi`].
+    /// The script in this binary; rendered as for [`Kind::Compatible`].
     Rehearsal,
 }
 
@@ -75,6 +78,9 @@ pub enum BadEndpoint {
     Extras,
 }
 
+/// Ends of the hosts, regional ones included, where OpenAI's models are served by OpenAI or Azure.
+const OPENAI_HOSTS: &[&str] = &["api.openai.com", ".openai.azure.com"];
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Api {
     OpenAi,
@@ -84,6 +90,8 @@ pub(crate) enum Api {
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
     pub api: Api,
+    /// Whether it is OpenAI's own host.
+    pub is_openai: bool,
     /// The full address of the call.
     pub url: Url,
     pub key: Option<Secret>,
@@ -115,7 +123,7 @@ impl Endpoint {
         let (api, path) = match kind {
             Kind::Rehearsal if base_url.is_some() => return Err(BadEndpoint::UrlUseless),
             Kind::Rehearsal => return Ok(Self(Target::Rehearsal)),
-            Kind::OpenAi => (Api::OpenAi, "/chat/completions"),
+            Kind::OpenAi | Kind::Compatible => (Api::OpenAi, "/chat/completions"),
             Kind::Anthropic => (Api::Anthropic, "/v1/messages"),
         };
         let base = checked(base_url.ok_or(BadEndpoint::UrlMissing)?)?;
@@ -126,7 +134,19 @@ impl Endpoint {
             Api::Anthropic => base.strip_suffix("/v1").unwrap_or(base),
         };
         let url = Url::parse(&format!("{base}{path}")).map_err(|_| BadEndpoint::NotUrl)?;
-        Ok(Self(Target::Remote(Remote { api, url, key, timeouts })))
+        let is_openai = url.host_str().is_some_and(|host| OPENAI_HOSTS.iter().any(|end| host.ends_with(end)));
+        Ok(Self(Target::Remote(Remote { api, is_openai, url, key, timeouts })))
+    }
+
+    /// How requests to this place are written.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match &self.0 {
+            Target::Rehearsal => Kind::Rehearsal,
+            Target::Remote(Remote { api: Api::Anthropic, .. }) => Kind::Anthropic,
+            Target::Remote(Remote { is_openai: true, .. }) => Kind::OpenAi,
+            Target::Remote(_) => Kind::Compatible,
+        }
     }
 }
 
@@ -161,6 +181,22 @@ mod tests {
         let messages = Ok("https://api.anthropic.com/v1/messages".to_owned());
         assert_eq!(url(Kind::Anthropic, "https://api.anthropic.com"), messages);
         assert_eq!(url(Kind::Anthropic, "https://api.anthropic.com/v1/"), messages);
+    }
+
+    #[test]
+    fn openai_itself_is_told_from_servers_that_are_compatible() {
+        let kind = |kind, base| Endpoint::new(kind, Some(base), None, Timeouts::default()).unwrap().kind();
+        for base in
+            ["https://api.openai.com/v1", "https://eu.api.openai.com/v1", "https://a.openai.azure.com/openai/v1"]
+        {
+            assert_eq!(kind(Kind::OpenAi, base), Kind::OpenAi, "{base}");
+        }
+        for base in ["http://127.0.0.1:8080/v1", "https://api.openai.com.example/v1", "https://openai.azure.com.a/v1"] {
+            assert_eq!(kind(Kind::OpenAi, base), Kind::Compatible, "{base}");
+        }
+        assert_eq!(kind(Kind::Anthropic, "https://api.openai.com"), Kind::Anthropic);
+        let rehearsal = Endpoint::new(Kind::Rehearsal, None, None, Timeouts::default()).unwrap();
+        assert_eq!(rehearsal.kind(), Kind::Rehearsal);
     }
 
     #[test]

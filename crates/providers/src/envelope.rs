@@ -31,12 +31,17 @@ pub fn envelope(
 ) -> Envelope {
     let mut head = String::from("{\"model\":");
     string(model_name, &mut head);
-    let mut tail = format!("],\"max_tokens\":{output_tokens_max}");
+    let limit = match kind {
+        // Its models refuse the old name, and other servers do not know the new one.
+        Kind::OpenAi => "max_completion_tokens",
+        Kind::Compatible | Kind::Anthropic | Kind::Rehearsal => "max_tokens",
+    };
+    let mut tail = format!("],\"{limit}\":{output_tokens_max}");
     if stream {
         tail.push_str(",\"stream\":true");
     }
     let lead = match kind {
-        Kind::OpenAi | Kind::Rehearsal => {
+        Kind::OpenAi | Kind::Compatible | Kind::Rehearsal => {
             openai_tools(tools, &mut head);
             if stream {
                 // Without it the stream carries no usage at all.
@@ -47,6 +52,9 @@ pub fn envelope(
         Kind::Anthropic => {
             anthropic_system(instructions, &mut head);
             anthropic_tools(tools, &mut head);
+            // One more mark, which the vendor sets behind the newest message and moves along: what
+            // a turn has said so far is read from the cache at its next step.
+            tail.push_str(CACHE_HERE);
             None
         }
     };
@@ -149,13 +157,16 @@ mod tests {
 
     #[test]
     fn openai_requests_hold_what_was_asked() {
-        let request = whole(Kind::OpenAi, "be\ncareful", true);
+        let request = whole(Kind::Compatible, "be\ncareful", true);
         assert_eq!(request["model"], "m\"1");
         assert_eq!(request["max_tokens"], 77);
+        assert_eq!(request.get("max_completion_tokens"), None);
         assert_eq!(request["stream_options"], json!({"include_usage": true}));
         assert_eq!(request["messages"][0], json!({"role": "system", "content": "be\ncareful"}));
         assert_eq!(request["tools"][1]["function"]["name"], "b");
         assert_eq!(request["tools"][1]["function"]["parameters"]["type"], "object");
+        let own = whole(Kind::OpenAi, "", true);
+        assert_eq!((&own["max_completion_tokens"], own.get("max_tokens")), (&json!(77), None));
         let plain = whole(Kind::Rehearsal, "", false);
         assert_eq!(plain.get("stream"), None);
         assert_eq!(plain["messages"][0]["role"], "user");
@@ -169,12 +180,13 @@ mod tests {
         assert_eq!(request["system"][0]["cache_control"], json!({"type": "ephemeral"}));
         assert_eq!(request["tools"][0].get("cache_control"), None);
         assert_eq!(request["tools"][1]["cache_control"], json!({"type": "ephemeral"}));
+        assert_eq!(request["cache_control"], json!({"type": "ephemeral"}));
         assert_eq!(whole(Kind::Anthropic, " ", false).get("system"), None);
     }
 
     #[test]
     fn only_the_tail_depends_on_limits_and_streaming() {
-        for kind in [Kind::OpenAi, Kind::Anthropic] {
+        for kind in [Kind::OpenAi, Kind::Compatible, Kind::Anthropic] {
             let a = envelope(kind, "m", "i", &[], 1, true);
             let b = envelope(kind, "m", "i", &[], 2, false);
             assert_eq!((a.head, a.lead), (b.head, b.lead));

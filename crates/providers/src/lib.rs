@@ -12,6 +12,7 @@ mod draft;
 mod endpoint;
 mod envelope;
 mod item;
+mod lenient;
 pub mod limits;
 mod openai;
 pub mod rehearsal;

@@ -20,6 +20,8 @@ pub const ERROR_BYTES_MAX: usize = 64 << 10;
 pub const DETAIL_BYTES_MAX: usize = 1_000;
 /// Calls of one reply that are taken in; the kernel answers those beyond its own limit.
 pub const CALLS_MAX: usize = 1_024;
+/// Tokens of one class that a bill may name: ten times the widest window that a config can.
+pub const USAGE_TOKENS_MAX: u64 = 1_000_000_000;
 /// Bytes of a call's id and name that vendors take back in the next request.
 pub const CALL_ID_BYTES_MAX: usize = 64;
 pub const CALL_NAME_BYTES_MAX: usize = 64;

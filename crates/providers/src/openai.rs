@@ -9,9 +9,9 @@ use backstay_kernel::id::Millis;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::classify;
-use crate::draft::{Draft, Loose, OnDelta, count};
+use crate::draft::{Absurd, Draft, Loose, OnDelta, count};
 use crate::reply::{Delta, Failed};
+use crate::{classify, lenient};
 
 #[derive(Deserialize)]
 struct Chunk {
@@ -55,12 +55,13 @@ struct Function {
 /// Takes in a chunk of a stream, or a whole answer. True if it held a choice.
 pub(crate) fn absorb(draft: &mut Draft, json: &[u8], now: Millis, on_delta: OnDelta<'_>) -> Result<bool, Failed> {
     let chunk: Chunk =
-        serde_json::from_slice(json).map_err(|error| Failed::nonsense(format!("not a chat completion: {error}")))?;
+        lenient::from_slice(json).map_err(|error| Failed::nonsense(format!("not a chat completion: {error}")))?;
     if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
         return Err(classify::said_in_reply(&error, now));
     }
-    if let Some(usage) = chunk.usage.as_ref().and_then(usage) {
-        draft.usage = Some(usage);
+    match chunk.usage.as_ref().map_or(Ok(None), usage) {
+        Ok(usage) => draft.usage = usage.or(draft.usage),
+        Err(Absurd) => draft.is_bill_absurd = true,
     }
     let mut choices = chunk.choices.unwrap_or_default().into_iter();
     let Some(choice) = choices.find(|c| c.index.unwrap_or(0) == 0) else { return Ok(false) };
@@ -147,27 +148,26 @@ fn find(draft: &Draft, part: &ToolCall) -> Option<usize> {
 
 /// Cached tokens are counted inside the prompt's; reasoning inside the completion's, but by some
 /// only inside the total.
-fn usage(usage: &Value) -> Option<Usage> {
-    let prompt = count(usage, "/prompt_tokens")?;
-    let completion = count(usage, "/completion_tokens").unwrap_or(0);
-    let total = count(usage, "/total_tokens").unwrap_or(0);
+fn usage(usage: &Value) -> Result<Option<Usage>, Absurd> {
+    let count = |pointer| count(usage, pointer);
+    let Some(prompt) = count("/prompt_tokens")? else { return Ok(None) };
+    let completion = count("/completion_tokens")?.unwrap_or(0);
+    let total = count("/total_tokens")?.unwrap_or(0);
     let output = completion.max(total.saturating_sub(prompt));
     if prompt == 0 && output == 0 {
         // A placeholder: a prompt has at least one token.
-        return None;
+        return Ok(None);
     }
-    let cache_read = count(usage, "/prompt_tokens_details/cached_tokens")
-        .or_else(|| count(usage, "/prompt_cache_hit_tokens"))
-        .unwrap_or(0)
-        .min(prompt);
+    let cached = count("/prompt_tokens_details/cached_tokens")?;
+    let cache_read = cached.or(count("/prompt_cache_hit_tokens")?).unwrap_or(0).min(prompt);
     let uncached = prompt.saturating_sub(cache_read);
-    let cache_write = count(usage, "/prompt_tokens_details/cache_write_tokens").unwrap_or(0).min(uncached);
-    let reasoning = count(usage, "/completion_tokens_details/reasoning_tokens").unwrap_or(0);
-    Some(Usage {
+    let cache_write = count("/prompt_tokens_details/cache_write_tokens")?.unwrap_or(0).min(uncached);
+    let reasoning = count("/completion_tokens_details/reasoning_tokens")?.unwrap_or(0);
+    Ok(Some(Usage {
         uncached: uncached.saturating_sub(cache_write),
         cache_read,
         cache_write,
         output,
         reasoning: reasoning.min(output),
-    })
+    }))
 }

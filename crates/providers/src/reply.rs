@@ -57,12 +57,25 @@ impl Failed {
     /// Takes the key out of the detail, then bounds it: the other way round could leave half a key.
     pub(crate) fn cleaned(mut self, key: Option<&str>) -> Self {
         if let Some(key) = key.filter(|k| !k.is_empty()) {
-            self.detail = self.detail.replace(key, "[key]");
+            self.detail = without(&self.detail, key);
         }
         self.detail = self.detail.replace(|c: char| c.is_control(), " ");
         self.detail.truncate(self.detail.floor_char_boundary(DETAIL_BYTES_MAX));
         self
     }
+}
+
+/// The text without the key, in whatever case it stands: codes are shown in lower case.
+fn without(text: &str, key: &str) -> String {
+    let mut out = String::new();
+    let mut from = 0;
+    for (at, found) in text.to_ascii_lowercase().match_indices(&key.to_ascii_lowercase()) {
+        out.push_str(text.get(from..at).unwrap_or_default());
+        out.push_str("[key]");
+        from = at + found.len();
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    out
 }
 
 #[cfg(test)]
@@ -75,5 +88,7 @@ mod tests {
         let failed = Failed::nonsense(detail).cleaned(Some("sk-secret"));
         assert!(failed.detail.len() <= DETAIL_BYTES_MAX);
         assert!(failed.detail.ends_with("[key"), "{}", failed.detail);
+        let echoed = Failed::nonsense("ä sk-ABc, sk-abc: SK-ABCD").cleaned(Some("sk-ABc"));
+        assert_eq!(echoed.detail, "ä [key], [key]: [key]D");
     }
 }

@@ -317,7 +317,7 @@ fn provider_kind(word: &str) -> Option<Kind> {
 
 fn default_base_url(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::OpenAi => Some("https://api.openai.com/v1"),
+        Kind::OpenAi | Kind::Compatible => Some("https://api.openai.com/v1"),
         Kind::Anthropic => Some("https://api.anthropic.com"),
         Kind::Rehearsal => None,
     }

@@ -98,6 +98,7 @@ fn answers_that_are_none_are_tried_again() {
     check(sse(""), RetrySame, true);
     check(sse("data: [DONE]\n\n"), RetrySame, true);
     check(sse("data: {\"choices\":\n\n"), RetrySame, true);
+    check(response("200 OK", "content-encoding: gzip\r\n", OPENAI_TEXT), RetrySame, true);
     check(b"HTTP/1.1 200".to_vec(), RetrySame, true);
     check(b"SSH-2.0-OpenSSH_9\r\n".to_vec(), RetrySame, true);
     assert_eq!(failed(Kind::Anthropic, json("{\"type\":\"message\"}")).class, RetrySame);
@@ -114,6 +115,9 @@ fn giants_are_given_up() {
     assert!(stream.class == RetrySame && stream.detail.contains("larger"), "{stream:?}");
     let endless = failed(Kind::OpenAi, sse(&"x".repeat(EVENT_BYTES_MAX + 1)));
     assert!(endless.class == RetrySame && endless.detail.contains("too long"), "{endless:?}");
+    // Comments keep a connection alive, and not for ever.
+    let silent = failed(Kind::OpenAi, sse(&": keep-alive\n\n".repeat((33 << 20) / 14)));
+    assert!(silent.class == RetrySame && silent.detail.contains("larger"), "{silent:?}");
     let whole = failed(Kind::OpenAi, json(&" ".repeat(33 << 20)));
     assert!(whole.class == RetrySame && whole.detail.contains("larger"), "{whole:?}");
     let error = failed(Kind::OpenAi, response("400 Bad", "", &"x".repeat(1 << 20)));
@@ -134,6 +138,24 @@ fn statuses_over_the_wire() {
     check(response("302 Found", "location: http://127.0.0.1:1/\r\n", ""), Invalid, false);
     let failed = failed(Kind::OpenAi, response("401 No", "", &error("invalid_api_key")));
     assert!(failed.detail.contains("m [key] m") && !failed.detail.contains(KEY), "{failed:?}");
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_the_key_goes_nowhere_else() {
+    run(async {
+        let elsewhere = Server::start(vec![json(OPENAI_TEXT)], Then::Close).await;
+        let client = Client::new().unwrap();
+        for (status, kind) in
+            [301, 302, 303, 307, 308].into_iter().flat_map(|s| [(s, Kind::OpenAi), (s, Kind::Anthropic)])
+        {
+            let location = format!("location: {}/{KEY}\r\n", elsewhere.url);
+            let server = Server::start(vec![response(&format!("{status} Moved"), &location, "")], Then::Close).await;
+            let failed = call(&client, &endpoint(kind, &server.url, timeouts())).await.result.unwrap_err();
+            assert_eq!((failed.class, failed.billed), (Invalid, false), "{status}");
+            assert!(failed.detail.contains("not followed") && !failed.detail.contains(KEY), "{failed:?}");
+        }
+        assert_eq!(*elsewhere.connections.lock().unwrap(), 0);
+    });
 }
 
 #[test]

@@ -78,6 +78,20 @@ fn crlf_and_single_bytes_change_nothing() {
 }
 
 #[test]
+fn a_server_of_the_first_http_and_broken_characters_are_understood() {
+    let old = format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{OPENAI_TEXT}");
+    assert_eq!(reply(Kind::OpenAi, old.into_bytes()).0.text, "Hello, sailor");
+    let halves = chunks(&[r#"{"content":"a\ud83d"}"#, r#"{"content":"\ude00b"}"#], "stop");
+    assert_eq!(reply(Kind::OpenAi, sse(&halves)).0.text, "a\u{fffd}\u{fffd}b");
+    for (kind, answer) in [(Kind::OpenAi, OPENAI_TEXT), (Kind::Anthropic, ANTHROPIC_TEXT)] {
+        let mut bytes = json(answer);
+        let place = bytes.windows(6).position(|w| w == b"sailor").unwrap();
+        bytes[place] = 0xff;
+        assert_eq!(reply(kind, bytes).0.text, "Hello, \u{fffd}ailor");
+    }
+}
+
+#[test]
 fn servers_that_count_calls_in_their_own_way() {
     let a = ("a".to_owned(), "x".to_owned(), "{\"p\":1}".to_owned());
     let b = ("b".to_owned(), "y".to_owned(), "{}".to_owned());
@@ -148,6 +162,12 @@ fn usage_is_normalised_or_absent() {
     assert_eq!(usage(r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":null}"#), plain(7, 3));
     // Reasoning that only the total counts.
     assert_eq!(usage(r#"{"prompt_tokens":7,"completion_tokens":3,"total_tokens":15}"#), plain(7, 8));
+    // No count of tokens: then nothing of the bill is believed.
+    for absurd in ["-3", "9007199254740993", "1e300", "2.5"] {
+        assert_eq!(usage(&format!("{{\"prompt_tokens\":7,\"completion_tokens\":{absurd}}}")), None);
+        let answer = ANTHROPIC_TEXT.replace("\"output_tokens\":20", &format!("\"output_tokens\":{absurd}"));
+        assert_eq!(reply(Kind::Anthropic, json(&answer)).0.usage, None);
+    }
     // More cached than there is.
     let odd = usage(r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":99}}"#);
     assert_eq!(odd, Some(Usage { cache_read: 7, output: 3, ..Usage::default() }));
@@ -168,7 +188,9 @@ fn the_request_is_the_wire_with_the_vendors_headers() {
     let [openai, anthropic] = requests.as_slice() else { panic!("two requests") };
     assert!(openai.starts_with("POST /chat/completions HTTP/1.1\r\n") && openai.ends_with("\r\n\r\n{\"x\":1}"));
     assert!(
-        openai.contains(&format!("authorization: Bearer {KEY}\r\n")) && openai.contains("idempotency-key: key-1\r\n")
+        openai.contains("accept-encoding: identity\r\n")
+            && openai.contains(&format!("authorization: Bearer {KEY}\r\n"))
+            && openai.contains("idempotency-key: key-1\r\n")
     );
     assert!(
         anthropic.starts_with("POST /v1/messages HTTP/1.1\r\n")
