@@ -57,7 +57,10 @@ impl Answer {
     fn bytes(&self) -> u64 {
         match self {
             Self::Body { body, .. } => u64::from(body.bytes),
-            Self::Note(note) => note.text().len() as u64,
+            Self::Note(note) => {
+                let detail = if let Note::Invalid { detail: Some(detail), .. } = note { detail.bytes } else { 0 };
+                (note.text().len() as u64).saturating_add(u64::from(detail))
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ pub const ASK_EXPIRES_MS: u64 = 600_000;
 
 /// Bytes that one token covers when nothing was billed yet; low, so that windows err small.
 pub const BYTES_PER_TOKEN: u64 = 3;
+/// Bytes of the wire around one message or one answer: role, id, quotes.
+pub const FRAME_BYTES: u64 = 64;
 /// Of a model's context, what the estimate of a request may fill, in hundredths: the rest is for
 /// its error.
 pub const CONTEXT_FILL_PERCENT: u64 = 92;

@@ -1,7 +1,7 @@
 //! Which items the next request shows: the newest that fit, cut only where no call loses its
 //! result (I4). Instructions and tools are never cut.
 use crate::context::Item;
-use crate::limits::{BYTES_PER_TOKEN, CONTEXT_FILL_PERCENT};
+use crate::limits::{BYTES_PER_TOKEN, CONTEXT_FILL_PERCENT, FRAME_BYTES};
 use crate::policy::{Agent, Model, Policy};
 use crate::session::Session;
 
@@ -41,9 +41,10 @@ fn may_be_first(item: &Item) -> bool {
     }
 }
 
-/// What the item brings, and about what its frame costs.
+/// What the item brings, and about what its frame costs: each answer has one of its own.
 fn item_bytes(item: &Item) -> u64 {
-    item.bytes().saturating_add(64)
+    let frames = if let Item::Results { answers, .. } = item { answers.len().max(1) as u64 } else { 1 };
+    item.bytes().saturating_add(frames.saturating_mul(FRAME_BYTES))
 }
 
 fn schema_bytes(agent: &Agent, policy: &Policy) -> u64 {
@@ -51,10 +52,14 @@ fn schema_bytes(agent: &Agent, policy: &Policy) -> u64 {
     tools.map(|tool| (tool.name.len() + tool.description.len() + tool.schema.len()) as u64).sum()
 }
 
-/// Estimated by what this session's latest request was billed, or by a ratio that errs small.
+/// Estimated by what this session's latest request was billed, or by a ratio that errs small. A
+/// token covers at least one byte: a bill above that says nothing about the window, and must not
+/// shut it for ever.
 fn tokens(session: &Session, bytes: u64) -> u64 {
     match session.billed {
-        Some(billed) if billed.bytes > 0 => bytes.saturating_mul(billed.input_tokens).div_ceil(billed.bytes),
+        Some(billed) if billed.bytes > 0 => {
+            bytes.saturating_mul(billed.input_tokens.min(billed.bytes)).div_ceil(billed.bytes)
+        }
         _ => bytes.div_ceil(BYTES_PER_TOKEN),
     }
 }

@@ -72,6 +72,9 @@ pub fn tell_end(standing: &Value, out: &Out) -> Exit {
     }
     let reason = standing.get("reason").map(reason).unwrap_or_default();
     let exit = exit_of(&reason);
+    if reason == "claimed" && text(standing, "reply").trim().is_empty() {
+        out.talk(Tone::Warning, "(the model said nothing)");
+    }
     if reason == "stopped_by_user" {
         out.talk(Tone::Dim, "(the turn was ended before its reply)");
     }

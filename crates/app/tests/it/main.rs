@@ -8,17 +8,23 @@
 )]
 
 mod backup;
+mod bad_model;
 mod busy;
 mod chat;
 mod config;
 mod doctor;
+mod door;
+mod gate;
 mod guide;
+mod hanging_model;
 mod init;
 mod journal;
 mod people;
 mod place;
 mod reference;
 mod run;
+mod scripted;
+mod secrets;
 
 #[test]
 fn no_test_file_is_forgotten() {

@@ -187,6 +187,17 @@ pub fn a_bill_above_its_reservation_is_booked_flagged_and_blocks_the_next() {
 }
 
 #[test]
+pub fn a_bill_that_no_request_can_have_does_not_shut_the_window() {
+    let mut t = TestSession::new();
+    t.say(1);
+    let usage = backstay_kernel::budget::Usage { uncached: 900_000, ..Default::default() };
+    let outcome = Outcome::Replied { text: Some(body(1)), calls: Vec::new(), finish: Finish::Stop, usage: Some(usage) };
+    t.outcome(t.model(), outcome);
+    t.say(2);
+    assert!(t.session.turn.is_some(), "the next turn ended before its call: {:?}", t.ends());
+}
+
+#[test]
 pub fn a_call_let_go_of_stays_booked_as_possibly_billed() {
     let mut t = TestSession::new();
     t.say(1);
