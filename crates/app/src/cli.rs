@@ -123,6 +123,9 @@ pub struct DoctorArgs {
     /// Ask for what a home needs before real users come
     #[arg(long)]
     pub production: bool,
+    /// Ask every provider whether it answers, takes the key and knows the models; costs nothing
+    #[arg(long)]
+    pub providers: bool,
 }
 
 #[derive(Debug, Args)]
@@ -172,9 +175,9 @@ pub struct SessionArgs {
 
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// SESSION.SEQ of the message that began the turn
+    /// SESSION.SEQ of the message that began the turn; without it, the latest turn of the home
     #[arg(value_parser = place)]
-    pub turn: Place,
+    pub turn: Option<Place>,
     /// Print the request of the turn's Nth model call (from 1), byte for byte as it was sent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub as_sent: Option<u32>,

@@ -37,6 +37,7 @@ pub enum Client {
 }
 
 pub struct Local {
+    home: PathBuf,
     opened: serve::Opened,
     router: Router,
 }
@@ -83,7 +84,16 @@ impl Client {
         }
         let calls = backstay_channels::router(opened.door(), Auth::Local);
         let router = calls.merge(desk::router(opened.engine.clone()));
-        Ok(Self::Local(Box::new(Local { opened, router })))
+        Ok(Self::Local(Box::new(Local { home: home.to_owned(), opened, router })))
+    }
+
+    /// Where the config lies.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        match self {
+            Self::Running(socket) => socket.parent().unwrap_or(socket),
+            Self::Local(local) => &local.home,
+        }
     }
 
     #[must_use]
@@ -182,7 +192,8 @@ impl Client {
 
 async fn over_socket(socket: &Path, request: Request<Body>) -> Outcome<Response<Body>> {
     let gone = |why: String| {
-        Failure::new(Exit::Fault, "gone", format!("the running process went away: {why}"), "backstay status")
+        let message = format!("the process that serves the home went away: {why}");
+        Failure::new(Exit::Fault, "gone", message, "backstay serve; what was under way goes on there")
     };
     let stream = UnixStream::connect(socket).await.map_err(|error| gone(error.to_string()))?;
     let (mut sender, connection) =

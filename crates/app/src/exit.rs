@@ -7,6 +7,8 @@ use backstay_store::StoreError;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::holder::Holder;
+
 /// Exit codes; scripts rely on the numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
@@ -75,6 +77,19 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message, next)
     }
 
+    /// What the grammar says of a wrong command line: `error: WHAT`, more about it, `Usage: …`.
+    #[must_use]
+    pub fn of_usage(said: &str) -> Self {
+        let (what, usage) = said.split_once("Usage: ").unwrap_or((said, "backstay"));
+        let says_more = |line: &&str| !line.is_empty() && !line.starts_with("For more information");
+        let lines = what.lines().map(str::trim).filter(says_more);
+        let message = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let is_command = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+        let command: Vec<&str> = usage.split_whitespace().take_while(is_command).collect();
+        Self::usage(message, format!("{} --help", command.join(" ")))
+    }
+
     #[must_use]
     pub fn fault(message: impl Into<String>) -> Self {
         Self::new(Exit::Fault, "fault", message, "backstay doctor")
@@ -89,13 +104,20 @@ impl Failure {
     #[must_use]
     pub fn no_home(home: &Path) -> Self {
         let message = format!("there is no home at {}", home.display());
-        Self::new(Exit::NotFound, "no_home", message, format!("backstay init {}", home.display()))
+        Self::new(Exit::NotFound, "no_home", message, "backstay init")
     }
 
     #[must_use]
     pub fn busy(home: &Path) -> Self {
-        let message = format!("another process holds {} and answers on no socket of it", home.display());
-        Self::new(Exit::Busy, "busy", message, "wait for the other command to end, or stop that process")
+        let message = format!("{} holds {} and does not answer there", Holder::words(home), home.display());
+        Self::new(Exit::Busy, "busy", message, "wait for it to end, or stop it")
+    }
+
+    /// A process serves `home` already.
+    #[must_use]
+    pub fn served(home: &Path) -> Self {
+        let message = format!("{} is already served by {}", home.display(), Holder::words(home));
+        Self::new(Exit::Busy, "busy", message, "backstay status; commands go through that process")
     }
 
     /// An error of the API: `{"error":{"code","message","next"}}`.
@@ -128,7 +150,7 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         match error {
             StoreError::Busy(home) => Self::busy(&home),
-            StoreError::Missing(_) => Self::new(Exit::NotFound, "no_home", message, "backstay init DIR"),
+            StoreError::Missing(_) => Self::new(Exit::NotFound, "no_home", message, "backstay init"),
             StoreError::Exists(_) => Self::new(Exit::Refused, "exists", message, "choose another directory"),
             StoreError::Full(_) => Self::new(Exit::Waiting, "full", message, "make room on the disk of the home"),
             StoreError::UnsafeFs { .. } => {
@@ -187,6 +209,15 @@ mod tests {
         ] {
             assert_eq!(Exit::of_status(StatusCode::from_u16(status).unwrap()), exit, "{status}");
         }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line_with_the_command_that_helps() {
+        let said = "error: unexpected argument '--jsn' found\n\n  tip: a similar argument exists: '--json'\n\n\
+                    Usage: backstay tokens create [OPTIONS] --principal <PRINCIPAL>\n\nFor more information, try '--help'.\n";
+        let failure = Failure::of_usage(said);
+        assert_eq!(failure.message, "unexpected argument '--jsn' found; tip: a similar argument exists: '--json'");
+        assert_eq!(failure.next, "backstay tokens create --help");
     }
 
     #[test]

@@ -18,16 +18,23 @@ pub enum Found {
 /// `--home` or `$BACKSTAY_HOME` as `given`, else the place for users' data.
 ///
 /// # Errors
-/// No place for users' data is known.
+/// No place for users' data is known, or its path is no text: grants and rules are texts that
+/// hold it.
 pub fn resolve(given: Option<&Path>) -> Outcome<PathBuf> {
-    let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| Failure::io(&path, &error));
-    if let Some(given) = given.filter(|path| !path.as_os_str().is_empty()) {
-        return absolute(given.to_owned());
-    }
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
-    let data = data.ok_or_else(|| Failure::usage("neither $HOME nor $XDG_DATA_HOME is set", "give --home DIR"))?;
-    Ok(data.join("backstay"))
+    let home = match given.filter(|path| !path.as_os_str().is_empty()) {
+        Some(given) => std::path::absolute(given).map_err(|error| Failure::io(given, &error))?,
+        None => {
+            let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+            let none = || Failure::usage("neither $HOME nor $XDG_DATA_HOME is set", "give --home DIR");
+            data.ok_or_else(none)?.join("backstay")
+        }
+    };
+    if home.to_str().is_none() {
+        let message = format!("the path {} is not UTF-8", home.display());
+        return Err(Failure::usage(message, "give --home DIR with a path that is"));
+    }
+    Ok(home)
 }
 
 #[must_use]
@@ -61,15 +68,37 @@ pub fn command(home: &Path) -> String {
     if resolve(found.as_deref()).is_ok_and(|default| default == home) {
         return "backstay".to_owned();
     }
-    format!("backstay --home {}", quoted(&home.display().to_string()))
+    format!("backstay --home {}", quoted(home))
 }
 
-/// As a shell reads it back.
+/// A hint that was written for any home, for the one that `command` names: whoever copies it must
+/// not come upon another home.
 #[must_use]
-pub fn quoted(text: &str) -> String {
+pub fn hint(text: &str, command: &str) -> String {
+    const PLAIN: &str = "backstay ";
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(PLAIN) {
+        out.push_str(before);
+        let begins_a_word = !out.ends_with(|c: char| c.is_alphanumeric() || "/._-".contains(c));
+        let names_a_command = after.starts_with(|c: char| c.is_ascii_lowercase());
+        if begins_a_word && names_a_command {
+            out.push_str(command);
+            out.push(' ');
+        } else {
+            out.push_str(PLAIN);
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// A path as a shell reads it back.
+#[must_use]
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%=".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
+        return text;
     }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -86,9 +115,24 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_is_for_the_home_that_is_meant() {
+        let command = "backstay --home /h";
+        for (text, hint_of) in [
+            ("backstay status", "backstay --home /h status"),
+            ("see `backstay status`; backstay reload", "see `backstay --home /h status`; backstay --home /h reload"),
+            ("backstay --home /x chat", "backstay --home /x chat"),
+            ("use the newer backstay", "use the newer backstay"),
+            ("/opt/backstay serve", "/opt/backstay serve"),
+        ] {
+            assert_eq!(hint(text, command), hint_of);
+        }
+        assert_eq!(hint("backstay status", "backstay"), "backstay status");
+    }
+
+    #[test]
     fn quoting_survives_a_shell() {
         for (text, shell) in [("/a/b", "/a/b"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'")] {
-            assert_eq!(quoted(text), shell);
+            assert_eq!(quoted(Path::new(text)), shell);
         }
     }
 }

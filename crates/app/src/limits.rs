@@ -13,6 +13,15 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
 pub const TYPED_LINES_MAX: usize = 1024;
 /// Characters of a call's arguments in one line of progress.
 pub const PROGRESS_CHARS_MAX: usize = 160;
+/// Characters of another process's command line in a message.
+pub const HOLDER_CHARS_MAX: usize = 60;
+/// How long a provider may take to say which models it has; one that takes longer is of no use to
+/// a person who waits.
+pub const PROBE: Duration = Duration::from_secs(10);
+/// Bytes of free disk below which `doctor` speaks of it: days of a busy home.
+pub const ROOM_BYTES_SMALL: u64 = 1024 * 1024 * 1024;
+/// 2026-01-01, milliseconds since the Unix epoch: no clock that is right shows less.
+pub const CLOCK_MS_MIN: u64 = 1_767_225_600_000;
 /// Records that one page of an export asks for.
 pub const PAGE: u64 = 500;
 /// Bytes of a task on stdin; the API takes no more.

@@ -8,10 +8,12 @@ mod copy;
 mod desk;
 mod events;
 mod exit;
+mod holder;
 mod home;
 mod limits;
 mod log;
 mod print;
+mod probe;
 mod serve;
 mod time;
 mod world;
@@ -24,8 +26,12 @@ use crate::exit::Failure;
 use crate::print::Out;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let out = Out::new(cli.json);
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return without_command(&error),
+    };
+    let command = home::resolve(cli.home.as_deref()).map_or("backstay".to_owned(), |home| home::command(&home));
+    let out = Out::new(cli.json, command);
     log::start(matches!(cli.command, Some(cli::Command::Serve)));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -42,4 +48,21 @@ fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+/// Help and version are answers. All else is a mistake in the command line, said in the form that
+/// it asks for as far as it can be read.
+fn without_command(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that leaves early has seen enough.
+        let _ = error.print();
+        return ExitCode::from(exit::Exit::Ok.code());
+    }
+    let wants_json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    if wants_json {
+        Out::new(true, "backstay".to_owned()).failure(&Failure::of_usage(&error.render().to_string()));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(exit::Exit::Usage.code())
 }

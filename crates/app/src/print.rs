@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use serde_json::Value;
 
 use crate::exit::Failure;
+use crate::home;
 
 /// Where a command's words go.
 #[derive(Debug)]
@@ -13,8 +14,14 @@ pub struct Out {
     pub json: bool,
     /// A person reads stdout, and what models and tools wrote must not command the terminal.
     pub terminal: bool,
+    /// How a command for this home begins; see [`home::command`].
+    pub command: String,
     colour: bool,
+    /// A person reads stderr.
+    talks_to_terminal: bool,
     talk_colour: bool,
+    /// Stands in the last line of stderr and makes room for whatever comes next.
+    passing: Cell<bool>,
     /// The reader of stdout has left: the command goes on and says no more.
     gone: Cell<bool>,
 }
@@ -30,15 +37,19 @@ pub enum Tone {
 
 impl Out {
     #[must_use]
-    pub fn new(json: bool) -> Self {
+    pub fn new(json: bool, command: String) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let terminal = std::io::stdout().is_terminal();
+        let talks_to_terminal = std::io::stderr().is_terminal();
         Self {
             json,
             terminal,
+            command,
             colour: wanted && terminal && !json,
-            talk_colour: wanted && std::io::stderr().is_terminal(),
+            talks_to_terminal,
+            talk_colour: wanted && talks_to_terminal,
+            passing: Cell::new(false),
             gone: Cell::new(false),
         }
     }
@@ -75,19 +86,47 @@ impl Out {
 
     /// Progress, hints and questions: never data.
     pub fn talk(&self, tone: Tone, text: &str) {
+        self.clear_passing();
         // Whoever closed stderr does not want to hear it.
         let _ = writeln!(std::io::stderr(), "{}", tinted(self.talk_colour, tone, &visible(text)));
     }
 
+    /// Progress that the next progress of its kind replaces: on a terminal one line for all of it,
+    /// elsewhere only the first, so that nobody's log is flooded by a wait.
+    pub fn pass(&self, is_first: bool, text: &str) {
+        if !self.talks_to_terminal {
+            if is_first {
+                self.talk(Tone::Dim, text);
+            }
+            return;
+        }
+        let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        // A line that the terminal breaks could not be taken back; the last column is the cursor's.
+        let shown = if columns == 0 { visible_line(text) } else { short(text, columns.saturating_sub(1)) };
+        self.clear_passing();
+        let mut stderr = std::io::stderr();
+        let _ = write!(stderr, "{}", tinted(self.talk_colour, Tone::Dim, &shown));
+        let _ = stderr.flush();
+        self.passing.set(true);
+    }
+
+    fn clear_passing(&self) {
+        if self.passing.take() {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[2K");
+        }
+    }
+
     /// A question before an answer on the same line.
     pub fn ask(&self, text: &str) {
+        self.clear_passing();
         let mut stderr = std::io::stderr();
         let _ = write!(stderr, "{}", tinted(self.talk_colour, Tone::Strong, &visible(text)));
         let _ = stderr.flush();
     }
 
-    /// Says why a command failed: an object where JSON is wanted.
+    /// Says why a command failed: an object where JSON is wanted. The way on names this home.
     pub fn failure(&self, failure: &Failure) {
+        let failure = Failure { next: home::hint(&failure.next, &self.command), ..failure.clone() };
         if self.json {
             let _ = writeln!(std::io::stderr(), "{}", failure.to_json());
         } else {
@@ -121,6 +160,7 @@ impl Out {
         if self.gone.get() {
             return;
         }
+        self.clear_passing();
         let mut stdout = std::io::stdout().lock();
         if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
             self.gone.set(true);

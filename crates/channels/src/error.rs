@@ -173,7 +173,12 @@ impl Problem {
 
     #[must_use]
     pub fn not_found(what: &str) -> Self {
-        Self::new(Why::NotFound, format!("there is no such {what}"), "check the id")
+        let next = match what {
+            "call" => "check the address; docs/reference/http.md has them all",
+            "request of this turn" => "check the number; `backstay trace` shows the turn's requests",
+            _ => "check the id; `backstay sessions list` shows the sessions",
+        };
+        Self::new(Why::NotFound, format!("there is no such {what}"), next)
     }
 
     #[must_use]

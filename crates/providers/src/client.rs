@@ -79,6 +79,44 @@ impl Client {
         attempt.await.map_err(|failed| failed.cleaned(key))
     }
 
+    /// Asks once which models the endpoint offers, by the names that it knows: no text is sent,
+    /// and nothing is billed. `now` is as for [`Client::call`].
+    ///
+    /// # Errors
+    /// [`Failed`], classified as for a call.
+    pub async fn models(&self, endpoint: &Endpoint, now: Millis) -> Result<Vec<String>, Failed> {
+        let remote = match &endpoint.0 {
+            Target::Rehearsal => return Ok(vec!["rehearsal".to_owned()]),
+            Target::Remote(remote) => remote,
+        };
+        let clock = Clock::start(remote, now);
+        let key = remote.key.as_ref().map(crate::endpoint::Secret::expose);
+        self.offered(remote, &clock).await.map_err(|failed| failed.cleaned(key))
+    }
+
+    async fn offered(&self, remote: &Remote, clock: &Clock) -> Result<Vec<String>, Failed> {
+        let http =
+            self.http(remote.url.scheme()).map_err(|e| Failed::unsendable(FailureClass::Invalid, e.to_string()))?;
+        let asking = http.get(remote.models_url()).headers(key_headers(remote)?).send();
+        let response = match timeout_at(clock.first_byte, asking).await {
+            Err(_) => return Err(clock.late("the first byte")),
+            Ok(Err(error)) => return Err(unsent(&error)),
+            Ok(Ok(response)) => response,
+        };
+        if !response.status().is_success() {
+            return Err(refused(response, clock).await);
+        }
+        let mut body = Body::new(response, clock);
+        let mut json = Vec::new();
+        while let Some(chunk) = body.next().await? {
+            json.extend_from_slice(&chunk);
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+        let list = answer.get("data").and_then(serde_json::Value::as_array);
+        let list = list.ok_or_else(|| Failed::nonsense("what answers there lists no models"))?;
+        Ok(list.iter().filter_map(|model| Some(model.get("id")?.as_str()?.to_owned())).collect())
+    }
+
     async fn attempt(
         &self,
         remote: &Remote,
@@ -288,13 +326,19 @@ async fn refused(response: Response, clock: &Clock) -> Failed {
 }
 
 fn headers(remote: &Remote, idempotency_key: &str) -> Result<HeaderMap, Failed> {
-    let mut headers = HeaderMap::new();
+    let mut headers = key_headers(remote)?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let key = HeaderValue::from_str(idempotency_key)
         .map_err(|_| Failed::unsendable(FailureClass::Invalid, "the idempotency key is not a header value"))?;
     headers.insert(HeaderName::from_static("idempotency-key"), key);
+    Ok(headers)
+}
+
+/// What says who asks.
+fn key_headers(remote: &Remote) -> Result<HeaderMap, Failed> {
+    let mut headers = HeaderMap::new();
     let (name, prefix) = match remote.api {
         Api::OpenAi => (AUTHORIZATION, "Bearer "),
         Api::Anthropic => {

@@ -98,6 +98,20 @@ pub(crate) struct Remote {
     pub timeouts: Timeouts,
 }
 
+impl Remote {
+    /// Where the same API lists its models.
+    pub fn models_url(&self) -> Url {
+        let mut url = self.url.clone();
+        let call = match self.api {
+            Api::OpenAi => "/chat/completions",
+            Api::Anthropic => "/messages",
+        };
+        let base = url.path().strip_suffix(call).unwrap_or_default().to_owned();
+        url.set_path(&format!("{base}/models"));
+        url
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Rehearsal,
@@ -197,6 +211,17 @@ mod tests {
         assert_eq!(kind(Kind::Anthropic, "https://api.openai.com"), Kind::Anthropic);
         let rehearsal = Endpoint::new(Kind::Rehearsal, None, None, Timeouts::default()).unwrap();
         assert_eq!(rehearsal.kind(), Kind::Rehearsal);
+    }
+
+    #[test]
+    fn models_are_listed_beside_the_calls() {
+        let listed = |kind, base: &str| match Endpoint::new(kind, Some(base), None, Timeouts::default()).unwrap().0 {
+            Target::Remote(remote) => remote.models_url().to_string(),
+            Target::Rehearsal => String::new(),
+        };
+        assert_eq!(listed(Kind::OpenAi, "http://a:1/v1/"), "http://a:1/v1/models");
+        assert_eq!(listed(Kind::OpenAi, "http://a/x/v2"), "http://a/x/v2/models");
+        assert_eq!(listed(Kind::Anthropic, "https://a"), "https://a/v1/models");
     }
 
     #[test]

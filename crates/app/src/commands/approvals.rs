@@ -9,7 +9,6 @@ use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::home;
 use crate::print::{Out, Tone, visible_line};
 use crate::time;
 
@@ -26,7 +25,7 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
     if items.is_empty() {
         out.talk(Tone::Dim, "Nothing waits for a yes.");
     }
-    let command = home::command(home);
+    let command = &out.command;
     for item in items {
         lines(item).iter().for_each(|line| out.line(line));
         let id = text(item, "id");
@@ -37,12 +36,12 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
 
 pub async fn answer(home: &Path, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Act).await?;
-    let ended = answer_with(&client, home, args, approve, out).await;
+    let ended = answer_with(&client, args, approve, out).await;
     client.close().await;
     ended
 }
 
-async fn answer_with(client: &Client, home: &Path, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
+async fn answer_with(client: &Client, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
     let id = args.id.to_string();
     let Some(mut item) = find(client, &id).await? else {
         let message = format!("no action with the id {id} waits; it is answered, expired or withdrawn");
@@ -58,7 +57,7 @@ async fn answer_with(client: &Client, home: &Path, args: &DecideArgs, approve: b
     } else {
         out.line(if approve { "approved" } else { "denied" });
     }
-    turn::go_on(client, text(&decided, "turn"), &home::command(home), out).await
+    turn::go_on(client, text(&decided, "turn"), out).await
 }
 
 /// The item of this id, if it still waits.

@@ -1,6 +1,6 @@
 //! `chat`: a person and an agent in turns. On a terminal words are shown as they come, and actions
-//! that wait are asked about where the work happens; on a pipe every line is a message and every
-//! reply goes to stdout.
+//! that wait are asked about where the work happens; on a pipe every line is a message or one of the
+//! chat's own commands, and every reply goes to stdout.
 use std::collections::VecDeque;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
@@ -14,7 +14,6 @@ use super::{trace, turn};
 use crate::cli::ChatArgs;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::home;
 use crate::limits;
 use crate::print::{Out, Tone};
 
@@ -22,6 +21,7 @@ const HELP: &str = "\
 Type a message and Enter; a line that ends in \\ goes on in the next.
   /trace   what the last turn saw, decided and touched
   /new     begin another session
+  /approve ID, /deny ID [reason]   answer the action that waits (on a terminal: yes, or no [reason])
   /quit    leave (so does Ctrl-D)
 Ctrl-C ends the turn that runs; twice leaves. Other lines that begin with / go to the model.";
 
@@ -42,7 +42,8 @@ struct Chat<'a> {
     talk: Conversation<'a>,
     client: &'a Client,
     out: &'a Out,
-    command: String,
+    /// Whom `/new` talks to.
+    agent: Option<String>,
     /// A person sits at both ends.
     live: bool,
     mode: Mode,
@@ -63,19 +64,19 @@ struct Chat<'a> {
 
 pub async fn run(home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Act).await?;
-    let ended = chat(&client, home, args, out).await;
+    let ended = chat(&client, args, out).await;
     client.close().await;
     ended
 }
 
-async fn chat(client: &Client, home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
+async fn chat(client: &Client, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
     let live = std::io::stdin().is_terminal() && out.terminal && !out.json;
     let mut lines = typed()?;
     let mut chat = Chat {
         talk: Conversation::start(client, args, None).await?,
         client,
         out,
-        command: home::command(home),
+        agent: args.agent.clone(),
         live,
         mode: Mode::Idle,
         backlog: VecDeque::new(),
@@ -89,7 +90,7 @@ async fn chat(client: &Client, home: &Path, args: &ChatArgs, out: &Out) -> Outco
     if live {
         out.talk(Tone::Dim, &format!("Session {}. /help says what there is.", chat.talk.session));
     }
-    chat.prompt();
+    chat.begin().await?;
     loop {
         if matches!(chat.mode, Mode::Idle) {
             match chat.backlog.pop_front() {
@@ -101,7 +102,7 @@ async fn chat(client: &Client, home: &Path, args: &ChatArgs, out: &Out) -> Outco
         let goes_on = tokio::select! {
             line = lines.recv(), if chat.listens() => chat.line(line).await?,
             seen = chat.talk.next() => chat.seen(seen?).await?,
-            pressed = tokio::signal::ctrl_c(), if live => {
+            pressed = tokio::signal::ctrl_c() => {
                 pressed.map_err(|error| Failure::fault(error.to_string()))?;
                 chat.interrupted().await
             }
@@ -131,7 +132,22 @@ fn typed() -> Outcome<mpsc::Receiver<String>> {
 impl Chat<'_> {
     /// A person may type at any time; a pipe is read one message at a time.
     fn listens(&self) -> bool {
-        !self.over && (self.live || matches!(self.mode, Mode::Idle | Mode::Question))
+        !self.over && (self.live || !matches!(self.mode, Mode::Busy))
+    }
+
+    /// A session that is gone on with may be in the middle of a turn, and that turn may wait for
+    /// somebody: whoever comes back sees it.
+    async fn begin(&mut self) -> Outcome<()> {
+        let Some(turn) = &self.talk.turn else {
+            self.prompt();
+            return Ok(());
+        };
+        if self.live {
+            self.out.talk(Tone::Dim, &format!("(the turn {turn} is still open)"));
+        }
+        self.mode = Mode::Busy;
+        self.may_wait = true;
+        self.look().await.map(drop)
     }
 
     fn prompt(&mut self) {
@@ -176,7 +192,7 @@ impl Chat<'_> {
             }
             Mode::Asked(item) => {
                 let item = item.clone();
-                self.decide(&item, line.trim()).await?;
+                return self.decide(&item, line.trim()).await;
             }
             Mode::Question if line.trim().is_empty() => self.prompt(),
             Mode::Question => {
@@ -197,17 +213,18 @@ impl Chat<'_> {
         let message = std::mem::take(&mut self.begun) + &line;
         match message.trim() {
             "" => self.prompt(),
-            "/quit" | "/exit" if self.live => return Ok(false),
-            "/help" if self.live => {
+            "/quit" | "/exit" => return Ok(false),
+            "/help" => {
                 self.out.talk(Tone::Plain, HELP);
                 self.prompt();
             }
-            "/new" if self.live => {
-                self.talk = Conversation::start(self.client, &ChatArgs { agent: None, session: None }, None).await?;
+            "/new" => {
+                let args = ChatArgs { agent: self.agent.clone(), session: None };
+                self.talk = Conversation::start(self.client, &args, None).await?;
                 self.out.talk(Tone::Dim, &format!("Session {}.", self.talk.session));
                 self.prompt();
             }
-            "/trace" if self.live => {
+            "/trace" => {
                 match &self.talk.turn {
                     Some(turn) => trace::show(self.client, turn, self.out).await?,
                     None => self.out.talk(Tone::Dim, "nothing was said yet"),
@@ -237,14 +254,23 @@ impl Chat<'_> {
         Ok(())
     }
 
-    async fn decide(&mut self, item: &Value, answer: &str) -> Outcome<()> {
-        let (word, reason) = answer.split_once(char::is_whitespace).unwrap_or((answer, ""));
-        let approve = match word.to_ascii_lowercase().as_str() {
-            "yes" => true,
-            "no" => false,
-            _ => {
+    /// A yes or no to the action that is shown. On a pipe it names the action, since the line may
+    /// have been written before anybody has seen that. False where the chat is over.
+    async fn decide(&mut self, item: &Value, answer: &str) -> Outcome<bool> {
+        let (word, rest) = answer.split_once(char::is_whitespace).unwrap_or((answer, ""));
+        let (id, reason) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+        let (approve, reason) = match word.to_ascii_lowercase().as_str() {
+            "yes" if self.live => (true, rest),
+            "no" if self.live => (false, rest),
+            "/approve" if id == text(item, "id") => (true, reason),
+            "/deny" if id == text(item, "id") => (false, reason),
+            _ if self.live => {
                 self.prompt();
-                return Ok(());
+                return Ok(true);
+            }
+            _ => {
+                self.leave(&self.talk.standing().await?);
+                return Ok(false);
             }
         };
         let note = Some(reason.trim()).filter(|reason| !reason.is_empty());
@@ -254,7 +280,7 @@ impl Chat<'_> {
         if let Err(failure) = decided {
             self.out.failure(&failure);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Ctrl-C. False where the chat is over.
@@ -264,6 +290,7 @@ impl Chat<'_> {
             return false;
         }
         match self.mode {
+            Mode::Idle if !self.live => return false,
             Mode::Idle => {
                 self.begun.clear();
                 self.out.talk(Tone::Dim, "(Ctrl-C again, Ctrl-D or /quit leaves)");
@@ -288,17 +315,21 @@ impl Chat<'_> {
         match &seen {
             Seen::Ended => return self.ended().await,
             Seen::MayWait => self.may_wait = true,
+            Seen::Retried(retry) => self.may_wait |= retry.is_long,
             Seen::Settled(effect) => self.settled(*effect),
             Seen::Text(_)
             | Seen::Withdrawn
             | Seen::Said
             | Seen::Called { .. }
             | Seen::Became { .. }
-            | Seen::Retried { .. }
             | Seen::Nothing => {}
         }
         self.show(&seen);
-        let may_have_come_to_rest = matches!(seen, Seen::MayWait | Seen::Became { .. } | Seen::Settled(_));
+        let may_have_come_to_rest = match &seen {
+            Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) => true,
+            Seen::Retried(retry) => retry.is_long,
+            Seen::Text(_) | Seen::Withdrawn | Seen::Said | Seen::Called { .. } | Seen::Ended | Seen::Nothing => false,
+        };
         if self.may_wait && may_have_come_to_rest && matches!(self.mode, Mode::Busy) {
             return self.look().await;
         }
@@ -328,9 +359,9 @@ impl Chat<'_> {
                 self.end_line();
                 self.out.talk(Tone::Dim, "(cut off; the model starts again)");
             }
-            Seen::Called { .. } | Seen::Became { .. } | Seen::Retried { .. } => {
+            Seen::Called { .. } | Seen::Became { .. } | Seen::Retried(_) => {
                 self.end_line();
-                turn::progress(seen, self.out);
+                turn::progress(self.client, seen, self.out);
             }
             Seen::MayWait | Seen::Settled(_) | Seen::Ended | Seen::Nothing => {}
         }
@@ -344,12 +375,16 @@ impl Chat<'_> {
         }
         let id = text(&standing, "id");
         match text(&standing, "wait") {
-            "approval" if self.live => {
+            "approval" => {
                 let Some(item) = approvals::find(self.client, id).await? else { return Ok(true) };
                 self.end_line();
                 approvals::describe(&item, self.out);
+                if !self.live {
+                    self.out.talk(Tone::Strong, &format!("Answer with: /approve {id}   or: /deny {id} [reason]"));
+                }
                 self.mode = Mode::Asked(item);
                 self.prompt();
+                return self.still_listens(&standing);
             }
             "question" => {
                 let questions = self.client.get("/api/questions").await?;
@@ -359,15 +394,10 @@ impl Chat<'_> {
                 self.out.talk(Tone::Strong, &format!("The agent asks: {question}"));
                 self.mode = Mode::Question;
                 self.prompt();
-                return Ok(self.live || !self.over);
+                return self.still_listens(&standing);
             }
-            "provider" if self.live => {
-                self.end_line();
-                self.out.talk(
-                    Tone::Warning,
-                    "(the model's API does not answer; this goes on by itself when it does. Ctrl-C ends the turn)",
-                );
-            }
+            // The line of progress has said it; the turn goes on by itself when the API answers.
+            "provider" if self.live => {}
             _ => {
                 self.end_line();
                 self.leave(&standing);
@@ -377,9 +407,17 @@ impl Chat<'_> {
         Ok(true)
     }
 
+    /// False where all lines were read before the question came: nobody will answer it here.
+    fn still_listens(&mut self, standing: &Value) -> Outcome<bool> {
+        if self.over {
+            self.leave(standing);
+        }
+        Ok(!self.over)
+    }
+
     /// Says what the turn waits for, since nobody here answers.
     fn leave(&mut self, standing: &Value) {
-        turn::tell_wait(standing, &self.command, self.out);
+        turn::tell_wait(standing, self.talk.retry.as_ref(), self.out);
         self.exit = Exit::Waiting;
     }
 
@@ -389,10 +427,12 @@ impl Chat<'_> {
         let reply = text(&standing, "reply");
         if self.out.json {
             self.out.value(&standing);
-        } else if !self.live || reply != self.talk.said {
+        } else if !reply.is_empty() && (!self.live || reply != self.talk.said) {
             self.out.line(reply);
         }
-        self.exit = turn::tell_end(&standing, self.out);
+        let exit = turn::tell_end(&standing, self.out);
+        // Who sat here has seen how it ended; leaving is no failure of anything.
+        self.exit = if self.live { Exit::Ok } else { exit };
         self.mode = Mode::Idle;
         (self.may_wait, self.pressed) = (false, false);
         if self.backlog.is_empty() {

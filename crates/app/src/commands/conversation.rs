@@ -33,9 +33,8 @@ pub enum Seen {
         how: String,
         text: String,
     },
-    Retried {
-        why: String,
-    },
+    /// A model call has failed and is tried again later.
+    Retried(Retry),
     /// Something may wait for a person or a provider now.
     MayWait,
     /// A person's answer about this effect is in the journal.
@@ -43,6 +42,19 @@ pub enum Seen {
     Ended,
     /// Nothing that is shown.
     Nothing,
+}
+
+/// A model call between two attempts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Retry {
+    /// As the config names it; empty where the call began before this follower came.
+    pub model: String,
+    /// How many attempts have failed; 0 where that is not known.
+    pub failed: u64,
+    pub why: String,
+    pub not_before: u64,
+    /// The tries are used up: this is the long wait, which other followers need not sit out.
+    pub is_long: bool,
 }
 
 pub struct Conversation<'a> {
@@ -59,6 +71,10 @@ pub struct Conversation<'a> {
     pub said: String,
     /// Tools by the effect of their call.
     calls: BTreeMap<u64, String>,
+    /// Models by the effect of their call, with the attempt that was started last.
+    models: BTreeMap<u64, (String, u64)>,
+    /// What the model call of this turn waits for, if it does.
+    pub retry: Option<Retry>,
 }
 
 impl<'a> Conversation<'a> {
@@ -79,15 +95,29 @@ impl<'a> Conversation<'a> {
         Self::follow(client, session, None).await
     }
 
-    /// Listens to a session from its latest record on.
+    /// Listens to a session from its latest record on; without a turn that is meant, to the one
+    /// that is open.
     ///
     /// # Errors
     /// The API's no.
     pub async fn follow(client: &'a Client, session: String, turn: Option<String>) -> Outcome<Self> {
-        let seq = number(&client.get(&format!("/api/sessions/{session}")).await?, "seq");
+        let item = client.get(&format!("/api/sessions/{session}")).await?;
+        let seq = number(&item, "seq");
+        let open = Some(text(&item, "turn").to_owned()).filter(|turn| !turn.is_empty());
         let events = client.stream(&format!("/api/sessions/{session}/events?after={seq}")).await?;
-        let (shown, said, calls) = (BTreeMap::new(), String::new(), BTreeMap::new());
-        Ok(Self { client, session, turn, events, seq, reopened: 0, shown, said, calls })
+        Ok(Self {
+            client,
+            session,
+            turn: turn.or(open),
+            events,
+            seq,
+            reopened: 0,
+            shown: BTreeMap::new(),
+            said: String::new(),
+            calls: BTreeMap::new(),
+            models: BTreeMap::new(),
+            retry: None,
+        })
     }
 
     /// Says something; the turn that it begins or belongs to is followed from here on.
@@ -98,6 +128,7 @@ impl<'a> Conversation<'a> {
         let path = format!("/api/sessions/{}/messages", self.session);
         let said = self.client.post_keyed(&path, &json!({ "text": text }), key).await?;
         self.turn = Some(place(&self.session, said.get("turn")));
+        self.retry = None;
         Ok(())
     }
 
@@ -168,11 +199,13 @@ impl<'a> Conversation<'a> {
         match kind {
             "planned" => self.planned(data, body),
             "judged" => self.judged(data, body, effect),
-            "retried" => {
-                let why = words(data, body.pointer("/detail"));
-                let long = body.get("provider_wait").and_then(Value::as_bool).unwrap_or_default();
-                if long { Seen::MayWait } else { Seen::Retried { why } }
+            "started" => {
+                if let Some((_, attempt)) = self.models.get_mut(&effect) {
+                    *attempt = number(body, "attempt");
+                }
+                Seen::Nothing
             }
+            "retried" => self.retried(data, body, effect),
             "doubted" => Seen::MayWait,
             "decided" | "answered" | "resolved" => Seen::Settled(effect),
             "ended" => self.ended(data, body, effect),
@@ -186,7 +219,11 @@ impl<'a> Conversation<'a> {
     }
 
     fn planned(&mut self, data: &Value, body: &Value) -> Seen {
-        let Some(call) = body.pointer("/tool/call") else { return Seen::Nothing };
+        let Some(call) = body.pointer("/tool/call") else {
+            let model = body.pointer("/model/model").and_then(Value::as_str).unwrap_or_default();
+            self.models.insert(number(data, "seq"), (model.to_owned(), 0));
+            return Seen::Nothing;
+        };
         let calls: Value = serde_json::from_str(&words(data, call.get("calls"))).unwrap_or_default();
         let index = usize::try_from(number(call, "index")).unwrap_or(usize::MAX);
         let function = calls.get(index).and_then(|call| call.get("function")).unwrap_or(&Value::Null);
@@ -196,6 +233,19 @@ impl<'a> Conversation<'a> {
         };
         self.calls.insert(number(data, "seq"), tool.to_owned());
         Seen::Called { tool: tool.to_owned(), args: text(function, "arguments").to_owned() }
+    }
+
+    fn retried(&mut self, data: &Value, body: &Value, effect: u64) -> Seen {
+        let (model, failed) = self.models.get(&effect).cloned().unwrap_or_default();
+        let retry = Retry {
+            model,
+            failed,
+            why: words(data, body.get("detail")),
+            not_before: number(body, "not_before"),
+            is_long: body.get("provider_wait").and_then(Value::as_bool).unwrap_or_default(),
+        };
+        self.retry = Some(retry.clone());
+        Seen::Retried(retry)
     }
 
     fn judged(&mut self, data: &Value, body: &Value, effect: u64) -> Seen {
@@ -216,6 +266,9 @@ impl<'a> Conversation<'a> {
     }
 
     fn ended(&mut self, data: &Value, body: &Value, effect: u64) -> Seen {
+        if self.models.remove(&effect).is_some() {
+            self.retry = None;
+        }
         let end = body.get("end").unwrap_or(&Value::Null);
         if let Some(replied) = end.get("replied") {
             return self.replied(&words(data, replied.get("text")), effect);

@@ -1,13 +1,17 @@
-//! `doctor`: what is wrong with a home, each finding with the way to mend it. It changes nothing,
-//! and opens the journal only through the running process or the home's own lock.
-use std::os::unix::fs::PermissionsExt as _;
+//! `doctor`: what is wrong with a home and below it, each finding with the way to mend it. It changes
+//! nothing, and opens the journal only through the running process or the home's own lock.
+mod machine;
+mod models;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::conversation::list;
 use crate::cli::DoctorArgs;
 use crate::client::{Client, Intent};
 use crate::config::{self, Checked};
+use crate::desk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home::{self, Found};
 use crate::print::{Out, Tone};
@@ -42,10 +46,10 @@ fn bad(check: &'static str, detail: impl Into<String>, next: impl Into<String>) 
 }
 
 pub async fn run(home: &Path, args: &DoctorArgs, out: &Out) -> Outcome<Exit> {
-    let findings = examine(home, args.production).await;
+    let findings = examine(home, args).await;
     let sick = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
     if out.json {
-        let list: Vec<Value> = findings.iter().map(to_json).collect();
+        let list: Vec<Value> = findings.iter().map(|finding| to_json(finding, &out.command)).collect();
         out.value(&json!({ "home": home, "ok": !sick, "findings": list }));
     } else {
         findings.iter().for_each(|finding| show(finding, out));
@@ -53,8 +57,9 @@ pub async fn run(home: &Path, args: &DoctorArgs, out: &Out) -> Outcome<Exit> {
     Ok(if sick { Exit::Fault } else { Exit::Ok })
 }
 
-fn to_json(finding: &Finding) -> Value {
-    json!({ "check": finding.check, "verdict": word(finding.verdict), "detail": finding.detail, "next": finding.next })
+fn to_json(finding: &Finding, command: &str) -> Value {
+    let next = home::hint(&finding.next, command);
+    json!({ "check": finding.check, "verdict": word(finding.verdict), "detail": finding.detail, "next": next })
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -69,53 +74,46 @@ fn show(finding: &Finding, out: &Out) {
     let tone = if finding.verdict == Verdict::Good { Tone::Plain } else { Tone::Warning };
     out.toned(tone, &format!("{:<6}  {:<9}  {}", word(finding.verdict), finding.check, finding.detail));
     if !finding.next.is_empty() {
-        out.line(&format!("{:<19}next: {}", "", finding.next));
+        out.line(&format!("{:<19}next: {}", "", home::hint(&finding.next, &out.command)));
     }
 }
 
-async fn examine(home: &Path, production: bool) -> Vec<Finding> {
-    let init = format!("backstay init {}", home::quoted(&home.display().to_string()));
+async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
     match home::look(home) {
-        Found::Nothing => return vec![bad("home", format!("there is none at {}", home.display()), init)],
+        Found::Nothing => return vec![bad("home", format!("there is none at {}", home.display()), "backstay init")],
         Found::Part => {
-            let failure = home::require(home).err();
-            let message = failure.map(|failure| failure.message).unwrap_or_default();
-            let next = format!("{init} goes on where one was cut off; else put the file back from a backup");
+            let message = home::require(home).err().map(|failure| failure.message).unwrap_or_default();
+            let next = "backstay init goes on where one was cut off; else put the file back from a backup";
             return vec![bad("home", message, next)];
         }
         Found::Home => {}
     }
-    let mut findings = vec![good("home", home.display().to_string()), modes(home)];
+    let mut findings = vec![good("home", home.display().to_string())];
+    findings.extend([machine::modes(home), machine::room(home), machine::system(home)]);
+    let running = Client::running(home).await;
     match config::load(home, backstay_tools::manifests()) {
         Ok(checked) => {
             findings.push(good("config", "no mistakes"));
             findings.extend(keys(&checked));
-            if production {
+            if matches!(running, Ok(None)) {
+                findings.push(machine::port(checked.server.listen));
+            }
+            if args.production {
                 findings.extend(for_production(&checked));
             }
+            if args.providers {
+                findings.extend(models::ask(&checked).await);
+            }
         }
-        Err(mistakes) => {
-            let first = mistakes.all().first().map(|mistake| mistake.message.as_str()).unwrap_or_default();
-            let detail = format!("{} mistakes, first: {first}", mistakes.all().len());
-            findings.push(bad("config", detail, format!("{} config check", home::command(home))));
-        }
+        Err(mistakes) => findings.push(bad("config", mistakes.first_of_all(), "backstay config check")),
     }
-    findings.push(process(home).await);
-    findings.push(journal(home).await);
+    findings.push(match running {
+        Ok(Some(_)) => good("process", "serving"),
+        Ok(None) => notice("process", "not running", "backstay serve"),
+        Err(failure) => bad("process", failure.message, "run this as the user whose home it is"),
+    });
+    findings.extend(journal(home).await);
     findings
-}
-
-fn modes(home: &Path) -> Finding {
-    let open: Vec<String> = [".", config::FILE, home::STATE]
-        .into_iter()
-        .filter(|name| std::fs::metadata(home.join(name)).is_ok_and(|found| found.permissions().mode() & 0o077 != 0))
-        .map(str::to_owned)
-        .collect();
-    if open.is_empty() {
-        return good("modes", "only the owner can read the home");
-    }
-    let next = format!("chmod -R go= {}", home::quoted(&home.display().to_string()));
-    bad("modes", format!("others can reach: {}", open.join(", ")), next)
 }
 
 fn keys(checked: &Checked) -> Vec<Finding> {
@@ -165,27 +163,24 @@ fn for_production(checked: &Checked) -> Vec<Finding> {
     findings
 }
 
-async fn process(home: &Path) -> Finding {
-    match Client::running(home).await {
-        Ok(Some(_)) => good("process", "serving"),
-        Ok(None) => notice("process", "not running", format!("{} serve", home::command(home))),
-        Err(failure) => bad("process", failure.message, "run this as the user whose home it is"),
-    }
-}
-
-async fn journal(home: &Path) -> Finding {
-    match status(home).await {
-        Ok(_) => good("journal", "opens and can be read"),
+/// Whether the journal opens and can be read, and whether the clock goes on from it.
+async fn journal(home: &Path) -> Vec<Finding> {
+    match look_into(home).await {
+        Ok((latest, now)) => vec![good("journal", "opens and can be read"), machine::clock(latest, now)],
         Err(failure) if failure.exit == Exit::Usage => {
-            notice("journal", "not looked at: the home does not open with this config", failure.next)
+            vec![notice("journal", "not looked at: the home does not open with this config", failure.next)]
         }
-        Err(failure) => bad("journal", failure.message, failure.next),
+        Err(failure) => vec![bad("journal", failure.message, failure.next)],
     }
 }
 
-async fn status(home: &Path) -> Result<Value, Failure> {
+/// The time of the latest change and of now, in milliseconds.
+async fn look_into(home: &Path) -> Result<(u64, u64), Failure> {
     let client = Client::connect(home, Intent::Read).await?;
     let status = client.get("/api/status").await;
+    let latest = client.post(desk::SQL, &json!({ "query": "SELECT max(updated_at) FROM heads" })).await;
     client.close().await;
-    status
+    let latest = latest?;
+    let latest = list(&latest, "rows").first().and_then(|row| row.get(0)?.as_u64()).unwrap_or_default();
+    Ok((latest, super::conversation::number(&status?, "now")))
 }

@@ -10,7 +10,6 @@ use super::turn;
 use crate::cli::ResolveArgs;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
-use crate::home;
 use crate::print::{Out, Tone, visible_line};
 
 pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
@@ -26,7 +25,7 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
     if items.is_empty() {
         out.talk(Tone::Dim, "Nothing is in doubt.");
     }
-    let command = home::command(home);
+    let command = &out.command;
     for item in items {
         let args = item.get("args").map(Value::to_string).unwrap_or_default();
         out.line(&visible_line(&format!("{}: {} {args}", text(item, "id"), text(item, "tool"))));
@@ -38,12 +37,12 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
 
 pub async fn resolve(home: &Path, args: &ResolveArgs, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Act).await?;
-    let ended = resolve_with(&client, home, args, out).await;
+    let ended = resolve_with(&client, args, out).await;
     client.close().await;
     ended
 }
 
-async fn resolve_with(client: &Client, home: &Path, args: &ResolveArgs, out: &Out) -> Outcome<Exit> {
+async fn resolve_with(client: &Client, args: &ResolveArgs, out: &Out) -> Outcome<Exit> {
     let word = args.outcome.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let body = json!({ "outcome": word, "note": args.note });
     let resolved = client.post(&format!("/api/doubts/{}", args.effect), &body).await?;
@@ -52,5 +51,5 @@ async fn resolve_with(client: &Client, home: &Path, args: &ResolveArgs, out: &Ou
     } else {
         out.line(&format!("resolved: {word}"));
     }
-    turn::go_on(client, text(&resolved, "turn"), &home::command(home), out).await
+    turn::go_on(client, text(&resolved, "turn"), out).await
 }

@@ -1,75 +1,172 @@
-//! `backstay` alone: what to do next in the state that it finds.
+//! `backstay` alone: what to do next in the state that it finds, each step as a command that can be
+//! copied. It only looks; nothing of the home is set going.
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use super::conversation::{list, text};
+use crate::client::{Client, Intent};
+use crate::config;
 use crate::exit::{Exit, Outcome};
 use crate::home::{self, Found};
-use crate::print::{Out, Tone};
+use crate::print::{Out, Tone, short};
 
-/// A command and what it is for.
-type Hint = (String, &'static str);
+/// Of each kind of wait, those that are named; lists have the rest.
+const NAMED_MAX: usize = 3;
+/// Characters of what an action or a question is about.
+const ABOUT_CHARS_MAX: usize = 60;
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Guide {
+    /// One word, for programs.
+    state: &'static str,
+    frozen: bool,
+    /// Why the home cannot be used now.
+    trouble: String,
+    /// Commands and what each is for.
+    next: Vec<(String, String)>,
+}
+
+impl Guide {
+    fn new(state: &'static str) -> Self {
+        Self { state, ..Self::default() }
+    }
+
+    /// Adds a command of this home's.
+    fn step(mut self, rest: impl AsRef<str>, why: impl Into<String>) -> Self {
+        self.next.push((format!("backstay {}", rest.as_ref()), why.into()));
+        self
+    }
+
+    fn words(&self) -> &'static str {
+        match self.state {
+            "none" => "there is no home there yet",
+            "part" => "this is not a whole home",
+            "config" => "the config has mistakes",
+            "busy" => "in use",
+            "blocked" => "does not open",
+            "running" => "running",
+            _ => "not running",
+        }
+    }
+}
 
 pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
-    let command = home::command(home);
-    let with = |rest: &str, why: &'static str| (format!("{command} {rest}"), why);
-    let (state, hints) = match home::look(home) {
-        Found::Nothing => (
-            "none",
-            vec![
-                with("quickstart", "make a home there, with a rehearsal model or the one you have a key for, and talk"),
-                ("backstay init DIR".to_owned(), "make a home elsewhere"),
-            ],
-        ),
-        Found::Part => {
-            ("part", vec![with("doctor", "see what is missing"), with("init", "go on with an `init` that was cut off")])
-        }
-        Found::Home => match Client::running(home).await? {
-            Some(client) => ("running", running(&client, &command).await?),
-            None => (
-                "stopped",
-                vec![
-                    with("chat", "talk to the agent"),
-                    with("run \"TASK\"", "do one task"),
-                    with("serve", "open the HTTP API and keep working"),
-                    with("doctor", "look for what is wrong"),
-                ],
-            ),
-        },
-    };
+    let mut guide = look(home).await;
+    for (command, _) in &mut guide.next {
+        *command = home::hint(command, &out.command);
+    }
     if out.json {
-        let next: Vec<Value> = hints.iter().map(|(command, why)| json!({ "command": command, "why": why })).collect();
-        out.value(&json!({ "home": home, "state": state, "next": next }));
+        let step = |(command, why): &(String, String)| json!({ "command": command, "why": why });
+        out.value(&json!({
+            "home": home,
+            "state": guide.state,
+            "frozen": guide.frozen,
+            "trouble": guide.trouble,
+            "next": guide.next.iter().map(step).collect::<Vec<_>>(),
+        }));
         return Ok(Exit::Ok);
     }
-    let words = match state {
-        "none" => "there is no home there yet",
-        "part" => "this is not a whole home",
-        "running" => "running",
-        _ => "not running",
-    };
-    out.line(&format!("{}: {words}", home.display()));
-    let width = hints.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    hints.iter().for_each(|(command, why)| out.line(&format!("  {command:width$}  {why}")));
+    let frozen = if guide.frozen { ", frozen: nothing starts in it" } else { "" };
+    out.line(&format!("{}: {}{frozen}", home.display(), guide.words()));
+    if !guide.trouble.is_empty() {
+        out.toned(Tone::Warning, &format!("  {}", guide.trouble));
+    }
+    let width = guide.next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    guide.next.iter().for_each(|(command, why)| out.line(&format!("  {command:width$}  {why}")));
     out.toned(Tone::Dim, "All commands: backstay --help");
     Ok(Exit::Ok)
 }
 
-/// What waits for a person comes first.
-async fn running(client: &Client, command: &str) -> Outcome<Vec<Hint>> {
+async fn look(home: &Path) -> Guide {
+    match home::look(home) {
+        Found::Nothing => {
+            return Guide::new("none")
+                .step("quickstart", "make a home there, with the model you have a key for or a rehearsal, and talk")
+                .step("init", "only make the home; `init DIR` makes one elsewhere");
+        }
+        Found::Part => {
+            return Guide::new("part")
+                .step("doctor", "see what is missing")
+                .step("init", "go on with an `init` that was cut off");
+        }
+        Found::Home => {}
+    }
+    let running = matches!(Client::running(home).await, Ok(Some(_)));
+    // A process that runs has a good config in force, whatever lies on the disk by now.
+    if let (false, Err(mistakes)) = (running, config::load(home, backstay_tools::manifests())) {
+        let mut guide =
+            Guide::new("config").step("config check", "see all mistakes, each with its place and a way out");
+        guide.trouble = mistakes.first_of_all();
+        return guide;
+    }
+    let found = match Client::connect(home, Intent::Read).await {
+        Ok(client) => {
+            let found = open(&client).await;
+            client.close().await;
+            found
+        }
+        Err(failure) => Err(failure),
+    };
+    found.unwrap_or_else(|failure| {
+        let busy = failure.exit == Exit::Busy;
+        let mut guide = Guide::new(if busy { "busy" } else { "blocked" });
+        guide.trouble = failure.to_string();
+        if busy { guide.step("status", "ask again") } else { guide.step("doctor", "look for what is wrong") }
+    })
+}
+
+/// What keeps the home from working comes first, then what waits for a person.
+async fn open(client: &Client) -> Outcome<Guide> {
     let status = client.get("/api/status").await?;
-    let mut hints = Vec::new();
-    for (kind, rest, why) in [
-        ("approvals", "approvals", "actions wait for a yes or a no"),
-        ("questions", "status", "questions wait for an answer"),
-        ("doubts", "doubts", "effects have an outcome that nobody knows"),
-    ] {
-        if status.pointer(&format!("/waits/{kind}")).and_then(Value::as_u64).unwrap_or_default() > 0 {
-            hints.push((format!("{command} {rest}"), why));
+    let mut guide = Guide::new(if client.is_running() { "running" } else { "stopped" });
+    guide.frozen = status.get("frozen").and_then(Value::as_bool).unwrap_or_default();
+    if guide.frozen {
+        guide = guide.step("unfreeze", "let it go on");
+    }
+    for (kind, all) in [("approvals", "approvals"), ("questions", "status"), ("doubts", "doubts")] {
+        let found = client.get(&format!("/api/{kind}")).await?;
+        let items = list(&found, kind);
+        for item in items.iter().take(NAMED_MAX) {
+            let (rest, why) = answer_to(kind, item);
+            guide = guide.step(rest, why);
+        }
+        if items.len() > NAMED_MAX {
+            guide = guide.step(all, format!("all {} {kind}", items.len()));
         }
     }
-    hints.push((format!("{command} chat"), "talk to the agent"));
-    hints.push((format!("{command} status"), "see what runs and what waits"));
-    Ok(hints)
+    let sessions = client.get("/api/sessions").await?;
+    let waits = list(&sessions, "sessions").iter().filter(|item| matches!(text(item, "wait"), "provider" | "backoff"));
+    for item in waits.take(NAMED_MAX) {
+        let why = "its model's API does not answer; a process that serves the home goes on by itself when it does";
+        guide = guide.step(format!("chat --session {}", text(item, "session")), why);
+    }
+    guide = guide.step("chat", "talk to the agent");
+    Ok(if client.is_running() {
+        guide.step("status", "see what runs and what waits")
+    } else {
+        guide
+            .step("serve", "open the HTTP API and keep working")
+            .step("run \"TASK\"", "do one task")
+            .step("doctor", "look for what is wrong")
+    })
+}
+
+/// The command that answers what waits, and what it is about.
+fn answer_to(kind: &str, item: &Value) -> (String, String) {
+    let id = text(item, "id");
+    match kind {
+        "approvals" => {
+            let paths = item.get("facts").map_or(&[][..], |facts| list(facts, "paths"));
+            let paths: Vec<&str> = paths.iter().map(|path| text(path, "real")).collect();
+            let what = short(&format!("{} {}", text(item, "tool"), paths.join(" ")), ABOUT_CHARS_MAX);
+            (format!("approve {id}"), format!("yes to {what} (no: deny {id})"))
+        }
+        "questions" => (format!("answer {id} \"TEXT\""), short(text(item, "text"), ABOUT_CHARS_MAX)),
+        _ => {
+            let what = short(text(item, "tool"), ABOUT_CHARS_MAX);
+            (format!("resolve {id} done --note \"…\""), format!("say what became of {what}: done, not-done or retry"))
+        }
+    }
 }

@@ -3,19 +3,20 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::conversation::Conversation;
 use super::turn;
 use crate::cli::RunArgs;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::home;
 use crate::limits::TASK_BYTES_MAX;
-use crate::print::Out;
+use crate::print::{Out, Tone};
 
 pub async fn run(home: &Path, args: &RunArgs, out: &Out) -> Outcome<Exit> {
     let task = task(&args.task)?;
     let client = Client::connect(home, Intent::Act).await?;
-    let ended = one(&client, home, &task, args, out).await;
+    let ended = one(&client, &task, args, out).await;
     client.close().await;
     ended
 }
@@ -33,19 +34,40 @@ fn task(given: &str) -> Outcome<String> {
     Ok(task)
 }
 
-async fn one(client: &Client, home: &Path, task: &str, args: &RunArgs, out: &Out) -> Outcome<Exit> {
+async fn one(client: &Client, task: &str, args: &RunArgs, out: &Out) -> Outcome<Exit> {
     let mut talk = Conversation::start(client, &args.chat, args.key.as_deref()).await?;
     talk.say(task, args.key.as_deref()).await?;
-    let standing = tokio::select! {
-        standing = turn::follow(&mut talk, out) => standing?,
-        pressed = tokio::signal::ctrl_c() => {
-            pressed.map_err(|error| Failure::fault(error.to_string()))?;
-            talk.cancel().await?;
-            turn::follow(&mut talk, out).await?
-        }
+    let followed = tokio::select! {
+        standing = turn::follow(client, &mut talk, out) => Some(standing?),
+        () = pressed() => None,
+    };
+    let standing = match followed {
+        Some(standing) => standing,
+        None => end(client, &mut talk, out).await?,
     };
     if out.json {
         out.value(&standing);
     }
-    Ok(turn::finish(&standing, &home::command(home), out))
+    Ok(turn::finish(&standing, talk.retry.as_ref(), out))
+}
+
+/// Ends the turn, and waits for that unless the person is tired of waiting.
+async fn end(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> Outcome<Value> {
+    out.talk(Tone::Dim, "(ending the turn; Ctrl-C again leaves)");
+    talk.cancel().await?;
+    let turn = talk.turn.clone().unwrap_or_default();
+    tokio::select! {
+        standing = turn::follow(client, talk, out) => standing,
+        () = pressed() => {
+            let message = format!("left before the turn {turn} had ended");
+            Err(Failure::new(Exit::Waiting, "left", message, format!("backstay trace {turn}")))
+        }
+    }
+}
+
+/// Ctrl-C. Where it cannot be listened to it never comes, and the signal ends the process.
+async fn pressed() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }

@@ -17,8 +17,10 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
         let ended = serve::run(home, |address| tell(home, address, out)).await.map_err(Failure::from);
         let Err(failure) = ended else { return Ok(Exit::Ok) };
         // A command that is at work in its own process is soon done; a process that serves is not.
-        let is_soon_free = failure.exit == Exit::Busy && Client::running(home).await?.is_none();
-        if !is_soon_free || tokio::time::Instant::now() >= until {
+        if failure.exit == Exit::Busy && Client::running(home).await?.is_some() {
+            return Err(Failure::served(home));
+        }
+        if failure.exit != Exit::Busy || tokio::time::Instant::now() >= until {
             return Err(failure);
         }
         tokio::time::sleep(limits::BUSY_PAUSE).await;

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::conversation::{list, number, text};
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
-use crate::home;
 use crate::print::{Out, Tone, visible_line};
 
 /// Bytes in a mebibyte.
@@ -20,7 +19,7 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
     if out.json {
         out.value(&status);
     } else {
-        show(&status, &home::command(home), out);
+        show(&status, out);
     }
     Ok(Exit::Ok)
 }
@@ -41,7 +40,8 @@ async fn look(client: &Client, home: &Path) -> Outcome<Value> {
     Ok(status)
 }
 
-fn show(status: &Value, command: &str, out: &Out) {
+fn show(status: &Value, out: &Out) {
+    let command = &out.command;
     let flag = |field: &str| status.get(field).and_then(Value::as_bool).unwrap_or_default();
     let running = match (flag("running"), flag("draining")) {
         (true, false) => "running",

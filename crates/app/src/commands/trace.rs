@@ -1,25 +1,59 @@
-//! `trace TURN`: the three columns of a turn, saw, decided, touched; or one of its requests as it
+//! `trace [TURN]`: the three columns of a turn, saw, decided, touched; or one of its requests as it
 //! was sent.
 use std::path::Path;
 
-use serde_json::Value;
+use backstay_kernel::id::SessionId;
+use serde_json::{Value, json};
 
 use super::conversation::{list, number, reason, text};
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
-use crate::exit::{Exit, Outcome};
-use crate::limits::TRACE_CHARS_MAX;
+use crate::desk;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::limits::{PAGE, TRACE_CHARS_MAX};
 use crate::print::{Out, Tone, short};
 use crate::time;
 
 pub async fn run(home: &Path, args: &TraceArgs, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Read).await?;
-    let shown = match args.as_sent {
-        Some(number) => as_sent(&client, &args.turn.to_string(), number, out).await,
-        None => show(&client, &args.turn.to_string(), out).await,
-    };
+    let shown = shown(&client, args, out).await;
     client.close().await;
     shown.map(|()| Exit::Ok)
+}
+
+async fn shown(client: &Client, args: &TraceArgs, out: &Out) -> Outcome<()> {
+    let turn = match args.turn {
+        Some(turn) => turn.to_string(),
+        None => latest(client).await?,
+    };
+    match args.as_sent {
+        Some(number) => as_sent(client, &turn, number, out).await,
+        None => show(client, &turn, out).await,
+    }
+}
+
+/// The turn that was begun last in the session in which something happened last.
+async fn latest(client: &Client) -> Outcome<String> {
+    let query = format!(
+        "SELECT session_name(session), seq FROM heads WHERE session_name(session) <> '{}' ORDER BY updated_at DESC LIMIT 100",
+        SessionId::HOME
+    );
+    let found = client.post(desk::SQL, &json!({ "query": query })).await?;
+    for row in list(&found, "rows") {
+        let session = row.get(0).and_then(Value::as_str).unwrap_or_default();
+        let mut until = row.get(1).and_then(Value::as_u64).unwrap_or_default();
+        while until > 0 {
+            let after = until.saturating_sub(PAGE);
+            let page = client.get(&format!("/api/sessions/{session}/records?after={after}&limit={PAGE}")).await?;
+            let begun = list(&page, "records").iter().rev().find(|record| text(record, "kind") == "turn_started");
+            let message = begun.and_then(|record| record.pointer("/body/messages")?.as_array()?.last()?.as_u64());
+            if let Some(message) = message {
+                return Ok(format!("{session}.{message}"));
+            }
+            until = after;
+        }
+    }
+    Err(Failure::new(Exit::NotFound, "no_turn", "no turn has begun in this home yet", "backstay run \"hello\""))
 }
 
 /// The bytes go out as they were sent, also with `--json`: they are JSON.

@@ -1,19 +1,26 @@
 //! What is said about a turn, by whichever command follows it: its progress, its waits, its end.
+use backstay_kernel::limits::ATTEMPTS_MAX;
 use serde_json::Value;
 
-use super::conversation::{Conversation, Seen, list, text};
+use super::conversation::{Conversation, Retry, Seen, list, text};
 use crate::client::Client;
+use crate::config;
 use crate::exit::{Exit, Outcome};
 use crate::limits;
 use crate::print::{Out, Tone, short};
+use crate::time;
 
 /// Calls and retries, on stderr.
-pub fn progress(seen: &Seen, out: &Out) {
+pub fn progress(client: &Client, seen: &Seen, out: &Out) {
     let cut = |text: &str| short(text.trim(), limits::PROGRESS_CHARS_MAX);
     match seen {
         Seen::Called { tool, args } => out.talk(Tone::Dim, &format!("· {tool} {}", cut(args))),
         Seen::Became { tool, how, text } => out.talk(Tone::Dim, &format!("· {tool}: {how}. {}", cut(text))),
-        Seen::Retried { why } => out.talk(Tone::Dim, &format!("· the model is asked again: {}", cut(why))),
+        Seen::Retried(retry) => {
+            // The first of a call, and the first of the long wait after all tries.
+            let is_first = retry.failed <= 1 || retry.is_long && retry.failed <= u64::from(ATTEMPTS_MAX);
+            out.pass(is_first, &format!("· {}: {}", waiting(client, retry), cut(&retry.why)));
+        }
         Seen::Text(_)
         | Seen::Withdrawn
         | Seen::Said
@@ -24,11 +31,32 @@ pub fn progress(seen: &Seen, out: &Out) {
     }
 }
 
+/// What a model call waits for, until when, and what a person can do about it.
+fn waiting(client: &Client, retry: &Retry) -> String {
+    let model = if retry.model.is_empty() { "the model" } else { &retry.model };
+    let place = place_of(client, &retry.model).map(|place| format!(" at {place}")).unwrap_or_default();
+    let attempt = match retry.failed {
+        0 => String::new(),
+        failed if retry.is_long => format!("{failed} attempts failed; "),
+        failed => format!("attempt {} of {ATTEMPTS_MAX}; ", failed.saturating_add(1)),
+    };
+    let until = time::clock(retry.not_before);
+    format!("waiting for {model}{place} until {until}Z ({attempt}Ctrl-C ends the turn)")
+}
+
+/// Provider and address of a model, as the config on disk has them now.
+fn place_of(client: &Client, model: &str) -> Option<String> {
+    let checked = config::load(client.home(), backstay_tools::manifests()).ok()?;
+    let name = &checked.policy.models.get(model)?.provider;
+    let url = checked.providers.get(name)?.base_url.as_deref();
+    Some(url.map_or_else(|| name.clone(), |url| format!("{name}, {url}")))
+}
+
 /// Follows a turn until it has ended or waits; what is seen on the way goes to stderr.
 ///
 /// # Errors
 /// The API's no, or a stream that does not come back.
-pub async fn follow(talk: &mut Conversation<'_>, out: &Out) -> Outcome<Value> {
+pub async fn follow(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> Outcome<Value> {
     loop {
         let standing = talk.standing().await?;
         if matches!(text(&standing, "state"), "ended" | "waiting") {
@@ -37,18 +65,28 @@ pub async fn follow(talk: &mut Conversation<'_>, out: &Out) -> Outcome<Value> {
         // Only these can change how it stands.
         loop {
             let seen = talk.next().await?;
-            progress(&seen, out);
-            if matches!(seen, Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) | Seen::Ended) {
-                break;
+            progress(client, &seen, out);
+            match seen {
+                Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) | Seen::Ended => break,
+                Seen::Retried(retry) if retry.is_long => break,
+                Seen::Retried(_)
+                | Seen::Called { .. }
+                | Seen::Text(_)
+                | Seen::Withdrawn
+                | Seen::Said
+                | Seen::Nothing => {}
             }
         }
     }
 }
 
 /// Says what a turn waits for, and the command that moves it.
-pub fn tell_wait(standing: &Value, command: &str, out: &Out) {
+pub fn tell_wait(standing: &Value, retry: Option<&Retry>, out: &Out) {
+    let command = &out.command;
     let (id, turn) = (text(standing, "id"), text(standing, "turn"));
     let session = text(standing, "session");
+    let until = retry.map(|retry| format!(" until {}Z", time::clock(retry.not_before))).unwrap_or_default();
+    let model = format!("waits for the model's API{until}; a process that serves the home goes on by itself");
     let (what, next) = match text(standing, "wait") {
         "approval" => ("waits for a yes", format!("{command} approve {id}   (or: {command} deny {id})")),
         "question" => ("waits for your answer", format!("{command} answer {id} \"TEXT\"")),
@@ -56,12 +94,12 @@ pub fn tell_wait(standing: &Value, command: &str, out: &Out) {
             "has an effect whose outcome nobody knows",
             format!("{command} resolve {id} done|not-done|retry --note \"how it is known\""),
         ),
-        _ => ("waits for the model's API", format!("{command} chat --session {session}")),
+        _ => (model.as_str(), format!("{command} chat --session {session}   (or: {command} serve)")),
     };
     out.talk(Tone::Warning, &format!("The turn {turn} {what}.\n  next: {next}"));
 }
 
-/// Says how a turn ended, if it did not end as it should, and what of it was not done.
+/// Says how a turn ended, where it did not end as it should, and what of it was not done.
 pub fn tell_end(standing: &Value, out: &Out) -> Exit {
     let completion = standing.get("completion").unwrap_or(&Value::Null);
     for (field, what) in [("refused", "refused"), ("not_started", "not started"), ("in_doubt", "in doubt")] {
@@ -77,8 +115,7 @@ pub fn tell_end(standing: &Value, out: &Out) -> Exit {
     }
     if reason == "stopped_by_user" {
         out.talk(Tone::Dim, "(the turn was ended before its reply)");
-    }
-    if exit != Exit::Ok {
+    } else if exit != Exit::Ok {
         out.talk(Tone::Warning, &format!("(the turn ended early: {})", reason.replace('_', " ")));
     }
     exit
@@ -104,7 +141,7 @@ pub fn reason(reason: &Value) -> String {
 
 fn exit_of(reason: &str) -> Exit {
     match reason {
-        "claimed" | "stopped_by_user" => Exit::Ok,
+        "claimed" => Exit::Ok,
         "provider_unavailable" => Exit::Waiting,
         "auth" | "invalid" => Exit::Usage,
         _ => Exit::Refused,
@@ -116,27 +153,29 @@ fn exit_of(reason: &str) -> Exit {
 ///
 /// # Errors
 /// The API's no.
-pub async fn go_on(client: &Client, turn: &str, command: &str, out: &Out) -> Outcome<Exit> {
+pub async fn go_on(client: &Client, turn: &str, out: &Out) -> Outcome<Exit> {
     let Some((session, _)) = turn.split_once('.') else { return Ok(Exit::Ok) };
     if client.is_running() {
-        out.talk(Tone::Dim, &format!("The running process goes on with the turn; see: {command} trace {turn}"));
+        let see = format!("The running process goes on with the turn; see: {} trace {turn}", out.command);
+        out.talk(Tone::Dim, &see);
         return Ok(Exit::Ok);
     }
     out.talk(Tone::Dim, "The home is not running, so this command goes on with the turn.");
     let mut talk = Conversation::follow(client, session.to_owned(), Some(turn.to_owned())).await?;
-    let standing = follow(&mut talk, out).await?;
-    Ok(finish(&standing, command, out))
+    let standing = follow(client, &mut talk, out).await?;
+    Ok(finish(&standing, talk.retry.as_ref(), out))
 }
 
 /// The reply, or what the turn waits for.
 #[must_use]
-pub fn finish(standing: &Value, command: &str, out: &Out) -> Exit {
+pub fn finish(standing: &Value, retry: Option<&Retry>, out: &Out) -> Exit {
     if text(standing, "state") == "waiting" {
-        tell_wait(standing, command, out);
+        tell_wait(standing, retry, out);
         return Exit::Waiting;
     }
-    if !out.json {
-        out.line(text(standing, "reply"));
+    let reply = text(standing, "reply");
+    if !out.json && !reply.is_empty() {
+        out.line(reply);
     }
     tell_end(standing, out)
 }

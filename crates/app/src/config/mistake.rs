@@ -73,9 +73,21 @@ impl Mistakes {
         Self(list)
     }
 
-    #[must_use]
+    #[cfg(test)]
     pub fn all(&self) -> &[Mistake] {
         &self.0
+    }
+
+    /// The first of them and their number, in one line.
+    #[must_use]
+    pub fn first_of_all(&self) -> String {
+        let Some(Mistake { place, message, suggestion, .. }) = self.0.first() else { return String::new() };
+        let out = suggestion.as_ref().map(|out| format!("; {out}")).unwrap_or_default();
+        let more = match self.0.len().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        format!("{FILE}:{}:{}: {message}{out}{more}", place.line, place.column)
     }
 
     /// The form for programs: `{"file", "count", "mistakes": [{"line", "column", "code", "message", "suggestion"}]}`.

@@ -24,10 +24,12 @@ fn commands_go_through_the_running_process() {
 #[test]
 fn a_second_server_is_exit_6() {
     let place = Place::with_home();
-    let _served = place.serve();
+    let served = place.serve();
     let error = place.run(&["serve", "--json"]).error(6);
     assert_eq!(error["code"], "busy");
-    assert!(!error["next"].as_str().unwrap().is_empty());
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("already served by process {} (", served.id())), "{message}");
+    assert!(error["next"].as_str().unwrap().starts_with("backstay status"));
     let error = place.run(&["init", "--json"]).error(3);
     assert_eq!(error["code"], "exists");
 }
@@ -42,6 +44,17 @@ fn a_home_that_another_command_holds_is_waited_for() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// A lock that nobody gives back and no socket beside it: as a command that hangs would look.
+#[test]
+fn who_holds_a_home_is_named() {
+    let place = Place::with_home();
+    let lock = std::fs::File::open(place.home().join("state.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = place.run(&["run", "hello", "--json"]).error(6);
+    assert!(error["message"].as_str().unwrap().starts_with(&format!("process {} (", std::process::id())), "{error}");
+    assert_eq!(place.run(&["--json"]).json(0)["state"], "busy");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod door;
 mod gate;
 mod guide;
 mod hanging_model;
+mod hints;
 mod init;
 mod journal;
 mod people;
@@ -25,6 +26,7 @@ mod reference;
 mod run;
 mod scripted;
 mod secrets;
+mod terminal;
 
 #[test]
 fn no_test_file_is_forgotten() {

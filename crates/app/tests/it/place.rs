@@ -118,6 +118,10 @@ pub struct Served {
 }
 
 impl Served {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As a crash would: no handler runs.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -137,6 +141,12 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// As Ctrl-C would.
+pub fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
 }
 
 pub fn mode(path: &Path) -> u32 {

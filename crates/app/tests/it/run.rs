@@ -1,5 +1,8 @@
 //! `run`: the reply on stdout, talk on stderr, and an exit code that says how it ended.
-use crate::place::Place;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use crate::place::{Place, interrupt};
 
 #[test]
 fn the_reply_is_stdout_and_progress_is_stderr() {
@@ -66,4 +69,49 @@ fn a_model_that_cannot_be_used_is_a_mistake_in_the_config() {
     let ran = place.run(&["run", "/fail auth"]);
     ran.expect(2);
     assert!(ran.stderr.contains("ended early: auth"));
+}
+
+/// One line, however long it takes, and Ctrl-C ends the turn and not only the command.
+#[test]
+fn a_wait_is_told_once_on_a_pipe_and_can_be_ended() {
+    let place = Place::with_home();
+    let mut command = place.command(&["run", "/fail wait 3600000", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap()).lines();
+    let waiting = talk.next().unwrap().unwrap();
+    assert!(
+        waiting.contains("waiting for default at rehearsal until ") && waiting.contains("attempt 2 of 10"),
+        "{waiting}"
+    );
+    interrupt(&child);
+    let rest: Vec<String> = talk.map(Result::unwrap).collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{rest:?}");
+    assert!(rest.iter().all(|line| !line.contains("waiting for")), "{rest:?}");
+    let turn: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&turn["state"], &turn["reason"]), (&"ended".into(), &"stopped_by_user".into()));
+}
+
+#[test]
+fn short_waits_do_not_flood_a_pipe() {
+    let place = Place::with_home();
+    let mut child = place.command(&["run", "/fail wait 1"]).stderr(Stdio::piped()).spawn().unwrap();
+    let talk: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    let waits = talk.iter().filter(|line| line.contains("waiting for default")).count();
+    assert_eq!(waits, 2, "the first attempt, and the long wait after ten: {talk:#?}");
+    assert!(talk.iter().any(|line| line.contains("until ") && line.contains("goes on by itself")), "{talk:#?}");
+}
+
+#[test]
+fn the_latest_turn_is_traced_without_its_id() {
+    let place = Place::with_home();
+    assert_eq!(place.run(&["trace", "--json"]).error(5)["code"], "no_turn");
+    let first = place.run(&["run", "/say one", "--json"]).json(0);
+    place.run(&["run", "/say two"]).expect(0);
+    let latest = place.run(&["trace"]);
+    assert!(latest.expect(0).stdout.contains("/say two"), "{}", latest.stdout);
+    place.run(&["run", "/say three", "--session", first["session"].as_str().unwrap()]).expect(0);
+    let sent = place.run(&["trace", "--as-sent", "1"]);
+    assert!(sent.expect(0).stdout.contains("/say three"), "the session in which something happened last");
 }

@@ -269,3 +269,33 @@ fn a_key_that_no_header_holds_is_an_auth_failure() {
     let failed = run(async { call(&Client::new().unwrap(), &endpoint).await.result.unwrap_err() });
     assert_eq!((failed.class, failed.billed), (Auth, false));
 }
+
+#[test]
+fn models_are_asked_for_once_with_the_key_and_their_names_come_back() {
+    let (names, requests) = run(async {
+        let list = r#"{"object":"list","data":[{"id":"small"},{"object":"model"},{"id":"large"}]}"#;
+        let server = Server::start(vec![json(list)], Then::Close).await;
+        let endpoint = endpoint(Kind::OpenAi, &format!("{}/v1", server.url), timeouts());
+        let names = Client::new().unwrap().models(&endpoint, NOW).await.unwrap();
+        let requests = server.requests.lock().unwrap().clone();
+        (names, requests)
+    });
+    assert_eq!(names, ["small", "large"]);
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].starts_with("GET /v1/models HTTP/1.1\r\n"), "{}", requests[0]);
+    assert!(requests[0].contains(&format!("authorization: Bearer {KEY}")));
+}
+
+#[test]
+fn what_lists_no_models_is_told_apart_from_what_wants_another_key() {
+    let asked = |bytes: Vec<u8>| {
+        run(async {
+            let server = Server::start(vec![bytes], Then::Close).await;
+            Client::new().unwrap().models(&endpoint(Kind::Anthropic, &server.url, timeouts()), NOW).await.unwrap_err()
+        })
+    };
+    assert_eq!(asked(json("<html>hello</html>")).class, RetrySame);
+    let refused = asked(response("401 Unauthorized", "", &format!(r#"{{"error":{{"message":"bad {KEY}"}}}}"#)));
+    assert_eq!(refused.class, Auth);
+    assert!(!refused.detail.contains(KEY), "{}", refused.detail);
+}

@@ -1,0 +1,93 @@
+//! What a command says when it cannot do what was asked: a code, words, and a way on that works as
+//! it is printed, also for a home that is not the usual one.
+use serde_json::Value;
+
+use crate::place::{Place, Ran};
+
+/// The binary for a home that only `--home` names.
+fn elsewhere(place: &Place, arguments: &[&str]) -> Ran {
+    let home = place.home();
+    let mut command = place.command(&["--home", home.to_str().unwrap()]);
+    Ran::of(&command.env_remove("BACKSTAY_HOME").args(arguments).output().unwrap())
+}
+
+#[test]
+fn a_hint_names_the_home_that_was_given() {
+    let place = Place::with_home();
+    let command = format!("backstay --home {}", place.home().display());
+    elsewhere(&place, &["freeze"]).expect(0);
+    let refused = elsewhere(&place, &["run", "hello", "--json"]).error(3);
+    assert_eq!(refused["next"], format!("{command} unfreeze"));
+    elsewhere(&place, &["unfreeze"]).expect(0);
+    let waits = elsewhere(&place, &["run", "write the report"]);
+    assert!(waits.expect(4).stderr.contains(&format!("next: {command} approve ")), "{}", waits.stderr);
+    let unknown = elsewhere(&place, &["sessions", "show", "0000000000000001"]);
+    assert!(unknown.expect(5).stderr.contains(&format!("`{command} sessions list`")), "{}", unknown.stderr);
+    let doctor = elsewhere(&place, &["doctor"]);
+    assert!(doctor.expect(0).stdout.contains(&format!("next: {command} serve")), "{}", doctor.stdout);
+}
+
+#[test]
+fn the_way_to_a_home_that_is_not_there_makes_it() {
+    let place = Place::empty();
+    let error = elsewhere(&place, &["status", "--json"]).error(5);
+    assert_eq!(error["code"], "no_home");
+    let next = error["next"].as_str().unwrap().to_owned();
+    let words: Vec<&str> = next.split(' ').skip(1).collect();
+    place.run(&words).expect(0);
+    elsewhere(&place, &["status"]).expect(0);
+}
+
+#[test]
+fn what_is_not_there_has_a_code_and_a_next_step() {
+    let place = Place::with_home();
+    let nobody = "0000000000000001";
+    let turn = place.run(&["run", "/say one", "--json"]).json(0);
+    let effect = format!("{}.999", turn["session"].as_str().unwrap());
+    let steps: [(&[&str], &str, &str); 9] = [
+        (&["run", "x", "--agent", "nobody"], "unknown_agent", "main"),
+        (&["run", "x", "--session", nobody], "not_found", "backstay sessions list"),
+        (&["sessions", "show", nobody], "not_found", "backstay sessions list"),
+        (&["trace", &effect], "not_found", "backstay sessions list"),
+        (&["approve", &effect], "no_such_approval", "backstay approvals"),
+        (&["answer", &effect, "x"], "no_such_question", "backstay status"),
+        (&["resolve", &effect, "done", "--note", "x"], "no_such_doubt", "backstay doubts"),
+        (&["tokens", "revoke", "bks_0000"], "no_such_token", "backstay tokens list"),
+        (&["tokens", "create", "--principal", "x", "--speaks", "human"], "unknown_principal", "[principals"),
+    ];
+    for (arguments, code, next) in steps {
+        let error = place.run(&[arguments, &["--json"]].concat()).error(5);
+        assert_eq!(error["code"], code, "{arguments:?}");
+        assert!(error["next"].as_str().unwrap().contains(next), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_json_where_json_is_asked_for() {
+    let place = Place::empty();
+    let steps: [(&[&str], &str, &str); 5] = [
+        (&["--json", "nonsense"], "nonsense", "backstay --help"),
+        (&["approve", "--json"], "<ID>", "backstay approve --help"),
+        (&["tokens", "create", "--json"], "--principal", "backstay tokens create --help"),
+        (&["--json", "trace", "x"], "SESSION.NUMBER", "backstay --help"),
+        (&["--json", "sessions"], "subcommand", "backstay sessions --help"),
+    ];
+    for (arguments, said, next) in steps {
+        let error = place.run(arguments).error(2);
+        assert_eq!((&error["code"], &error["next"]), (&Value::from("usage"), &Value::from(next)), "{arguments:?}");
+        assert!(error["message"].as_str().unwrap().contains(said), "{arguments:?}: {error}");
+    }
+    let words = place.run(&["approve", "--", "--json"]);
+    assert!(words.expect(2).stderr.starts_with("error: "), "after `--` it is no flag: {}", words.stderr);
+}
+
+#[test]
+fn words_that_are_not_utf_8_are_a_mistake_and_not_a_crash() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::with_home();
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let ran = Ran::of(&place.command(&["run", "--json"]).arg(odd).output().unwrap());
+    assert_eq!(ran.error(2)["code"], "usage");
+    let ran = Ran::of(&place.command(&["init", "--json", "--home"]).arg(place.path("").join(odd)).output().unwrap());
+    assert!(ran.error(2)["message"].as_str().unwrap().ends_with("is not UTF-8"));
+}
