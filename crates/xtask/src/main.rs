@@ -1,6 +1,7 @@
 //! The development tasks of this repository: `cargo xtask TASK`.
 
 mod arch;
+mod bench;
 mod ci;
 mod code;
 mod process;
@@ -15,6 +16,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   ci [STEP...]       every check, or the named ones
   tidy               the rules of the sources that no compiler holds
   arch               the crates' dependencies against the table in ARCHITECTURE.md
+  bench [--full] [--json] [CASE...]
+                     build the release and measure it beside a floor program
   real-model [PORT]  serve a small real language model on loopback until SIGTERM";
 
 fn main() -> ExitCode {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         ("ci", steps) => ci::run(&root, steps),
         ("tidy", []) => tidy::run(&root),
         ("arch", []) => arch::run(&root),
+        ("bench", words) => bench::run(&root, words),
         ("real-model", port) => setup::real_model(&root, port),
         _ => Err(USAGE.to_owned()),
     });

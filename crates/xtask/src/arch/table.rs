@@ -30,7 +30,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// They may use anything; the product may use them in tests only.
-pub const DEV_ONLY: &[&str] = &["backstay-sim", "xtask"];
+pub const DEV_ONLY: &[&str] = &["backstay-bench", "backstay-sim", "xtask"];
 
 /// (crate from outside, who alone may name it in its manifest, tests included)
 pub const CONFINED: &[(&str, &[&str])] = &[
