@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use backstay_kernel::budget::{Amount, Ceiling, windows};
+use backstay_kernel::budget::{Ceiling, Used, windows};
 use backstay_kernel::id::{Millis, Seq, SessionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -153,7 +153,9 @@ pub async fn budget(_: Operator, State(door): State<Door>) -> Result<Json<Value>
         }
         let keys: Vec<String> = ceilings.keys().cloned().collect();
         let used = door.engine.store().ledger(&keys).map_err(|error| Problem::unreadable(&error))?;
-        let item = |((window, ceiling), used): ((&String, &Ceiling), Amount)| json!({ "window": window, "used": used, "limit": ceiling });
+        let item = |((window, ceiling), used): ((&String, &Ceiling), Used)| {
+            json!({ "window": window, "used": used.sum(), "reserved": used.reserved, "limit": ceiling })
+        };
         let items: Vec<Value> = ceilings.iter().zip(used).map(item).collect();
         Ok(json!({ "windows": items }))
     });

@@ -62,6 +62,8 @@ pub fn bodies_of(record: &Record) -> Vec<BodyRef> {
         | Record::Windowed { .. }
         | Record::Planned(Planned::Model { .. })
         | Record::Started(_)
+        | Record::Unfunded { .. }
+        | Record::Overdue { .. }
         | Record::Bounced { .. }
         | Record::Lapsed { .. }
         | Record::Doubted { .. }

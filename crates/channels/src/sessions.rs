@@ -73,11 +73,10 @@ pub async fn one(speaker: Speaker, State(door): State<Door>, OfSession(id): OfSe
 fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
     let state = door.fold(row.session)?;
     let title = row.title.as_ref().map(|title| door.text(title)).transpose()?.flatten();
-    let named = match (row.wait.as_str(), row.open) {
-        ("stopped", _) => "stopped",
-        (_, true) => "running",
-        ("idle" | "", false) => "idle",
-        (_, false) => "waiting",
+    let named = match row.wait.as_str() {
+        "" => "idle",
+        word @ ("idle" | "running" | "stopped") => word,
+        _ => "waiting",
     };
     let turn = state.turn.as_ref();
     Ok(json!({

@@ -134,10 +134,12 @@ impl<'a> Trace<'a> {
             | Record::Answered { effect, .. }
             | Record::Resolved { effect, .. }
             | Record::Doubted { effect, .. }
+            | Record::Overdue { effect }
                 if self.touched.contains_key(effect) =>
             {
                 self.decide(placed)?;
             }
+            Record::Unfunded { effect, .. } if self.models.contains_key(effect) => self.decide(placed)?,
             Record::Retried(retried) if self.models.contains_key(&retried.effect) => self.decide(placed)?,
             Record::TurnStarted(started) if started.messages.contains(&turn) => {
                 self.entered.extend(&started.messages);
@@ -157,6 +159,8 @@ impl<'a> Trace<'a> {
             | Record::Judged(_)
             | Record::Decided { .. }
             | Record::Answered { .. }
+            | Record::Unfunded { .. }
+            | Record::Overdue { .. }
             | Record::Bounced { .. }
             | Record::Retried(_)
             | Record::Lapsed { .. }

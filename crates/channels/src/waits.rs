@@ -60,6 +60,7 @@ pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
             State::Doubt => Kind::Doubt,
             State::Backoff { provider_wait: true, .. } => Kind::Provider,
             State::Backoff { provider_wait: false, .. }
+            | State::Unfunded { .. }
             | State::Planned
             | State::Ready
             | State::Started { .. }

@@ -38,6 +38,11 @@ impl Draft {
         self.ledger.extend(ledger::entries(session, record, allowance));
     }
 
+    /// Whether it gives back what others may wait for.
+    pub fn settles(&self) -> bool {
+        self.ledger.iter().any(|entry| matches!(entry, LedgerEntry::Settle { .. }))
+    }
+
     /// `session` and `head` are as after these records.
     pub fn into_append(self, session: &Session, head: &Head, bodies: Vec<Body>, snapshot: bool) -> (Append, Event) {
         let first = self.expected.next();

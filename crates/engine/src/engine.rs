@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backstay_kernel::budget::{Window, WindowState};
+use backstay_kernel::budget::{Amount, Used, Window, WindowState};
 use backstay_kernel::frame::Switches;
 use backstay_kernel::id::{Boot, Millis, SessionId};
 use backstay_kernel::policy::Policy;
@@ -12,7 +12,7 @@ use backstay_kernel::record::{Entry, Record};
 use backstay_kernel::session::FOLD_VERSION;
 use backstay_kernel::{Session, apply};
 use backstay_store::{Append, AppendError, Durable, Store, StoreError};
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::admission::Admission;
 use crate::error::EngineError;
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     next_wake: Mutex<Option<Millis>>,
     sooner: Notify,
     totals: Mutex<Totals>,
+    /// Told whenever what was reserved in the ledger is settled.
+    pub settled: watch::Sender<()>,
     /// Sessions with something that runs, or that has ended and is not in the journal yet.
     busy: AtomicUsize,
 }
@@ -77,11 +79,12 @@ impl Shared {
         result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)))
     }
 
-    /// What the ledger windows hold now. One that cannot be read counts as full: errors deny (I8).
+    /// What the ledger windows hold now. One that cannot be read counts as used up: errors deny (I8).
     pub fn used(&self, windows: Vec<Window>) -> Vec<WindowState> {
         let keys: Vec<String> = windows.iter().map(|window| window.key.clone()).collect();
-        let full = backstay_kernel::budget::Amount { tokens: u64::MAX, micro_usd: u64::MAX };
-        let used = self.store.ledger(&keys).unwrap_or_else(|_| vec![full; keys.len()]);
+        let settled = Amount { tokens: u64::MAX, micro_usd: u64::MAX };
+        let used_up = Used { settled, reserved: Amount::ZERO };
+        let used = self.store.ledger(&keys).unwrap_or_else(|_| vec![used_up; keys.len()]);
         windows.into_iter().zip(used).map(|(window, used)| WindowState { window, used }).collect()
     }
 
@@ -189,6 +192,7 @@ impl Engine {
             next_wake: Mutex::new(None),
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
+            settled: watch::Sender::new(()),
             busy: AtomicUsize::new(0),
             store,
             world,

@@ -105,7 +105,9 @@ impl Requests {
 
     /// The prepared call was not started, or its start is not in the journal.
     pub fn withdrawn(&mut self) {
-        self.next = None;
+        if let Some(next) = self.next.take() {
+            self.ready.remove(&next.effect);
+        }
     }
 
     /// The session was folded anew: what was rendered may show what did not get into the journal.

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_kernel::Permit;
-use backstay_kernel::effect::{CallRef, Effect, Failure, Inspection, Outcome, Probed};
-use backstay_kernel::facts::Facts;
+use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Inspection, Outcome, Probed};
+use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{EffectId, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::record::BounceReason;
 use backstay_kernel::{Bounce, Input};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 
 use crate::bodies::Bodies;
 use crate::limits::DETAIL_BYTES_MAX;
-use crate::world::{Delta, ModelCall, ModelResult, Refused, ToolCall, ToolRan, World};
+use crate::world::{Delta, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolRan, World};
 
 /// What runs, and for which start: another start of the same effect is something else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -45,6 +45,8 @@ pub enum End {
     Probed(Probed),
     Tool(ToolRan),
     Model(ModelResult),
+    /// Past its limit, and it goes on: another end of the same key will come.
+    Overdue,
     /// Turned back at the last look: nothing was done.
     Bounced(BounceReason),
 }
@@ -55,9 +57,14 @@ pub struct Finished {
     pub end: End,
 }
 
+enum Step {
+    Ended(Finished),
+    Overdue(Key, JoinHandle<ToolRan>),
+}
+
 pub struct Running {
     world: Arc<dyn World>,
-    tasks: JoinSet<Finished>,
+    tasks: JoinSet<Step>,
     table: HashMap<Key, AbortHandle>,
     /// Ended, and not yet in the journal.
     unrecorded: Vec<Finished>,
@@ -82,17 +89,22 @@ impl Running {
     pub async fn next(&mut self) -> Finished {
         loop {
             match self.tasks.join_next_with_id().await {
-                Some(Ok((_, finished))) => {
+                Some(Ok((_, Step::Ended(finished)))) => {
                     self.table.remove(&finished.key);
                     return finished;
                 }
-                // Aborted on purpose, or a panic in an adapter: its effect stays started, and a
-                // tool of this boot that is lost is reported as unknown.
+                // It may act at any moment, so it is held until it has ended.
+                Some(Ok((_, Step::Overdue(key, work)))) => {
+                    let handle = self.tasks.spawn(async move { Step::Ended(ran(key, work.await)) });
+                    self.table.insert(key, handle);
+                    return Finished { key, end: End::Overdue };
+                }
+                // Let go of, or a panic in an adapter.
                 Some(Err(error)) => {
                     let lost = self.table.iter().find(|(_, handle)| handle.id() == error.id());
                     if let Some(key) = lost.map(|(key, _)| *key) {
                         self.table.remove(&key);
-                        return Finished { key, end: lost_end(key) };
+                        return Finished { key, end: broken(key) };
                     }
                 }
                 None => std::future::pending().await,
@@ -133,8 +145,8 @@ impl Running {
         self.retain(|key| kept(&key));
     }
 
-    /// Lets go of whatever should no longer run. A blocking tool cannot be stopped in mid-call; it
-    /// is awaited, and its end is stale.
+    /// Lets go of whatever should no longer run. A tool cannot be stopped in mid-call; what it does
+    /// later is stale, and the kernel lets go of none that could be started again.
     pub fn retain(&mut self, open: impl Fn(Key) -> bool) {
         self.table.retain(|key, handle| {
             let keep = open(*key);
@@ -156,7 +168,7 @@ impl Running {
         self.block(Key::Probe(id), move || End::Probed(world.probe(&call, &facts)));
     }
 
-    /// A call that takes longer than `limit` is reported as unknown; what it does later is stale.
+    /// A call that takes longer than `limit` is reported as overdue, and its end when it comes.
     pub fn tool(
         &mut self,
         permit: Permit,
@@ -167,14 +179,15 @@ impl Running {
     ) {
         let world = Arc::clone(&self.world);
         let key = Key::Act(permit.effect(), permit.started());
-        let work = tokio::task::spawn_blocking(move || {
+        let mut work = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             world.run_tool(permit, &call, &facts)
         });
         let handle = self.tasks.spawn(async move {
-            let ran = tokio::time::timeout(limit, work).await;
-            let ran = ran.ok().and_then(Result::ok).unwrap_or(ToolRan::Unknown);
-            Finished { key, end: End::Tool(ran) }
+            match tokio::time::timeout(limit, &mut work).await {
+                Ok(result) => Step::Ended(ran(key, result)),
+                Err(_) => Step::Overdue(key, work),
+            }
         });
         self.table.insert(key, handle);
     }
@@ -189,25 +202,32 @@ impl Running {
         let reply = self.world.call_model(call, on_delta);
         let handle = self.tasks.spawn(async move {
             let _slot = slot;
-            Finished { key, end: End::Model(reply.await) }
+            Step::Ended(Finished { key, end: End::Model(reply.await) })
         });
         self.table.insert(key, handle);
     }
 
     fn block(&mut self, key: Key, work: impl FnOnce() -> End + Send + 'static) {
-        let handle = self.tasks.spawn_blocking(move || Finished { key, end: work() });
+        let handle = self.tasks.spawn_blocking(move || Step::Ended(Finished { key, end: work() }));
         self.table.insert(key, handle);
     }
 }
 
-fn lost_end(key: Key) -> End {
+/// The end of a tool's thread. Of one that panicked nobody knows what it had done before.
+fn ran(key: Key, result: Result<ToolRan, JoinError>) -> Finished {
+    Finished { key, end: End::Tool(result.unwrap_or(ToolRan::Unknown)) }
+}
+
+/// What a panic in an adapter is to the session: an end like any other, so that it is counted.
+fn broken(key: Key) -> End {
+    let detail = "a fault of Backstay: this adapter panicked; its log says where".to_owned();
     match key {
-        Key::Inspect(_) => End::Inspected(Err(Refused {
-            why: backstay_kernel::facts::Invalid::Unreadable,
-            detail: "the inspection was lost".into(),
-        })),
+        Key::Inspect(_) => End::Inspected(Err(Refused { why: Invalid::Unreadable, detail })),
         Key::Probe(_) => End::Probed(Probed::Neither),
-        Key::Act(..) => End::Tool(ToolRan::Unknown),
+        // Panics of tools are met on their own thread.
+        Key::Act(..) => {
+            End::Model(Err(ModelFailure { class: FailureClass::Invalid, retry_at: None, detail, billed: true }))
+        }
     }
 }
 
@@ -236,6 +256,7 @@ pub fn input(
         End::Probed(found) => return (Input::Probed { effect, found }, None),
         End::Tool(ran) => tool_outcome(ran, bodies),
         End::Model(result) => (model_outcome(result, bodies, tools, jitter), None),
+        End::Overdue => (Outcome::Overdue, None),
         End::Bounced(reason) => return (Input::Bounced(Bounce { effect, reason }), None),
     };
     (Input::Ended { effect, started, outcome }, memory)

@@ -13,9 +13,10 @@ use backstay_kernel::id::{Boot, Digest, Millis, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::refusal::Refusal;
+use backstay_kernel::session::State;
 use backstay_kernel::{Head, Input, Session, apply, budget, decide, head};
 use backstay_store::{AppendError, Durable, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bodies::Bodies;
@@ -47,6 +48,7 @@ pub struct SessionTask {
     model_slot: Option<OwnedSemaphorePermit>,
     waits_for_slot: bool,
     waits_for_tool_slot: bool,
+    settlements: watch::Receiver<()>,
     /// Whether this session is counted as one with something running.
     busy: bool,
     /// When the latest pass looked at the time: what was due then has had its turn.
@@ -84,6 +86,7 @@ impl SessionTask {
             model_slot: None,
             waits_for_slot: false,
             waits_for_tool_slot: false,
+            settlements: shared.settled.subscribe(),
             busy: false,
             passed_at: 0,
             mailbox,
@@ -127,6 +130,7 @@ impl SessionTask {
         let wake_at = self.wake_at(&head, now);
         let linger = Instant::now() + LINGER;
         let wake = wake_at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(now)));
+        let unfunded = self.state.effects.values().any(|open| matches!(open.state, State::Unfunded { .. }));
         let idle = self.running.is_empty() && !head.open;
         let until = match wake {
             Some(wake) if !idle || wake < linger => wake,
@@ -138,6 +142,7 @@ impl SessionTask {
                 None => return false,
             },
             finished = self.running.next() => self.running.keep(finished),
+            Ok(()) = self.settlements.changed(), if unfunded => {}
             () = sleep_until(until) => {
                 let leave = idle && wake.is_none_or(|wake| wake > Instant::now());
                 let alone = self.events.receiver_count() == 0;
@@ -243,6 +248,7 @@ impl SessionTask {
         let head = head(&self.state);
         let snapshot = self.entries_since_snapshot >= SNAPSHOT_EVERY;
         let bodies = self.bodies.take_sealed().map_err(|error| Setback::Halted(error.to_string()))?;
+        let settles = draft.settles();
         let (append, committed) = draft.into_append(&self.state, &head, bodies, snapshot);
         match self.shared.append(append).await {
             Ok(receipt) => {
@@ -250,6 +256,9 @@ impl SessionTask {
                 self.entries_since_snapshot = if snapshot { 0 } else { self.entries_since_snapshot + 1 };
                 self.shared.wake_at(head.wake_at);
                 self.shared.count(&committed);
+                if settles {
+                    self.shared.settled.send_replace(());
+                }
                 let _ = self.events.send(committed);
                 Ok(())
             }

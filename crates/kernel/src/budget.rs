@@ -78,8 +78,23 @@ pub struct Window {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WindowState {
     pub window: Window,
-    /// Settled + reserved.
-    pub used: Amount,
+    pub used: Used,
+}
+
+/// What stands in one row of the ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Used {
+    /// Billed; what may still be billed for calls that ended without a bill counts as billed.
+    pub settled: Amount,
+    /// For calls in flight.
+    pub reserved: Amount,
+}
+
+impl Used {
+    #[must_use]
+    pub fn sum(self) -> Amount {
+        self.settled.plus(self.reserved)
+    }
 }
 
 /// What `append` does to the ledger, in the same commit as the record that says so.
@@ -116,6 +131,14 @@ pub fn windows(policy: &Policy, agent: &str, principal: &str, channel: &str, now
     out
 }
 
+/// When the next window may end: all of them end with an hour.
+#[must_use]
+pub fn next_window_at(now: Millis) -> Millis {
+    (now / HOUR_MS).saturating_add(1).saturating_mul(HOUR_MS)
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
 /// A civil date in UTC.
 struct Date {
     year: u64,
@@ -127,7 +150,7 @@ struct Date {
 impl Date {
     /// Days to civil date, counting from 0000-03-01 in eras of 400 years (146,097 days).
     fn of(at: Millis) -> Self {
-        let hours = at / 3_600_000;
+        let hours = at / HOUR_MS;
         let days = hours / 24 + 719_468;
         let era_day = days % 146_097;
         let era_year = (era_day - era_day / 1_460 + era_day / 36_524 - era_day / 146_096) / 365;

@@ -125,8 +125,10 @@ pub enum Outcome {
         result: BodyRef,
         repeat: RepeatKey,
     },
-    /// Nobody knows (a timeout of an unsafe call, say).
+    /// Nobody knows, and nothing of it runs any more.
     Unknown,
+    /// It has outlived its limit, and still runs.
+    Overdue,
     /// Stopped before it did anything.
     NotStarted,
 }

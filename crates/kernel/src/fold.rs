@@ -40,6 +40,8 @@ pub fn apply(session: &mut Session, record: &Record) {
             finish_call(session, *effect, answer, |c| &mut c.done, true);
         }
         Record::Started(started) => start(session, started),
+        Record::Unfunded { effect, until, .. } => unfunded(session, *effect, *until),
+        Record::Overdue { effect } => overdue(session, *effect),
         Record::Bounced { effect, why } => bounce(session, *effect, *why),
         Record::Retried(retried) => retry(session, retried),
         Record::Lapsed { effect, .. } => lapse(session, *effect),
@@ -228,8 +230,8 @@ fn start(session: &mut Session, started: &Started) {
     let Some(open) = session.effects.get_mut(&started.effect) else { return };
     open.attempt = started.attempt;
     open.request_bytes = started.request.map_or(0, |request| request.bytes);
-    open.state =
-        State::Started { seq, boot: started.boot, epoch: started.epoch, reservation: started.reservation.clone() };
+    let Started { boot, epoch, reservation, .. } = started.clone();
+    open.state = State::Started { seq, boot, epoch, reservation, overdue: false };
     if let Some(reservation) = &started.reservation {
         session.reserved = session.reserved.plus(reservation.amount);
         if let Some(turn) = &mut session.turn {
@@ -237,6 +239,18 @@ fn start(session: &mut Session, started: &Started) {
         }
     }
     session.begin_running(started.at);
+}
+
+fn unfunded(session: &mut Session, effect: EffectId, until: Millis) {
+    if let Some(open) = session.effects.get_mut(&effect) {
+        open.state = State::Unfunded { until };
+    }
+}
+
+fn overdue(session: &mut Session, effect: EffectId) {
+    if let Some(State::Started { overdue, .. }) = session.effects.get_mut(&effect).map(|open| &mut open.state) {
+        *overdue = true;
+    }
 }
 
 /// Takes a started effect back to `state`; `release` gives its reservation back, otherwise it
@@ -279,6 +293,9 @@ fn retry(session: &mut Session, retried: &Retried) {
 
 fn lapse(session: &mut Session, effect: EffectId) {
     let Some(open) = session.effects.get_mut(&effect) else { return };
+    if matches!(open.work, Work::Tool { .. }) {
+        open.failures = open.failures.saturating_add(1);
+    }
     let state = match &open.work {
         Work::Model { .. } => State::Planned,
         Work::Tool { judged: Some(judged), .. } if judged.idempotency == Idempotency::Probed => State::Probing,
@@ -378,13 +395,17 @@ fn end_tool(session: &mut Session, call: &CallRef, ended: &Ended) {
             let answer = Answer::Body { body: *result, warned: false };
             finish_call(session, ended.effect, answer, |c| &mut c.failed, false);
         }
-        End::Concluded { done, .. } => conclude(session, ended.effect, *done),
+        End::Concluded { done, .. } => {
+            session.remember_repeat(call.repeat, None);
+            conclude(session, ended.effect, *done);
+        }
         End::NotStarted => {
             let answer = Answer::Note(Note::NotStarted);
             finish_call(session, ended.effect, answer, |c| &mut c.not_started, false);
         }
         // Past the turn's end there is nothing to add: the call was answered "unknown" then.
         End::Unknown => {
+            session.remember_repeat(call.repeat, None);
             if session.answer(ended.effect, Answer::Note(Note::Unknown)) {
                 complete(session, ended.effect, |c| &mut c.unknown);
             }

@@ -12,10 +12,9 @@ pub fn entries(session: &Session, record: &Record, allowance: &[WindowState]) ->
     match record {
         Record::Started(started) => reserve(started.reservation.as_ref(), allowance),
         Record::Bounced { effect, .. } => settle(session, *effect, Some(Amount::ZERO)),
-        Record::Retried(retried) if !retried.possibly_billed => settle(session, retried.effect, Some(Amount::ZERO)),
+        Record::Retried(retried) => settle(session, retried.effect, (!retried.possibly_billed).then_some(Amount::ZERO)),
         Record::Ended(ended) => settle(session, ended.effect, ended.spent),
-        // Without a bill a reservation stays.
-        Record::Retried(_) | Record::Lapsed { .. } | Record::Doubted { .. } => Vec::new(),
+        Record::Lapsed { effect, .. } => settle(session, *effect, None),
         Record::Opened(_)
         | Record::Admitted(_)
         | Record::TurnStarted(_)
@@ -25,6 +24,9 @@ pub fn entries(session: &Session, record: &Record, allowance: &[WindowState]) ->
         | Record::Judged(_)
         | Record::Decided { .. }
         | Record::Answered { .. }
+        | Record::Unfunded { .. }
+        | Record::Overdue { .. }
+        | Record::Doubted { .. }
         | Record::Resolved { .. }
         | Record::Cancelled { .. }
         | Record::TurnEnded(_)
@@ -44,12 +46,14 @@ fn reserve(reservation: Option<&Reservation>, allowance: &[WindowState]) -> Vec<
     allowance.iter().map(entry).collect()
 }
 
+/// Without a bill all that was reserved counts as spent: one may still come, and nothing will say
+/// that none does. So what stands reserved in the ledger is in flight, and ends.
 fn settle(session: &Session, effect: EffectId, spent: Option<Amount>) -> Vec<LedgerEntry> {
     let state = session.effects.get(&effect).map(|open| &open.state);
-    let (Some(State::Started { reservation: Some(reservation), .. }), Some(spent)) = (state, spent) else {
+    let Some(State::Started { reservation: Some(reservation), .. }) = state else {
         return Vec::new();
     };
-    let entry =
-        |key: &alloc::string::String| LedgerEntry::Settle { key: key.clone(), reserved: reservation.amount, spent };
+    let (reserved, spent) = (reservation.amount, spent.unwrap_or(reservation.amount));
+    let entry = |key: &alloc::string::String| LedgerEntry::Settle { key: key.clone(), reserved, spent };
     reservation.windows.iter().map(entry).collect()
 }

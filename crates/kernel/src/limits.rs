@@ -6,6 +6,9 @@ pub const ADVANCES_MAX: usize = 64;
 pub const CALLS_PER_STEP_MAX: usize = 64;
 /// Messages waiting in one session while a turn runs; the next is refused with `queue_full`.
 pub const QUEUE_MAX: usize = 32;
+/// Starts of one tool call whose end nobody saw, before it is not started again: it may be what
+/// ends its process.
+pub const LAPSES_MAX: u32 = 10;
 /// The same call with the same result: told the third time, blocked the fourth, ended the fifth.
 pub const REPEAT_WARN: usize = 3;
 pub const REPEAT_BLOCK: usize = 4;

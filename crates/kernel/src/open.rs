@@ -47,6 +47,8 @@ pub(crate) fn is_due(state: &State, now: Millis) -> bool {
     match state {
         State::Planned => true,
         State::Backoff { not_before, .. } => *not_before <= now,
+        // Worth another look at the ledger whenever the driver looks.
+        State::Unfunded { .. } => true,
         State::Asked { .. }
         | State::Ready
         | State::Question
@@ -63,8 +65,12 @@ pub enum Wait {
     Approval,
     Question,
     Doubt,
+    /// A call has outlived its limit and still runs.
+    Overdue,
     /// The long wait for a provider, after the tries.
     Provider,
+    /// For what other sessions have reserved.
+    Budget,
     Backoff,
     /// Something runs.
     Running,
@@ -80,6 +86,8 @@ impl Wait {
             Self::Approval => "approval",
             Self::Question => "question",
             Self::Doubt => "doubt",
+            Self::Overdue => "overdue",
+            Self::Budget => "budget",
             Self::Provider => "provider",
             Self::Backoff => "backoff",
             Self::Running => "running",
@@ -93,7 +101,13 @@ impl Wait {
     pub fn needs_a_person(self) -> bool {
         match self {
             Self::Approval | Self::Question | Self::Doubt => true,
-            Self::Provider | Self::Backoff | Self::Running | Self::Stopped | Self::Idle => false,
+            Self::Overdue
+            | Self::Provider
+            | Self::Budget
+            | Self::Backoff
+            | Self::Running
+            | Self::Stopped
+            | Self::Idle => false,
         }
     }
 }
@@ -116,8 +130,11 @@ pub fn head(session: &Session) -> Head {
     let people = waits.clone().any(Wait::needs_a_person);
     // What was started has an end to record, even where nothing may start any more.
     let started = session.effects.values().any(|open| matches!(open.state, State::Started { .. }));
-    let open = started || (!session.stopped && can_go_on(session));
-    let wait = if open {
+    let runs = session.effects.values().any(|open| matches!(open.state, State::Started { overdue: false, .. }));
+    let goes_on = !session.stopped && can_go_on(session);
+    // Settlements are heard of in memory only.
+    let open = started || goes_on || waits.clone().any(|wait| wait == Wait::Budget);
+    let wait = if runs || goes_on {
         Wait::Running
     } else if session.stopped {
         Wait::Stopped
@@ -139,7 +156,9 @@ fn can_go_on(session: &Session) -> bool {
 
 fn wait_of(state: &State) -> Wait {
     match state {
-        State::Planned | State::Ready | State::Started { .. } | State::Probing => Wait::Running,
+        State::Planned | State::Ready | State::Started { overdue: false, .. } | State::Probing => Wait::Running,
+        State::Started { overdue: true, .. } => Wait::Overdue,
+        State::Unfunded { .. } => Wait::Budget,
         State::Asked { .. } => Wait::Approval,
         State::Question => Wait::Question,
         State::Backoff { provider_wait: true, .. } => Wait::Provider,
@@ -152,7 +171,7 @@ fn wait_of(state: &State) -> Wait {
 fn wake_at(session: &Session) -> Option<Millis> {
     let effects = session.effects.values().filter_map(|open| match &open.state {
         State::Asked { expires_at, .. } => Some(*expires_at),
-        State::Backoff { not_before, .. } => Some(*not_before),
+        State::Backoff { not_before: at, .. } | State::Unfunded { until: at } => Some(*at),
         State::Planned | State::Ready | State::Question | State::Started { .. } | State::Probing | State::Doubt => None,
     });
     effects.min()

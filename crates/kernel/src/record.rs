@@ -57,6 +57,17 @@ pub enum Record {
         by: String,
     },
     Started(Started),
+    /// The call fits under this ledger window only once others have settled what they reserved;
+    /// looked at again with every settlement, and at `until`.
+    Unfunded {
+        effect: EffectId,
+        window: String,
+        until: Millis,
+    },
+    /// A started call has outlived its limit and still runs: its end is waited for.
+    Overdue {
+        effect: EffectId,
+    },
     /// A started effect was turned back at the last look.
     Bounced {
         effect: EffectId,
@@ -64,7 +75,7 @@ pub enum Record {
     },
     /// An attempt failed and there will be another.
     Retried(Retried),
-    /// The process that ran the effect is gone, and the effect may be started or probed again.
+    /// Whatever ran the effect is gone, and the effect may be started or probed again.
     Lapsed {
         effect: EffectId,
         boot: Boot,

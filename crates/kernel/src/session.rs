@@ -18,7 +18,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Session {
@@ -69,7 +69,7 @@ pub struct Billed {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Repeat {
     pub call: RepeatKey,
-    /// `None`: the call never ran (no such tool, wrong arguments).
+    /// `None`: there is none (no such tool, wrong arguments, nobody knows how it ended).
     pub result: Option<RepeatKey>,
 }
 
@@ -128,8 +128,9 @@ pub struct Open {
     pub state: State,
     /// Times started.
     pub attempt: u32,
-    /// Failures since it was planned, and when the first was.
+    /// Failed attempts of a model call, or starts of a tool call whose end nobody saw.
     pub failures: u32,
+    /// When the first was.
     pub failing_since: Option<Millis>,
     pub provider_waits: u32,
     /// Bytes of the request in flight.
@@ -184,6 +185,12 @@ pub enum State {
         boot: Boot,
         epoch: u64,
         reservation: Option<Reservation>,
+        /// Past its limit.
+        overdue: bool,
+    },
+    /// Waits until others settle what they reserved, or a ledger window ends.
+    Unfunded {
+        until: Millis,
     },
     Backoff {
         not_before: Millis,

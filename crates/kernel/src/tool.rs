@@ -63,6 +63,7 @@ pub struct Manifest {
     pub arguments: Vec<(String, ArgumentRole)>,
     /// JSON Schema of the arguments, as the text that the model is sent.
     pub schema: String,
-    /// A call that takes longer than this ends as failed or unknown, by its class.
+    /// A call that takes longer than this is overdue: awaited by name where it could be started
+    /// again (probed, unsafe), told as unknown elsewhere.
     pub timeout_ms: u64,
 }

@@ -2,7 +2,7 @@
 //! own and go on while the writer commits.
 use std::sync::atomic::Ordering;
 
-use backstay_kernel::budget::Amount;
+use backstay_kernel::budget::{Amount, Used};
 use backstay_kernel::id::{BodyRef, Digest, Millis, Seq, SessionId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -73,19 +73,23 @@ impl Store {
         })
     }
 
-    /// Settled + reserved of each key, in the order asked.
+    /// What stands under each key, in the order asked.
     ///
     /// # Errors
     /// Those of a read.
-    pub fn ledger(&self, keys: &[String]) -> Result<Vec<Amount>, StoreError> {
+    pub fn ledger(&self, keys: &[String]) -> Result<Vec<Used>, StoreError> {
         const SQL: &str =
-            "SELECT tokens_settled + tokens_reserved, usd_settled + usd_reserved FROM ledger WHERE key = ?1";
+            "SELECT tokens_settled, usd_settled, tokens_reserved, usd_reserved FROM ledger WHERE key = ?1";
         self.read(|db| {
             let moment = db.unchecked_transaction()?;
             let mut statement = moment.prepare_cached(SQL)?;
             let mut used = Vec::with_capacity(keys.len());
             for key in keys {
-                let row = statement.query_row([key], |row| Ok(Amount { tokens: row.get(0)?, micro_usd: row.get(1)? }));
+                let row = statement.query_row([key], |row| {
+                    let settled = Amount { tokens: row.get(0)?, micro_usd: row.get(1)? };
+                    let reserved = Amount { tokens: row.get(2)?, micro_usd: row.get(3)? };
+                    Ok(Used { settled, reserved })
+                });
                 used.push(row.optional()?.unwrap_or_default());
             }
             Ok(used)

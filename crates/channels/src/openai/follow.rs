@@ -189,7 +189,7 @@ impl Follow {
         }
         let may_wait = match head.wait {
             Wait::Approval | Wait::Question | Wait::Doubt | Wait::Provider | Wait::Stopped => true,
-            Wait::Backoff | Wait::Running | Wait::Idle => false,
+            Wait::Overdue | Wait::Budget | Wait::Backoff | Wait::Running | Wait::Idle => false,
         };
         if head.open || !may_wait {
             return Ok(None);

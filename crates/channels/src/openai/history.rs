@@ -215,6 +215,8 @@ impl<'a> Reading<'a> {
             | Record::Planned(Planned::Model { .. })
             | Record::Decided { .. }
             | Record::Started(_)
+            | Record::Unfunded { .. }
+            | Record::Overdue { .. }
             | Record::Bounced { .. }
             | Record::Retried(_)
             | Record::Lapsed { .. }

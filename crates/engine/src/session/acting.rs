@@ -85,9 +85,11 @@ impl SessionTask {
         if self.model_slot.is_none() && !self.take_model_slot() {
             return false;
         }
+        // From here on no settlement is missed that the ledger does not show yet.
+        self.settlements.mark_unchanged();
+        let (records, mark) = (draft.records.len(), self.bodies.mark());
         let target = Target { world: &*self.shared.world, policy, model, output_tokens_max };
         let request = self.requests.prepare(&target, &self.state, &mut self.bodies, id);
-        let records = draft.records.len();
         match request {
             Ok(request) => {
                 let _ = self.decide(Input::Prepared { effect: id, request }, policy, draft);
@@ -97,11 +99,12 @@ impl SessionTask {
                 let _ = self.decide(Input::Cancel { turn: None, by: "runtime".into() }, policy, draft);
             }
         }
-        let started = draft.records.len() > records;
-        if !started {
+        if !self.state.effects.get(&id).is_some_and(|open| matches!(open.state, State::Started { .. })) {
             self.requests.withdrawn();
+            self.bodies.back_to(mark);
+            self.model_slot = None;
         }
-        started
+        draft.records.len() > records
     }
 
     fn take_model_slot(&mut self) -> bool {

@@ -7,6 +7,9 @@
     reason = "tests fail by panicking"
 )]
 
+mod money;
+mod overdue;
+mod panics;
 mod restarts;
 mod stage;
 mod turns;

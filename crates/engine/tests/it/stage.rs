@@ -16,7 +16,7 @@ use backstay_kernel::effect::{FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact};
 use backstay_kernel::id::{BodyRef, Digest, Millis, SessionId};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
-use backstay_kernel::record::Mode;
+use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::request::Piece;
 use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
@@ -29,8 +29,11 @@ pub enum Line {
     Say(&'static str),
     Call(Vec<(&'static str, String)>),
     Fail(FailureClass),
+    /// Says it once the test lets go.
+    Hold(&'static str),
     /// Never answers.
     Hang,
+    Panic,
 }
 
 pub fn call(tool: &'static str, arguments: &str) -> Line {
@@ -49,6 +52,14 @@ pub struct Stage {
     /// Tools hold here while set.
     pub held: Mutex<bool>,
     pub hung: Notify,
+    pub go: Notify,
+    /// (verb, tool) that panics.
+    pub broken: Mutex<Vec<(&'static str, &'static str)>>,
+    pub probes: AtomicU64,
+    /// Times that the clock was read.
+    pub looks: AtomicU64,
+    /// Done once, in the middle of rendering the next item of a request.
+    pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Stage {
@@ -56,10 +67,16 @@ impl Stage {
         let acts = self.acts.lock().unwrap();
         acts.values().filter(|(_, name)| name == tool).map(|(times, _)| times).sum()
     }
+
+    fn break_down(&self, verb: &str, tool: &str) {
+        let broken = self.broken.lock().unwrap().contains(&(verb, tool));
+        assert!(!broken, "planted: {verb} {tool}");
+    }
 }
 
 impl World for StageWorld {
     fn now(&self) -> Millis {
+        self.0.looks.fetch_add(1, Ordering::SeqCst);
         self.0.now.load(Ordering::SeqCst)
     }
 
@@ -81,6 +98,8 @@ impl World for StageWorld {
         item: &Item,
         bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
     ) -> Result<Fragment, BodyRef> {
+        let meanwhile = self.0.meanwhile.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|happens| happens());
         let text = |body: &BodyRef| bodies(body).map(|b| String::from_utf8_lossy(&b).into_owned()).ok_or(*body);
         let wire = match item {
             Item::User { body, .. } => serde_json::json!({ "user": text(body)? }),
@@ -102,6 +121,7 @@ impl World for StageWorld {
     }
 
     fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
+        self.0.break_down("inspect", &call.tool);
         if serde_json::from_str::<serde_json::Value>(&call.arguments).is_err() {
             return Err(Refused { why: Invalid::BadArguments, detail: "not JSON".into() });
         }
@@ -111,18 +131,21 @@ impl World for StageWorld {
         Ok(Facts { class, paths, probe: None })
     }
 
-    fn probe(&self, _: &ToolCall, _: &Facts) -> Probed {
-        Probed::NotDone
+    fn probe(&self, call: &ToolCall, _: &Facts) -> Probed {
+        self.0.break_down("probe", &call.tool);
+        self.0.probes.fetch_add(1, Ordering::SeqCst);
+        if self.0.acts_of(&call.tool) > 0 { Probed::Done } else { Probed::NotDone }
     }
 
     fn run_tool(&self, permit: Permit, call: &ToolCall, _: &Facts) -> ToolRan {
         while *self.0.held.lock().unwrap() {
             std::thread::yield_now();
         }
+        self.0.break_down("run", &call.tool);
         let mut acts = self.0.acts.lock().unwrap();
         let act = acts.entry(permit.key()).or_insert((0, call.tool.clone()));
         act.0 += 1;
-        assert!(act.0 == 1 || call.tool != "send", "an unsafe act was repeated");
+        assert!(act.0 == 1 || !["send", "edit"].contains(&call.tool.as_str()), "an act was repeated");
         ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory: None }
     }
 
@@ -137,7 +160,11 @@ impl World for StageWorld {
         Box::pin(async move {
             let usage = Some(Usage { uncached: 10, output: 5, ..Usage::default() });
             match line {
-                Line::Say(text) => {
+                Line::Say(text) | Line::Hold(text) => {
+                    if matches!(line, Line::Hold(_)) {
+                        stage.hung.notify_one();
+                        stage.go.notified().await;
+                    }
                     on_delta(Delta::Text(text.into()));
                     Ok(ModelReply {
                         text: text.into(),
@@ -165,6 +192,7 @@ impl World for StageWorld {
                 Line::Fail(class) => {
                     Err(ModelFailure { class, retry_at: None, detail: "as written".into(), billed: false })
                 }
+                Line::Panic => panic!("planted: model"),
                 Line::Hang => {
                     stage.hung.notify_one();
                     std::future::pending().await
@@ -186,7 +214,7 @@ fn manifests() -> BTreeMap<String, Manifest> {
             answerer,
             arguments: vec![],
             schema: "{}".into(),
-            timeout_ms: 1000,
+            timeout_ms: if name == "edit" || name == "slow" { 1 } else { 60_000 },
         };
         (name.to_owned(), manifest)
     };
@@ -194,6 +222,8 @@ fn manifests() -> BTreeMap<String, Manifest> {
         tool("look", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
         tool("put", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
         tool("send", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
+        tool("edit", EffectClass::Write, Idempotency::Probed, Answerer::Tool),
+        tool("slow", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
         tool("ask", EffectClass::Read, Idempotency::Pure, Answerer::Human),
         tool("guarded", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
     ])
@@ -290,13 +320,44 @@ impl Play {
         String::from_utf8(self.store.body(&body.unwrap()).unwrap().unwrap()).unwrap()
     }
 
+    /// The name of what a session waits for.
+    pub fn wait(&self, said: Submitted) -> String {
+        self.store.head(said.session).unwrap().unwrap().wait.unwrap()
+    }
+
+    /// Lets tools that hold go on.
+    pub fn release(&self) {
+        *self.stage.held.lock().unwrap() = false;
+    }
+
+    pub fn hold(&self) {
+        *self.stage.held.lock().unwrap() = true;
+    }
+
+    pub async fn cancel(&self, said: Submitted) {
+        let cancel = Command::Cancel { turn: Some(said.turn), by: "owner".into() };
+        self.engine.command(&owner(), said.session, cancel, None).await.unwrap();
+    }
+
     pub fn commits(&self) -> u64 {
         self.store.stats().unwrap().commits
     }
 }
 
+/// How many records of a turn are of this kind.
+pub fn count(view: &TurnView, is: impl Fn(&Record) -> bool) -> usize {
+    view.records.iter().filter(|placed| is(&placed.record)).count()
+}
+
 pub fn owner() -> Caller {
     Caller { principal: "owner".into(), role: Role::Owner, channel: "test".into() }
+}
+
+/// A test that fails leaves no thread behind that spins.
+impl Drop for Play {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 pub fn message(session: Option<SessionId>, text: &str) -> Submission {

@@ -2,7 +2,7 @@
 use backstay_engine::{Command, EngineError, TurnState};
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::Digest;
-use backstay_kernel::record::{Cap, Record, StopReason, Verdict};
+use backstay_kernel::record::{Record, StopReason, Verdict};
 
 use crate::stage::{Line, Play, call, message, owner, policy};
 
@@ -112,23 +112,6 @@ async fn a_key_admits_a_message_once() {
     assert_eq!(play.engine.submit(&owner(), keyed("hi", "a")).await.unwrap(), first);
     assert_eq!(play.engine.submit(&owner(), keyed("ho", "b")).await, Err(EngineError::KeyReused));
     assert_eq!(play.stage.sent.lock().unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn a_shared_budget_ends_the_turn_before_the_call() {
-    let home = tempfile::tempdir().unwrap();
-    let mut policy = policy();
-    // One call reserves its request's bytes and 100 output tokens; two sessions share the day.
-    policy.home_budget.day.tokens = Some(400);
-    let play = Play::begin(home.path(), policy, vec![Line::Hang, Line::Say("never sent")]).await;
-    let first = play.say(None, "a").await;
-    play.stage.hung.notified().await;
-    let filler = "x".repeat(200);
-    let second = play.say(None, &filler).await;
-    let view = play.ended(second).await;
-    assert!(is(&view.state, &TurnState::Ended(StopReason::Cap(Cap::SharedBudget))), "{:?}", view.state);
-    assert_eq!(play.stage.sent.lock().unwrap().len(), 1);
-    assert_ne!(first.session, second.session);
 }
 
 #[tokio::test]

@@ -1,19 +1,22 @@
 //! "And now?": the one place where a session moves on by itself.
+use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 
 use super::outcome;
 use super::windup::end_turn;
-use crate::budget::Amount;
+use crate::budget::{Amount, Used, next_window_at};
 use crate::effect::{Finish, Inspection};
 use crate::facts::Invalid;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::judge;
+use crate::label::Source;
 use crate::limits;
 use crate::open::is_due;
 use crate::policy::Agent;
 use crate::record::{
-    Cap, Decision, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason, TurnStarted, Verdict,
+    Cap, Decision, End, Ended, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason, TurnStarted,
+    Verdict,
 };
 use crate::request::Request;
 use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Waiting, Work};
@@ -48,15 +51,18 @@ fn holds_still(session: &Session, frame: &Frame<'_>) -> bool {
     session.stopped || frame.switches.frozen || frame.switches.draining
 }
 
-/// One message begins a turn, with whatever was quoted before it.
+/// One message begins a turn, with whatever was quoted before it; an interrupting one goes first.
 fn begin_turn(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
     if session.turn.is_some() || holds_still(session, frame) {
         return Vec::new();
     }
-    let quoted = |waiting: &&Waiting| waiting.label.source == crate::label::Source::Quoted;
-    let mut messages: Vec<_> = session.queue.iter().take_while(quoted).map(|w| w.seq).collect();
-    let Some(own) = session.queue.get(messages.len()) else { return Vec::new() };
-    messages.push(own.seq);
+    let is_quoted = |waiting: &Waiting| waiting.label.source == Source::Quoted;
+    let interrupts = |waiting: &Waiting| waiting.mode == Mode::Interrupt && !is_quoted(waiting);
+    // The newest interrupt says what is wanted now; otherwise who waited longest is next.
+    let newest = session.queue.iter().rposition(interrupts);
+    let Some(own) = newest.or_else(|| session.queue.iter().position(|w| !is_quoted(w))) else { return Vec::new() };
+    let quoted = session.queue.iter().take(own).rev().take_while(|w| is_quoted(w)).count();
+    let messages = session.queue.iter().take(own + 1).skip(own - quoted).map(|w| w.seq).collect();
     Vec::from([Record::TurnStarted(TurnStarted { messages })])
 }
 
@@ -136,8 +142,16 @@ pub fn start_model(session: &Session, effect: EffectId, request: Request, frame:
         return end_turn(session, turn, StopReason::Policy, frame);
     };
     let most = model.price.most(input_tokens_max(session, &request), *output_tokens_max);
-    if let Some(cap) = exhausted(session, turn, most, frame) {
-        return end_turn(session, turn, StopReason::Cap(cap), frame);
+    match room(session, turn, most, frame) {
+        Room::Enough => {}
+        Room::UsedUp(cap) => return end_turn(session, turn, StopReason::Cap(cap), frame),
+        Room::Reserved(_) if matches!(open.state, State::Unfunded { until } if until > frame.now) => {
+            return Vec::new();
+        }
+        Room::Reserved(window) => {
+            let until = next_window_at(frame.now);
+            return Vec::from([Record::Unfunded { effect, window: window.to_owned(), until }]);
+        }
     }
     let windows = frame.allowance.iter().map(|state| state.window.key.clone()).collect();
     Vec::from([Record::Started(Started {
@@ -162,22 +176,33 @@ fn input_tokens_max(session: &Session, request: &Request) -> u64 {
     }
 }
 
-/// The first budget that `more` would pass (I5).
-fn exhausted(session: &Session, turn: &Turn, more: Amount, frame: &Frame<'_>) -> Option<Cap> {
+/// Whether a call that may cost `more` fits under every budget (I5).
+enum Room<'a> {
+    Enough,
+    /// It does not fit under this ledger window, and would without the calls in flight.
+    Reserved(&'a str),
+    UsedUp(Cap),
+}
+
+fn room<'a>(session: &Session, turn: &Turn, more: Amount, frame: &'a Frame<'_>) -> Room<'a> {
     let policy = frame.policy;
     let own = policy.agents.get(&session.agent).map(|agent| agent.budget).unwrap_or_default();
     let budgets = [own, policy.home_budget, policy.per_principal, policy.per_channel];
     let of_turn = turn.spent.plus(turn.reserved).plus(more);
     let of_session = session.spent.plus(session.reserved).plus(more);
     if !budgets.iter().all(|budget| budget.turn.holds(of_turn)) {
-        Some(Cap::TurnBudget)
-    } else if !budgets.iter().all(|budget| budget.session.holds(of_session)) {
-        Some(Cap::SessionBudget)
-    } else if !frame.allowance.iter().all(|state| state.window.ceiling.holds(state.used.plus(more))) {
-        Some(Cap::SharedBudget)
-    } else {
-        None
+        return Room::UsedUp(Cap::TurnBudget);
     }
+    if !budgets.iter().all(|budget| budget.session.holds(of_session)) {
+        return Room::UsedUp(Cap::SessionBudget);
+    }
+    let lacks = |used: fn(&Used) -> Amount| {
+        frame.allowance.iter().find(move |state| !state.window.ceiling.holds(used(&state.used).plus(more)))
+    };
+    if lacks(|used| used.settled).is_some() {
+        return Room::UsedUp(Cap::SharedBudget);
+    }
+    lacks(|used| used.sum()).map_or(Room::Enough, |state| Room::Reserved(&state.window.key))
 }
 
 /// What was found out about a call, and what the policy makes of it.
@@ -241,6 +266,10 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
             (Some(was), State::Asked { .. } | State::Ready) if is_outdated(was, frame) => {
                 let verdict = judge(session, *id, call, &was.facts, frame);
                 records.push(judged_again(*id, was, verdict, frame));
+            }
+            (Some(_), State::Ready) if outcome::is_worn_out(open) => {
+                let (at, end) = (frame.now, End::Unknown);
+                records.push(Record::Ended(Ended { effect: *id, at, started: None, end, spent: None }));
             }
             (Some(_), State::Ready) if slots > 0 || is_pure(open) => {
                 if !is_pure(open) {

@@ -16,7 +16,7 @@ use crate::tool::Idempotency;
 /// A started effect reports its end; a report of anything but the start in force is stale.
 pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome, frame: &Frame<'_>) -> Vec<Record> {
     let Some(open) = session.effects.get(&effect) else { return Vec::new() };
-    let State::Started { seq, reservation, .. } = &open.state else { return Vec::new() };
+    let State::Started { seq, reservation, overdue, .. } = &open.state else { return Vec::new() };
     if *seq != started {
         return Vec::new();
     }
@@ -52,6 +52,13 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
             end(End::Done { result, repeat, label, warned }, None)
         }
         (Work::Tool { .. }, Outcome::Failed { result, repeat }) => end(End::Failed { result, repeat }, None),
+        (Work::Tool { .. }, Outcome::Overdue) if *overdue => Vec::new(),
+        (Work::Tool { .. }, Outcome::Overdue) => match class_of(open) {
+            // It may go on by itself: it is never started again.
+            Idempotency::Pure | Idempotency::Idempotent | Idempotency::Keyed => end(End::Unknown, None),
+            // What may act at any moment can be neither probed nor doubted.
+            Idempotency::Probed | Idempotency::Unsafe => Vec::from([Record::Overdue { effect }]),
+        },
         (Work::Tool { .. }, Outcome::NotStarted) => end(not_started(open), None),
         (Work::Tool { .. }, Outcome::Unknown) => match class_of(open) {
             Idempotency::Pure | Idempotency::Idempotent | Idempotency::Keyed => end(End::Unknown, None),
@@ -59,7 +66,7 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
             Idempotency::Unsafe => Vec::from([Record::Doubted { effect, boot: frame.boot }]),
         },
         // Not the outcome of such an effect: no outcome at all.
-        (Work::Model { .. }, Outcome::Done { .. } | Outcome::Failed { .. })
+        (Work::Model { .. }, Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Overdue)
         | (Work::Tool { .. }, Outcome::Replied { .. } | Outcome::ModelFailed(_)) => Vec::new(),
     }
 }
@@ -67,6 +74,11 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
 /// The end of an effect that is not to be started any more.
 pub fn not_started(open: &Open) -> End {
     if open.unsure { End::Unknown } else { End::NotStarted }
+}
+
+/// Too many of its starts ended unseen: it is not started once more.
+pub fn is_worn_out(open: &Open) -> bool {
+    open.failures >= limits::LAPSES_MAX
 }
 
 /// Whether this is the third time that this call gave this result.
@@ -196,6 +208,7 @@ pub fn probed(session: &Session, effect: EffectId, found: Probed, frame: &Frame<
         return Vec::new();
     }
     let in_turn = session.turn.as_ref().is_some_and(|turn| turn.id == open.work.turn());
+    let again = in_turn && !is_worn_out(open);
     let conclude = |done| {
         let end = End::Concluded { done, probed: Some(found) };
         Record::Ended(Ended { effect, at: frame.now, started: None, end, spent: None })
@@ -203,7 +216,7 @@ pub fn probed(session: &Session, effect: EffectId, found: Probed, frame: &Frame<
     Vec::from([match found {
         Probed::Done => conclude(true),
         // Its turn still wants it: run it, under a fresh look.
-        Probed::NotDone if in_turn => Record::Resolved { effect, resolution: Resolution::Retry, by: None, note: None },
+        Probed::NotDone if again => Record::Resolved { effect, resolution: Resolution::Retry, by: None, note: None },
         Probed::NotDone => conclude(false),
         Probed::Neither => Record::Doubted { effect, boot: frame.boot },
     }])
@@ -220,7 +233,8 @@ pub fn bounced(session: &Session, bounce: Bounce, frame: &Frame<'_>) -> Vec<Reco
         return Vec::from([Record::Bounced { effect, why: reason }]);
     }
     let (started, end) = (started_of(open), not_started(open));
-    Vec::from([Record::Ended(Ended { effect, at: frame.now, started, end, spent: None })])
+    let spent = matches!(open.work, Work::Model { .. }).then_some(Amount::ZERO);
+    Vec::from([Record::Ended(Ended { effect, at: frame.now, started, end, spent })])
 }
 
 /// Seq of the `started` record in force.
@@ -231,6 +245,7 @@ pub fn started_of(open: &Open) -> Option<Seq> {
         | State::Asked { .. }
         | State::Ready
         | State::Question
+        | State::Unfunded { .. }
         | State::Backoff { .. }
         | State::Probing
         | State::Doubt => None,

@@ -26,7 +26,9 @@ pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result
         return Ok(Vec::from([Record::Answered { effect, body, by }]));
     }
     let own = session.queue.iter().filter(|waiting| waiting.label.source != Source::Quoted);
-    if own.count() >= QUEUE_MAX {
+    // An interrupt waits for nobody, so there is always room for one.
+    let most = QUEUE_MAX + usize::from(message.mode == Mode::Interrupt);
+    if own.count() >= most {
         return Err(Refusal::new(
             Code::QueueFull,
             format!("{QUEUE_MAX} messages wait in this session already"),
@@ -34,7 +36,8 @@ pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result
         ));
     }
     let mut records = Vec::new();
-    if let (Mode::Interrupt, Some(turn)) = (message.mode, &session.turn) {
+    let open = session.turn.as_ref().filter(|turn| !turn.cancelled);
+    if let (Mode::Interrupt, Some(turn)) = (message.mode, open) {
         records.push(Record::Cancelled { turn: turn.id, by: message.principal.clone() });
     }
     let admit = |body, label| {

@@ -37,9 +37,12 @@ pub fn end_turn(session: &Session, turn: &Turn, reason: StopReason, frame: &Fram
 /// How an effect is let go of; `None`: it stays open past the turn, until its truth is known.
 fn let_go(open: &Open) -> Option<End> {
     match &open.state {
-        State::Planned | State::Asked { .. } | State::Ready | State::Question | State::Backoff { .. } => {
-            Some(not_started(open))
-        }
+        State::Planned
+        | State::Asked { .. }
+        | State::Ready
+        | State::Question
+        | State::Unfunded { .. }
+        | State::Backoff { .. } => Some(not_started(open)),
         State::Probing | State::Doubt => None,
         State::Started { .. } => match &open.work {
             Work::Model { .. } => Some(End::Unknown),

@@ -199,6 +199,11 @@ fn endings() -> Vec<Record> {
     records
 }
 
+fn waits() -> Vec<Record> {
+    let window = "home/day/2026-11-21".to_owned();
+    vec![Record::Unfunded { effect: Seq(8), window, until: 13 }, Record::Overdue { effect: Seq(8) }]
+}
+
 fn home_records() -> Vec<HomeRecord> {
     let by = || "ann".to_owned();
     vec![
@@ -246,9 +251,9 @@ where
 
 #[test]
 fn the_stored_form_of_every_record_stays() {
-    let records = [beginnings(), verdicts(), middles(), endings()].concat();
+    let records = [beginnings(), verdicts(), middles(), endings(), waits()].concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
-    assert_eq!(kinds.len(), 21, "every kind of record is there: {kinds:?}");
+    assert_eq!(kinds.len(), 23, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));
 }
 

@@ -2,7 +2,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use backstay_kernel::budget::{Budget, Ceiling, Price, Usage, Window, WindowState};
+use backstay_kernel::budget::{Amount, Budget, Ceiling, Price, Usage, Used, Window, WindowState};
 use backstay_kernel::context::Item;
 use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
@@ -344,10 +344,12 @@ impl TestSession {
         self.agent().rules.push(rule);
     }
 
-    pub fn window(&mut self, most: u64, used: u64) {
+    /// The one ledger window, and what others have settled and reserved in it.
+    pub fn window(&mut self, most: u64, settled: u64, reserved: u64) {
         let window = Window { key: "home/day/2026-11-21".to_owned(), ceiling: tokens(most) };
-        let used = backstay_kernel::budget::Amount { tokens: used, micro_usd: 0 };
-        self.allowance.push(WindowState { window, used });
+        let amount = |tokens| Amount { tokens, micro_usd: 0 };
+        let used = Used { settled: amount(settled), reserved: amount(reserved) };
+        self.allowance = vec![WindowState { window, used }];
     }
 
     /// The ends of all turns so far.
@@ -391,7 +393,9 @@ fn word(state: &State) -> &'static str {
         State::Asked { .. } => "asked",
         State::Ready => "ready",
         State::Question => "question",
-        State::Started { .. } => "started",
+        State::Started { overdue: false, .. } => "started",
+        State::Started { overdue: true, .. } => "overdue",
+        State::Unfunded { .. } => "unfunded",
         State::Backoff { provider_wait: false, .. } => "backoff",
         State::Backoff { provider_wait: true, .. } => "provider",
         State::Probing => "probing",
@@ -411,6 +415,8 @@ pub fn record_word(record: &Record) -> &'static str {
         Record::Decided { .. } => "decided",
         Record::Answered { .. } => "answered",
         Record::Started(_) => "started",
+        Record::Unfunded { .. } => "unfunded",
+        Record::Overdue { .. } => "overdue",
         Record::Bounced { .. } => "bounced",
         Record::Retried(_) => "retried",
         Record::Lapsed { .. } => "lapsed",

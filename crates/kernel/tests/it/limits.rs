@@ -3,7 +3,7 @@ use backstay_kernel::context::{Answer, Item, Note};
 use backstay_kernel::effect::{FailureClass, Finish, Outcome};
 use backstay_kernel::limits;
 use backstay_kernel::record::{Cap, LoopRule, Mode, Record, StopReason};
-use backstay_kernel::{Input, refusal::Code};
+use backstay_kernel::{Input, Wait, refusal::Code};
 
 use crate::harness::{TestSession, body, tokens};
 
@@ -162,7 +162,7 @@ pub fn a_sessions_budget_bites_across_turns() {
 pub fn a_shared_budget_bites_at_its_last_token() {
     for (used, passes) in [(8_901, false), (8_900, true)] {
         let mut t = TestSession::new();
-        t.window(10_000, used);
+        t.window(10_000, used, 0);
         t.say(1);
         if passes {
             assert_eq!(t.open().len(), 1);
@@ -170,6 +170,55 @@ pub fn a_shared_budget_bites_at_its_last_token() {
             t.assert_ended(StopReason::Cap(Cap::SharedBudget));
         }
     }
+}
+
+#[test]
+pub fn what_others_have_only_reserved_is_waited_for_by_name() {
+    let mut t = TestSession::new();
+    t.window(10_000, 8_900, 1);
+    t.say(1);
+    assert_eq!((t.head().wait, t.head().open), (Wait::Budget, true));
+    assert_eq!(t.head().wake_at, Some(t.now + 3_600_000), "the next window may have room");
+    assert!(t.settle().is_empty(), "said once");
+    t.window(10_000, 8_900, 0);
+    t.settle();
+    assert_eq!(t.head().wait, Wait::Running);
+    t.reply(&[]);
+    t.assert_ended(StopReason::Claimed);
+}
+
+#[test]
+pub fn a_wait_for_money_ends_with_the_turn_where_others_spend_it() {
+    let mut t = TestSession::new();
+    t.window(10_000, 8_900, 1);
+    t.say(1);
+    t.window(10_000, 8_901, 0);
+    t.settle();
+    t.assert_ended(StopReason::Cap(Cap::SharedBudget));
+}
+
+#[test]
+pub fn a_wait_for_money_is_named_anew_each_hour_and_a_cancel_ends_it() {
+    let mut t = TestSession::new();
+    t.window(10_000, 8_900, 1);
+    t.say(1);
+    t.now += 3_600_000;
+    assert!(matches!(t.settle()[..], [Record::Unfunded { until, .. }] if until == t.now + 3_600_000));
+    t.cancel();
+    t.assert_ended(StopReason::StoppedByUser);
+    assert_eq!(t.session.reserved.tokens, 0);
+}
+
+#[test]
+pub fn a_call_that_nobody_saw_the_end_of_is_a_repeat_too() {
+    let mut t = TestSession::new();
+    t.say(1);
+    for _ in 1..limits::REPEAT_BLOCK {
+        t.reply(&[("post", 1)]);
+        t.outcome(t.call("post"), Outcome::Unknown);
+    }
+    t.reply(&[("post", 1)]);
+    assert_eq!(latest_answer(&t), Answer::Note(Note::Repeated));
 }
 
 #[test]
@@ -233,6 +282,10 @@ pub fn the_queue_has_an_end_and_quoted_messages_do_not_fill_it() {
         t.say(2 + id);
     }
     let refusal = t.input(Input::Message(t.message(99, Mode::Queue))).unwrap_err();
+    assert_eq!(refusal.code, Code::QueueFull);
+    t.send(99, Mode::Interrupt);
+    assert!(matches!(t.session.items.back(), Some(Item::User { body, .. }) if body.id == 99));
+    let refusal = t.input(Input::Message(t.message(98, Mode::Steer))).unwrap_err();
     assert_eq!(refusal.code, Code::QueueFull);
 }
 

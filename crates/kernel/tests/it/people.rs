@@ -154,6 +154,24 @@ pub fn an_interrupt_ends_the_turn_and_begins_its_own() {
 }
 
 #[test]
+pub fn an_interrupt_goes_before_what_waited_longer_with_what_it_quotes() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.say(2);
+    let mut quoting = t.message(4, Mode::Interrupt);
+    quoting.quoted = vec![body(3)];
+    t.tell(Input::Message(quoting));
+    let users = |t: &TestSession| -> Vec<u64> {
+        let body = |item: &Item| if let Item::User { body, .. } = item { Some(body.id) } else { None };
+        t.session.items.iter().filter_map(body).collect()
+    };
+    assert_eq!(users(&t), [1, 3, 4]);
+    t.settle();
+    t.reply(&[]);
+    assert_eq!(users(&t), [1, 3, 4, 2], "nothing is lost");
+}
+
+#[test]
 pub fn a_call_cancelled_between_its_intent_and_its_start_never_runs() {
     let mut t = TestSession::new();
     t.say(1);

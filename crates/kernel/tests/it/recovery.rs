@@ -1,12 +1,13 @@
 //! Dead processes, doubts, probes, restores.
+use backstay_kernel::budget::{Amount, LedgerEntry};
 use backstay_kernel::effect::{Outcome, Probed};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::InDoubt;
 use backstay_kernel::record::{Mode, Record, Resolution, StopReason};
 use backstay_kernel::session::State;
-use backstay_kernel::{Input, Wait, permit::idempotency_key};
+use backstay_kernel::{Input, Wait, limits, permit::idempotency_key};
 
-use crate::harness::TestSession;
+use crate::harness::{OWNER, TestSession};
 
 fn started(tool: &str) -> TestSession {
     let mut t = TestSession::new();
@@ -88,6 +89,99 @@ pub fn an_unknown_outcome_is_probed_doubted_or_told_by_class() {
     t.say(1);
     t.outcome(t.model(), Outcome::Unknown);
     assert_eq!(t.start(t.model()).unwrap().attempt(), 2);
+}
+
+#[test]
+pub fn a_call_past_its_limit_is_awaited_where_it_could_still_act_and_told_as_unknown_elsewhere() {
+    for (tool, awaited) in [("write", true), ("shell", true), ("post", false), ("read", false)] {
+        let mut t = started(tool);
+        let effect = t.call(tool);
+        let State::Started { seq, .. } = t.effect(effect).state else { panic!() };
+        t.outcome(effect, Outcome::Overdue);
+        assert_eq!(t.session.effects.contains_key(&effect), awaited, "{tool}");
+        if !awaited {
+            continue;
+        }
+        assert_eq!((t.head().wait, t.head().open, t.head().people), (Wait::Overdue, true, false));
+        assert!(t.open().iter().any(|open| open.id() == effect), "it is not let go of");
+        assert!(t.tell(Input::Probed { effect, found: Probed::NotDone }).is_empty());
+        assert!(t.resolve(effect, Resolution::Retry).is_err());
+        assert!(t.tell(Input::Ended { effect, started: seq, outcome: Outcome::Overdue }).is_empty(), "once");
+        t.done(effect, 1);
+        t.reply(&[]);
+        assert_eq!(t.ends()[0].completion.done, [effect]);
+    }
+}
+
+#[test]
+pub fn a_call_past_its_limit_outlives_its_turn_and_its_process_as_any_other() {
+    for (tool, state) in [("write", State::Probing), ("shell", State::Doubt)] {
+        let mut t = started(tool);
+        let effect = t.call(tool);
+        t.outcome(effect, Outcome::Overdue);
+        t.cancel();
+        assert_eq!(t.ends()[0].completion.unknown, [effect]);
+        t.crash();
+        assert_eq!(t.effect(effect).state, state);
+    }
+    let mut t = started("write");
+    t.outcome(t.call("write"), Outcome::Overdue);
+    t.agent().caps.wall_ms = 1_000;
+    t.now += 1_000;
+    t.settle();
+    t.assert_ended(StopReason::Cap(backstay_kernel::record::Cap::Wall));
+}
+
+#[test]
+pub fn a_call_whose_end_nobody_sees_is_not_started_for_ever() {
+    for (tool, done, unknown) in [("write", 0, 0), ("post", 0, 1), ("read", 0, 1)] {
+        let mut t = started(tool);
+        let effect = t.call(tool);
+        while t.session.effects.contains_key(&effect) {
+            if tool == "write" {
+                t.outcome(effect, Outcome::Unknown);
+                t.probed(effect, Probed::NotDone);
+            } else {
+                t.crash();
+            }
+        }
+        let starts = t.records.iter().filter(|record| matches!(record, Record::Started(s) if s.effect == effect));
+        assert_eq!(u32::try_from(starts.count()), Ok(limits::LAPSES_MAX), "{tool}");
+        t.settle();
+        t.reply(&[]);
+        let end = &t.ends()[0].completion;
+        assert_eq!((end.done.len(), end.unknown.len(), end.failed.len()), (done, unknown, 1 - unknown), "{tool}");
+    }
+}
+
+#[test]
+pub fn a_model_call_turned_back_and_then_cancelled_gives_its_money_back() {
+    let mut t = TestSession::new();
+    t.window(10_000, 0, 0);
+    t.say(1);
+    t.switches.frozen = true;
+    let (model, bounce) = (t.model(), t.start(t.model()).unwrap_err());
+    // Both come in before the kernel is asked what follows.
+    let frame = t.frame();
+    let records = backstay_kernel::decide(&t.session, Input::Cancel { turn: None, by: OWNER.to_owned() }, &frame);
+    let mut session = t.session.clone();
+    records.unwrap().iter().for_each(|record| backstay_kernel::apply(&mut session, record));
+    let records = backstay_kernel::decide(&session, Input::Bounced(bounce), &frame).unwrap();
+    let settled = backstay_kernel::ledger::entries(&session, &records[0], &frame.allowance);
+    assert!(matches!(settled[..], [LedgerEntry::Settle { spent: Amount::ZERO, .. }]), "{settled:?}");
+    records.iter().for_each(|record| backstay_kernel::apply(&mut session, record));
+    assert!(!session.effects.contains_key(&model));
+    assert_eq!(session.reserved, Amount::ZERO);
+}
+
+#[test]
+pub fn what_ends_without_a_bill_is_no_longer_reserved_for_others() {
+    let mut t = TestSession::new();
+    t.window(10_000, 0, 0);
+    t.say(1);
+    let lapsed = Record::Lapsed { effect: t.model(), boot: backstay_kernel::id::Boot(1) };
+    let booked = backstay_kernel::ledger::entries(&t.session, &lapsed, &t.allowance);
+    assert!(matches!(&booked[..], [LedgerEntry::Settle { reserved, spent, .. }] if reserved == spent), "{booked:?}");
 }
 
 #[test]

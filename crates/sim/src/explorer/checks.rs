@@ -333,7 +333,9 @@ fn waits(driver: &Driver, node: &Node) -> Result<(), Violation> {
     let mut asleep = false;
     for open in session.effects.values() {
         let due = match &open.state {
-            State::Asked { expires_at: at, .. } | State::Backoff { not_before: at, .. } => Some(*at),
+            State::Asked { expires_at: at, .. }
+            | State::Backoff { not_before: at, .. }
+            | State::Unfunded { until: at } => Some(*at),
             State::Started { .. } => return stuck("an effect of a dead process"),
             State::Planned | State::Ready | State::Probing if !halted => return stuck("an effect that nobody starts"),
             State::Planned | State::Ready | State::Probing => None,

@@ -137,6 +137,7 @@ impl Driver {
                 | State::Ready
                 | State::Question
                 | State::Started { .. }
+                | State::Unfunded { .. }
                 | State::Backoff { .. }
                 | State::Probing => {}
             }

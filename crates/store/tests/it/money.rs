@@ -1,5 +1,5 @@
 //! The ledger holds its ceilings whatever the order of the appends.
-use backstay_kernel::budget::{Amount, Ceiling, LedgerEntry};
+use backstay_kernel::budget::{Amount, Ceiling, LedgerEntry, Used};
 use backstay_store::{Append, AppendError};
 
 use crate::harness::TestHome;
@@ -16,7 +16,7 @@ fn with(append: Append, ledger: Vec<LedgerEntry>) -> Append {
 }
 
 fn used(home: &TestHome) -> Amount {
-    home.store.ledger(&["other".into(), KEY.into()]).unwrap()[1]
+    home.store.ledger(&["other".into(), KEY.into()]).unwrap()[1].sum()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_reservation_that_does_not_fit_takes_the_others_of_its_append_back() {
     };
     let refused = home.commit(with(home.first(2), vec![also, reserve(41, 100)]));
     assert_eq!(refused, Err(AppendError::Budget { key: KEY.into() }));
-    assert_eq!(home.store.ledger(&["agent".into()]).unwrap(), [Amount::ZERO]);
+    assert_eq!(home.store.ledger(&["agent".into()]).unwrap(), [Used::default()]);
     home.commit(with(home.first(2), vec![reserve(40, 100)])).unwrap();
     assert_eq!(used(&home).tokens, 100);
 }
