@@ -19,6 +19,9 @@ use crate::waits::{self, Kind};
 use crate::workspace;
 
 const DAY_MS: u64 = 86_400_000;
+/// What a backup brings along from the home.
+const CONFIG: &str = "backstay.toml";
+const WORKSPACE: &str = "workspace";
 
 pub async fn freeze(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
     set_frozen(&door, true, operator.name()).await
@@ -57,16 +60,18 @@ pub async fn backup(
         return Err(Problem::malformed("`to` is an absolute directory"));
     }
     let done = door.off_thread(move |door| {
-        let failed = |error: &dyn std::fmt::Display| {
-            Problem::new(Why::BackupFailed, error.to_string(), "choose an empty directory with room")
+        const NEXT: &str = "choose an empty directory with room";
+        if std::fs::read_dir(&wanted.to).is_ok_and(|mut entries| entries.next().is_some()) {
+            let message = format!("{} is not empty; a backup overwrites nothing", wanted.to.display());
+            return Err(Problem::new(Why::NotEmpty, message, NEXT));
+        }
+        let beside = || {
+            workspace::copy_file(&door.home.join(CONFIG), &wanted.to.join(CONFIG))?;
+            let (from, to) = (door.home.join(WORKSPACE), wanted.to.join(WORKSPACE));
+            wanted.workspace.then(|| workspace::copy(&from, &to)).transpose()
         };
-        let report = door.engine.store().backup(&wanted.to).map_err(|error| failed(&error))?;
-        let files = if wanted.workspace {
-            let copied = workspace::copy(&door.home.join("workspace"), &wanted.to.join("workspace"));
-            Some(copied.map_err(|error| failed(&error))?)
-        } else {
-            None
-        };
+        let made = door.engine.store().backup(&wanted.to, beside);
+        let (report, files) = made.map_err(|error| Problem::new(Why::BackupFailed, error.to_string(), NEXT))?;
         Ok(json!({
             "to": wanted.to,
             "sessions": report.sessions,

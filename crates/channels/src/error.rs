@@ -39,13 +39,14 @@ pub enum Why {
     Halted,
     Unreadable,
     BackupFailed,
+    NotEmpty,
     /// Shown text of a stream was withdrawn.
     StreamReset,
 }
 
 impl Why {
     /// All but the kernel's.
-    pub const OWN: [Self; 26] = [
+    pub const OWN: [Self; 27] = [
         Self::Malformed,
         Self::ConfigInvalid,
         Self::ToolsUnsupported,
@@ -71,6 +72,7 @@ impl Why {
         Self::Halted,
         Self::Unreadable,
         Self::BackupFailed,
+        Self::NotEmpty,
         Self::StreamReset,
     ];
 
@@ -103,6 +105,7 @@ impl Why {
             Self::Halted => "halted",
             Self::Unreadable => "unreadable",
             Self::BackupFailed => "backup_failed",
+            Self::NotEmpty => "not_empty",
             Self::StreamReset => "stream_reset",
         }
     }
@@ -123,7 +126,7 @@ impl Why {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::KeyReused => StatusCode::CONFLICT,
+            Self::KeyReused | Self::NotEmpty => StatusCode::CONFLICT,
             Self::Erased => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFailures | Self::TooManyMessages => StatusCode::TOO_MANY_REQUESTS,

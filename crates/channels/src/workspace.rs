@@ -1,5 +1,5 @@
-//! Copies the workspace beside a backup of the journal: directories and plain files. A link is
-//! left out, since it may lead anywhere.
+//! Copies the workspace and the config beside a backup of the journal: directories and plain files. A
+//! link is left out, since it may lead anywhere.
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,22 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
             if kind.is_dir() {
                 open.push((entry.path(), target));
             } else if kind.is_file() {
-                fs::copy(entry.path(), &target)?;
-                fs::File::open(&target)?.sync_all()?;
+                copy_file(&entry.path(), &target)?;
                 files += 1;
             }
         }
         fs::File::open(&to)?.sync_all()?;
     }
     Ok(files)
+}
+
+/// With its mode, and onto the disk.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    fs::File::open(to)?.sync_all()
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Engine {
             let events = self.subscribe(before.session).await?;
             return Ok((before.into(), events));
         }
-        self.admission().admit(&caller.principal, self.now())?;
+        self.admit(caller)?;
         let opens = submission.session.is_none().then(|| opening(caller, submission.agent, None));
         let session = submission.session.unwrap_or_else(|| self.new_session_id());
         let mut events = self.subscribe(session).await?;
@@ -103,7 +103,7 @@ impl Engine {
         title: Option<String>,
         key: Option<(String, Digest)>,
     ) -> Result<SessionId, EngineError> {
-        self.admission().admit(&caller.principal, self.now())?;
+        self.admit(caller)?;
         let command = Command::Open(opening(caller, agent.to_owned(), title));
         Ok(self.command(caller, self.new_session_id(), command, key).await?.session)
     }
@@ -124,6 +124,13 @@ impl Engine {
             Some(before) => Ok(before),
             None => self.send(session, command, key).await,
         }
+    }
+
+    /// New work needs room for all that will be written of it. What runs already has its reserve, so
+    /// decisions about it are taken on a full disk too.
+    fn admit(&self, caller: &Caller) -> Result<(), EngineError> {
+        self.store().writable().map_err(|error| EngineError::Halted(error.to_string()))?;
+        self.admission().admit(&caller.principal, self.now())
     }
 
     /// A key counts for its principal alone.

@@ -17,13 +17,18 @@ use crate::verify::{Report, verify};
 const PARTIAL: &str = "state.partial";
 
 impl Store {
-    /// Writes a consistent copy of this moment into `directory`, verifies it, and only then gives
-    /// it its name. The home goes on working.
+    /// Writes a consistent copy of this moment into `directory` and verifies it. `beside` brings what
+    /// belongs to it; only then the copy gets its name, so that a directory with a journal in it is a
+    /// whole backup. The home goes on working.
     ///
     /// # Errors
     /// [`StoreError::Exists`] where a copy is there already, [`StoreError::Corrupt`] where the
-    /// copy does not verify; then none is left behind.
-    pub fn backup(&self, directory: &Path) -> Result<Report, StoreError> {
+    /// copy does not verify, that of `beside`; then no journal is left behind.
+    pub fn backup<T>(
+        &self,
+        directory: &Path,
+        beside: impl FnOnce() -> std::io::Result<T>,
+    ) -> Result<(Report, T), StoreError> {
         self.read(|_| Ok(()))?;
         let target = directory.join(STATE);
         refuse_existing(&target)?;
@@ -35,8 +40,9 @@ impl Store {
         drop(source);
         let report = sound(&db)?;
         leave(db)?;
+        let brought = beside().map_err(|error| StoreError::io(directory, error))?;
         partial.publish(&target)?;
-        Ok(report)
+        Ok((report, brought))
     }
 }
 

@@ -7,8 +7,6 @@ use serde_json::json;
 use super::conversation::{number, text};
 use crate::cli::BackupArgs;
 use crate::client::{Client, Intent};
-use crate::config;
-use crate::copy;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
 use crate::print::Out;
@@ -23,8 +21,6 @@ pub async fn run(home: &Path, args: &BackupArgs, out: &Out) -> Outcome<Exit> {
     let done = client.post("/api/backup", &json!({ "to": to, "workspace": args.workspace })).await;
     client.close().await;
     let done = done?;
-    let config = to.join(config::FILE);
-    copy::file(&home.join(config::FILE), &config).map_err(|error| Failure::io(&config, &error))?;
     if out.json {
         out.value(&done);
         return Ok(Exit::Ok);

@@ -9,7 +9,7 @@ fn a_backup_comes_back_frozen_with_its_config_and_its_files() {
     let (copy, new) = (copy.to_str().unwrap(), new.to_str().unwrap());
     let done = place.run(&["backup", copy, "--workspace", "--json"]).json(0);
     assert_eq!(done["workspace_files"], 1);
-    place.run(&["backup", copy]).expect(1);
+    place.run(&["backup", copy]).expect(3);
     let restored = place.run(&["restore", copy, new, "--json"]).json(0);
     assert_eq!((restored["frozen"].as_bool(), restored["workspace_files"].as_u64()), (Some(true), Some(1)));
     assert_eq!(mode(&place.path("new")), 0o700);

@@ -264,6 +264,7 @@ impl House {
         });
         std::fs::create_dir(place.path().join("workspace")).unwrap();
         std::fs::write(place.path().join("workspace/note.txt"), "a note").unwrap();
+        std::fs::write(place.path().join("backstay.toml"), "# as tested\n").unwrap();
         let store = Store::create(place.path(), Options::default()).unwrap();
         let world: Arc<dyn World> = Arc::new(TestWorld(Arc::clone(&script)));
         let limits = Limits { messages_per_minute: 1000 };

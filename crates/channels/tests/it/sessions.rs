@@ -273,9 +273,9 @@ async fn a_backup_is_made_at_this_machine_only() {
     assert_eq!(house.post("owner", "/api/backup").json(wanted.clone()).await.code(), "forbidden");
     let told = house.locally(Method::POST, "/api/backup", wanted.clone()).await;
     assert_eq!((told.status, &told.json["workspace_files"]), (StatusCode::OK, &json!(1)), "{}", told.text);
-    assert!(place.path().join("copy/state.db").exists());
+    assert!(place.path().join("copy/state.db").exists() && place.path().join("copy/backstay.toml").exists());
     assert_eq!(std::fs::read_to_string(place.path().join("copy/workspace/note.txt")).unwrap(), "a note");
-    assert_eq!(house.locally(Method::POST, "/api/backup", wanted).await.code(), "backup_failed");
+    assert_eq!(house.locally(Method::POST, "/api/backup", wanted).await.code(), "not_empty");
     let relative = json!({ "to": "copy" });
     assert_eq!(house.locally(Method::POST, "/api/backup", relative).await.code(), "malformed");
 }

@@ -1,8 +1,10 @@
 //! The process goes away in the middle: the same turn goes on, nothing is repeated.
-use backstay_engine::{Command, Reader, TurnState};
-use backstay_kernel::record::{Record, Resolution, StopReason};
+use backstay_engine::{Command, EngineError, Reader, TurnState, TurnView};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{Record, Resolution, StopReason, Verdict};
+use backstay_store::Options;
 
-use crate::stage::{Line, Play, call, owner, policy};
+use crate::stage::{Line, Play, call, message, owner, policy};
 
 /// Runs `first` until it says so, then kills everything; the store's files are all that is left.
 fn crash<T: Send + 'static>(first: impl Future<Output = T> + Send + 'static) -> T {
@@ -87,4 +89,30 @@ fn an_approval_outlives_the_process() {
         assert_eq!(view.completion.refused.len(), 1);
         assert_eq!(play.stage.acts_of("guarded"), 0);
     });
+}
+
+#[tokio::test]
+async fn without_room_nothing_new_is_admitted_and_what_was_begun_is_finished() {
+    let home = tempfile::tempdir().unwrap();
+    let first = Play::begin(home.path(), policy(), vec![call("guarded", "{}")]).await;
+    let said = first.say(None, "do it").await;
+    let asked = |view: &TurnView| {
+        view.calls.iter().find_map(|(id, call)| match &call.verdict {
+            Some(Verdict::Ask { digest, .. }) => Some((*id, *digest)),
+            _ => None,
+        })
+    };
+    let view = first.until(said, |view| asked(view).is_some()).await;
+    let (effect, digest) = asked(&view).unwrap();
+    first.store.close().unwrap();
+    let no_room = Options { ballast_bytes: 0, free_bytes_min: u64::MAX };
+    let second = Play::begin_with(home.path(), no_room, policy(), vec![Line::Say("done")]).await;
+    let refused = second.engine.submit(&owner(), message(Some(said.session), "more")).await;
+    assert!(matches!(refused, Err(EngineError::Halted(_))), "{refused:?}");
+    let refused = second.engine.open_session(&owner(), "main", None, None).await;
+    assert!(matches!(refused, Err(EngineError::Halted(_))), "{refused:?}");
+    let yes = Command::Decide { effect, digest, approve: true, by: "owner".into(), role: Role::Owner, note: None };
+    second.engine.command(&owner(), said.session, yes, None).await.unwrap();
+    assert_eq!(second.text(second.ended(said).await.reply), "done");
+    assert_eq!(second.stage.acts_of("guarded"), 1);
 }

@@ -276,13 +276,17 @@ pub struct Play {
 
 impl Play {
     pub async fn begin(home: &Path, policy: Policy, script: Vec<Line>) -> Self {
+        Self::begin_with(home, Options::default(), policy, script).await
+    }
+
+    pub async fn begin_with(home: &Path, options: Options, policy: Policy, script: Vec<Line>) -> Self {
         let stage = Arc::new(Stage::default());
         stage.now.store(1_795_219_200_000, Ordering::SeqCst);
         stage.script.lock().unwrap().extend(script);
         let store = if home.join("state.db").exists() {
-            Store::open(home, Options::default()).unwrap()
+            Store::open(home, options).unwrap()
         } else {
-            Store::create(home, Options::default()).unwrap()
+            Store::create(home, options).unwrap()
         };
         let world: Arc<dyn World> = Arc::new(StageWorld(Arc::clone(&stage)));
         let limits = Limits { messages_per_minute: 1000 };

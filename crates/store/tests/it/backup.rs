@@ -14,7 +14,7 @@ fn a_backup_holds_its_moment_and_a_restore_starts_a_new_lineage() {
     let reference = body.reference();
     home.commit(Append { bodies: vec![body], ..home.next(1, 6) }).unwrap();
     let (copy, back) = (home.beside("copy"), home.beside("back"));
-    let report = home.store.backup(&copy).unwrap();
+    let (report, ()) = home.store.backup(&copy, || Ok(())).unwrap();
     assert!(report.is_sound());
     assert_eq!((report.sessions, report.entries, report.bodies), (1, 4, 1));
     home.commit(home.next(1, 8)).unwrap();
@@ -51,7 +51,7 @@ fn a_backup_under_load_is_consistent() {
             }
         });
         for n in 0..5 {
-            assert!(home.store.backup(&home.beside(&format!("copy{n}"))).unwrap().is_sound());
+            assert!(home.store.backup(&home.beside(&format!("copy{n}")), || Ok(())).unwrap().0.is_sound());
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
@@ -76,7 +76,7 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
     let home = TestHome::new();
     home.session_of(1, 3);
     let (copy, back) = (home.beside("copy"), home.beside("back"));
-    home.store.backup(&copy).unwrap();
+    home.store.backup(&copy, || Ok(())).unwrap();
     tamper(&copy, "UPDATE entries SET body = replace(body, 'ann', 'bob') WHERE id = 2");
     assert!(matches!(restore(&copy, &back), Err(StoreError::Corrupt(_))));
     let names: Vec<_> = std::fs::read_dir(&back).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -90,8 +90,8 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
 fn nothing_is_overwritten_and_nothing_open_is_copied_raw() {
     let home = TestHome::new();
     let copy = home.beside("copy");
-    home.store.backup(&copy).unwrap();
-    assert!(matches!(home.store.backup(&copy), Err(StoreError::Exists(_))));
+    home.store.backup(&copy, || Ok(())).unwrap();
+    assert!(matches!(home.store.backup(&copy, || Ok(())), Err(StoreError::Exists(_))));
     assert!(matches!(restore(&copy, &home.path()), Err(StoreError::Exists(_))));
     assert!(matches!(restore(&home.path(), &home.beside("back")), Err(StoreError::Busy(_))));
     assert!(matches!(restore(&home.beside("nowhere"), &home.beside("back")), Err(StoreError::Missing(_))));
