@@ -36,12 +36,14 @@ const STEPS: &[Step] = &[
     program("tests", 12, &["cargo", "nextest", "run", "--locked", "--workspace"]),
     // In the profile of the tests, which optimises the kernel: no second build.
     program("explorer", 5, &["target/debug/explore"]),
-    program("kills", 5, &[KILLS, "target/debug/backstay", "signal=SIGKILL"]),
-    program("full disk", 2, &[KILLS, "target/debug/backstay", "error=ENOSPC", "40"]),
-    program("bad disk", 2, &[KILLS, "target/debug/backstay", "error=EIO", "40"]),
+    // Samples; `cargo xtask torture` takes all points.
+    program("kills", 4, &[KILLS, BACKSTAY, "cuts", "signal=SIGKILL", "500"]),
+    program("bad disk", 2, &[KILLS, BACKSTAY, "cuts", "error=ENOSPC,error=EIO", "120"]),
+    program("load", 2, &[KILLS, BACKSTAY, "load", "60"]),
 ];
 
-/// Built with the tests; cuts the real binary at its system calls.
+const BACKSTAY: &str = "target/debug/backstay";
+/// Built with the tests; the crash kit of the real binary.
 const KILLS: &str = "target/debug/kills";
 
 const fn program(name: &'static str, minutes_max: u32, line: &'static [&'static str]) -> Step {
