@@ -67,6 +67,18 @@ def main() -> None:
             check(name + " is refused", False)
         except openai.APIStatusError as error:
             check(f"{name} is refused with {status}", error.status_code == status and bool(error.code))
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    other = [{"role": "user", "content": "/say something else"}]
+    for name, kind, arguments in [
+        ("tools of the client's own are a bad request", openai.BadRequestError, {"messages": asked, "tools": [tool]}),
+        ("a key with another body is a conflict", openai.ConflictError, {"messages": other, "extra_headers": key}),
+        ("a session of nobody is not found", openai.NotFoundError, {"messages": asked, "extra_headers": {"X-Backstay-Session": "0" * 16}}),
+    ]:
+        try:
+            client.chat.completions.create(model="main", **arguments)
+            check(name, False)
+        except openai.APIStatusError as error:
+            check(name, type(error) is kind and bool(error.code) and bool(error.body["message"]))
     try:
         openai.OpenAI(base_url=base_url + "/v1", api_key="bks_wrong", max_retries=0).models.list()
         check("a wrong token is refused", False)

@@ -23,6 +23,11 @@ use crate::reply::{Delta, Failed, Reply};
 use crate::sse::{Event, Parser};
 use crate::{anthropic, classify, openai, rehearsal};
 
+/// Present-day form of the Messages API, and the one that every other server of it knows. What is
+/// sent here means the same in both.
+const ANTHROPIC_VERSION: &str = "2026-10-21";
+const ANTHROPIC_VERSION_FIRST: &str = "2023-06-01";
+
 /// The HTTP client could not be built; no TLS with the compiled-in cryptography.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the HTTP client: {0}")]
@@ -342,7 +347,8 @@ fn key_headers(remote: &Remote) -> Result<HeaderMap, Failed> {
     let (name, prefix) = match remote.api {
         Api::OpenAi => (AUTHORIZATION, "Bearer "),
         Api::Anthropic => {
-            headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+            let version = if remote.is_vendor { ANTHROPIC_VERSION } else { ANTHROPIC_VERSION_FIRST };
+            headers.insert(HeaderName::from_static("anthropic-version"), HeaderValue::from_static(version));
             (HeaderName::from_static("x-api-key"), "")
         }
     };

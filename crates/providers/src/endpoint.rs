@@ -80,6 +80,7 @@ pub enum BadEndpoint {
 
 /// Ends of the hosts, regional ones included, where OpenAI's models are served by OpenAI or Azure.
 const OPENAI_HOSTS: &[&str] = &["api.openai.com", ".openai.azure.com"];
+const ANTHROPIC_HOSTS: &[&str] = &["api.anthropic.com"];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Api {
@@ -90,8 +91,9 @@ pub(crate) enum Api {
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
     pub api: Api,
-    /// Whether it is OpenAI's own host.
-    pub is_openai: bool,
+    /// Whether a host of the API's own vendor is called: it speaks the latest form, and everybody
+    /// else the one that all know.
+    pub is_vendor: bool,
     /// The full address of the call.
     pub url: Url,
     pub key: Option<Secret>,
@@ -148,8 +150,12 @@ impl Endpoint {
             Api::Anthropic => base.strip_suffix("/v1").unwrap_or(base),
         };
         let url = Url::parse(&format!("{base}{path}")).map_err(|_| BadEndpoint::NotUrl)?;
-        let is_openai = url.host_str().is_some_and(|host| OPENAI_HOSTS.iter().any(|end| host.ends_with(end)));
-        Ok(Self(Target::Remote(Remote { api, is_openai, url, key, timeouts })))
+        let hosts = match api {
+            Api::OpenAi => OPENAI_HOSTS,
+            Api::Anthropic => ANTHROPIC_HOSTS,
+        };
+        let is_vendor = url.host_str().is_some_and(|host| hosts.iter().any(|end| host.ends_with(end)));
+        Ok(Self(Target::Remote(Remote { api, is_vendor, url, key, timeouts })))
     }
 
     /// How requests to this place are written.
@@ -158,7 +164,7 @@ impl Endpoint {
         match &self.0 {
             Target::Rehearsal => Kind::Rehearsal,
             Target::Remote(Remote { api: Api::Anthropic, .. }) => Kind::Anthropic,
-            Target::Remote(Remote { is_openai: true, .. }) => Kind::OpenAi,
+            Target::Remote(Remote { is_vendor: true, .. }) => Kind::OpenAi,
             Target::Remote(_) => Kind::Compatible,
         }
     }

@@ -42,14 +42,19 @@ impl Scripted {
         Self::start(move |n, _| Play::Bytes(answers[n.min(answers.len() - 1)].clone()))
     }
 
-    /// The heads of the requests that came.
+    /// The requests that came: head and body.
+    pub fn requests(&self) -> Vec<(String, Value)> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// Their heads.
     pub fn heads(&self) -> Vec<String> {
-        self.requests.lock().unwrap().iter().map(|(head, _)| head.clone()).collect()
+        self.requests().into_iter().map(|(head, _)| head).collect()
     }
 
     /// Their bodies; each has exactly one answer to every call, in order, and calls whose ids differ.
     pub fn bodies(&self) -> Vec<Value> {
-        let bodies: Vec<Value> = self.requests.lock().unwrap().iter().map(|(_, body)| body.clone()).collect();
+        let bodies: Vec<Value> = self.requests().into_iter().map(|(_, body)| body).collect();
         bodies.iter().for_each(check_pairs);
         bodies
     }

@@ -1,5 +1,5 @@
 //! Peers that somebody else wrote, against the real binary: the official SDK as client, a mock of
-//! model APIs with its faults, and a real small model as providers. `cargo xtask setup` installs
+//! model APIs with its faults and a real small model as providers, and what the vendors' SDKs would send. `cargo xtask setup` installs
 //! them; without them these tests fail and say so.
 #![allow(
     clippy::unwrap_used,
@@ -11,4 +11,7 @@
 
 mod clients;
 mod providers;
+#[path = "../it/scripted.rs"]
+#[allow(dead_code, reason = "shared with the other tests of the binary, which use more of it")]
+mod scripted;
 mod served;

@@ -60,6 +60,11 @@ pub fn wait_for(port: u16, peer: &mut Child) {
 impl Served {
     /// `provider`: the tables `[providers.p]` and `[models.default]`, or `None` for the rehearsal.
     pub fn start(provider: Option<&str>, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(&["read_file", "write_file", "list_dir"], provider, environment)
+    }
+
+    /// The same with these tools granted.
+    pub fn start_with(tools: &[&str], provider: Option<&str>, environment: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("home");
         let made = backstay(&path).args(["init", "--json"]).output().unwrap();
@@ -67,7 +72,7 @@ impl Served {
         let said: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
         let token = said["token"].as_str().unwrap().to_owned();
         let port = free_port();
-        std::fs::write(path.join("backstay.toml"), config(port, provider)).unwrap();
+        std::fs::write(path.join("backstay.toml"), config(port, tools, provider)).unwrap();
         let mut command = backstay(&path);
         command.arg("serve").envs(environment.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -119,11 +124,20 @@ impl Served {
 
     /// Sends a message to a new session and waits for the end of its turn.
     pub fn turn(&self, text: &str) -> serde_json::Value {
+        self.ended(&self.say(text).1)
+    }
+
+    /// Sends a message to a new session; the session and the turn.
+    pub fn say(&self, text: &str) -> (String, String) {
         let session = self.post("/api/sessions", &serde_json::json!({ "agent": "main" }));
         let session = session["session"].as_str().unwrap().to_owned();
         let message = serde_json::json!({ "text": text });
         let said = self.post(&format!("/api/sessions/{session}/messages"), &message);
-        let turn = said["turn"].as_str().unwrap().to_owned();
+        (session, said["turn"].as_str().unwrap().to_owned())
+    }
+
+    /// How the turn stands when it has ended.
+    pub fn ended(&self, turn: &str) -> serde_json::Value {
         let until = Instant::now() + Duration::from_secs(150);
         loop {
             let view = self.get(&format!("/api/turns/{turn}"));
@@ -143,10 +157,10 @@ impl Drop for Served {
     }
 }
 
-fn config(port: u16, provider: Option<&str>) -> String {
+fn config(port: u16, tools: &[&str], provider: Option<&str>) -> String {
     let rehearsal = "[providers.p]\nkind = \"rehearsal\"\n[models.default]\nprovider = \"p\"\nname = \"rehearsal\"\ncontext_tokens = 100000\nmax_output_tokens = 4096\nprice_usd_per_mtok = \"free\"\n";
     format!(
-        "[server]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nmessages_per_minute = 6000\n[principals.owner]\nrole = \"owner\"\n{}\n[agents.main]\nmodel = \"default\"\ninstructions = \"You are a careful assistant.\"\n[agents.main.grants]\ntools = [\"read_file\", \"write_file\", \"list_dir\"]\nread = [\"workspace\"]\nwrite = [\"workspace\"]\n",
+        "[server]\nlisten = \"127.0.0.1:{port}\"\n[limits]\nmessages_per_minute = 6000\n[principals.owner]\nrole = \"owner\"\n{}\n[agents.main]\nmodel = \"default\"\ninstructions = \"You are a careful assistant.\"\n[agents.main.grants]\ntools = {tools:?}\nread = [\"workspace\"]\nwrite = [\"workspace\"]\n",
         provider.unwrap_or(rehearsal)
     )
 }

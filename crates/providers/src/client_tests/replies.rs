@@ -5,6 +5,8 @@ use backstay_kernel::effect::{FailureClass, Finish};
 
 use super::recorded::*;
 use super::server::*;
+use crate::client::headers;
+use crate::endpoint::Target;
 use crate::{Call, Client, Kind, Reply};
 
 fn reply(kind: Kind, bytes: Vec<u8>) -> (Reply, String, String) {
@@ -197,6 +199,14 @@ fn the_request_is_the_wire_with_the_vendors_headers() {
             && anthropic.contains("anthropic-version: 2023-06-01\r\n")
     );
     assert!(anthropic.contains(&format!("x-api-key: {KEY}\r\n")) && !anthropic.contains("authorization"));
+}
+
+#[test]
+fn a_vendors_own_host_is_spoken_to_in_its_latest_version() {
+    for (base, version) in [("https://api.anthropic.com", "2026-10-21"), ("http://127.0.0.1:8080", "2023-06-01")] {
+        let Target::Remote(remote) = endpoint(Kind::Anthropic, base, timeouts()).0 else { panic!("a remote") };
+        assert_eq!(headers(&remote, "key-1").unwrap()["anthropic-version"], version);
+    }
 }
 
 #[test]
