@@ -82,7 +82,7 @@ impl Client {
             // Before the first session could be woken: its tasks find the home at rest.
             opened.engine.drain(std::time::Duration::ZERO).await;
         }
-        let calls = backstay_channels::router(opened.door(), Auth::Local);
+        let calls = backstay_channels::router(opened.door(None), Auth::Local);
         let router = calls.merge(desk::router(opened.engine.clone()));
         Ok(Self::Local(Box::new(Local { home: home.to_owned(), opened, router })))
     }

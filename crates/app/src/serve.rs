@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_channels::{Auth, Door, Reloaded};
+use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Limits, World};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Secret, Timeouts};
 use backstay_store::{Options, Store, StoreError};
 use backstay_tools::Roots;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use crate::config::{self, Checked, Mistakes, WORKSPACE};
+use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
 use crate::world::{RealWorld, Setup};
 
 /// The socket through which the command line speaks to the running process.
@@ -24,6 +26,10 @@ pub const SOCKET: &str = "backstay.sock";
 /// What runs gets this long to end after SIGTERM; what has not ended by then goes on after the
 /// next start.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Files that a serving process wants to hold open: both listeners' connections, and as many again
+/// for model calls, tools and the journal.
+const DESCRIPTORS: u64 = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -117,16 +123,21 @@ fn protected(rules: &[Rule]) -> Vec<backstay_kernel::rule::Test> {
 }
 
 impl Opened {
-    /// The doors of this home; the same for every listener.
-    pub fn door(&self) -> Door {
-        let reload = {
-            let (engine, world, home) = (self.engine.clone(), Arc::clone(&self.world), self.home.clone());
-            Arc::new(move |by: String| {
-                let (engine, world, home) = (engine.clone(), Arc::clone(&world), home.clone());
-                Box::pin(async move { reload(&engine, &world, &home, &by).await }) as backstay_channels::Reloading
-            })
-        };
-        Door::new(self.engine.clone(), self.home.clone(), reload)
+    /// The doors of this home; the same for every listener. A reload reads `certificate` again too.
+    pub fn door(&self, certificate: Option<Certificate>) -> Door {
+        let reload = Arc::new(Reload {
+            engine: self.engine.clone(),
+            world: Arc::clone(&self.world),
+            home: self.home.clone(),
+            server: self.config.server.clone(),
+            certificate,
+            reading: tokio::sync::Mutex::new(()),
+        });
+        let reload: backstay_channels::Reload = Arc::new(move |by: String| {
+            let reload = Arc::clone(&reload);
+            Box::pin(async move { reload.run(&by).await })
+        });
+        Door::new(self.engine.clone(), self.home.clone(), self.config.limits.connections_per_principal, reload)
     }
 
     /// Ends cleanly: what runs gets time, the log is emptied, the lock goes.
@@ -138,16 +149,60 @@ impl Opened {
     }
 }
 
-/// Puts the config on disk in force, or leaves the old one and says why.
-async fn reload(engine: &Engine, world: &RealWorld, home: &Path, by: &str) -> Result<Reloaded, String> {
-    let checked = config::load(home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
-    checked.prepare().map_err(|error| error.to_string())?;
-    let setup = setup(home, &checked).map_err(|error| error.to_string())?;
-    let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
-    let before = engine.policy().epoch;
-    let epoch = engine.reload(checked.policy, &checked.text, by, limits).await.map_err(|error| error.to_string())?;
-    world.replace(setup);
-    Ok(Reloaded { epoch, changed: epoch != before })
+/// The certificate that the listener shows, with its key.
+pub type Certificate = watch::Sender<Arc<ServerConfig>>;
+
+/// Puts the config on disk in force while the process runs.
+struct Reload {
+    engine: Engine,
+    world: Arc<RealWorld>,
+    home: PathBuf,
+    /// As the listeners were opened.
+    server: Server,
+    certificate: Option<Certificate>,
+    /// One at a time, so that policy and world are of the same file.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Reload {
+    /// All of it, or the old one stays and the reason is told.
+    async fn run(&self, by: &str) -> Result<Reloaded, String> {
+        let _reading = self.reading.lock().await;
+        let checked = config::load(&self.home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
+        checked.prepare().map_err(|error| error.to_string())?;
+        let setup = setup(&self.home, &checked).map_err(|error| error.to_string())?;
+        let tls = tls(&checked.server).map_err(|error| error.to_string())?;
+        let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
+        let before = self.engine.policy().epoch;
+        let epoch = self.engine.reload(checked.policy, &checked.text, by, limits).await;
+        let epoch = epoch.map_err(|error| error.to_string())?;
+        self.world.replace(setup);
+        if let (Some(certificate), Some(tls)) = (&self.certificate, tls) {
+            certificate.send_replace(tls);
+        }
+        Ok(Reloaded {
+            epoch,
+            changed: epoch != before,
+            needs_restart: self.bound_at_start(&checked.server),
+            connections_per_principal: checked.limits.connections_per_principal,
+        })
+    }
+
+    /// Keys of the listeners that have another value now.
+    fn bound_at_start(&self, now: &Server) -> Vec<&'static str> {
+        let was = &self.server;
+        let keys = [
+            ("server.listen", was.listen != now.listen),
+            ("server.tls", was.tls.is_some() != now.tls.is_some()),
+            ("server.trusted_proxies", was.trusted_proxies != now.trusted_proxies),
+        ];
+        keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    }
+}
+
+fn tls(server: &Server) -> Result<Option<Arc<ServerConfig>>, OpenError> {
+    let read = server.tls.as_ref().map(|tls| backstay_channels::tls(&tls.cert, &tls.key)).transpose();
+    read.map_err(|error| OpenError::Setup(format!("server.tls: {error}")))
 }
 
 /// Serves until it is told to stop.
@@ -155,23 +210,22 @@ async fn reload(engine: &Engine, world: &RealWorld, home: &Path, by: &str) -> Re
 /// # Errors
 /// What keeps the home from being opened or its doors from listening.
 pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), OpenError> {
+    allow_descriptors();
     let opened = open(home).await?;
-    let door = opened.door();
     let server = opened.config.server.clone();
+    let certificate = tls(&server)?.map(Certificate::new);
+    let shown = certificate.as_ref().map(watch::Sender::subscribe);
+    let door = opened.door(certificate);
     let tcp =
         TcpListener::bind(server.listen).await.map_err(OpenError::io(format!("listening on {}", server.listen)))?;
     let address = tcp.local_addr().map_err(OpenError::io("the listener's address"))?;
     let local = listen_local(home)?;
-    let tls = server.tls.as_ref().map(|tls| backstay_channels::tls(&tls.cert, &tls.key)).transpose();
-    let tls = tls.map_err(|error| OpenError::Setup(format!("server.tls: {error}")))?;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let bearer = Auth::Bearer { listen: address, trusted_proxies: server.trusted_proxies.clone().into() };
-    let doors = tokio::spawn(backstay_channels::serve_tcp(
-        tcp,
-        tls,
-        backstay_channels::router(door.clone(), bearer),
-        stopped.clone(),
-    ));
+    let (stop, stopped) = watch::channel(false);
+    let trusted_proxies: Arc<[_]> = server.trusted_proxies.into();
+    let bearer = Auth::Bearer { listen: address, trusted_proxies: Arc::clone(&trusted_proxies) };
+    let router = backstay_channels::router(door.clone(), bearer);
+    let listening = Listening { tls: shown, trusted_proxies, router, stopped: stopped.clone() };
+    let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, listening));
     let desk = tokio::spawn(backstay_channels::serve_local(
         local,
         backstay_channels::router(door.clone(), Auth::Local).merge(crate::desk::router(opened.engine.clone())),
@@ -187,6 +241,19 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let _ = std::fs::remove_file(home.join(SOCKET));
     opened.close().await;
     Ok(())
+}
+
+/// A full listener and a full set of tools hold more files open than many systems allow at first:
+/// the journal must not be the one that is refused.
+fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX).min(DESCRIPTORS);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "few files may be open at a time; see `ulimit -n`");
+        }
+    }
 }
 
 /// Only the owner of the home may connect; a file left by a killed process is replaced, since this
@@ -210,7 +277,10 @@ async fn wait_for_end(door: &Door) -> Result<(), OpenError> {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => match door.reload("SIGHUP").await {
-                Ok(reloaded) => tracing::info!(epoch = reloaded.epoch, changed = reloaded.changed, "reloaded"),
+                Ok(done) => {
+                    let restart = done.needs_restart.join(", ");
+                    tracing::info!(epoch = done.epoch, changed = done.changed, needs_restart = restart, "reloaded");
+                }
                 Err(why) => tracing::error!(why, "the config was not reloaded; the old one stays in force"),
             },
         }

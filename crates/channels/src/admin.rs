@@ -40,7 +40,8 @@ pub async fn reload(operator: Operator, State(door): State<Door>, _: Input<Nothi
     let reloaded = door.reload(operator.name()).await.map_err(|mistakes| {
         Problem::new(Why::ConfigInvalid, mistakes, "mend backstay.toml; the old config stays in force")
     })?;
-    Ok(Json(json!({ "epoch": reloaded.epoch, "changed": reloaded.changed })))
+    let (epoch, changed, restart) = (reloaded.epoch, reloaded.changed, reloaded.needs_restart);
+    Ok(Json(json!({ "epoch": epoch, "changed": changed, "needs_restart": restart })))
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,9 +11,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::Caller;
 use backstay_kernel::policy::Role;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONNECTION};
 use http::request::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 
 use crate::crowd::Stranger;
 use crate::door::Door;
@@ -21,6 +21,7 @@ use crate::error::{Problem, Why};
 use crate::guard::Failed;
 use crate::limits::{TOKEN_CHARS_MAX, TOKEN_PREFIX_CHARS};
 use crate::origin;
+use crate::places::{self, Seat};
 
 /// How a listener knows its callers.
 #[derive(Clone, Debug)]
@@ -39,12 +40,46 @@ pub struct Peer(pub IpAddr);
 #[derive(Clone)]
 struct Authenticated {
     caller: Caller,
-    local: bool,
+    standing: Standing,
+}
+
+/// By what a caller was let in; a call that lasts asks again and again whether it still holds.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// The home's own user.
+    Local,
+    Token {
+        door: Door,
+        id: String,
+        role: Role,
+    },
+}
+
+impl Standing {
+    fn holds(&self) -> bool {
+        let Self::Token { door, id, role } = self else { return true };
+        let token = door.engine.home().token(id);
+        token.is_some_and(|token| door.engine.policy().principals.get(&token.principal) == Some(role))
+    }
+
+    /// Ends when the token is revoked, or its principal gone or given another role.
+    pub async fn withdrawn(&self) {
+        if let Self::Token { door, .. } = self {
+            let mut changes = door.engine.home().changes();
+            while self.holds() {
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+            return;
+        }
+        std::future::pending().await
+    }
 }
 
 /// Anybody but a scraper of metrics.
 #[derive(Clone, Debug)]
-pub struct Speaker(Caller);
+pub struct Speaker(Caller, Standing);
 
 /// An owner or an operator.
 #[derive(Debug)]
@@ -72,6 +107,11 @@ impl Speaker {
     #[must_use]
     pub fn at(&self, channel: &str) -> Caller {
         Caller { channel: channel.to_owned(), ..self.0.clone() }
+    }
+
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.1
     }
 
     /// Everything in the home is theirs to see.
@@ -128,9 +168,9 @@ impl<S: Sync> FromRequestParts<S> for Speaker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let caller = &authenticated(parts)?.caller;
+        let Authenticated { caller, standing } = authenticated(parts)?;
         match caller.role {
-            Role::Owner | Role::Operator | Role::Approver | Role::User => Ok(Self(caller.clone())),
+            Role::Owner | Role::Operator | Role::Approver | Role::User => Ok(Self(caller.clone(), standing.clone())),
             Role::Metrics => Err(refused(caller.role, "people and programs")),
         }
     }
@@ -159,7 +199,7 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let found = authenticated(parts)?;
-        if found.local && found.caller.role == Role::Owner {
+        if matches!(found.standing, Standing::Local) && found.caller.role == Role::Owner {
             return Ok(Self(()));
         }
         let next = "run the command on the machine that holds the home";
@@ -180,27 +220,46 @@ impl<S: Sync> FromRequestParts<S> for Scraper {
 }
 
 /// The outermost layer of every door but `/live` and `/ready`.
-pub async fn authenticate(
-    State((door, auth)): State<(Door, Auth)>,
-    mut request: Request<Body>,
-    next: Next,
-) -> Response {
+pub async fn authenticate(State((door, auth)): State<(Door, Auth)>, request: Request<Body>, next: Next) -> Response {
     let found = match &auth {
-        Auth::Local => Ok(Authenticated { caller: local_owner(), local: true }),
+        Auth::Local => Ok(Authenticated { caller: local_owner(), standing: Standing::Local }),
         Auth::Bearer { listen, trusted_proxies } => by_token(&door, &request, *listen, trusted_proxies),
     };
     match found {
-        Ok(found) => {
-            if let Some(stranger) = request.extensions_mut().remove::<Stranger>() {
-                stranger.known();
-            }
-            request.extensions_mut().insert(found);
-            next.run(request).await
-        }
+        Ok(found) => admit(&door, request, found, next).await,
         Err(Stop { after, problem }) => {
             tokio::time::sleep(after).await;
             problem.into_response()
         }
+    }
+}
+
+/// Lets a caller in where there is a place for its connection, or, where the connection is a
+/// proxy's or there is none, for this one call.
+async fn admit(door: &Door, mut request: Request<Body>, found: Authenticated, next: Next) -> Response {
+    let (seat, stranger) = (request.extensions_mut().remove::<Seat>(), request.extensions_mut().remove::<Stranger>());
+    let place = match (&found.standing, seat) {
+        (Standing::Local, _) => Ok(None),
+        (Standing::Token { .. }, Some(seat)) => seat.sit(&door.places, &found.caller).map(|()| None),
+        (Standing::Token { .. }, None) => door.places.connection(&found.caller).map(Some),
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(problem) => {
+            // It is a stranger's connection still, or nobody's: it must not stay.
+            let mut response = problem.into_response();
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
+    };
+    if let Some(stranger) = stranger {
+        stranger.known();
+    }
+    request.extensions_mut().insert(found);
+    let response = next.run(request).await;
+    match place {
+        Some(place) => places::holding(response, place),
+        None => response,
     }
 }
 
@@ -230,8 +289,8 @@ fn by_token(
     let behind_proxy = proxies.contains(&peer);
     origin::check(request.headers(), listen, behind_proxy)?;
     let presented = bearer(request.headers());
-    if let Some(caller) = presented.and_then(|token| holder(door, token)) {
-        return Ok(Authenticated { caller, local: false });
+    if let Some(found) = presented.and_then(|token| holder(door, token)) {
+        return Ok(found);
     }
     let address = if behind_proxy { forwarded(request.headers(), proxies).unwrap_or(peer) } else { peer };
     let prefix = presented.map(|token| token.chars().take(TOKEN_PREFIX_CHARS).collect());
@@ -255,10 +314,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// A token is worth what the policy gives its principal now; nothing where that one is gone.
-fn holder(door: &Door, token: &str) -> Option<Caller> {
+fn holder(door: &Door, token: &str) -> Option<Authenticated> {
     let token = door.engine.home().holder(token)?;
     let role = door.engine.policy().principals.get(&token.principal).copied()?;
-    Some(Caller { principal: token.principal, role, channel: "api".into() })
+    let caller = Caller { principal: token.principal, role, channel: "api".into() };
+    Some(Authenticated { caller, standing: Standing::Token { door: door.clone(), id: token.id, role } })
 }
 
 /// The nearest address that is not a trusted proxy's; what stands before it anybody may have

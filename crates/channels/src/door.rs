@@ -14,12 +14,16 @@ use crate::idempotency::Keys;
 use crate::metrics::Metrics;
 use crate::openai::history::Histories;
 use crate::openai::recent::Recent;
+use crate::places::Places;
 
 /// What a reload has brought.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reloaded {
     pub epoch: u64,
     pub changed: bool,
+    /// Keys whose new value only a new process takes.
+    pub needs_restart: Vec<&'static str>,
+    pub connections_per_principal: u32,
 }
 
 /// A reload on its way; fails with every mistake of the config, in words.
@@ -39,6 +43,7 @@ pub struct Shared {
     pub home: PathBuf,
     reload: Reload,
     pub guard: Guard,
+    pub places: Places,
     pub keys: Keys,
     pub metrics: Metrics,
     pub histories: Histories,
@@ -61,13 +66,14 @@ impl std::fmt::Debug for Door {
 
 impl Door {
     #[must_use]
-    pub fn new(engine: Engine, home: PathBuf, reload: Reload) -> Self {
+    pub fn new(engine: Engine, home: PathBuf, connections_per_principal: u32, reload: Reload) -> Self {
         Self(Arc::new(Shared {
             reader: engine.reader(),
             engine,
             home,
             reload,
             guard: Guard::default(),
+            places: Places::new(connections_per_principal),
             keys: Keys::default(),
             metrics: Metrics::new(),
             histories: Histories::default(),
@@ -80,7 +86,9 @@ impl Door {
     /// # Errors
     /// Its mistakes in words; the old one stays in force.
     pub async fn reload(&self, by: &str) -> Result<Reloaded, String> {
-        (self.0.reload)(by.to_owned()).await
+        let reloaded = (self.0.reload)(by.to_owned()).await?;
+        self.places.set(reloaded.connections_per_principal);
+        Ok(reloaded)
     }
 
     /// Runs what may wait for the disk where it holds up nobody.

@@ -33,6 +33,7 @@ pub enum Why {
     TooLarge,
     TooManyFailures,
     TooManyMessages,
+    TooManyConnections,
     Internal,
     Full,
     Draining,
@@ -46,7 +47,7 @@ pub enum Why {
 
 impl Why {
     /// All but the kernel's.
-    pub const OWN: [Self; 27] = [
+    pub const OWN: [Self; 28] = [
         Self::Malformed,
         Self::ConfigInvalid,
         Self::ToolsUnsupported,
@@ -66,6 +67,7 @@ impl Why {
         Self::TooLarge,
         Self::TooManyFailures,
         Self::TooManyMessages,
+        Self::TooManyConnections,
         Self::Internal,
         Self::Full,
         Self::Draining,
@@ -99,6 +101,7 @@ impl Why {
             Self::TooLarge => "too_large",
             Self::TooManyFailures => "too_many_failures",
             Self::TooManyMessages => "too_many_messages",
+            Self::TooManyConnections => "too_many_connections",
             Self::Internal => "internal",
             Self::Full => "full",
             Self::Draining => "draining",
@@ -129,7 +132,7 @@ impl Why {
             Self::KeyReused | Self::NotEmpty => StatusCode::CONFLICT,
             Self::Erased => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyFailures | Self::TooManyMessages => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyFailures | Self::TooManyMessages | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal | Self::BackupFailed | Self::StreamReset => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Full | Self::Draining | Self::Halted | Self::Unreadable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -191,6 +194,13 @@ impl Problem {
         Self::new(Why::Unauthorized, message, next)
     }
 
+    /// Of a call that lasts longer than the leave for it.
+    #[must_use]
+    pub fn withdrawn() -> Self {
+        let message = "the token was revoked, or its principal is not what it was";
+        Self::new(Why::Unauthorized, message, "come back with a token that is valid now")
+    }
+
     #[must_use]
     pub fn later(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
@@ -243,10 +253,17 @@ impl From<EngineError> for Problem {
     }
 }
 
+impl Problem {
+    /// `{code, message, next}`.
+    #[must_use]
+    pub fn shown(&self) -> serde_json::Value {
+        json!({ "code": self.why.word(), "message": self.message, "next": self.next })
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let error = json!({ "code": self.why.word(), "message": self.message, "next": self.next });
-        let mut response = answer(&self, &json!({ "error": error }));
+        let mut response = answer(&self, &json!({ "error": self.shown() }));
         // So that the OpenAI door can say the same in that door's shape.
         response.extensions_mut().insert(self);
         response

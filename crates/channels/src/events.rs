@@ -1,28 +1,22 @@
 //! The live view of a session as server-sent events: records from the journal, then as they are
 //! committed, and between them the text that is being written.
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::extract::State;
-use axum::response::sse::{self, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse;
 use backstay_engine::{Delta, Event, Placed};
 use backstay_kernel::id::{Seq, SessionId};
-use futures_core::Stream;
 use http::{Extensions, HeaderMap};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 
-use crate::auth::Speaker;
+use crate::auth::{Speaker, Standing};
 use crate::door::{Closing, Door, closed};
 use crate::error::Problem;
+use crate::frames::{self, Frames, Gone};
 use crate::input::{Asked, OfSession};
-use crate::limits::{FRAMES_MAX, HEARTBEAT, REPLAY_PAGE};
+use crate::limits::{REPLAY_BYTES_MAX, REPLAY_PAGE};
 use crate::records;
 
 #[derive(Debug, Deserialize)]
@@ -42,42 +36,43 @@ pub async fn stream(
     door.session_of(&speaker, id)?;
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok().map(Seq));
     let after = resumed.or(from.after).unwrap_or_default();
+    let place = door.places.stream(speaker.caller())?;
     let events = door.engine.subscribe(id).await?;
-    let (frames, out) = mpsc::channel(FRAMES_MAX);
+    let (frames, out) = frames::frames(Some(place));
     let feed = Feed { door, session: id, last: after, frames };
-    tokio::spawn(feed.run(events, Closing::of(&extensions)));
-    Ok(answer(out))
+    tokio::spawn(feed.run(events, Closing::of(&extensions), speaker.standing().clone()));
+    Ok(frames::answer(out))
 }
 
-/// A stream of frames as an answer that says now and then that it is alive.
-pub fn answer(frames: mpsc::Receiver<sse::Event>) -> Response {
-    Sse::new(Frames(frames)).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response()
+/// Why a stream goes no further.
+enum End {
+    Gone,
+    Problem(Problem),
 }
 
-struct Frames(mpsc::Receiver<sse::Event>);
-
-impl Stream for Frames {
-    type Item = Result<sse::Event, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|frame| frame.map(Ok))
+impl std::convert::From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
     }
 }
 
-/// The reader has hung up.
-struct Gone;
+impl std::convert::From<Problem> for End {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
 
 struct Feed {
     door: Door,
     session: SessionId,
     /// The latest record that was sent.
     last: Seq,
-    frames: mpsc::Sender<sse::Event>,
+    frames: Frames,
 }
 
 impl Feed {
-    async fn run(mut self, mut events: Receiver<Event>, closing: Option<Closing>) {
-        let mut end = std::pin::pin!(closed(closing));
+    /// Until the reader hangs up, or there is a reason to; the reader is told which.
+    async fn run(mut self, mut events: Receiver<Event>, closing: Option<Closing>, standing: Standing) {
         let frames = self.frames.clone();
         let told = async {
             self.replay().await?;
@@ -85,14 +80,19 @@ impl Feed {
                 self.tell(events.recv().await).await?;
             }
         };
-        let _: Option<Result<(), Gone>> = tokio::select! {
-            told = told => Some(told),
-            () = frames.closed() => None,
-            () = &mut end => None,
+        let end: Result<(), End> = tokio::select! {
+            told = told => told,
+            () = frames.closed() => Err(End::Gone),
+            () = closed(closing) => Err(End::Problem(Problem::draining())),
+            () = standing.withdrawn() => Err(End::Problem(Problem::withdrawn())),
         };
+        if let Err(End::Problem(problem)) = end {
+            let _: Result<(), Gone> =
+                frames.send(sse::Event::default().event("end"), problem.shown().to_string()).await;
+        }
     }
 
-    async fn tell(&mut self, event: Result<Event, RecvError>) -> Result<(), Gone> {
+    async fn tell(&mut self, event: Result<Event, RecvError>) -> Result<(), End> {
         match event {
             Ok(Event::Committed { at, first, records, .. }) => {
                 // The receiver is older than the replay: what that has sent is not sent again.
@@ -109,23 +109,23 @@ impl Feed {
                     Delta::Reasoning(text) => ("reasoning", text),
                 };
                 let data = json!({ "effect": effect, "kind": kind, "text": text });
-                self.frame(sse::Event::default().event("delta").data(data.to_string())).await
+                Ok(self.frames.send(sse::Event::default().event("delta"), data.to_string()).await?)
             }
             Ok(Event::Reset { effect }) => {
                 let data = json!({ "effect": effect });
-                self.frame(sse::Event::default().event("reset").data(data.to_string())).await
+                Ok(self.frames.send(sse::Event::default().event("reset"), data.to_string()).await?)
             }
             Err(RecvError::Lagged(_)) => self.replay().await,
-            Err(RecvError::Closed) => Err(Gone),
+            Err(RecvError::Closed) => Err(Problem::draining().into()),
         }
     }
 
     /// Sends what the journal has after the latest record that was sent.
-    async fn replay(&mut self) -> Result<(), Gone> {
+    async fn replay(&mut self) -> Result<(), End> {
         loop {
             let (session, last) = (self.session, self.last);
             let page = self.door.off_thread(move |door| Ok(door.reader.records(session, last, REPLAY_PAGE)?));
-            let page = page.await.map_err(|_| Gone)?;
+            let page = page.await?;
             if page.is_empty() {
                 return Ok(());
             }
@@ -133,23 +133,19 @@ impl Feed {
         }
     }
 
-    async fn send(&mut self, placed: Vec<Placed>) -> Result<(), Gone> {
-        let items = self.door.off_thread(move |door| {
-            placed
-                .iter()
-                .map(|placed| Ok((placed.seq, records::item(door, placed)?)))
-                .collect::<Result<BTreeMap<Seq, Value>, Problem>>()
-        });
-        for (seq, item) in items.await.map_err(|_| Gone)? {
-            let kind = item.get("kind").and_then(Value::as_str).unwrap_or_default();
-            let frame = sse::Event::default().id(seq.0.to_string()).event(kind).data(item.to_string());
-            self.frame(frame).await?;
-            self.last = seq;
+    /// Their texts are read as the reader takes them, and not before.
+    async fn send(&mut self, mut placed: Vec<Placed>) -> Result<(), End> {
+        while !placed.is_empty() {
+            let read = self.door.off_thread(move |door| Ok((records::page(door, &placed, REPLAY_BYTES_MAX)?, placed)));
+            let (items, mut rest) = read.await?;
+            placed = rest.split_off(items.len());
+            for (Placed { seq, .. }, item) in rest.into_iter().zip(items) {
+                let kind = item.get("kind").and_then(Value::as_str).unwrap_or_default();
+                let frame = sse::Event::default().id(seq.0.to_string()).event(kind);
+                self.frames.send(frame, item.to_string()).await?;
+                self.last = seq;
+            }
         }
         Ok(())
-    }
-
-    async fn frame(&self, frame: sse::Event) -> Result<(), Gone> {
-        self.frames.send(frame).await.map_err(|_| Gone)
     }
 }

@@ -11,8 +11,15 @@ pub const BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// From the first byte of a connection to the end of its head, and between two requests.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
-/// Connections of one listener; a further one is closed at once.
+/// What is sent and not taken for this long has no reader any more. An event stream goes on where it
+/// was when its reader comes back.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Connections of one listener. A further one takes the place of the stranger who has shown nothing
+/// for longest, or is closed at once.
 pub const CONNECTIONS_MAX: usize = 1024;
+/// Connections of all principals but operators and scrapers together: a quarter of the listener is
+/// left for those who must get in when it is full.
+pub const ORDINARY_MAX: u32 = 768;
 /// Connections of one address that have not shown a valid token yet. Above the concurrency of an
 /// honest client that opens them all at once, far below what hurts.
 pub const STRANGERS_MAX: u32 = 256;
@@ -50,13 +57,19 @@ pub const SESSIONS_DEFAULT: usize = 20;
 pub const SESSIONS_MAX: usize = 100;
 pub const RECORDS_DEFAULT: usize = 100;
 pub const RECORDS_MAX: usize = 1000;
+/// Bytes of texts on one page of records; a page ends early before it has more, but never without a
+/// record.
+pub const RECORDS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Silence on a stream of events before a comment says that the line is up.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Frames that wait for a slow reader; then its session's events wait in the engine.
+/// Frames that wait for a slow reader, and their bytes; what comes meanwhile is read from the journal
+/// when the reader is back.
 pub const FRAMES_MAX: usize = 64;
-/// Records that are read at once to replay a session.
+pub const FRAME_BYTES_MAX: u32 = 256 * 1024;
+/// Records that are read at once to replay a session, and bytes of their texts.
 pub const REPLAY_PAGE: usize = 500;
+pub const REPLAY_BYTES_MAX: usize = 256 * 1024;
 
 /// Seconds after which a refused client may try again, where nothing better is known.
 pub const RETRY_AFTER_S: u64 = 2;

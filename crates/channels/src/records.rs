@@ -8,6 +8,19 @@ use serde_json::{Map, Value, json};
 use crate::door::Door;
 use crate::error::Problem;
 
+/// The first of these records whose texts have `bytes_max` together, and at least one.
+pub fn page(door: &Door, placed: &[Placed], bytes_max: usize) -> Result<Vec<Value>, Problem> {
+    let mut bytes = 0;
+    let fits = |placed: &&Placed| {
+        let own: usize =
+            bodies_of(&placed.record).iter().map(|body| usize::try_from(body.bytes).unwrap_or(usize::MAX)).sum();
+        let first = bytes == 0;
+        bytes = own.saturating_add(bytes).max(1);
+        first || bytes <= bytes_max
+    };
+    placed.iter().take_while(fits).map(|placed| item(door, placed)).collect()
+}
+
 /// `{seq, at, kind, body, texts?}`; `texts` by the number of the body, null where it is erased.
 pub fn item(door: &Door, placed: &Placed) -> Result<Value, Problem> {
     let (kind, body) = split(&placed.record);

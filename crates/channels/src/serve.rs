@@ -25,6 +25,8 @@ use crate::door::Closing;
 use crate::limits::{
     ACCEPT_PAUSE, BUFFER_BYTES_MAX, CLOSE_TIME_MAX, CONNECTIONS_MAX, HANDSHAKE_TIME_MAX, HEAD_TIME_MAX,
 };
+use crate::patient::Patient;
+use crate::places::Seat;
 
 /// Reads a certificate chain and its key, PEM.
 ///
@@ -44,29 +46,37 @@ pub fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// Serves TCP until `stopped` is true, then lets open requests end.
-pub async fn serve_tcp(
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    router: Router,
-    stopped: watch::Receiver<bool>,
-) {
-    let (crowd, tls) = (Crowd::default(), tls.map(TlsAcceptor::from));
+/// What a TCP listener serves, and how.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// The latest certificate with its key; absent for plain HTTP.
+    pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    pub trusted_proxies: Arc<[IpAddr]>,
+    pub router: Router,
+    pub stopped: watch::Receiver<bool>,
+}
+
+/// Serves TCP until it is told to stop, then lets open requests end.
+pub async fn serve_tcp(listener: TcpListener, listening: Listening) {
+    let crowd = Crowd::default();
     let mut connections = JoinSet::new();
-    let mut stop = stopped.clone();
+    let mut stop = listening.stopped.clone();
     loop {
         tokio::select! {
             () = told(&mut stop) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
                 let Some((stream, peer)) = accept(accepted).await else { continue };
-                if connections.len() >= CONNECTIONS_MAX {
+                if connections.len() >= CONNECTIONS_MAX && !crowd.make_room() {
                     continue;
                 }
                 let address = peer.ip().to_canonical();
-                if let Some(stranger) = crowd.enter(address) {
-                    let client = Client { address, stranger, router: router.clone(), stopped: stopped.clone() };
-                    connections.spawn(client.serve_tcp(stream, tls.clone()));
+                let is_proxy = listening.trusted_proxies.contains(&address);
+                let stranger = if is_proxy { Some(crowd.enter_by_proxy()) } else { crowd.enter(address) };
+                if let Some(stranger) = stranger {
+                    let seat = (!is_proxy).then(Seat::default);
+                    let known = Known { peer: Some((Peer(address), stranger)), seat, closing: Closing::new(stop.clone()) };
+                    connections.spawn(listening.clone().serve(stream, known));
                 }
             }
         }
@@ -89,8 +99,8 @@ pub async fn serve_local(listener: UnixListener, router: Router, stopped: watch:
                 if !is_owner || connections.len() >= CONNECTIONS_MAX {
                     continue;
                 }
-                let known = Known { peer: None, closing: Closing::new(stopped.clone()) };
-                connections.spawn(speak(stream, router.clone(), known, stopped.clone()));
+                let known = Known { peer: None, seat: None, closing: Closing::new(stopped.clone()) };
+                connections.spawn(speak(Patient::new(stream), router.clone(), known, stopped.clone()));
             }
         }
     }
@@ -122,37 +132,40 @@ async fn finish(mut connections: JoinSet<()>) {
     }
 }
 
-struct Client {
-    address: IpAddr,
-    stranger: Stranger,
-    router: Router,
-    stopped: watch::Receiver<bool>,
-}
-
-impl Client {
-    async fn serve_tcp(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+impl Listening {
+    /// One connection, until it ends or must make room for another.
+    async fn serve(self, stream: TcpStream, known: Known) {
         // A token of a stream is a small write that must not wait for the next.
         let _ = stream.set_nodelay(true);
-        match tls {
-            None => self.serve(stream).await,
-            Some(tls) => match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve(stream).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
+        let stranger = known.peer.as_ref().map(|(_, stranger)| stranger.clone());
+        let hung_up = async {
+            match &stranger {
+                Some(stranger) => stranger.hung_up().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shake_hands(Patient::new(stream), known) => {}
+            () = hung_up => tracing::debug!("a stranger was hung up on: the listener is full"),
         }
     }
 
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let known =
-            Known { peer: Some((Peer(self.address), self.stranger)), closing: Closing::new(self.stopped.clone()) };
-        speak(stream, self.router, known, self.stopped).await;
+    async fn shake_hands(self, stream: Patient<TcpStream>, known: Known) {
+        let Some(tls) = &self.tls else { return speak(stream, self.router, known, self.stopped).await };
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => speak(stream, self.router, known, self.stopped).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
     }
 }
 
 /// What a listener tells the doors of a connection, with every request.
 struct Known {
     peer: Option<(Peer, Stranger)>,
+    /// Absent where the connection is not one caller's: a proxy's, or at the local socket.
+    seat: Option<Seat>,
     closing: Closing,
 }
 
@@ -162,6 +175,9 @@ impl Known {
         if let Some((peer, stranger)) = &self.peer {
             request.extensions_mut().insert(*peer);
             request.extensions_mut().insert(stranger.clone());
+        }
+        if let Some(seat) = &self.seat {
+            request.extensions_mut().insert(seat.clone());
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::{Problem, Why};
 use crate::input::{Asked, Input, OfSession, digest_of};
-use crate::limits::{RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX};
+use crate::limits::{RECORDS_BYTES_MAX, RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX};
 use crate::rows::{Row, outranks};
 use crate::{idempotency, records};
 
@@ -161,8 +161,9 @@ pub async fn records(
     let found = door.off_thread(move |door| {
         let mut found = door.reader.records(id, page.after.unwrap_or_default(), limit)?;
         found.truncate(limit);
-        let next = found.last().map(|placed| placed.seq).filter(|last| *last < row.seq);
-        let items = found.iter().map(|placed| records::item(door, placed)).collect::<Result<Vec<_>, _>>()?;
+        let items = records::page(door, &found, RECORDS_BYTES_MAX)?;
+        let shown = found.get(..items.len()).unwrap_or_default();
+        let next = shown.last().map(|placed| placed.seq).filter(|last| *last < row.seq);
         Ok(json!({ "records": items, "next": next }))
     });
     Ok(Json(found.await?))

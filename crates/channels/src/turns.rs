@@ -21,6 +21,7 @@ pub struct Now {
     pub view: TurnView,
     /// What all that is left of it waits for.
     pub waiting: Option<Waiting>,
+    is_frozen: bool,
     /// Of the open turn, which has no end that would say it.
     open: Option<(Completion, backstay_kernel::budget::Amount)>,
 }
@@ -28,12 +29,17 @@ pub struct Now {
 impl Now {
     #[must_use]
     pub fn state(&self) -> &'static str {
-        match (&self.view.state, &self.waiting) {
-            (TurnState::Queued, _) => "queued",
-            (TurnState::Open, None) => "running",
-            (TurnState::Open, Some(_)) => "waiting",
-            (TurnState::Ended(_), _) => "ended",
+        match &self.view.state {
+            TurnState::Queued => "queued",
+            TurnState::Open if self.wait().is_some() => "waiting",
+            TurnState::Open => "running",
+            TurnState::Ended(_) => "ended",
         }
+    }
+
+    /// The name of what it waits for.
+    fn wait(&self) -> Option<&'static str> {
+        self.waiting.as_ref().map(|waiting| waiting.wait().word()).or(self.is_frozen.then_some(waits::FROZEN))
     }
 }
 
@@ -45,13 +51,14 @@ impl Door {
         let view = view
             .map_err(|error| if error == EngineError::NoSession { Problem::not_found("turn") } else { error.into() })?;
         if matches!(view.state, TurnState::Ended(_)) {
-            return Ok(Now { place, view, waiting: None, open: None });
+            return Ok(Now { place, view, waiting: None, is_frozen: false, open: None });
         }
         let state = self.fold(place.session)?;
         let waiting = waits::of_turn(&state, place.seq, self.engine.now());
+        let is_frozen = waits::is_frozen(self, &state, place.seq);
         let open = state.turn.filter(|turn| turn.id == place.seq);
         let open = open.map(|turn| (turn.completion, turn.spent));
-        Ok(Now { place, view, waiting, open })
+        Ok(Now { place, view, waiting, is_frozen, open })
     }
 
     /// The turn that a message began or joined, by the message's record: one that answered a
@@ -96,7 +103,7 @@ fn show(door: &Door, now: &Now) -> Result<Value, Problem> {
         "session": place.session,
         "state": now.state(),
         "reason": reason,
-        "wait": now.waiting.as_ref().map(|waiting| waiting.wait().word()),
+        "wait": now.wait(),
         "id": now.waiting.as_ref().map(|waiting| waiting.place().to_string()),
         "reply": reply,
         "spend": spent,

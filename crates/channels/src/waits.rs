@@ -4,7 +4,7 @@ use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{Digest, EffectId, Millis, Place, SessionId, TurnId};
 use backstay_kernel::record::Reason;
 use backstay_kernel::rule::Approvers;
-use backstay_kernel::session::{Session, State, Work};
+use backstay_kernel::session::{Open, Session, State, Work};
 use serde_json::{Value, json};
 
 use crate::door::Door;
@@ -82,6 +82,19 @@ pub fn of_turn(state: &Session, turn: TurnId, now: Millis) -> Option<Waiting> {
     }
     waits.sort_by_key(Waiting::wait);
     waits.into_iter().next()
+}
+
+/// The name of the wait for an operator who lets a frozen home go on.
+pub const FROZEN: &str = "frozen";
+
+/// Nothing of the turn runs, and nothing of it starts while the home is frozen.
+#[must_use]
+pub fn is_frozen(door: &Door, state: &Session, turn: TurnId) -> bool {
+    let is_open = state.turn.as_ref().is_some_and(|open| open.id == turn);
+    let is_queued = state.queue.iter().any(|waiting| waiting.seq == turn);
+    let runs = |open: &Open| matches!(open.state, State::Started { boot, .. } if boot == door.engine.boot());
+    let frozen = door.engine.home().switches().frozen;
+    frozen && (is_queued || (is_open && !state.effects.values().any(runs)))
 }
 
 /// A call as its model wrote it.

@@ -263,6 +263,7 @@ impl Engine {
         *locked(&self.shared.policy) = Arc::new(policy);
         self.admission.set_rate(limits.messages_per_minute);
         self.look();
+        self.home.announce();
         Ok(epoch)
     }
 
@@ -272,6 +273,7 @@ impl Engine {
         self.home.freeze(frozen, by).await?;
         *locked(&self.shared.switches) = Switches { draining: self.is_draining(), ..self.home.switches() };
         self.look();
+        self.home.announce();
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use backstay_kernel::id::{Seq, SessionId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
 use backstay_store::{Append, Body, HeadUpdate, NewSession, Shared, Store};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::error::EngineError;
 use crate::world::World;
@@ -31,6 +31,7 @@ struct Inner {
     state: Mutex<Home>,
     /// Held from deciding to the end of the append.
     writing: tokio::sync::Mutex<()>,
+    changed: watch::Sender<()>,
 }
 
 impl HomeHandle {
@@ -42,8 +43,8 @@ impl HomeHandle {
         let state = fold(&store).map_err(EngineError::Unreadable)?;
         let (old, new) = (state.lineage, store.lineage());
         let fresh = state.seq == Seq(0);
-        let inner = Inner { store, world, state: Mutex::new(state), writing: tokio::sync::Mutex::new(()) };
-        let handle = Self { inner: Arc::new(inner) };
+        let (state, writing, changed) = (Mutex::new(state), tokio::sync::Mutex::new(()), watch::Sender::new(()));
+        let handle = Self { inner: Arc::new(Inner { store, world, state, writing, changed }) };
         if !fresh && old != new {
             handle.write(HomeInput::Restored { old, new }).await?;
             handle.inner.store.conclude_restore().map_err(|error| EngineError::Halted(error.to_string()))?;
@@ -59,6 +60,23 @@ impl HomeHandle {
     #[must_use]
     pub fn switches(&self) -> Switches {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).switches()
+    }
+
+    /// Tells of every change of tokens, policy and switches, once it is in force: for what has asked
+    /// for leave once and lasts.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.inner.changed.subscribe()
+    }
+
+    pub(crate) fn announce(&self) {
+        self.inner.changed.send_replace(());
+    }
+
+    /// The token of this name.
+    #[must_use]
+    pub fn token(&self, id: &str) -> Option<Token> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).tokens.get(id).cloned()
     }
 
     /// The token that was presented, if it is one of this home's.
@@ -136,6 +154,7 @@ impl HomeHandle {
         let halted = |why: String| EngineError::Halted(why);
         result.await.map_err(|e| halted(e.to_string()))?.map_err(|e| halted(e.to_string()))?;
         *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.announce();
         Ok(())
     }
 }

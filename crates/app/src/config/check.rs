@@ -63,8 +63,11 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         per_principal: budget(shared.and_then(|shared| shared.table("per_principal"))),
         per_channel: budget(shared.and_then(|shared| shared.table("per_channel"))),
     };
-    let rate = checker.root.table("limits").and_then(|limits| limits.integer("messages_per_minute"));
-    let limits = Limits { messages_per_minute: small(rate) };
+    let limit = |key| small(checker.root.table("limits").and_then(|limits| limits.integer(key)));
+    let limits = Limits {
+        messages_per_minute: limit("messages_per_minute"),
+        connections_per_principal: limit("connections_per_principal"),
+    };
     let missing_directories = std::mem::take(&mut checker.missing);
     mistakes.extend(checker.mistakes.into_list());
     match server {

@@ -175,13 +175,22 @@ static TLS: &[Key] = &[
     ),
 ];
 
-static LIMITS: &[Key] = &[value(
-    "messages_per_minute",
-    count(limits::MESSAGES_PER_MINUTE_MAX),
-    Default("60"),
-    "120",
-    "Messages of one principal, with a burst of the same size; more are refused with 429 and Retry-After. One a second is more than a person types.",
-)];
+static LIMITS: &[Key] = &[
+    value(
+        "messages_per_minute",
+        count(limits::MESSAGES_PER_MINUTE_MAX),
+        Default("60"),
+        "120",
+        "Messages of one principal, with a burst of the same size; more are refused with 429 and Retry-After. One a second is more than a person types.",
+    ),
+    value(
+        "connections_per_principal",
+        count(limits::CONNECTIONS_PER_PRINCIPAL_MAX),
+        Default("128"),
+        "256",
+        "Connections of one principal to the HTTP door at the same time, all its tokens together; through a trusted proxy, its calls under way. Three quarters may be event streams. More are refused with 429. A front end that serves many people under one token needs one for each who waits for a reply.",
+    ),
+];
 
 static PRINCIPAL: &[Key] = &[value(
     "role",

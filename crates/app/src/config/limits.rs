@@ -12,6 +12,8 @@ pub const NAME_CHARS_MAX: usize = 64;
 pub const INTEGER_MAX: u64 = 9_007_199_254_740_992;
 /// Messages per minute of one principal; above it the limit is none.
 pub const MESSAGES_PER_MINUTE_MAX: u64 = 1_000_000;
+/// Connections of one principal; the door has no more for all that are no operators.
+pub const CONNECTIONS_PER_PRINCIPAL_MAX: u64 = 768;
 /// Tokens of a model's window or output; no model comes near it.
 pub const MODEL_TOKENS_MAX: u64 = 100_000_000;
 /// Steps and tool calls of one turn; a turn that needs more is a loop.

@@ -67,6 +67,7 @@ pub struct Tls {
 pub struct Limits {
     /// Of one principal, with a burst of the same size.
     pub messages_per_minute: u32,
+    pub connections_per_principal: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

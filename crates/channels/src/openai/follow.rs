@@ -9,6 +9,7 @@ use backstay_kernel::record::{Completion, End, Planned, Record, StopReason, Turn
 use backstay_kernel::{Head, Session, Wait};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::words;
 use crate::door::Door;
@@ -33,7 +34,8 @@ pub enum Step {
 /// The turn waits for somebody.
 #[derive(Clone, Debug)]
 pub struct Pause {
-    pub wait: Wait,
+    /// Its name.
+    pub wait: &'static str,
     /// What is waited for, where it has a name.
     pub id: Option<Place>,
     pub words: String,
@@ -53,6 +55,8 @@ pub struct Follow {
     door: Door,
     place: Place,
     events: Receiver<Event>,
+    /// Of the home, where a freeze lets nothing go on.
+    changes: watch::Receiver<()>,
     /// Model calls of the turn whose every event was heard.
     heard: BTreeSet<EffectId>,
     last_reply: Option<EffectId>,
@@ -71,6 +75,7 @@ impl Follow {
             door: door.clone(),
             place,
             events,
+            changes: door.engine.home().changes(),
             heard: BTreeSet::new(),
             last_reply: None,
             usage: Usage::default(),
@@ -101,7 +106,16 @@ impl Follow {
             return Ok(step);
         }
         loop {
-            let step = match self.events.recv().await {
+            let event = tokio::select! {
+                event = self.events.recv() => event,
+                Ok(()) = self.changes.changed() => {
+                    if let Some(step) = self.look_if_frozen().await? {
+                        return Ok(step);
+                    }
+                    continue;
+                }
+            };
+            let step = match event {
                 Ok(Event::Committed { first, records, head, .. }) => self.committed(first, &records, &head).await?,
                 Ok(Event::Delta { effect, delta: Delta::Text(text), .. }) if self.heard.contains(&effect) => {
                     Some(Step::Text { effect, text })
@@ -161,6 +175,10 @@ impl Follow {
         looked.await
     }
 
+    async fn look_if_frozen(&self) -> Result<Option<Step>, Problem> {
+        if self.door.engine.home().switches().frozen { self.look().await } else { Ok(None) }
+    }
+
     /// Notes what a record says of this turn; returns its end.
     fn take<'a>(&mut self, seq: Seq, record: &'a Record) -> Option<&'a TurnEnded> {
         if let Record::Planned(Planned::Model { turn, .. }) = record
@@ -192,7 +210,7 @@ impl Follow {
             Wait::Overdue | Wait::Budget | Wait::Backoff | Wait::Running | Wait::Idle => false,
         };
         if head.open || !may_wait {
-            return Ok(None);
+            return self.look_if_frozen().await;
         }
         let place = self.place;
         let paused = self.door.off_thread(move |door| pause(door, &door.fold(place.session)?, place.seq));
@@ -225,9 +243,12 @@ fn plus(sum: Usage, end: &End) -> Usage {
 /// What the turn waits for, in words.
 fn pause(door: &Door, state: &Session, turn: Seq) -> Result<Option<Pause>, Problem> {
     if state.stopped && state.queue.iter().any(|waiting| waiting.seq == turn) {
-        return Ok(Some(Pause { wait: Wait::Stopped, id: None, words: words::stopped(state.id) }));
+        return Ok(Some(Pause { wait: Wait::Stopped.word(), id: None, words: words::stopped(state.id) }));
     }
-    let Some(waiting) = waits::of_turn(state, turn, door.engine.now()) else { return Ok(None) };
+    let Some(waiting) = waits::of_turn(state, turn, door.engine.now()) else {
+        let frozen = waits::is_frozen(door, state, turn);
+        return Ok(frozen.then(|| Pause { wait: waits::FROZEN, id: None, words: words::frozen() }));
+    };
     let call = door.call_of(state, waiting.effect)?.0;
     let words = match waiting.kind {
         Kind::Approval { .. } => words::approval(&call.tool, waiting.place()),
@@ -235,5 +256,5 @@ fn pause(door: &Door, state: &Session, turn: Seq) -> Result<Option<Pause>, Probl
         Kind::Doubt => words::doubt(&call.tool, waiting.place()),
         Kind::Provider => words::provider(),
     };
-    Ok(Some(Pause { wait: waiting.wait(), id: Some(waiting.place()), words }))
+    Ok(Some(Pause { wait: waiting.wait().word(), id: Some(waiting.place()), words }))
 }

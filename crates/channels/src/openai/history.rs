@@ -48,6 +48,8 @@ struct Now {
     messages: Vec<Looks>,
     /// What the open turn would be shown as, where it waits.
     pending: Looks,
+    /// What it may have been shown as while the home was frozen or the session stopped.
+    still: Looks,
     /// The latest message of the user.
     last: Option<Seq>,
 }
@@ -61,6 +63,9 @@ pub fn find(door: &Door, principal: &str, chat: &Chat) -> Result<Option<SessionI
     let mut found = None;
     for row in candidates(door, principal, chat)? {
         let mut now = read(door, &row)?;
+        if wanted.len() > now.messages.len() {
+            now.pending.extend(now.still);
+        }
         if !now.pending.is_empty() {
             now.messages.push(now.pending);
         }
@@ -134,7 +139,7 @@ impl Histories {
 fn read(door: &Door, row: &Row) -> Result<Now, Problem> {
     let past = door.histories.get(row.session);
     if past.seq >= row.seq || past.messages.len() > HISTORY_MESSAGES_MAX {
-        return Ok(Now { messages: past.messages, pending: Looks::new(), last: None });
+        return Ok(Now { messages: past.messages, pending: Looks::new(), still: Looks::new(), last: None });
     }
     let mut reading = Reading::new(door, row.session, past.messages);
     let mut last = past.seq;
@@ -145,7 +150,7 @@ fn read(door: &Door, row: &Row) -> Result<Now, Problem> {
     if !reading.in_turn {
         door.histories.put(row.session, last, &reading.messages);
     }
-    Ok(Now { messages: reading.messages, pending: reading.looks, last: reading.last })
+    Ok(Now { messages: reading.messages, pending: reading.looks, still: reading.still, last: reading.last })
 }
 
 struct Reading<'a> {
@@ -155,6 +160,7 @@ struct Reading<'a> {
     /// Of the turn that is being read: what its replies said, and what they may look like.
     texts: Vec<String>,
     looks: Looks,
+    still: Looks,
     calls: HashMap<EffectId, CallRef>,
     /// Something was said that has no reply yet.
     in_turn: bool,
@@ -163,8 +169,8 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(door: &'a Door, session: SessionId, messages: Vec<Looks>) -> Self {
-        let (texts, looks) = (Vec::new(), Looks::new());
-        Self { door, session, messages, texts, looks, calls: HashMap::new(), in_turn: false, last: None }
+        let (texts, looks, still) = (Vec::new(), Looks::new(), Looks::new());
+        Self { door, session, messages, texts, looks, still, calls: HashMap::new(), in_turn: false, last: None }
     }
 
     fn take(&mut self, placed: &Placed) -> Result<(), Problem> {
@@ -187,6 +193,7 @@ impl<'a> Reading<'a> {
             Record::Ended(ended) => {
                 if let End::Replied { text: Some(text), .. } = &ended.end {
                     self.texts.push(self.door.text(text)?.unwrap_or_default());
+                    self.stood_still();
                 }
             }
             Record::Judged(judged) => self.judged(judged)?,
@@ -252,6 +259,16 @@ impl<'a> Reading<'a> {
         self.messages.push(vec![fingerprint(Role::User, text)]);
         self.in_turn = true;
         self.last = Some(seq);
+        self.stood_still();
+    }
+
+    /// No record of the session says whether anybody was shown it in this state.
+    fn stood_still(&mut self) {
+        for words in [words::frozen(), words::stopped(self.session)] {
+            let all = words::joined(self.texts.iter().map(String::as_str).chain([words.as_str()]));
+            self.still.push(fingerprint(Role::Assistant, &words));
+            self.still.push(fingerprint(Role::Assistant, &all));
+        }
     }
 
     /// Words in the turn's place: alone, or after what its steps had said.
@@ -262,7 +279,9 @@ impl<'a> Reading<'a> {
     }
 
     fn replied(&mut self) {
+        let still = std::mem::take(&mut self.still);
         if !self.looks.is_empty() {
+            self.looks.extend(still);
             self.messages.push(std::mem::take(&mut self.looks));
         }
         self.texts.clear();

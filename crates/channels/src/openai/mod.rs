@@ -19,8 +19,8 @@ use http::header::HeaderName;
 use http::{Extensions, HeaderMap};
 use serde_json::{Value, json};
 
-use crate::auth::Speaker;
-use crate::door::{Closing, Door};
+use crate::auth::{Speaker, Standing};
+use crate::door::{Closing, Door, closed};
 use crate::error::Problem;
 use crate::idempotency;
 use crate::input::{Input, Whole, digest_of};
@@ -54,11 +54,11 @@ pub async fn chat(
         None => call.submit(&door, &chat).await?,
     };
     let place = follow.place();
-    let closing = Closing::of(&extensions);
+    let ending = Ending { closing: Closing::of(&extensions), standing: speaker.standing().clone() };
     let mut response = if chat.stream {
-        stream::answer(follow, &chat, closing, &door)
+        stream::answer(follow, &chat, ending, &door)
     } else {
-        reply::wait(follow, &chat, closing, &door)
+        reply::wait(follow, &chat, ending, &door)
             .await
             .map_or_else(Problem::into_response, |whole| Json(whole).into_response())
     };
@@ -66,6 +66,22 @@ pub async fn chat(
     response.headers_mut().insert(SESSION, value(place.session.to_string())?);
     response.headers_mut().insert(TURN, value(place.to_string())?);
     Ok(response)
+}
+
+/// What ends a call before its turn does.
+struct Ending {
+    closing: Option<Closing>,
+    standing: Standing,
+}
+
+impl Ending {
+    /// Why, once there is a reason.
+    async fn told(self) -> Problem {
+        tokio::select! {
+            () = closed(self.closing) => Problem::draining(),
+            () = self.standing.withdrawn() => Problem::withdrawn(),
+        }
+    }
 }
 
 /// One request, and by what it may be the same as another.

@@ -4,17 +4,18 @@ use backstay_kernel::id::Place;
 use backstay_kernel::record::StopReason;
 use serde_json::{Value, json};
 
+use super::Ending;
 use super::follow::{Finished, Follow, Pause, Step};
 use super::request::Chat;
 use super::words;
-use crate::door::{Closing, Door, closed};
+use crate::door::Door;
 use crate::error::Problem;
 
 /// Waits for the turn and answers with the whole of it.
 ///
 /// # Errors
-/// The process goes away first; the turn goes on after the next start.
-pub async fn wait(mut follow: Follow, chat: &Chat, closing: Option<Closing>, door: &Door) -> Result<Value, Problem> {
+/// The process goes away first, or the leave to wait; the turn goes on.
+pub async fn wait(mut follow: Follow, chat: &Chat, ending: Ending, door: &Door) -> Result<Value, Problem> {
     let step = async {
         loop {
             match follow.next().await? {
@@ -25,7 +26,7 @@ pub async fn wait(mut follow: Follow, chat: &Chat, closing: Option<Closing>, doo
     };
     let step = tokio::select! {
         step = step => step?,
-        () = closed(closing) => return Err(Problem::draining()),
+        problem = ending.told() => return Err(problem),
     };
     let place = follow.place();
     let (content, finish, note) = match &step {
@@ -106,7 +107,7 @@ pub fn paused(place: Place, pause: &Pause) -> Value {
         "session": place.session,
         "turn": place.to_string(),
         "state": "waiting",
-        "wait": pause.wait.word(),
+        "wait": pause.wait,
         "id": pause.id.map(|id| id.to_string()),
     })
 }

@@ -3,18 +3,17 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use backstay_kernel::id::EffectId;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
+use super::Ending;
 use super::follow::{Follow, Step};
 use super::request::Chat;
 use super::{reply, words};
-use crate::door::{Closing, Door, closed};
+use crate::door::Door;
 use crate::error::{Problem, Why, in_openai_shape};
-use crate::events;
-use crate::limits::FRAMES_MAX;
+use crate::frames::{self, Frames, Gone};
 
-pub fn answer(follow: Follow, chat: &Chat, closing: Option<Closing>, door: &Door) -> Response {
-    let (frames, out) = mpsc::channel(FRAMES_MAX);
+pub fn answer(follow: Follow, chat: &Chat, ending: Ending, door: &Door) -> Response {
+    let (frames, out) = frames::frames(None);
     let telling = Telling {
         id: reply::id(follow.place()),
         created_s: door.engine.now() / 1000,
@@ -23,8 +22,8 @@ pub fn answer(follow: Follow, chat: &Chat, closing: Option<Closing>, door: &Door
         said: Said::default(),
         frames,
     };
-    tokio::spawn(telling.run(follow, closing));
-    events::answer(out)
+    tokio::spawn(telling.run(follow, ending));
+    frames::answer(out)
 }
 
 /// What the reader has seen so far.
@@ -71,34 +70,32 @@ impl Said {
     }
 }
 
-/// The reader has hung up; the turn goes on without it.
-struct Gone;
-
 struct Telling {
     id: String,
     created_s: u64,
     agent: String,
     usage_chunk: bool,
     said: Said,
-    frames: mpsc::Sender<Event>,
+    frames: Frames,
 }
 
 impl Telling {
-    async fn run(mut self, mut follow: Follow, closing: Option<Closing>) {
+    /// Where the reader hangs up, the turn goes on without it.
+    async fn run(mut self, mut follow: Follow, ending: Ending) {
         let frames = self.frames.clone();
         let _: Result<(), Gone> = tokio::select! {
-            told = self.tell(&mut follow, closing) => told,
+            told = self.tell(&mut follow, ending) => told,
             () = frames.closed() => Err(Gone),
         };
     }
 
-    async fn tell(&mut self, follow: &mut Follow, closing: Option<Closing>) -> Result<(), Gone> {
+    async fn tell(&mut self, follow: &mut Follow, ending: Ending) -> Result<(), Gone> {
         self.chunk(json!({ "role": "assistant", "content": "" }), None, None).await?;
-        let mut end = std::pin::pin!(closed(closing));
+        let mut end = std::pin::pin!(ending.told());
         loop {
             let step = tokio::select! {
                 step = follow.next() => step,
-                () = &mut end => Err(Problem::draining()),
+                problem = &mut end => Err(problem),
             };
             match step {
                 Ok(Step::Text { effect, text }) => {
@@ -186,7 +183,7 @@ impl Telling {
     }
 
     async fn send(&self, data: String) -> Result<(), Gone> {
-        self.frames.send(Event::default().data(data)).await.map_err(|_| Gone)
+        self.frames.send(Event::default(), data).await
     }
 }
 

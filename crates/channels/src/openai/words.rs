@@ -28,6 +28,11 @@ pub fn stopped(session: SessionId) -> String {
 }
 
 #[must_use]
+pub fn frozen() -> String {
+    "This home is frozen: nothing starts in it. The turn goes on after `backstay unfreeze`.".into()
+}
+
+#[must_use]
 pub fn ended(reason: StopReason) -> String {
     let why = match reason {
         StopReason::Claimed => "the model said nothing",

@@ -31,6 +31,8 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 pub const LISTEN: &str = "127.0.0.1:7717";
+/// Of one principal.
+pub const CONNECTIONS: u32 = 4;
 
 /// What the model does when it is called.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub enum Line {
     /// Says something, fails, and is called again.
     Break(&'static str),
     Fail(FailureClass),
+    /// Says something, waits for [`World::go`], and calls a tool.
+    SlowlyCall(&'static str, &'static str),
     /// Says something and calls a tool.
     Call(&'static str, &'static str, &'static str),
 }
@@ -148,6 +152,12 @@ impl World for TestWorld {
                     Err(failure(FailureClass::RetrySame))
                 }
                 Line::Fail(class) => Err(failure(class)),
+                Line::SlowlyCall(text, tool) => {
+                    on_delta(Delta::Text(text.into()));
+                    script.go.notified().await;
+                    let call = RawCall { id: "c0".into(), name: tool.into(), arguments: "{}".into() };
+                    Ok(reply(text.into(), vec![call]))
+                }
                 Line::Call(text, tool, arguments) => {
                     if !text.is_empty() {
                         on_delta(Delta::Text(text.into()));
@@ -340,10 +350,13 @@ impl House {
 fn doors(engine: &Engine, home: &Path) -> (Router, Router) {
     let reload: Reload = Arc::new(|by| {
         Box::pin(async move {
-            if by == "oper" { Err("line 3: unknown key".to_owned()) } else { Ok(Reloaded { epoch: 2, changed: true }) }
+            if by == "oper" {
+                return Err("line 3: unknown key".to_owned());
+            }
+            Ok(Reloaded { epoch: 2, changed: true, needs_restart: vec!["server.listen"], connections_per_principal: 8 })
         })
     });
-    let door = Door::new(engine.clone(), home.to_owned(), reload);
+    let door = Door::new(engine.clone(), home.to_owned(), CONNECTIONS, reload);
     let proxies: [IpAddr; 1] = [[10, 0, 0, 1].into()];
     let auth = Auth::Bearer { listen: LISTEN.parse().unwrap(), trusted_proxies: proxies.into() };
     (router(door.clone(), auth), router(door, Auth::Local))

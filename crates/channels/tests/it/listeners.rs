@@ -1,7 +1,7 @@
 //! Real sockets: caps, deadlines, the local door, and how listeners end.
 use std::time::Duration;
 
-use backstay_channels::{serve_local, serve_tcp};
+use backstay_channels::{Listening, serve_local, serve_tcp};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -19,7 +19,9 @@ async fn listen(house: &House) -> Listener {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    Listener { address, stop, task: tokio::spawn(serve_tcp(listener, None, house.tcp.clone(), stopped)) }
+    let proxies: [std::net::IpAddr; 1] = [[127, 0, 0, 9].into()];
+    let listening = Listening { tls: None, trusted_proxies: proxies.into(), router: house.tcp.clone(), stopped };
+    Listener { address, stop, task: tokio::spawn(serve_tcp(listener, listening)) }
 }
 
 /// All that comes back.
@@ -132,4 +134,115 @@ async fn streams_end_when_the_listener_does() {
     assert!(waiting.starts_with("HTTP/1.1 503") && waiting.contains("\"draining\""), "{waiting}");
     listener.task.await.unwrap();
     assert!(TcpStream::connect(listener.address).await.is_err());
+}
+
+/// Begins a call on a connection of its own and reads what comes first.
+async fn begin(listener: &Listener, call: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(listener.address).await.unwrap();
+    stream.write_all(call.as_bytes()).await.unwrap();
+    let mut chunk = [0; 4096];
+    let count = stream.read(&mut chunk).await.unwrap();
+    (stream, String::from_utf8_lossy(&chunk[..count]).into_owned())
+}
+
+#[tokio::test]
+async fn connections_of_one_principal_are_bounded_and_others_get_in() {
+    let house = House::new(&[]).await;
+    let listener = listen(&house).await;
+    let idle = get(&house, "/api/sessions", false);
+    let mut held = Vec::new();
+    for _ in 0..crate::house::CONNECTIONS {
+        let (stream, told) = begin(&listener, &idle).await;
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+        held.push(stream);
+    }
+    let (mut refused, told) = begin(&listener, &idle).await;
+    assert!(told.starts_with("HTTP/1.1 429") && told.contains("too_many_connections"), "{told}");
+    assert_eq!(all(&mut refused).await, "", "and hung up on");
+    let owner = idle.replace(house.token("ann"), house.token("owner"));
+    assert!(begin(&listener, &owner).await.1.starts_with("HTTP/1.1 200"));
+    // The same connection counts once, whoever speaks on it.
+    let mut reused = held.pop().unwrap();
+    reused.write_all(owner.as_bytes()).await.unwrap();
+    let mut chunk = [0; 4096];
+    assert!(reused.read(&mut chunk).await.unwrap() > 0);
+    assert!(begin(&listener, &idle).await.1.starts_with("HTTP/1.1 200"), "its place is free");
+}
+
+#[tokio::test]
+async fn a_full_listener_makes_room_for_who_comes() {
+    let house = House::new(&[]).await;
+    let listener = listen(&house).await;
+    let socket = |n: u8| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(std::net::SocketAddr::from(([127, 0, 0, n], 0))).unwrap();
+        socket.connect(listener.address)
+    };
+    let mut strangers = Vec::new();
+    for n in 0..1024 {
+        let address = u8::try_from(n / 250).unwrap() + 2;
+        strangers.push(socket(address).await.unwrap());
+    }
+    let owner = get(&house, "/api/sessions", true).replace(house.token("ann"), house.token("owner"));
+    let mut late = socket(100).await.unwrap();
+    late.write_all(owner.as_bytes()).await.unwrap();
+    assert!(all(&mut late).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(all(&mut strangers[0]).await, "", "the oldest was hung up on");
+    strangers[1].write_all(b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert!(all(&mut strangers[1]).await.starts_with("HTTP/1.1 200"), "and nobody else");
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_connections_are_its_own_affair_and_its_calls_are_counted() {
+    let house = House::new(&[]).await;
+    let told = house.post("ann", "/api/sessions").json(serde_json::json!({ "agent": "main" })).await;
+    let events = format!("/api/sessions/{}/events", told.json["session"].as_str().unwrap());
+    let listener = listen(&house).await;
+    let proxied = |call: String| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+        let connecting = socket.connect(listener.address);
+        async move {
+            let mut stream = connecting.await.unwrap();
+            stream.write_all(call.as_bytes()).await.unwrap();
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).await.unwrap();
+            (stream, String::from_utf8_lossy(&chunk[..count]).into_owned())
+        }
+    };
+    let mut pool = Vec::new();
+    for _ in 0..=crate::house::CONNECTIONS {
+        let (stream, told) = proxied(get(&house, "/api/sessions", false)).await;
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+        pool.push(stream);
+    }
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(proxied(get(&house, &events, false)).await);
+    }
+    let (_, told) = proxied(get(&house, &events, false)).await;
+    assert!(told.starts_with("HTTP/1.1 429"), "{told}");
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_is_hung_up_on_and_blocks_nobody() {
+    let house = House::new(&[]).await;
+    let told = house.post("ann", "/api/sessions").json(serde_json::json!({ "agent": "main" })).await;
+    let session = told.json["session"].as_str().unwrap().to_owned();
+    let listener = listen(&house).await;
+    let (mut stuck, _) = begin(&listener, &get(&house, &format!("/api/sessions/{session}/events"), false)).await;
+    // More than sockets and queues hold on the way.
+    let text = "x".repeat(1_000_000);
+    for _ in 0..20 {
+        let path = format!("/api/sessions/{session}/messages");
+        let told = house.post("ann", &path).json(serde_json::json!({ "text": text, "mode": "queue" })).await;
+        assert_eq!(told.status, http::StatusCode::ACCEPTED, "a session never waits for a reader: {}", told.text);
+    }
+    // Virtual time moves on its own once everybody waits.
+    tokio::time::pause();
+    let _ = tokio::time::timeout(Duration::from_secs(31), std::future::pending::<()>()).await;
+    tokio::time::resume();
+    let read = all(&mut stuck).await;
+    assert!(!read.ends_with("0\r\n\r\n"), "cut, not ended");
+    assert!(read.len() < 20_000_000);
 }

@@ -357,3 +357,64 @@ async fn a_completion_waits_behind_another_turn_and_hears_its_own_only() {
     house.script.go.notify_one();
     assert_eq!(streamed(&two.rest().await), "second");
 }
+
+#[tokio::test]
+async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
+    let house = House::new(&[Line::SlowlyCall("Let me look.", "look"), Line::Say("done"), Line::Say("more")]).await;
+    let call = || house.post("ann", CHAT).key("k");
+    let mut body = talk(&["one"]);
+    body["stream"] = json!(true);
+    let (headers, mut frames) = call().frames(Some(body.clone())).await;
+    frames.next().await.unwrap();
+    frames.next().await.unwrap();
+    // The model is at work: it may end, and only then nothing more can happen.
+    house.engine.freeze(true, "test").await.unwrap();
+    house.script.go.notify_one();
+    let rest = frames.rest().await;
+    let words = "This home is frozen: nothing starts in it. The turn goes on after `backstay unfreeze`.";
+    assert_eq!(streamed(&rest), format!("\n\n{words}"));
+    let (session, turn) = (header(&headers, "x-backstay-session"), header(&headers, "x-backstay-turn"));
+    let note = json!({ "session": session, "turn": turn, "state": "waiting", "wait": "frozen", "id": null });
+    let last = rest.iter().find(|frame| frame.json()["choices"][0]["finish_reason"] == "stop").unwrap();
+    assert_eq!(last.json()["backstay"], note);
+    assert_eq!(rest.last().unwrap().data, "[DONE]");
+    let shown = house.turn(&turn, "waiting").await;
+    assert_eq!((&shown["wait"], &shown["id"]), (&json!("frozen"), &Value::Null));
+    let (_, mut later) = call().frames(Some(body.clone())).await;
+    let later = later.rest().await;
+    assert!(streamed(&later).ends_with(words), "whoever comes later is told too");
+
+    house.engine.freeze(false, "test").await.unwrap();
+    let (_, mut after) = call().frames(Some(body)).await;
+    assert_eq!(streamed(&after.rest().await), "done");
+    let kept = format!("Let me look.\n\n{words}");
+    let next = chat(&house, talk(&["one", &kept, "two"])).await;
+    assert_eq!(header(&next.headers, "x-backstay-session"), session, "the words that a client kept are its history");
+}
+
+#[tokio::test]
+async fn a_revoked_token_waits_for_nothing_any_more() {
+    let house = House::new(&[Line::Slowly("first", "last"), Line::Slowly("", "")]).await;
+    let mut body = talk(&["hi"]);
+    body["stream"] = json!(true);
+    let (headers, mut frames) = house.post("ann", CHAT).frames(Some(body)).await;
+    frames.next().await.unwrap();
+    frames.next().await.unwrap();
+    let revoked = async {
+        let id: String = house.token("ann").chars().take(12).collect();
+        let path = format!("/api/tokens/{id}/revoke");
+        // The second call waits for its turn behind the first.
+        while house.script.sent.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(house.post("owner", &path).none().await.status, StatusCode::OK);
+    };
+    let (waiting, ()) = tokio::join!(chat(&house, talk(&["other"])), revoked);
+    assert_eq!((waiting.status, waiting.code()), (StatusCode::UNAUTHORIZED, "unauthorized"));
+    let rest = frames.rest().await;
+    let error = rest.last().unwrap().json();
+    assert_eq!(error["error"]["code"], "unauthorized", "{rest:?}");
+    assert_eq!(error["error"]["turn"], header(&headers, "x-backstay-turn"));
+    house.script.go.notify_one();
+    house.turn(&header(&headers, "x-backstay-turn"), "ended").await;
+}

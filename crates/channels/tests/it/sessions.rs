@@ -260,7 +260,8 @@ async fn operators_see_how_the_home_does() {
         metrics.text.contains("backstay_http_requests_total{route=\"/api/sessions/{id}/messages\",status=\"2xx\"} 1")
     );
     assert!(!metrics.text.contains(&turn), "no id is a label");
-    assert_eq!(house.post("owner", "/api/reload").none().await.json, json!({ "epoch": 2, "changed": true }));
+    let reloaded = json!({ "epoch": 2, "changed": true, "needs_restart": ["server.listen"] });
+    assert_eq!(house.post("owner", "/api/reload").none().await.json, reloaded);
     let told = house.post("oper", "/api/reload").none().await;
     assert_eq!((told.status, told.code()), (StatusCode::BAD_REQUEST, "config_invalid"));
 }

@@ -92,3 +92,47 @@ async fn what_is_tried_again_is_withdrawn() {
     assert!(rest.iter().any(|frame| frame.event == "reset"));
     assert_eq!(house.turn(&turn, "ended").await["reply"], "whole");
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_its_reason_when_its_token_does() {
+    let house = House::new(&[Line::Say("one")]).await;
+    let (session, turn) = house.say("ann", "first").await;
+    house.turn(&turn, "ended").await;
+    let path = format!("/api/sessions/{session}/events");
+    let (_, mut own) = house.get("ann", &path).frames(None).await;
+    let (_, mut others) = house.get("oper", &path).frames(None).await;
+    own.until("turn_ended").await;
+    others.until("turn_ended").await;
+    let id: String = house.token("ann").chars().take(12).collect();
+    house.engine.home().revoke_token(&id, "test").await.unwrap();
+    let end = own.next().await.unwrap();
+    assert_eq!((end.id, end.event.as_str(), &end.json()["code"]), (None, "end", &json!("unauthorized")));
+    assert_eq!(own.next().await, None);
+
+    // An operator who is one no more must not go on seeing everything.
+    let mut changed = crate::house::policy();
+    changed.principals.insert("oper".into(), backstay_kernel::policy::Role::User);
+    let limits = backstay_engine::Limits { messages_per_minute: 10 };
+    house.engine.reload(changed, "oper is a user", "test", limits).await.unwrap();
+    assert_eq!(others.until("end").await.last().unwrap().json()["code"], "unauthorized");
+}
+
+#[tokio::test]
+async fn streams_and_calls_of_one_principal_have_their_share() {
+    let house = House::new(&[]).await;
+    let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main" })).await;
+    let path = format!("/api/sessions/{}/events", told.json["session"].as_str().unwrap());
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(house.get("ann", &path).frames(None).await);
+    }
+    let told = house.get("ann", &path).none().await;
+    assert_eq!((told.status, told.code()), (StatusCode::TOO_MANY_REQUESTS, "too_many_connections"));
+    assert!(told.headers.contains_key("retry-after"));
+    assert_eq!(house.get("ann", "/api/sessions").none().await.status, StatusCode::OK, "there is one place to speak");
+    assert_eq!(house.get("bob", "/api/sessions").none().await.status, StatusCode::OK);
+    assert_eq!(house.post("owner", "/api/reload").none().await.status, StatusCode::OK, "which sets the share to 8");
+    open.push(house.get("ann", &path).frames(None).await);
+    open.clear();
+    assert_eq!(house.post("ann", "/api/sessions").json(json!({ "agent": "main" })).await.status, StatusCode::CREATED);
+}
