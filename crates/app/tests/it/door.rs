@@ -43,19 +43,30 @@ impl Door {
     }
 
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (body, address, token) = (body.to_string(), &self.address, &self.token);
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).unwrap();
+        self.call_with("", method, path, body)
+    }
+
+    /// The same with more header lines.
+    pub fn call_with(&self, headers: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let mut stream = self.send(headers, method, path, body);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         Answer { status: head[9..12].parse().unwrap(), json: serde_json::from_str(body).unwrap_or_default(), text }
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub fn send(&self, headers: &str, method: &str, path: &str, body: &Value) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let (body, address, token) = (body.to_string(), &self.address, &self.token);
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -85,6 +96,12 @@ impl Door {
     /// The process's own id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// As a crash would: no handler runs.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to stop and waits; what it said on stderr.

@@ -97,6 +97,23 @@ fn nothing_that_a_model_can_call_reaches_the_homes_own_files_or_leaves_its_grant
 }
 
 #[test]
+fn the_words_of_a_model_are_no_code_of_the_journal() {
+    let (place, _) = home();
+    let hostile = ["'); DROP TABLE entries; --", "\" OR text : *", "NEAR(a b) *", "\\", "%' OR '1'='1", ""];
+    for words in hostile {
+        for (tool, name) in [("remember", "text"), ("recall", "query")] {
+            let task = format!("/call {tool} {}\n/then\n/say on we go", json!({ name: words }));
+            assert!(place.run(&["run", &task]).expect(0).stdout.contains("on we go"), "{tool} {words}");
+        }
+    }
+    place.run(&["run", "/call remember {\"text\":\"the anchor is green\"}"]).expect(0);
+    let found = place.run(&["run", "/call recall {\"query\":\"' OR anchor --\"}", "--json"]).json(0);
+    let session = place.run(&["sessions", "export", found["session"].as_str().unwrap()]);
+    assert!(session.expect(0).stdout.contains("the anchor is green"), "{}", session.stdout);
+    place.run(&["audit", "verify"]).expect(0);
+}
+
+#[test]
 fn the_operators_file_is_never_written() {
     let (place, token) = home();
     let path = place.home().join("backstay.toml");

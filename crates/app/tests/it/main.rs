@@ -14,6 +14,7 @@ mod chat;
 mod config;
 mod doctor;
 mod door;
+mod doors;
 mod gate;
 mod guide;
 mod hanging_model;

@@ -36,6 +36,9 @@ pub const UNSAID: &[(&str, &str)] = &[
     ("another engi", "neer"),
 ];
 
+/// Pages that say by which test something holds.
+pub const PROOFS: &[&str] = &["docs/corpora.md", "docs/promises.md"];
+
 /// Where refusals have their codes, in the match arms of `word`; each code has a page.
 pub const CODES: &str = "crates/kernel/src/refusal.rs";
 

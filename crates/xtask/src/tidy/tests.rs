@@ -102,3 +102,23 @@ fn a_control_that_nothing_reads_is_found() {
     assert_eq!(found(FILE, "//! a\n#[cfg(test)]\nmod tests {\n    caps.steps\n}\n"), 1, "a test is no reader");
     assert_eq!(found("crates/app/src/config/read.rs", "raw.steps > 0"), 1, "the config is no reader");
 }
+
+#[test]
+fn a_page_that_names_a_test_that_does_not_exist_is_found() {
+    let pages = |named: &str| {
+        table::PROOFS.iter().map(|path| source(path, &format!("| I1 | `{named}` |\n"))).collect::<Vec<_>>()
+    };
+    let found = |named: &str, path: &str, text: &str| {
+        let mut sources = pages(named);
+        sources.push(source(path, text));
+        proofs::named_tests(&sources).len() / table::PROOFS.len()
+    };
+    let test = "//! a\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn it_holds() {}\n}\n";
+    assert_eq!(found("engine::it_holds", FILE, test), 0);
+    assert_eq!(found("engine::it_holds", "crates/engine/tests/it/a.rs", "fn it_holds() {}"), 0);
+    assert_eq!(found("kernel::it_holds", FILE, test), 1, "in another crate");
+    assert_eq!(found("engine::it", FILE, test), 1, "a part of a name");
+    assert_eq!(found("engine::it_holds", FILE, "fn it_holds() {}"), 1, "not among the tests");
+    assert_eq!(found("it_holds", FILE, test), 1, "a page that names nothing");
+    assert_eq!(proofs::named_tests(&[]).len(), table::PROOFS.len(), "a rule that finds nothing to look at fails");
+}
