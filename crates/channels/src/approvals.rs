@@ -182,11 +182,10 @@ pub async fn answer(
     let key = idempotency::key(&headers)?.map(|key| (key, body));
     let command = Command::Answer { effect: place.seq, text: answer.text, by: speaker.caller().principal.clone() };
     let accepted = door.engine.command(speaker.caller(), place.session, command, key).await?;
-    let turn = door.turn_of(place.session, accepted.seq).await?;
     Ok(Json(json!({
         "id": place.to_string(),
         "session": place.session,
-        "turn": Place { session: place.session, seq: turn }.to_string(),
+        "turn": accepted.turn.map(|seq| Place { session: place.session, seq }.to_string()),
         "seq": accepted.seq,
     })))
 }

@@ -1,19 +1,23 @@
 //! Every metric of the process: its name, its labels, and where its value comes from. Labels come
 //! from closed lists, so that no caller can make a new series.
+use std::fmt;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use backstay_engine::{APPEND_BUCKETS, Latency};
 use http::Request;
 use http::header::CONTENT_TYPE;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::auth::Scraper;
 use crate::door::Door;
@@ -32,6 +36,28 @@ struct Ended {
     reason: &'static str,
 }
 
+/// The histogram of appends, as it was read last.
+#[derive(Clone, Default, Debug)]
+struct Appends(Arc<Mutex<Latency>>);
+
+impl TypedMetric for Appends {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Appends {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let Latency { within, count, sum } = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let slower = count.saturating_sub(within.iter().sum());
+        let bounds = APPEND_BUCKETS.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(within.into_iter().chain([slower])).collect();
+        encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -43,6 +69,7 @@ pub struct Metrics {
     db_bytes: Gauge<u64, AtomicU64>,
     free_bytes: Gauge<u64, AtomicU64>,
     commits: Counter,
+    appends: Appends,
     turns_ended: Family<Ended, Counter>,
     model_calls: Counter,
     model_failures: Counter,
@@ -64,7 +91,11 @@ impl Metrics {
                 metric
             }};
         }
+        let appends = Appends::default();
+        let help = "From handing an append over to the commit that has it";
+        registry.register_with_unit("journal_append", help, Unit::Seconds, appends.clone());
         Self {
+            appends,
             calls: metric!("http_requests", "Requests answered, by route and class of status"),
             auth_failures: metric!("auth_failures", "Requests without a valid token"),
             sessions_live: metric!("sessions_live", "Sessions in memory"),
@@ -97,6 +128,7 @@ impl Metrics {
         set(&self.tokens, totals.tokens);
         set(&self.micro_usd, totals.micro_usd);
         set(&self.approvals_asked, totals.approvals_asked);
+        *self.appends.0.lock().unwrap_or_else(PoisonError::into_inner) = totals.appends;
         set(&self.doubts, totals.doubts);
         let stats = door.engine.store().stats().map_err(|error| Problem::unreadable(&error))?;
         set(&self.commits, stats.commits);

@@ -2,8 +2,8 @@
 use axum::Json;
 use axum::extract::State;
 use backstay_engine::{CallView, Command, EngineError, TurnState, TurnView};
-use backstay_kernel::id::{EffectId, Place, Seq, SessionId, TurnId};
-use backstay_kernel::record::{Completion, Planned, Record};
+use backstay_kernel::id::{EffectId, Place, SessionId};
+use backstay_kernel::record::{Completion, Record};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -59,23 +59,6 @@ impl Door {
         let open = state.turn.filter(|turn| turn.id == place.seq);
         let open = open.map(|turn| (turn.completion, turn.spent));
         Ok(Now { place, view, waiting, is_frozen, open })
-    }
-
-    /// The turn that a message began or joined, by the message's record: one that answered a
-    /// question belongs to the turn that asked.
-    pub(crate) async fn turn_of(&self, session: SessionId, seq: Seq) -> Result<TurnId, Problem> {
-        let at = move |door: &Self, seq: Seq| {
-            let before = Seq(seq.0.saturating_sub(1));
-            Ok::<_, Problem>(door.reader.records(session, before, 1)?.into_iter().next().map(|placed| placed.record))
-        };
-        let of = move |door: &Self| {
-            let Some(Record::Answered { effect, .. }) = at(door, seq)? else { return Ok(seq) };
-            match at(door, effect)? {
-                Some(Record::Planned(Planned::Tool { turn, .. })) => Ok(turn),
-                _ => Ok(seq),
-            }
-        };
-        self.off_thread(of).await
     }
 }
 

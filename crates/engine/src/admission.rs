@@ -149,7 +149,7 @@ impl Engine {
         match found.filter(|row| row.expires_at > self.now()) {
             None => Ok(None),
             Some(row) if row.body != key.body => Err(EngineError::KeyReused),
-            Some(row) => Ok(Some(Accepted { session: row.session, seq: row.seq, turn: Some(row.seq) })),
+            Some(row) => Ok(Some(row.into())),
         }
     }
 }

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backstay_kernel::budget::{Amount, Used, Window, WindowState};
 use backstay_kernel::frame::Switches;
@@ -75,8 +75,13 @@ impl Shared {
 
     pub async fn append(&self, append: Append) -> Result<Durable, AppendError> {
         let (done, result) = oneshot::channel();
+        let since = Instant::now();
         self.store.append(append, Box::new(move |outcome| drop(done.send(outcome))));
-        result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)))
+        let outcome = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)));
+        if outcome.is_ok() {
+            locked(&self.totals).appends.note(since.elapsed());
+        }
+        outcome
     }
 
     /// What the ledger windows hold now. One that cannot be read counts as used up: errors deny (I8).

@@ -26,10 +26,11 @@ pub use engine::{Engine, Folded, Limits, fold};
 pub use error::EngineError;
 pub use events::Event;
 pub use home::{HomeHandle, NewToken};
+pub use limits::APPEND_BUCKETS;
 pub use live::{Accepted, Command, Opening};
 pub use read::{CallView, Placed, Reader, TurnState, TurnView};
 pub use requests::join_wires;
-pub use totals::Totals;
+pub use totals::{Latency, Totals};
 pub use world::{
     Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
     ToolRan, World,

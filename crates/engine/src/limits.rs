@@ -17,6 +17,24 @@ pub const DISK_RETRY: Duration = Duration::from_millis(500);
 pub const SNAPSHOT_EVERY: u64 = 200;
 /// Requests that may build on one another before one is stored whole: bounds what a rebuild reads.
 pub const ROPE_DEPTH_MAX: u32 = 32;
+/// Records that are read at once where a turn is looked for: a long one has some hundreds.
+pub const RECORDS_PAGE: usize = 256;
+/// Upper ends of what appends are counted in: from below one flush of a good disk to where a person
+/// asks what is wrong.
+pub const APPEND_BUCKETS: [Duration; 12] = [
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
 /// Days that an idempotency key is kept, as milliseconds.
 pub const KEY_KEPT_MS: u64 = 7 * 86_400_000;
 /// Bytes of an error text that is kept.

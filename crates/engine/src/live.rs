@@ -5,7 +5,7 @@ use backstay_kernel::id::{Digest, EffectId, Seq, SessionId, TurnId};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Mode, Opened, Resolution};
-use backstay_store::InboxRow;
+use backstay_store::{Admission, InboxRow};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::bodies::Bodies;
@@ -81,6 +81,12 @@ pub struct Accepted {
     pub turn: Option<TurnId>,
 }
 
+impl From<Admission> for Accepted {
+    fn from(before: Admission) -> Self {
+        Self { session: before.session, seq: before.seq, turn: before.turn }
+    }
+}
+
 pub type Reply = oneshot::Sender<Result<Accepted, EngineError>>;
 
 /// A command on its way.
@@ -91,10 +97,10 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The row that makes it at most once, for the record that it became.
-    pub fn inbox_row(&self, seq: Seq) -> Option<InboxRow> {
-        let key = self.key?;
-        Some(InboxRow { key: key.key, seq, body: key.body, expires_at: key.expires_at })
+    /// The row that makes it at most once, for what it became.
+    pub fn inbox_row(&self, became: &Accepted) -> Option<InboxRow> {
+        let Key { key, body, expires_at } = self.key?;
+        Some(InboxRow { key, seq: became.seq, turn: became.turn, body, expires_at })
     }
 }
 

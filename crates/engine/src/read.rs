@@ -9,6 +9,7 @@ use backstay_kernel::record::{Completion, Entry, Planned, Record, StopReason, Ve
 use backstay_store::Store;
 
 use crate::error::EngineError;
+use crate::limits::RECORDS_PAGE;
 
 /// Read-only views over the journal.
 #[derive(Clone)]
@@ -56,7 +57,7 @@ impl Reader {
         Self { store }
     }
 
-    /// Records after `after`, at most about `limit`, in order.
+    /// The first `limit` records after `after`, in order.
     ///
     /// # Errors
     /// The journal cannot be read.
@@ -73,6 +74,7 @@ impl Reader {
                 }
             }
         }
+        out.truncate(limit);
         Ok(out)
     }
 
@@ -81,35 +83,39 @@ impl Reader {
     /// # Errors
     /// The journal cannot be read, or has no such turn.
     pub fn turn(&self, session: SessionId, turn: TurnId) -> Result<TurnView, EngineError> {
-        let before = Seq(turn.0.saturating_sub(1));
-        let records = self.records(session, before, usize::MAX)?;
-        match records.first() {
-            Some(Placed { record: Record::Admitted(_), .. }) => Ok(view(turn, records)),
+        let mut view = TurnView::queued();
+        let mut after = Seq(turn.0.saturating_sub(1));
+        loop {
+            let page = self.records(session, after, RECORDS_PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            for placed in page {
+                let ended = view.take(turn, &placed);
+                view.records.push(placed);
+                if ended {
+                    return Ok(view);
+                }
+            }
+        }
+        match view.records.first() {
+            Some(Placed { record: Record::Admitted(_), .. }) => Ok(view),
             _ => Err(EngineError::NoSession),
         }
     }
 }
 
-fn view(turn: TurnId, records: Vec<Placed>) -> TurnView {
-    let mut view = TurnView {
-        state: TurnState::Queued,
-        reply: None,
-        completion: Completion::default(),
-        spent: Amount::ZERO,
-        calls: BTreeMap::new(),
-        records: Vec::new(),
-    };
-    for placed in records {
-        let ended = view.take(turn, &placed);
-        view.records.push(placed);
-        if ended {
-            break;
+impl TurnView {
+    fn queued() -> Self {
+        Self {
+            state: TurnState::Queued,
+            reply: None,
+            completion: Completion::default(),
+            spent: Amount::ZERO,
+            calls: BTreeMap::new(),
+            records: Vec::new(),
         }
     }
-    view
-}
 
-impl TurnView {
     /// Takes in one record; true where it is the turn's last.
     fn take(&mut self, turn: TurnId, placed: &Placed) -> bool {
         if let Record::TurnStarted(started) = &placed.record

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_kernel::frame::{Frame, Slots};
-use backstay_kernel::id::{Boot, Digest, Millis, SessionId};
+use backstay_kernel::id::{Boot, Millis, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::session::State;
 use backstay_kernel::{Head, Input, Session, apply, budget, decide, head};
-use backstay_store::{AppendError, Durable, StoreError};
+use backstay_store::{Admission, AppendError, Durable, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -25,7 +25,7 @@ use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::events::Event;
 use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, SNAPSHOT_EVERY};
-use crate::live::{Accepted, Letter};
+use crate::live::Letter;
 use crate::requests::Requests;
 use crate::running::Running;
 
@@ -62,8 +62,8 @@ pub struct SessionTask {
 enum Setback {
     /// The journal has moved on or a budget is used up: fold again, decide again.
     Again,
-    /// The message of this pass was admitted before.
-    Duplicate(Accepted, Digest),
+    /// The keyed command of this pass was admitted before.
+    Duplicate(Admission),
     /// The journal cannot be written now.
     Halted(String),
 }
@@ -109,7 +109,7 @@ impl SessionTask {
                     continue;
                 }
                 Err(Setback::Again) => {}
-                Err(Setback::Duplicate(before, body)) => answer_duplicate(&mut letters, before, body),
+                Err(Setback::Duplicate(before)) => answer_duplicate(&mut letters, before),
                 Err(Setback::Halted(why)) => {
                     tracing::error!(session = %self.state.id, why, "the journal cannot be written; this session waits for it");
                     answer_all(&mut letters, &EngineError::Halted(why));
@@ -262,9 +262,7 @@ impl SessionTask {
                 let _ = self.events.send(committed);
                 Ok(())
             }
-            Err(AppendError::Duplicate { session, seq, body }) => {
-                Err(Setback::Duplicate(Accepted { session, seq, turn: Some(seq) }, body))
-            }
+            Err(AppendError::Duplicate(before)) => Err(Setback::Duplicate(before)),
             Err(AppendError::Stale { .. } | AppendError::Budget { .. }) => Err(Setback::Again),
             Err(error @ AppendError::Store(_)) => Err(Setback::Halted(error.to_string())),
         }

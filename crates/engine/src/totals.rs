@@ -1,7 +1,10 @@
 //! What the process has done since it began, counted where commits succeed.
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use backstay_kernel::record::{End, Judged, Planned, Record, StopReason, Verdict};
+
+use crate::limits::APPEND_BUCKETS;
 
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -15,6 +18,27 @@ pub struct Totals {
     pub micro_usd: u64,
     pub approvals_asked: u64,
     pub doubts: u64,
+    pub appends: Latency,
+}
+
+/// How long appends took, from the hand-over to the commit that has them.
+#[derive(Clone, Debug, Default)]
+pub struct Latency {
+    /// How many ended within each of [`APPEND_BUCKETS`], and in none before it.
+    pub within: [u64; APPEND_BUCKETS.len()],
+    pub count: u64,
+    pub sum: Duration,
+}
+
+impl Latency {
+    pub(crate) fn note(&mut self, took: Duration) {
+        self.count += 1;
+        self.sum = self.sum.saturating_add(took);
+        let within = self.within.iter_mut().zip(APPEND_BUCKETS);
+        if let Some((count, _)) = within.into_iter().find(|(_, bound)| took <= *bound) {
+            *count += 1;
+        }
+    }
 }
 
 impl Totals {
@@ -54,5 +78,20 @@ fn word(reason: StopReason) -> &'static str {
         StopReason::Quota => "quota",
         StopReason::Policy => "policy",
         StopReason::Invalid => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_is_counted_in_the_first_bucket_that_holds_it() {
+        let mut latency = Latency::default();
+        let [first, .., last] = APPEND_BUCKETS;
+        let took = [Duration::ZERO, first, first + Duration::from_nanos(1), last, last * 2];
+        took.into_iter().for_each(|took| latency.note(took));
+        assert_eq!((latency.within[0], latency.within[1], latency.within.last()), (2, 1, Some(&1)));
+        assert_eq!((latency.count, latency.sum), (5, 2 * first + 3 * last + Duration::from_nanos(1)));
     }
 }

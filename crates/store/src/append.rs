@@ -1,9 +1,10 @@
 //! What one append says, and the receipt for it.
 use backstay_kernel::budget::LedgerEntry;
-use backstay_kernel::id::{BodyRef, Digest, Millis, Seq, SessionId};
+use backstay_kernel::id::{BodyRef, Millis, Seq, SessionId};
 
 use crate::body::Body;
 use crate::error::AppendError;
+use crate::inbox::InboxRow;
 
 /// One entry of one session, with all that is to be true in the same commit.
 #[derive(Clone, Debug)]
@@ -47,18 +48,6 @@ pub struct NewSession {
     pub principal: String,
     pub channel: String,
     pub title: Option<BodyRef>,
-}
-
-/// Makes the admission of a message happen once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct InboxRow {
-    pub key: [u8; 32],
-    /// Seq of the `admitted` record.
-    pub seq: Seq,
-    /// Digest of what was sent, so that the same key with another content can be told apart.
-    pub body: Digest,
-    /// From then on the key may come again.
-    pub expires_at: Millis,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,8 +6,10 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use backstay_kernel::id::{Digest, Seq, SessionId};
+use backstay_kernel::id::Seq;
 use rusqlite::ErrorCode;
+
+use crate::inbox::Admission;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -101,9 +103,9 @@ pub enum AppendError {
     /// Somebody extended the session in between: load it again and decide again.
     #[error("the session is at {at:?} and the append expected another place: load it again")]
     Stale { at: Seq },
-    /// The message was admitted before; `body` is the digest that it had then.
-    #[error("a message with this key was admitted as {session}.{}", seq.0)]
-    Duplicate { session: SessionId, seq: Seq, body: Digest },
+    /// The command was admitted before.
+    #[error("a command with this key was admitted as {}.{}", .0.session, .0.seq.0)]
+    Duplicate(Admission),
     #[error("the reservation does not fit under `{key}`: decide again")]
     Budget { key: String },
     /// Whether the append is on disk is unknown.

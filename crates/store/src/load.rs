@@ -7,6 +7,7 @@ use crate::append::Durable;
 use crate::chain;
 use crate::error::StoreError;
 use crate::heads::{HEAD, Head, head_from};
+use crate::limits::EXACT_MAX;
 use crate::store::Store;
 
 /// One stored append.
@@ -84,18 +85,22 @@ impl Store {
         })
     }
 
-    /// The first `limit` entries that end after `seq`, oldest first.
+    /// The entries that hold the first `records` records after `seq`, oldest first. Costs about as
+    /// much as they are, however long the session is.
     ///
     /// # Errors
     /// Those of a read.
-    pub fn entries_after(&self, session: SessionId, seq: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    pub fn entries_after(&self, session: SessionId, seq: Seq, records: usize) -> Result<Vec<Entry>, StoreError> {
+        const MARK: &str = "SELECT id FROM entries INDEXED BY entries_marks
+            WHERE session = ?1 AND seq >= ?2 AND seq / 256 <> (seq - n) / 256 ORDER BY seq LIMIT 1";
+        let end = seq.0.saturating_add(records as u64).min(EXACT_MAX);
         self.read(|db| {
-            let mut statement = db.prepare_cached("SELECT entry FROM heads WHERE session = ?1")?;
-            let Some(last) = statement.query_row([session.0], |row| row.get(0)).optional()? else {
-                return Ok(Vec::new());
-            };
-            let (mut entries, _) = walk(db, last, |link| link.entry.seq <= seq)?;
-            entries.truncate(limit);
+            let mut statement = db.prepare_cached("SELECT id, entry FROM heads WHERE session = ?1")?;
+            let head = statement.query_row([session.0], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+            let Some((head, last)) = head.optional()? else { return Ok(Vec::new()) };
+            let mark = db.prepare_cached(MARK)?.query_row(params![head, end], |row| row.get(0)).optional()?;
+            let (mut entries, _) = walk(db, mark.unwrap_or(last), |link| link.entry.seq <= seq)?;
+            entries.retain(|entry| entry.seq.0.saturating_sub(u64::from(entry.records)) < end);
             Ok(entries)
         })
     }

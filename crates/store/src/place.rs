@@ -4,10 +4,11 @@ use backstay_kernel::budget::{Amount, LedgerEntry};
 use backstay_kernel::id::{Digest, Seq, SessionId};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::append::{Append, InboxRow, NewSession};
+use crate::append::{Append, NewSession};
 use crate::body::Body;
 use crate::chain;
 use crate::error::{AppendError, StoreError};
+use crate::inbox;
 use crate::limits::EXACT_MAX;
 
 /// The rows that an append made or moved.
@@ -43,7 +44,7 @@ pub fn place(db: &Connection, append: &Append) -> Result<Seq, AppendError> {
         put_body(db, body)?;
     }
     if let Some(row) = &append.inbox {
-        put_inbox(db, append, row, placed.head)?;
+        inbox::put(db, append, row, placed.head)?;
     }
     for entry in &append.ledger {
         book(db, entry)?;
@@ -165,25 +166,6 @@ fn put_body(db: &Connection, body: &Body) -> Result<(), AppendError> {
     let reference = body.reference();
     run(db, SQL, params![reference.id, reference.digest.0, body.salt, dedupe, body.bytes])?;
     Ok(())
-}
-
-fn put_inbox(db: &Connection, append: &Append, row: &InboxRow, head: i64) -> Result<(), AppendError> {
-    const SQL: &str = "INSERT INTO inbox(key, session, seq, body, expires_at) VALUES(?1, ?2, ?3, ?4, ?5)
-        ON CONFLICT(key) DO UPDATE SET session = ?2, seq = ?3, body = ?4, expires_at = ?5
-        WHERE expires_at <= ?6";
-    const FIND: &str = "SELECT h.session, i.seq, i.body FROM inbox i JOIN heads h ON h.id = i.session WHERE i.key = ?1";
-    let values = params![row.key, head, row.seq.0, row.body.0, row.expires_at, append.at];
-    if run(db, SQL, values)? == 1 {
-        return Ok(());
-    }
-    let first = db.prepare_cached(FIND).map_err(failed)?.query_row([row.key], |found| {
-        Ok(AppendError::Duplicate {
-            session: SessionId(found.get(0)?),
-            seq: Seq(found.get(1)?),
-            body: Digest(found.get(2)?),
-        })
-    });
-    Err(first.map_err(failed)?)
 }
 
 /// Reserve is the fence between sessions that share a budget: a conditional update.

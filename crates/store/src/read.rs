@@ -1,9 +1,9 @@
-//! Reads beside the sessions: bodies, the inbox, the ledger, sizes. They have a connection of their
+//! Reads beside the sessions: bodies, the ledger, sizes. They have a connection of their
 //! own and go on while the writer commits.
 use std::sync::atomic::Ordering;
 
 use backstay_kernel::budget::{Amount, Used};
-use backstay_kernel::id::{BodyRef, Digest, Millis, Seq, SessionId};
+use backstay_kernel::id::BodyRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::body;
@@ -11,15 +11,6 @@ use crate::connect;
 use crate::error::StoreError;
 use crate::limits::{COMPRESS_BYTES_MIN, COMPRESS_LEVEL};
 use crate::store::{Store, lock};
-
-/// An admitted message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Admission {
-    pub session: SessionId,
-    pub seq: Seq,
-    pub body: Digest,
-    pub expires_at: Millis,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stats {
@@ -51,26 +42,6 @@ impl Store {
             *place = Some(db);
         }
         result
-    }
-
-    /// Where a message with this key was admitted, expired or not.
-    ///
-    /// # Errors
-    /// Those of a read.
-    pub fn find_inbox(&self, key: &[u8; 32]) -> Result<Option<Admission>, StoreError> {
-        const SQL: &str = "SELECT h.session, i.seq, i.body, i.expires_at FROM inbox i
-            JOIN heads h ON h.id = i.session WHERE i.key = ?1";
-        self.read(|db| {
-            let found = db.prepare_cached(SQL)?.query_row([key], |row| {
-                Ok(Admission {
-                    session: SessionId(row.get(0)?),
-                    seq: Seq(row.get(1)?),
-                    body: Digest(row.get(2)?),
-                    expires_at: row.get(3)?,
-                })
-            });
-            Ok(found.optional()?)
-        })
     }
 
     /// What stands under each key, in the order asked.

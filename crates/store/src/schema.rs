@@ -7,10 +7,11 @@ use crate::views;
 /// "BSTY": tells our files from others.
 pub const APPLICATION_ID: i32 = 0x4253_5459;
 /// A newer file is refused; an older one would be brought forward here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// One row per append, linked by `prev`: no second index to maintain on the hottest table. The
-/// fence is the one row in `heads`. `n` records end at `seq`.
+/// One row per append, linked by `prev`: the fence is the one row in `heads`. `n` records end at
+/// `seq`. The only index over this hottest table holds one entry in 256 records of a session, from
+/// which a page of a long session is reached: measured, 60 of the 8,800 bytes that an append writes.
 ///
 /// The index over due sessions holds only the few that are open or sleep; the one over people
 /// only those that wait for somebody.
@@ -52,6 +53,8 @@ CREATE TABLE entries(
   body TEXT NOT NULL
 ) STRICT;
 
+CREATE INDEX entries_marks ON entries(session, seq) WHERE seq / 256 <> (seq - n) / 256;
+
 -- enc: 0 = bytes as they are, else zstd of that many bytes. Erased: salt, dedupe, bytes are null.
 CREATE TABLE bodies(
   id INTEGER PRIMARY KEY,
@@ -67,6 +70,7 @@ CREATE TABLE inbox(
   key BLOB PRIMARY KEY,
   session INTEGER NOT NULL,
   seq INTEGER NOT NULL,
+  turn INTEGER,
   body BLOB NOT NULL,
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -13,7 +13,8 @@ use rusqlite::Connection;
 use crate::append::{Append, Done, Durable};
 use crate::connect::{self, Kind};
 use crate::error::{AppendError, StoreError};
-use crate::limits::{BATCH_MAX, FREE_BYTES_NONE, RETIRE_ROWS};
+use crate::inbox;
+use crate::limits::{BATCH_MAX, FREE_BYTES_NONE};
 use crate::place::place;
 use crate::store::Common;
 
@@ -211,25 +212,11 @@ fn transact(
         outcomes.push(outcome);
     }
     let cursor = match admitted_at {
-        Some(now) => retire(db, now, cursor)?,
+        Some(now) => inbox::retire(db, now, cursor)?,
         None => cursor,
     };
     run("COMMIT")?;
     Ok((outcomes, cursor))
-}
-
-/// Deletes what has expired among the next few inbox rows: no index to maintain, no long sweep.
-fn retire(db: &Connection, now: u64, cursor: Vec<u8>) -> Result<Vec<u8>, StoreError> {
-    const SQL: &str = "SELECT key, expires_at FROM inbox WHERE key > ?1 ORDER BY key LIMIT ?2";
-    let mut statement = db.prepare_cached(SQL)?;
-    let rows = statement.query_map((&cursor, RETIRE_ROWS), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let rows: Vec<(Vec<u8>, u64)> = rows.collect::<Result<_, _>>()?;
-    for (key, _) in rows.iter().filter(|(_, expires_at)| *expires_at <= now) {
-        db.prepare_cached("DELETE FROM inbox WHERE key = ?1")?.execute([key])?;
-    }
-    // At the end it starts over.
-    let is_end = u32::try_from(rows.len()).is_ok_and(|count| count < RETIRE_ROWS);
-    Ok(rows.into_iter().last().filter(|_| !is_end).map(|(key, _)| key).unwrap_or_default())
 }
 
 #[cfg(test)]

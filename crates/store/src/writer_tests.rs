@@ -99,7 +99,7 @@ fn expired_inbox_rows_go_a_few_per_commit() {
         let mut append = first(&store, n + 1, 1);
         let expires_at = if n < 20 { 5 } else { 1_000 };
         let body = backstay_kernel::id::Digest::default();
-        append.inbox = Some(crate::append::InboxRow { key: [n; 32], seq: Seq(1), body, expires_at });
+        append.inbox = Some(crate::inbox::InboxRow { key: [n; 32], seq: Seq(1), turn: None, body, expires_at });
         append.at = if n < 20 { 1 } else { 10 };
         commit(&store, append).unwrap();
     }

@@ -173,8 +173,7 @@ impl Call {
         if !keyed {
             return Ok(Follow::fresh(door, place, events));
         }
-        let seq = door.turn_of(place.session, place.seq).await?;
-        Follow::attach(door, Place { session: place.session, seq }, events).await
+        Follow::attach(door, place, events).await
     }
 
     /// The session that the message goes to, and what is quoted before it.

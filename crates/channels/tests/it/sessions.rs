@@ -252,6 +252,7 @@ async fn operators_see_how_the_home_does() {
         "backstay_model_calls_total 1",
         "backstay_billed_tokens_total 15",
         "backstay_journal_writable 1",
+        "backstay_journal_append_seconds_bucket{le=\"0.00025\"} ",
         "backstay_home_frozen 0",
     ] {
         assert!(metrics.text.contains(line), "{line}\n{}", metrics.text);
@@ -259,6 +260,8 @@ async fn operators_see_how_the_home_does() {
     assert!(
         metrics.text.contains("backstay_http_requests_total{route=\"/api/sessions/{id}/messages\",status=\"2xx\"} 1")
     );
+    let appends = metrics.text.lines().find_map(|line| line.strip_prefix("backstay_journal_append_seconds_count "));
+    assert!(appends.unwrap().parse::<u64>().unwrap() >= 2, "what was acknowledged is counted");
     assert!(!metrics.text.contains(&turn), "no id is a label");
     let reloaded = json!({ "epoch": 2, "changed": true, "needs_restart": ["server.listen"] });
     assert_eq!(house.post("owner", "/api/reload").none().await.json, reloaded);

@@ -1,8 +1,9 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
-use backstay_kernel::id::{Digest, Seq};
+use backstay_kernel::id::Seq;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::{Input, Session};
+use backstay_store::Admission;
 
 use super::SessionTask;
 use crate::draft::Draft;
@@ -57,16 +58,22 @@ impl SessionTask {
                 return None;
             }
         }
-        let seq = self.state.seq;
-        draft.inbox = draft.inbox.take().or_else(|| asked.inbox_row(seq));
+        let accepted = self.became(draft);
+        draft.inbox = draft.inbox.take().or_else(|| asked.inbox_row(&accepted));
+        Some(Taken { asked, accepted })
+    }
+
+    /// What the command that was just decided has become.
+    fn became(&self, draft: &Draft) -> Accepted {
+        let (session, seq) = (self.state.id, self.state.seq);
         let open = self.state.turn.as_ref().map(|turn| turn.id);
         // A message begins the turn of its own number, unless it joins the open one.
         let turn = match draft.records.last() {
             Some(Record::Admitted(admitted)) if admitted.mode != Mode::Steer => Some(seq),
-            _ => open.or(Some(seq)),
+            Some(Record::Admitted(_)) => open.or(Some(seq)),
+            _ => open,
         };
-        let accepted = Accepted { session: self.state.id, seq, turn };
-        Some(Taken { asked, accepted })
+        Accepted { session, seq, turn }
     }
 
     /// Takes in every end that this pass has not seen yet; true where there was one.
@@ -115,12 +122,12 @@ impl Taken {
 }
 
 /// The same key and the same body: the same result. Another body: a mistake of the caller.
-pub(super) fn answer_duplicate(letters: &mut Vec<Letter>, before: Accepted, body: Digest) {
+pub(super) fn answer_duplicate(letters: &mut Vec<Letter>, before: Admission) {
     let keyed = |letter: &Letter| matches!(letter, Letter::Command(asked) if asked.key.is_some());
     let Some(place) = letters.iter().position(keyed) else { return };
     if let Letter::Command(asked) = letters.remove(place) {
-        let same = asked.key.is_some_and(|key| key.body == body);
-        let _ = asked.reply.send(if same { Ok(before) } else { Err(EngineError::KeyReused) });
+        let same = asked.key.is_some_and(|key| key.body == before.body);
+        let _ = asked.reply.send(if same { Ok(before.into()) } else { Err(EngineError::KeyReused) });
     }
 }
 

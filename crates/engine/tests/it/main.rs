@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod keys;
 mod money;
 mod overdue;
 mod panics;

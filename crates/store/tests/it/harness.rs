@@ -86,10 +86,9 @@ impl TestHome {
 
     /// A session with `entries` entries of two records each.
     pub fn session_of(&self, n: u8, entries: u64) {
-        self.commit(self.first(n)).unwrap();
-        for entry in 1..entries {
-            self.commit(self.next(n, entry * 2)).unwrap();
-        }
+        let first = std::iter::once(self.first(n));
+        let appends = first.chain((1..entries).map(|entry| self.next(n, entry * 2))).collect();
+        assert!(self.commit_all(appends).iter().all(Result::is_ok));
     }
 
     pub fn count(&self, sql: &str) -> i64 {

@@ -120,8 +120,37 @@ fn a_snapshot_cuts_the_load_and_another_fold_version_does_not_see_it() {
     let refolded = home.store.load(session(1), FOLD + 1).unwrap().unwrap();
     assert!(refolded.snapshot.is_none());
     assert_eq!(refolded.entries.len(), 5);
-    let page = home.store.entries_after(session(1), Seq(2), 2).unwrap();
-    assert_eq!(page.iter().map(|e| e.seq.0).collect::<Vec<_>>(), [4, 6]);
+}
+
+#[test]
+fn a_page_of_entries_holds_the_records_asked_for() {
+    let home = TestHome::new();
+    home.session_of(2, 400);
+    home.session_of(1, 400);
+    for (after, records, first, last) in
+        [(2, 4, 4, 6), (3, 2, 4, 6), (0, 1, 2, 2), (254, 2, 256, 256), (254, 3, 256, 258), (0, usize::MAX, 2, 800)]
+    {
+        let page = home.store.entries_after(session(1), Seq(after), records).unwrap();
+        assert_eq!((page[0].seq.0, page.last().unwrap().seq.0), (first, last), "{records} after {after}");
+        assert_eq!(page.len() as u64, (last - first) / 2 + 1);
+    }
+    assert!(home.store.entries_after(session(1), Seq(800), 9).unwrap().is_empty());
+    assert!(home.store.entries_after(session(3), Seq(0), 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_page_of_a_long_session_touches_nothing_far_from_it() {
+    let mut home = TestHome::new();
+    home.session_of(1, 1_500);
+    home.store.close().unwrap();
+    // Whoever walks across this entry fails.
+    tamper(&home.path(), "DELETE FROM entries WHERE seq = 2000");
+    home.store = Store::open(&home.path(), OPTIONS).unwrap();
+    for after in [0, 1_000, 2_002, 2_800] {
+        let page = home.store.entries_after(session(1), Seq(after), 100).unwrap();
+        assert_eq!(page.len(), 50, "after {after}");
+    }
+    assert!(home.store.entries_after(session(1), Seq(1_950), 100).is_err());
 }
 
 #[test]

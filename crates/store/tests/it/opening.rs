@@ -85,9 +85,9 @@ fn a_newer_file_is_refused() {
     let home = TestHome::new();
     home.store.close().unwrap();
     let db = rusqlite::Connection::open(home.path().join("state.db")).unwrap();
-    db.execute_batch("PRAGMA user_version = 2").unwrap();
+    db.execute_batch("PRAGMA user_version = 3").unwrap();
     drop(db);
-    assert_eq!(Store::open(&home.path(), OPTIONS).unwrap_err(), StoreError::Newer { found: 2, known: 1 });
+    assert_eq!(Store::open(&home.path(), OPTIONS).unwrap_err(), StoreError::Newer { found: 3, known: 2 });
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! A keyed command is done once, and whoever repeats it is told the same, in this process and the
+//! next.
+use backstay_engine::{Accepted, Command, Submission, Submitted, TurnView};
+use backstay_kernel::id::{Digest, EffectId};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{Mode, Record, Verdict};
+
+use crate::stage::{Line, Play, call, count, message, owner, policy};
+
+fn key(name: &str) -> Option<(String, Digest)> {
+    Some((name.to_owned(), Digest::of("test", &[name.as_bytes()])))
+}
+
+/// The turn's latest call, once it was judged: its effect, and the digest where it is an approval.
+fn asked(view: &TurnView) -> Option<(EffectId, Option<Digest>)> {
+    let (id, call) = view.calls.iter().next_back()?;
+    let verdict = call.verdict.as_ref()?;
+    let digest = if let Verdict::Ask { digest, .. } = verdict { Some(*digest) } else { None };
+    Some((*id, digest))
+}
+
+async fn twice(play: &Play, said: Submitted, command: Command, name: &str) -> Accepted {
+    let caller = owner();
+    let first = play.engine.command(&caller, said.session, command.clone(), key(name)).await.unwrap();
+    let again = play.engine.command(&caller, said.session, command, key(name)).await.unwrap();
+    assert_eq!((first, first.turn), (again, Some(said.turn)), "{name}");
+    first
+}
+
+#[tokio::test]
+async fn a_repeated_steer_answer_or_decision_names_the_turn_that_it_went_into() {
+    let home = tempfile::tempdir().unwrap();
+    let script = vec![call("ask", "{}"), call("guarded", "{}"), Line::Hang];
+    let play = Play::begin(home.path(), policy(), script).await;
+    let said = play.say(None, "help").await;
+    let view = play.until(said, |view| asked(view).is_some()).await;
+    let answer = Command::Answer { effect: asked(&view).unwrap().0, text: "blue".into(), by: "owner".into() };
+    let answered = twice(&play, said, answer.clone(), "answer").await;
+    let view = play.until(said, |view| asked(view).is_some_and(|(_, digest)| digest.is_some())).await;
+    let (effect, digest) = asked(&view).unwrap();
+    let (by, role, digest) = ("owner".into(), Role::Owner, digest.unwrap());
+    let decide = Command::Decide { effect, digest, approve: true, by, role, note: None };
+    let decided = twice(&play, said, decide.clone(), "decide").await;
+    play.stage.hung.notified().await;
+    let steer = Submission { mode: Mode::Steer, key: key("steer"), ..message(Some(said.session), "and green") };
+    let steered = play.engine.submit(&owner(), steer.clone()).await.unwrap();
+    assert_eq!(steered.turn, said.turn);
+    assert_eq!(play.engine.submit(&owner(), steer.clone()).await.unwrap(), steered);
+    // The same home, another process.
+    play.store.close().unwrap();
+    let next = Play::begin(home.path(), policy(), vec![Line::Hang]).await;
+    assert_eq!(next.engine.submit(&owner(), steer).await.unwrap(), steered);
+    for (command, name, before) in [(answer, "answer", answered), (decide, "decide", decided)] {
+        assert_eq!(next.engine.command(&owner(), said.session, command, key(name)).await.unwrap(), before);
+    }
+    let view = next.engine.reader().turn(said.session, said.turn).unwrap();
+    assert_eq!(count(&view, |record| matches!(record, Record::Admitted(_))), 2, "nothing is admitted twice");
+}
+
+#[tokio::test]
+async fn of_two_at_the_same_time_one_is_admitted_and_both_are_told_its_turn() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Hang]).await;
+    let said = play.say(None, "help").await;
+    play.stage.hung.notified().await;
+    let steer = Submission { mode: Mode::Steer, key: key("steer"), ..message(Some(said.session), "and green") };
+    let caller = owner();
+    let (one, other) = tokio::join!(play.engine.submit(&caller, steer.clone()), play.engine.submit(&caller, steer));
+    assert_eq!(one.clone().unwrap().turn, said.turn);
+    assert_eq!(one, other);
+}
