@@ -19,13 +19,15 @@ use crate::events::Events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
 use crate::limits;
-use crate::serve::{self, OpenError};
+use crate::serve::{self, Keys, OpenError};
 
 /// What a command is going to do, which decides what a home that it opens itself may start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intent {
-    /// Only look: nothing of the home is set going.
+    /// Only look: nothing of the home is set going, and no key is needed.
     Read,
+    /// Only look, and find what would keep the home from acting.
+    Check,
     /// What was cut off goes on too, as after any start.
     Act,
 }
@@ -77,8 +79,12 @@ impl Client {
     }
 
     async fn open(home: &Path, intent: Intent) -> Outcome<Self> {
-        let opened = serve::open(home).await?;
-        if intent == Intent::Read {
+        let keys = match intent {
+            Intent::Read => Keys::IfThere,
+            Intent::Check | Intent::Act => Keys::Needed,
+        };
+        let opened = serve::open(home, keys).await?;
+        if intent != Intent::Act {
             // Before the first session could be woken: its tasks find the home at rest.
             opened.engine.drain(std::time::Duration::ZERO).await;
         }

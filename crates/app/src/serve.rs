@@ -60,16 +60,25 @@ pub struct Opened {
     home: PathBuf,
 }
 
+/// Whether a home is opened without the keys of its providers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keys {
+    /// Calls may be made: a key that is missing is said before anything is.
+    Needed,
+    /// Nothing is set going, so that whoever looks needs no secret.
+    IfThere,
+}
+
 /// Checks the config, takes the home's lock, and starts its engine.
 ///
 /// # Errors
 /// Every mistake of the config; why the journal cannot be opened.
-pub async fn open(home: &Path) -> Result<Opened, OpenError> {
+pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let config = config::load(home, backstay_tools::manifests())?;
     config.prepare().map_err(OpenError::io("making a granted directory"))?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
-    let world = Arc::new(RealWorld::new(client, store.clone(), setup(home, &config)?));
+    let world = Arc::new(RealWorld::new(client, store.clone(), setup(home, &config, keys)?));
     let shared: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
@@ -77,23 +86,21 @@ pub async fn open(home: &Path) -> Result<Opened, OpenError> {
 }
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
-fn setup(home: &Path, config: &Checked) -> Result<Setup, OpenError> {
-    Ok(Setup { endpoints: endpoints(config)?, roots: roots(home, &config.policy)? })
+fn setup(home: &Path, config: &Checked, keys: Keys) -> Result<Setup, OpenError> {
+    Ok(Setup { endpoints: endpoints(config, keys)?, roots: roots(home, &config.policy)? })
 }
 
-fn endpoints(config: &Checked) -> Result<BTreeMap<String, Endpoint>, OpenError> {
+fn endpoints(config: &Checked, keys: Keys) -> Result<BTreeMap<String, Endpoint>, OpenError> {
     let mut endpoints = BTreeMap::new();
     for (name, model) in &config.policy.models {
         let Some(provider) = config.providers.get(&model.provider) else { continue };
-        let key = match &provider.api_key_env {
-            Some(variable) => Some(std::env::var(variable).map_err(|_| {
-                OpenError::Setup(format!(
-                    "providers.{}: the environment has no `{variable}`; export it and start again",
-                    model.provider
-                ))
-            })?),
-            None => None,
-        };
+        let key = provider.api_key_env.as_ref().and_then(|variable| std::env::var(variable).ok());
+        if let (Some(variable), None, Keys::Needed) = (&provider.api_key_env, &key, keys) {
+            return Err(OpenError::Setup(format!(
+                "providers.{}: the environment has no `{variable}`; export it and start again",
+                model.provider
+            )));
+        }
         let key = key.as_deref().map(Secret::new);
         let endpoint = Endpoint::new(provider.kind, provider.base_url.as_deref(), key, Timeouts::default());
         let endpoint = endpoint.map_err(|error| OpenError::Setup(format!("providers.{}: {error}", model.provider)))?;
@@ -170,7 +177,7 @@ impl Reload {
         let _reading = self.reading.lock().await;
         let checked = config::load(&self.home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
         checked.prepare().map_err(|error| error.to_string())?;
-        let setup = setup(&self.home, &checked).map_err(|error| error.to_string())?;
+        let setup = setup(&self.home, &checked, Keys::Needed).map_err(|error| error.to_string())?;
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
         let before = self.engine.policy().epoch;
@@ -211,7 +218,7 @@ fn tls(server: &Server) -> Result<Option<Arc<ServerConfig>>, OpenError> {
 /// What keeps the home from being opened or its doors from listening.
 pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), OpenError> {
     allow_descriptors();
-    let opened = open(home).await?;
+    let opened = open(home, Keys::Needed).await?;
     let server = opened.config.server.clone();
     let certificate = tls(&server)?.map(Certificate::new);
     let shown = certificate.as_ref().map(watch::Sender::subscribe);

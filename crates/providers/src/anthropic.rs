@@ -23,6 +23,13 @@ struct Event {
     error: Option<Value>,
     content: Option<Vec<Block>>,
     stop_reason: Option<String>,
+    stop_details: Option<Details>,
+}
+
+/// What the vendor says of a refusal.
+#[derive(Deserialize)]
+struct Details {
+    explanation: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +54,7 @@ struct Change {
     thinking: Option<String>,
     partial_json: Option<String>,
     stop_reason: Option<String>,
+    stop_details: Option<Details>,
 }
 
 /// What a stream has come to.
@@ -76,8 +84,10 @@ pub(crate) fn absorb(draft: &mut Draft, json: &[u8], now: Millis, on_delta: OnDe
         }
         "message_delta" => {
             absorb_usage(draft, event.usage.as_ref());
-            let reason = event.delta.and_then(|d| d.stop_reason);
-            draft.finish = reason.as_deref().map(finish).or(draft.finish);
+            if let Some(change) = event.delta {
+                draft.finish = change.stop_reason.as_deref().map(finish).or(draft.finish);
+                explain(draft, change.stop_details, on_delta);
+            }
         }
         "message_stop" => return Ok(Progress::Closed),
         "error" => return Err(classify::said_in_reply(&event.error.unwrap_or_default(), now)),
@@ -102,7 +112,16 @@ pub(crate) fn absorb_whole(draft: &mut Draft, json: &[u8], now: Millis, on_delta
     // A whole answer holds whole inputs.
     absorb_usage(draft, answer.usage.as_ref());
     draft.finish = Some(answer.stop_reason.as_deref().map_or(Finish::Stop, finish));
+    explain(draft, answer.stop_details, on_delta);
     Ok(())
+}
+
+/// A refusal that comes without a word of the model is told in the vendor's.
+fn explain(draft: &mut Draft, details: Option<Details>, on_delta: OnDelta<'_>) {
+    let explanation = details.and_then(|d| d.explanation).filter(|_| draft.finish == Some(Finish::Refusal));
+    if let Some(text) = explanation.filter(|_| draft.text.is_empty()) {
+        draft.say(&text, on_delta);
+    }
 }
 
 fn parse(json: &[u8]) -> Result<Event, Failed> {

@@ -101,7 +101,7 @@ async fn look(home: &Path) -> Guide {
         guide.trouble = mistakes.first_of_all();
         return guide;
     }
-    let found = match Client::connect(home, Intent::Read).await {
+    let found = match Client::connect(home, Intent::Check).await {
         Ok(client) => {
             let found = open(&client).await;
             client.close().await;

@@ -89,7 +89,7 @@ pub async fn make(home: &Path, given: Option<Choice>, out: &Out) -> Outcome<Made
     write_config(home, &config::template(&choice), given.is_some(), out)?;
     make_directory(&home.join(config::WORKSPACE))?;
     make_journal(home)?;
-    let opened = serve::open(home).await?;
+    let opened = serve::open(home, serve::Keys::Needed).await?;
     let engine = &opened.engine;
     let new = NewToken { principal: OWNER.to_owned(), speaks: Speaks::Program, by: "init".to_owned() };
     let token = engine.home().create_token(&engine.policy(), new).await;

@@ -1,7 +1,8 @@
 //! `sql`, `audit verify`, `budget`, `trace --as-sent`: the journal answers.
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{Place, Ran};
+use crate::scripted::{Scripted, says};
 
 #[test]
 fn a_select_reads_and_nothing_else_runs() {
@@ -54,4 +55,34 @@ fn the_budget_counts_what_was_used() {
     let day = windows.iter().find(|window| window["window"].as_str().unwrap().starts_with("agent:main/day")).unwrap();
     assert!(day["used"]["tokens"].as_u64().unwrap() > 0);
     assert_eq!(day["limit"]["micro_usd"], 5_000_000);
+}
+
+#[test]
+fn looking_needs_no_key_and_starts_nothing() {
+    let model = Scripted::playing(vec![says("hello")]);
+    let place = Place::empty();
+    place.run(&["init"]).expect(0);
+    place.write_config(&model.config(""));
+    let ran = Ran::of(&place.command(&["run", "go", "--json"]).env("MODEL_KEY", "k").output().unwrap());
+    let turn = ran.json(0)["turn"].as_str().unwrap().to_owned();
+    for arguments in [
+        &["status"][..],
+        &["sessions", "list"],
+        &["trace", &turn],
+        &["approvals"],
+        &["budget"],
+        &["tokens", "list"],
+        &["sql", "SELECT 1"],
+        &["audit", "verify"],
+        &["backup", place.path("backup").to_str().unwrap()],
+    ] {
+        place.run(arguments).expect(0);
+    }
+    let error = place.run(&["run", "go", "--json"]).error(2);
+    assert!(error["message"].as_str().unwrap().contains("MODEL_KEY"), "{error}");
+    let found = place.run(&["doctor"]);
+    for finding in ["MODEL_KEY is not set here", "opens and can be read"] {
+        assert!(found.expect(0).stdout.contains(finding), "{}", found.stdout);
+    }
+    assert_eq!(model.heads().len(), 1);
 }

@@ -142,10 +142,24 @@ fn refusals_hold_no_calls_and_limits_no_half_ones() {
         ("max_tokens", Finish::Length),
         ("model_context_window_exceeded", Finish::Length),
         ("stop_sequence", Finish::Stop),
+        ("pause_turn", Finish::Stop),
         ("something_new", Finish::Stop),
     ] {
         assert_eq!(reply(Kind::Anthropic, json(&answer.replace("REASON", reason))).0.finish, finish);
     }
+    let why = r#""stop_reason":"refusal","stop_details":{"type":"refusal","category":null,"explanation":"Not this."}"#;
+    let whole = format!("{{\"type\":\"message\",\"content\":[],{why}}}");
+    let delta = format!("data: {{\"type\":\"message_delta\",\"delta\":{{{why}}}}}\n\n");
+    let streamed = sse(&format!("{delta}data: {{\"type\":\"message_stop\"}}\n\n"));
+    for answer in [json(&whole), streamed] {
+        let (refused, shown, _) = reply(Kind::Anthropic, answer);
+        assert_eq!(
+            (refused.finish, refused.text.as_str(), shown.as_str()),
+            (Finish::Refusal, "Not this.", "Not this.")
+        );
+    }
+    let said = answer.replace("\"stop_reason\":\"REASON\"", why);
+    assert_eq!(reply(Kind::Anthropic, json(&said)).0.text, "x", "the model's own words stand");
 }
 
 #[test]
