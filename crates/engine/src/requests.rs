@@ -12,22 +12,36 @@ use crate::bodies::Bodies;
 use crate::limits::ROPE_DEPTH_MAX;
 use crate::world::{Bytes, World};
 
-/// A fragment with its digest, rendered once.
+/// A fragment with its digest, rendered once. A session that waits for its next message is mostly
+/// these, so they take no byte more than they hold.
 struct Part {
-    wire: String,
+    wire: Box<str>,
     pieces: Vec<Piece>,
     digest: Digest,
 }
 
 impl Part {
-    fn new(wire: String, pieces: Vec<Piece>) -> Arc<Self> {
+    fn new(wire: String, mut pieces: Vec<Piece>) -> Arc<Self> {
         let digest = fragment_digest(wire.as_bytes());
-        Arc::new(Self { wire, pieces, digest })
+        for piece in &mut pieces {
+            if let Piece::Text(text) = piece {
+                text.shrink_to_fit();
+            }
+        }
+        pieces.shrink_to_fit();
+        Arc::new(Self { wire: wire.into(), pieces, digest })
     }
 
     fn text(wire: String) -> Arc<Self> {
         Self::new(wire.clone(), vec![Piece::Text(wire)])
     }
+}
+
+/// What stands around the items, the same from request to request.
+struct Around {
+    output_tokens_max: u64,
+    before: Vec<Arc<Part>>,
+    after: Arc<Part>,
 }
 
 /// The request before, which the next one grows from.
@@ -50,6 +64,7 @@ pub struct Target<'a> {
 pub struct Requests {
     /// Rendered items of the window, by their number in the session, and for which model.
     items: HashMap<u64, Arc<Part>>,
+    around: Option<Around>,
     rendered_for: (u64, String),
     last: Option<Last>,
     /// Prepared, and not in the journal yet.
@@ -113,6 +128,7 @@ impl Requests {
     /// The session was folded anew: what was rendered may show what did not get into the journal.
     pub fn refolded(&mut self) {
         self.next = None;
+        self.around = None;
         self.items.clear();
     }
 
@@ -141,22 +157,21 @@ impl Requests {
         let key = (target.policy.epoch, target.model.to_owned());
         if self.rendered_for != key {
             self.items.clear();
+            self.around = None;
             self.rendered_for = key;
         }
         self.items.retain(|number, _| *number >= session.first_item);
-        let envelope = target.world.envelope(target.policy, &session.agent, target.model, target.output_tokens_max);
-        let head = Piece::Raw(bodies.seal_shared(envelope.head.as_bytes()));
-        let mut parts = vec![Part::new(envelope.head, vec![head])];
-        if let Some(lead) = envelope.lead {
-            let piece = Piece::Raw(bodies.seal_shared(lead.as_bytes()));
-            parts.push(Part::new(lead, vec![piece]));
-        }
+        let around = self.around.take().filter(|around| around.output_tokens_max == target.output_tokens_max);
+        let around = around.unwrap_or_else(|| around_of(target, session, bodies));
+        let mut parts = around.before.clone();
+        let after = Arc::clone(&around.after);
+        self.around = Some(around);
         let before = session.context().count().saturating_sub(session.items.len());
         for (place, item) in session.context().enumerate() {
             let number = place.checked_sub(before).map(|n| session.first_item + n as u64);
             parts.push(self.part(target, bodies, number, item)?);
         }
-        parts.push(Part::text(envelope.tail));
+        parts.push(after);
         Ok(parts)
     }
 
@@ -179,8 +194,18 @@ impl Requests {
     }
 }
 
+fn around_of(target: &Target<'_>, session: &Session, bodies: &mut Bodies) -> Around {
+    let envelope = target.world.envelope(target.policy, &session.agent, target.model, target.output_tokens_max);
+    let before = [Some(envelope.head), envelope.lead].into_iter().flatten().map(|wire| {
+        let piece = Piece::Raw(bodies.seal_shared(wire.as_bytes()));
+        Part::new(wire, vec![piece])
+    });
+    let before = before.collect();
+    Around { output_tokens_max: target.output_tokens_max, before, after: Part::text(envelope.tail) }
+}
+
 fn join(parts: &[Arc<Part>]) -> Bytes {
-    let wires: Vec<&str> = parts.iter().map(|part| part.wire.as_str()).collect();
+    let wires: Vec<&str> = parts.iter().map(|part| &*part.wire).collect();
     join_wires(&wires).into()
 }
 

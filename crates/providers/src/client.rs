@@ -167,7 +167,8 @@ fn build(roots: RootCertStore) -> Result<reqwest::Client, NoTls> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut tls = tls.map_err(|e| NoTls(e.to_string()))?.with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // HTTP/2 would be 300 KB of code for what a pool of connections does as well.
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()

@@ -11,16 +11,17 @@ use backstay_kernel::effect::{FailureClass, Finish};
 use backstay_kernel::id::Millis;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::calls::Call;
 use crate::draft::OnDelta;
 use crate::reply::{Delta, Failed, Reply};
 
 #[derive(Deserialize)]
-struct Request {
+struct Request<'a> {
     messages: Vec<Message>,
-    #[serde(default)]
-    tools: Vec<Offer>,
+    #[serde(default, borrow)]
+    tools: Vec<Offer<'a>>,
     max_tokens: Option<u64>,
 }
 
@@ -31,14 +32,17 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-struct Offer {
-    function: Tool,
+struct Offer<'a> {
+    #[serde(borrow)]
+    function: Tool<'a>,
 }
 
 #[derive(Deserialize)]
-struct Tool {
+struct Tool<'a> {
     name: String,
-    parameters: Value,
+    /// Read only where a call is made up.
+    #[serde(borrow)]
+    parameters: &'a RawValue,
 }
 
 /// What one step says and does.
@@ -64,7 +68,7 @@ impl Step {
 /// What the model is answering: the newest message of a person, and what has come since.
 struct Turn<'a> {
     message: &'a str,
-    tools: &'a [Offer],
+    tools: &'a [Offer<'a>],
     /// Replies since the message.
     played: usize,
     /// Results since the message, in order.
@@ -72,7 +76,7 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn of(request: &'a Request) -> Self {
+    fn of(request: &'a Request<'a>) -> Self {
         let text = |m: &'a Message| m.content.as_deref().unwrap_or_default();
         // The runtime's own notices are no message of a person.
         let asked = |m: &Message| m.role == "user" && !text_is_notice(m.content.as_deref());
@@ -86,7 +90,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn tool(&self, name: &str) -> Option<&'a Tool> {
+    fn tool(&self, name: &str) -> Option<&'a Tool<'a>> {
         self.tools.iter().map(|o| &o.function).find(|f| f.name == name)
     }
 }
@@ -101,7 +105,7 @@ fn text_is_notice(text: Option<&str>) -> bool {
 /// # Errors
 /// [`Failed`] where the script says so, or the bytes are no request.
 pub fn reply(wire: &[u8], now: Millis) -> Result<Reply, Failed> {
-    let request: Request = serde_json::from_slice(wire).map_err(|error| {
+    let request: Request<'_> = serde_json::from_slice(wire).map_err(|error| {
         Failed::unsendable(FailureClass::Invalid, format!("the rehearsal model cannot read the request: {error}"))
     })?;
     let turn = Turn::of(&request);

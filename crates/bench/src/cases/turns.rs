@@ -6,7 +6,8 @@ use crate::homes::{Home, Homes, counters, payload};
 use crate::process::Process;
 use crate::report::{Expected, Report, Row, Target, ms, quantile};
 
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+/// Connections, and the turns of each of them in one run.
+const LOADS: [(usize, usize); 3] = [(1, 300), (16, 60), (64, 30)];
 /// Bytes of entries and bodies that one turn may write, and of the disk.
 const PAYLOAD_BYTES_MAX: u64 = 8 * 1024;
 const DEVICE_BYTES_MAX: [(usize, u64); 2] = [(1, 110 * 1024), (64, 48 * 1024)];
@@ -20,8 +21,8 @@ pub fn run(homes: &Homes, report: &mut Report) -> Outcome<()> {
         Bench { product: home.serve()?, floor: Process::start(&mut homes.floor()?)?, rounds: homes.scale.rounds, home };
     let mut turns = 0;
     for kind in Kind::ALL {
-        for connections in CONNECTIONS {
-            turns += bench.measure(kind, connections, report)?;
+        for (connections, each) in LOADS {
+            turns += bench.measure(kind, connections, each, report)?;
         }
     }
     let Bench { product, home, .. } = bench;
@@ -50,8 +51,7 @@ struct Run {
 
 impl Bench {
     /// Returns how many turns the product made.
-    fn measure(&self, kind: Kind, connections: usize, report: &mut Report) -> Outcome<u64> {
-        let turns = 240_usize.max(1_920 / connections * connections.min(16)) / connections;
+    fn measure(&self, kind: Kind, connections: usize, turns: usize, report: &mut Report) -> Outcome<u64> {
         let load = Load { kind, workers: connections, turns, turns_per_session: TURNS_PER_SESSION };
         let product = self.home.server(&self.product, "main");
         let floor = Server::Floor { address: self.floor.address };

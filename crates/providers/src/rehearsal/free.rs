@@ -107,9 +107,10 @@ fn path(message: &str) -> String {
 
 /// Arguments for a tool that takes one text, by whatever name its schema gives it.
 fn one_text(turn: &Turn<'_>, tool: &str, usual: &str, text: &str) -> Value {
-    let schema = turn.tool(tool).map(|t| &t.parameters);
-    let properties = schema.and_then(|s| s.get("properties")).and_then(Value::as_object);
-    let required = schema.and_then(|s| s.get("required")).and_then(Value::as_array);
+    let schema: Option<Value> = turn.tool(tool).and_then(|t| serde_json::from_str(t.parameters.get()).ok());
+    let field = |name: &str| schema.as_ref().and_then(|schema| schema.get(name));
+    let properties = field("properties").and_then(Value::as_object);
+    let required = field("required").and_then(Value::as_array);
     let usual_known = properties.is_none_or(|p| p.contains_key(usual));
     let first = required.and_then(|r| r.first()).and_then(Value::as_str).filter(|_| !usual_known);
     let mut arguments = Map::new();
