@@ -225,6 +225,15 @@ fn a_reply_of_single_bytes_among_comments_is_one_reply() {
 }
 
 #[test]
+fn a_reply_without_an_end_is_given_up_and_asked_for_again() {
+    let line = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(1 << 20));
+    let model = Scripted::playing(vec![stream(line.repeat(40)), says("short, then")]);
+    let (place, standing) = replied(&model, "short, then");
+    assert_eq!(failures(&place, &standing), ["retry_same"]);
+    assert!(bytes(&place) < 1 << 20, "{} bytes of what was given up", bytes(&place));
+}
+
+#[test]
 fn broken_characters_are_replaced_and_stored_so() {
     let body = br#"{"choices":[{"message":{"content":"a\ud83d b"#;
     let body = [body, &b"\xff\"},\"finish_reason\":\"stop\"}]}"[..]].concat();
