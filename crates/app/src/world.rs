@@ -50,7 +50,7 @@ impl RealWorld {
     }
 
     fn kind(&self, model: &str) -> Kind {
-        self.setup().endpoints.get(model).map_or(Kind::Compatible, Endpoint::kind)
+        self.setup().endpoints.get(model).map_or(Kind::OpenAiCompatible, Endpoint::kind)
     }
 
     fn roots(&self, agent: &str) -> Result<Arc<Roots>, Refused> {

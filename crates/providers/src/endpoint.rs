@@ -14,10 +14,11 @@ pub enum Kind {
     /// server that speaks it: [`Endpoint::new`] tells them apart.
     OpenAi,
     /// Chat Completions as everybody else serves it.
-    Compatible,
-    /// Anthropic Messages.
+    OpenAiCompatible,
+    /// Anthropic Messages, in the same way.
     Anthropic,
-    /// The script in this binary; rendered as for [`Kind::Compatible`].
+    AnthropicCompatible,
+    /// The script in this binary; rendered as for [`Kind::OpenAiCompatible`].
     Rehearsal,
 }
 
@@ -139,8 +140,8 @@ impl Endpoint {
         let (api, path) = match kind {
             Kind::Rehearsal if base_url.is_some() => return Err(BadEndpoint::UrlUseless),
             Kind::Rehearsal => return Ok(Self(Target::Rehearsal)),
-            Kind::OpenAi | Kind::Compatible => (Api::OpenAi, "/chat/completions"),
-            Kind::Anthropic => (Api::Anthropic, "/v1/messages"),
+            Kind::OpenAi | Kind::OpenAiCompatible => (Api::OpenAi, "/chat/completions"),
+            Kind::Anthropic | Kind::AnthropicCompatible => (Api::Anthropic, "/v1/messages"),
         };
         let base = checked(base_url.ok_or(BadEndpoint::UrlMissing)?)?;
         let base = base.as_str().trim_end_matches('/');
@@ -163,9 +164,12 @@ impl Endpoint {
     pub fn kind(&self) -> Kind {
         match &self.0 {
             Target::Rehearsal => Kind::Rehearsal,
-            Target::Remote(Remote { api: Api::Anthropic, .. }) => Kind::Anthropic,
-            Target::Remote(Remote { is_vendor: true, .. }) => Kind::OpenAi,
-            Target::Remote(_) => Kind::Compatible,
+            Target::Remote(remote) => match (remote.api, remote.is_vendor) {
+                (Api::OpenAi, true) => Kind::OpenAi,
+                (Api::OpenAi, false) => Kind::OpenAiCompatible,
+                (Api::Anthropic, true) => Kind::Anthropic,
+                (Api::Anthropic, false) => Kind::AnthropicCompatible,
+            },
         }
     }
 }
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn openai_itself_is_told_from_servers_that_are_compatible() {
+    fn vendors_are_told_from_servers_that_are_compatible() {
         let kind = |kind, base| Endpoint::new(kind, Some(base), None, Timeouts::default()).unwrap().kind();
         for base in
             ["https://api.openai.com/v1", "https://eu.api.openai.com/v1", "https://a.openai.azure.com/openai/v1"]
@@ -212,9 +216,10 @@ mod tests {
             assert_eq!(kind(Kind::OpenAi, base), Kind::OpenAi, "{base}");
         }
         for base in ["http://127.0.0.1:8080/v1", "https://api.openai.com.example/v1", "https://openai.azure.com.a/v1"] {
-            assert_eq!(kind(Kind::OpenAi, base), Kind::Compatible, "{base}");
+            assert_eq!(kind(Kind::OpenAi, base), Kind::OpenAiCompatible, "{base}");
         }
-        assert_eq!(kind(Kind::Anthropic, "https://api.openai.com"), Kind::Anthropic);
+        assert_eq!(kind(Kind::Anthropic, "https://api.anthropic.com/v1"), Kind::Anthropic);
+        assert_eq!(kind(Kind::Anthropic, "https://api.openai.com"), Kind::AnthropicCompatible);
         let rehearsal = Endpoint::new(Kind::Rehearsal, None, None, Timeouts::default()).unwrap();
         assert_eq!(rehearsal.kind(), Kind::Rehearsal);
     }

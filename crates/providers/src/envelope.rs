@@ -34,14 +34,14 @@ pub fn envelope(
     let limit = match kind {
         // Its models refuse the old name, and other servers do not know the new one.
         Kind::OpenAi => "max_completion_tokens",
-        Kind::Compatible | Kind::Anthropic | Kind::Rehearsal => "max_tokens",
+        Kind::OpenAiCompatible | Kind::Anthropic | Kind::AnthropicCompatible | Kind::Rehearsal => "max_tokens",
     };
     let mut tail = format!("],\"{limit}\":{output_tokens_max}");
     if stream {
         tail.push_str(",\"stream\":true");
     }
     let lead = match kind {
-        Kind::OpenAi | Kind::Compatible | Kind::Rehearsal => {
+        Kind::OpenAi | Kind::OpenAiCompatible | Kind::Rehearsal => {
             openai_tools(tools, &mut head);
             if stream {
                 // Without it the stream carries no usage at all.
@@ -49,12 +49,15 @@ pub fn envelope(
             }
             system_message(instructions)
         }
-        Kind::Anthropic => {
+        Kind::Anthropic | Kind::AnthropicCompatible => {
             anthropic_system(instructions, &mut head);
             anthropic_tools(tools, &mut head);
-            // One more mark, which the vendor sets behind the newest message and moves along: what
-            // a turn has said so far is read from the cache at its next step.
-            tail.push_str(CACHE_HERE);
+            if kind == Kind::Anthropic {
+                // One more mark, which the vendor sets behind the newest message and moves along:
+                // what a turn has said so far is read from the cache at its next step. Clouds that
+                // serve the same models refuse it.
+                tail.push_str(CACHE_HERE);
+            }
             None
         }
     };
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn openai_requests_hold_what_was_asked() {
-        let request = whole(Kind::Compatible, "be\ncareful", true);
+        let request = whole(Kind::OpenAiCompatible, "be\ncareful", true);
         assert_eq!(request["model"], "m\"1");
         assert_eq!(request["max_tokens"], 77);
         assert_eq!(request.get("max_completion_tokens"), None);
@@ -181,12 +184,15 @@ mod tests {
         assert_eq!(request["tools"][0].get("cache_control"), None);
         assert_eq!(request["tools"][1]["cache_control"], json!({"type": "ephemeral"}));
         assert_eq!(request["cache_control"], json!({"type": "ephemeral"}));
+        let elsewhere = whole(Kind::AnthropicCompatible, "be careful", true);
+        assert_eq!(elsewhere.get("cache_control"), None);
+        assert_eq!(elsewhere["tools"], request["tools"]);
         assert_eq!(whole(Kind::Anthropic, " ", false).get("system"), None);
     }
 
     #[test]
     fn only_the_tail_depends_on_limits_and_streaming() {
-        for kind in [Kind::OpenAi, Kind::Compatible, Kind::Anthropic] {
+        for kind in [Kind::OpenAi, Kind::OpenAiCompatible, Kind::Anthropic, Kind::AnthropicCompatible] {
             let a = envelope(kind, "m", "i", &[], 1, true);
             let b = envelope(kind, "m", "i", &[], 2, false);
             assert_eq!((a.head, a.lead), (b.head, b.lead));

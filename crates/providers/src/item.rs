@@ -39,8 +39,8 @@ const BLANK: &str = "(empty)";
 pub fn item(kind: Kind, item: &Item, bodies: Bodies<'_>) -> Result<Fragment, Missing> {
     let mut out = Writer { wire: String::new(), pieces: Vec::new(), bodies };
     match kind {
-        Kind::OpenAi | Kind::Compatible | Kind::Rehearsal => openai(item, &mut out)?,
-        Kind::Anthropic => anthropic(item, &mut out)?,
+        Kind::OpenAi | Kind::OpenAiCompatible | Kind::Rehearsal => openai(item, &mut out)?,
+        Kind::Anthropic | Kind::AnthropicCompatible => anthropic(item, &mut out)?,
     }
     Ok(Fragment { wire: out.wire, pieces: out.pieces })
 }

@@ -320,8 +320,8 @@ fn provider_kind(word: &str) -> Option<Kind> {
 
 fn default_base_url(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::OpenAi | Kind::Compatible => Some("https://api.openai.com/v1"),
-        Kind::Anthropic => Some("https://api.anthropic.com"),
+        Kind::OpenAi | Kind::OpenAiCompatible => Some("https://api.openai.com/v1"),
+        Kind::Anthropic | Kind::AnthropicCompatible => Some("https://api.anthropic.com"),
         Kind::Rehearsal => None,
     }
 }

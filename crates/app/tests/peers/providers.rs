@@ -3,6 +3,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
+use backstay_providers::{Kind, envelope};
 use serde_json::{Value, json};
 
 use crate::scripted::{Play, Scripted, calls, response, says};
@@ -123,14 +124,34 @@ fn the_vendors_clients_would_send_the_same_request() {
         let config = model(kind, vendor.url.trim_end_matches("/v1"), base, "m", 256);
         let served = Served::start(Some(&config), &[("PEER_KEY", "peer-key")]);
         assert_eq!(served.turn("What is there?")["reply"], "done");
-        for (head, body) in vendor.requests() {
-            let file = served.home.path().join("request.json");
-            std::fs::write(&file, json!({ "head": head, "body": body }).to_string()).unwrap();
-            let out = python().arg(root().join("tests/peers/sdk_shapes.py")).arg(kind).arg(file).output().unwrap();
-            let said = String::from_utf8_lossy(&out.stdout);
-            assert_eq!(said.trim(), "the same", "{kind}: {}", String::from_utf8_lossy(&out.stderr));
-        }
+        vendor.requests().iter().for_each(|(head, body)| same_as_the_sdk(kind, head, body));
     }
+}
+
+/// What only a vendor's own host is sent, a loopback address never is.
+#[test]
+fn the_vendors_clients_know_what_only_their_vendor_is_sent() {
+    for (kind, api, path) in
+        [(Kind::OpenAi, "openai", "/v1/chat/completions"), (Kind::Anthropic, "anthropic", "/v1/messages")]
+    {
+        let made = envelope(kind, "m", "Be careful.", &[], 64, true);
+        let user = json!({ "role": "user", "content": "hello" }).to_string();
+        let messages: Vec<String> = made.lead.into_iter().chain([user]).collect();
+        let body: Value = serde_json::from_str(&(made.head + &messages.join(",") + &made.tail)).unwrap();
+        let own = if api == "openai" { "max_completion_tokens" } else { "cache_control" };
+        assert!(body.get(own).is_some(), "{body}");
+        same_as_the_sdk(api, &format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\n\r\n"), &body);
+    }
+}
+
+#[track_caller]
+fn same_as_the_sdk(api: &str, head: &str, body: &Value) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("request.json");
+    std::fs::write(&file, json!({ "head": head, "body": body }).to_string()).unwrap();
+    let out = python().arg(root().join("tests/peers/sdk_shapes.py")).arg(api).arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(said.trim(), "the same", "{api}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// The mock, with one file of fixtures.
