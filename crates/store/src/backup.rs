@@ -50,7 +50,7 @@ impl Store {
 /// and hashes differ from then on, and [`Store::restored`] says so until it is dealt with.
 ///
 /// # Errors
-/// [`StoreError::Exists`] where `to` has a state file, [`StoreError::Busy`] where either is in
+/// [`StoreError::Exists`] where `to` has a state file or the log of one, [`StoreError::Busy`] where either is in
 /// use, [`StoreError::Corrupt`] where the backup does not verify; then nothing is left behind.
 pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
     let (source, target) = (from.join(STATE), to.join(STATE));
@@ -58,6 +58,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
         return Err(StoreError::Missing(source));
     }
     refuse_existing(&target)?;
+    // A log without its file is another file's: it would be taken for the restored one's.
+    refuse_existing(&log_of(&target))?;
     if home::is_locked(from)? {
         return Err(StoreError::Busy(from.to_owned()));
     }

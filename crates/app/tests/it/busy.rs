@@ -1,4 +1,5 @@
 //! One process holds a home; the others speak to it, or are told that it is busy.
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use crate::place::Place;
@@ -105,4 +106,19 @@ fn a_token_can_be_made_listed_and_ended() {
     place.run(&["tokens", "revoke", id]).expect(5);
     place.run(&["tokens", "revoke", "../x"]).expect(2);
     assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let place = Place::with_home();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = place.command(&["serve", "--json"]).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ran = place.run(&["run", "/say all the same"]);
+    let running = place.run(&["status", "--json"]).json(0)["running"].clone();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("\"listen\"") && running == true, "{line}");
+    assert_eq!(ran.expect(0).stdout, "all the same\n");
 }

@@ -96,3 +96,16 @@ fn nothing_is_overwritten_and_nothing_open_is_copied_raw() {
     assert!(matches!(restore(&home.path(), &home.beside("back")), Err(StoreError::Busy(_))));
     assert!(matches!(restore(&home.beside("nowhere"), &home.beside("back")), Err(StoreError::Missing(_))));
 }
+
+#[test]
+fn a_log_that_was_left_behind_is_not_taken_for_the_restored_files() {
+    let home = TestHome::new();
+    let (copy, to) = (home.beside("copy"), home.beside("back"));
+    home.store.backup(&copy, || Ok(())).unwrap();
+    std::fs::create_dir(&to).unwrap();
+    std::fs::copy(home.path().join("state.db-wal"), to.join("state.db-wal")).unwrap();
+    assert!(matches!(restore(&copy, &to), Err(StoreError::Exists(path)) if path.ends_with("state.db-wal")));
+    assert!(!to.join("state.db").exists());
+    std::fs::remove_file(to.join("state.db-wal")).unwrap();
+    assert!(restore(&copy, &to).unwrap().is_sound());
+}
