@@ -2,6 +2,7 @@
 mod count;
 #[cfg(test)]
 mod tests;
+mod torture;
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::{arch, process, tidy};
 use count::Count;
+pub use torture::torture;
 
 struct Step {
     name: &'static str,
@@ -40,6 +42,7 @@ const STEPS: &[Step] = &[
     program("kills", 4, &[KILLS, BACKSTAY, "cuts", "signal=SIGKILL", "500"]),
     program("bad disk", 2, &[KILLS, BACKSTAY, "cuts", "error=ENOSPC,error=EIO", "120"]),
     program("load", 2, &[KILLS, BACKSTAY, "load", "60"]),
+    program("odd ones", 1, &[KILLS, BACKSTAY, "odd", "24"]),
 ];
 
 const BACKSTAY: &str = "target/debug/backstay";
@@ -64,7 +67,12 @@ pub fn run(root: &Path, names: &[&str]) -> Result<(), String> {
         return Err(format!("ci: no step `{unknown}`; there are {}", known.join(", ")));
     }
     let chosen = STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name));
-    let outcomes: Vec<Outcome> = chosen.map(|step| take(root, step)).collect();
+    all(root, chosen)
+}
+
+/// Takes them all, whatever becomes of them, and prints the table.
+fn all<'s>(root: &Path, steps: impl Iterator<Item = &'s Step>) -> Result<(), String> {
+    let outcomes: Vec<Outcome> = steps.map(|step| take(root, step)).collect();
     // Programs read the last line of a run, so nothing comes after it, on either stream.
     println!("\n{}\n{}", table(&outcomes), total(&outcomes));
     if outcomes.iter().all(|outcome| outcome.passed) { Ok(()) } else { Err(String::new()) }

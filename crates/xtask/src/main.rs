@@ -14,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   test               set up what the tests need, then every check (what CI runs)
   setup              install what the tests need, under .setup/ and with cargo and apt
   ci [STEP...]       every check, or the named ones
+  torture            the crash tests with all their points: an hour and more
   tidy               the rules of the sources that no compiler holds
   arch               the crates' dependencies against the table in ARCHITECTURE.md
   bench [--full] [--json] [CASE...]
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ("test", []) => setup::run(&root).and_then(|()| ci::run(&root, &[])),
         ("setup", []) => setup::run(&root),
         ("ci", steps) => ci::run(&root, steps),
+        ("torture", []) => ci::torture(&root),
         ("tidy", []) => tidy::run(&root),
         ("arch", []) => arch::run(&root),
         ("bench", words) => bench::run(&root, words),

@@ -77,7 +77,7 @@ fn tell(known: &[Known], injection: &str, results: Vec<(&str, &Point, Result<boo
     for (name, point, result) in results {
         match result {
             Ok(_) => tally.passed += 1,
-            Err(why) => tally.failures.push(format!("{name}, {point}: {why}")),
+            Err(why) => tally.note(&format!("{name}, {point}"), Err(why)),
         }
     }
     tally
@@ -145,7 +145,7 @@ fn do_part(part: Part, house: &House, tracer: &mut Option<&[String]>) -> Result<
     let door = Door::local(&house.home());
     let mut why = "no process came to listen".to_owned();
     for _ in 0..PROCESSES_MAX {
-        let Some(served) = Served::start(house, tracer.take().unwrap_or_default()) else { continue };
+        let Ok(served) = Served::start(house, tracer.take().unwrap_or_default()) else { continue };
         match part(&door, house) {
             Ok(()) => {
                 let status = served.stop();

@@ -54,6 +54,10 @@ impl House {
         self.path().join("home")
     }
 
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     pub fn session(&self) -> String {
         fs::read_to_string(self.path().join(SESSION)).expect("the scenario has a session")
     }
@@ -92,6 +96,18 @@ impl House {
 /// For a message: how a command ended and what it complained of.
 pub fn said(output: &Output) -> String {
     format!("{} {}", output.status, String::from_utf8_lossy(&output.stderr).trim())
+}
+
+/// The exit code, of those that are documented; anything else is a crash.
+///
+/// # Errors
+/// How it crashed.
+pub fn civil(output: &Output) -> Result<i32, String> {
+    let is_panic = String::from_utf8_lossy(&output.stderr).contains("panicked at");
+    match output.status.code() {
+        Some(code @ 0..=6) if !is_panic => Ok(code),
+        _ => Err(format!("crashed: {}", said(output))),
+    }
 }
 
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -200,7 +200,7 @@ fn end(house: &House, door: &Door, turn: &str, session: usize, message: u64) -> 
 fn reap(field: &Field, kills: usize, random: &mut Random) -> BTreeSet<(String, u64)> {
     let mut unknown = BTreeSet::new();
     for kill in 1..=kills {
-        let Some(served) = Served::start(&field.house, &[]) else {
+        let Ok(served) = Served::start(&field.house, &[]) else {
             field.fail(format!("it did not start after {} kills", kill - 1));
             continue;
         };

@@ -2,10 +2,13 @@
 //! is damaged; somebody outside of it looks what has become of the work.
 //!
 //! Ends with `N passed, N failed`. Needs strace and, for the full disk, a mount namespace.
-#![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "a test program")]
+#![allow(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a test program")]
 mod cuts;
+mod damage;
+mod full;
 mod house;
 mod load;
+mod meet;
 mod outcome;
 mod points;
 mod random;
@@ -17,7 +20,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: kills BINARY LAYER
   cuts INJECTION,... [POINTS [SCENARIO]]   at its system calls, evenly spread; signal=SIGKILL, error=EIO, ...
-  load KILLS [SEED]   at random moments, under load";
+  load KILLS [SEED]   at random moments, under load
+  odd TIMES [SEED]    two processes on one home, damaged state files, a small disk that fills up";
 
 /// The given one, or a fresh one; it is printed.
 fn seed(word: Option<&&str>) -> u64 {
@@ -33,6 +37,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn note(&mut self, what: &str, held: Result<(), String>) {
+        match held {
+            Ok(()) => self.passed += 1,
+            Err(why) => self.failures.push(format!("{what}: {why}")),
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
@@ -50,6 +61,14 @@ fn main() -> ExitCode {
         [binary, "load", kills, rest @ ..] => {
             load::run(Path::new(binary), number(Some(kills)).unwrap_or(1), seed(rest.first()))
         }
+        [binary, "odd", times, rest @ ..] => {
+            let (binary, times) = (Path::new(binary), number(Some(times)).unwrap_or(1));
+            let mut tally = full::run(binary);
+            tally.add(meet::run(binary, times));
+            tally.add(damage::run(binary, times, seed(rest.first())));
+            tally
+        }
+        [binary, "full-inside", place] => full::inside(Path::new(binary), Path::new(place)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -19,6 +19,10 @@ impl Random {
         self.next() % (most + 1)
     }
 
+    pub fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.next() % length as u64).expect("less than a length")
+    }
+
     pub fn one_in(&mut self, times: u64) -> bool {
         self.next().is_multiple_of(times)
     }

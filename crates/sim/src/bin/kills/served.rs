@@ -50,8 +50,11 @@ pub struct Served {
 }
 
 impl Served {
-    /// None where it ends before it listens. `before`: the tracer, if there is one.
-    pub fn start(house: &House, before: &[String]) -> Option<Self> {
+    /// `before`: the tracer, if there is one.
+    ///
+    /// # Errors
+    /// How it ended before it listened.
+    pub fn start(house: &House, before: &[String]) -> Result<Self, ExitStatus> {
         let mut command = house.command(before, &["serve", "--json"]);
         let log = std::fs::File::options().create(true).append(true).open(house.path().join("serve.log"));
         let log = log.expect("a log");
@@ -61,13 +64,15 @@ impl Served {
         let mut line = String::new();
         let out = child.stdout.take().expect("its output");
         let told = BufReader::new(out).read_line(&mut line).unwrap_or(0);
-        let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        let mut served = Self { child, group, address: text(&said, "listen") };
-        if told == 0 || served.address.is_empty() {
-            served.end(Signal::KILL);
-            return None;
+        if told == 0 {
+            return Err(child.wait().expect("it was not waited for before"));
         }
-        Some(served)
+        let said: Value = serde_json::from_str(&line).unwrap_or_default();
+        Ok(Self { child, group, address: text(&said, "listen") })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn kill(mut self) {
@@ -146,11 +151,12 @@ impl Door {
         let mut line = String::new();
         reader.read_line(&mut line).map_err(lost)?;
         let status = line.split_whitespace().nth(1).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| Why::Lost("the answer was cut".to_owned()))?;
+        let cut = || Why::Lost(format!("the answer to {method} {path} was cut"));
+        let status = status.ok_or_else(cut)?;
         while line.trim_end() != "" {
             line.clear();
             if reader.read_line(&mut line).map_err(lost)? == 0 {
-                return Err(Why::Lost("the answer was cut".to_owned()));
+                return Err(cut());
             }
         }
         Ok((status, reader))
