@@ -4,21 +4,20 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
+use backstay_engine::Epoch;
 use backstay_kernel::budget::{Ceiling, Used, windows};
-use backstay_kernel::id::{Millis, Seq, SessionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::{LocalOwner, Operator};
 use crate::door::Door;
 use crate::error::{Problem, Why};
-use crate::input::Input;
+use crate::input::{Asked, Input};
+use crate::limits::{EPOCHS_DEFAULT, EPOCHS_MAX};
 use crate::openai;
 use crate::sessions::Nothing;
 use crate::waits::{self, Kind};
 use crate::workspace;
-
-const DAY_MS: u64 = 86_400_000;
 /// What a backup brings along from the home.
 const CONFIG: &str = "backstay.toml";
 const WORKSPACE: &str = "workspace";
@@ -42,6 +41,29 @@ pub async fn reload(operator: Operator, State(door): State<Door>, _: Input<Nothi
     })?;
     let (epoch, changed, restart) = (reloaded.epoch, reloaded.changed, reloaded.needs_restart);
     Ok(Json(json!({ "epoch": epoch, "changed": changed, "needs_restart": restart })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// Which configs were in force, the latest first: since when, by whom, and what each has changed.
+pub async fn epochs(_: Operator, State(door): State<Door>, Asked(page): Asked<Before>) -> Result<Json<Value>, Problem> {
+    let limit = page.limit.unwrap_or(EPOCHS_DEFAULT).clamp(1, EPOCHS_MAX);
+    let found = door.off_thread(move |door| {
+        let epochs = door.reader.epochs(page.before.unwrap_or(u64::MAX), limit)?;
+        let next = epochs.last().map(|last| last.epoch).filter(|last| *last > 1);
+        let item = |epoch: &Epoch| {
+            let diff = epoch.diff.as_ref().map(|diff| door.text(diff)).transpose()?.flatten();
+            Ok(json!({ "epoch": epoch.epoch, "at": epoch.at, "by": epoch.by, "diff": diff }))
+        };
+        let items = epochs.iter().map(item).collect::<Result<Vec<_>, Problem>>()?;
+        Ok(json!({ "epochs": items, "next": next }))
+    });
+    Ok(Json(found.await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,7 +113,7 @@ pub async fn status(_: Operator, State(door): State<Door>) -> Result<Json<Value>
         let store = door.engine.store();
         let stats = store.stats().map_err(|error| Problem::unreadable(&error))?;
         let (home, now) = (door.engine.home().state(), door.engine.now());
-        let bytes = stats.db_bytes.saturating_add(stats.wal_bytes);
+        let growth = store.growth(now).map_err(|error| Problem::unreadable(&error))?;
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "epoch": home.epoch,
@@ -102,7 +124,8 @@ pub async fn status(_: Operator, State(door): State<Door>) -> Result<Json<Value>
             "db_bytes": stats.db_bytes,
             "wal_bytes": stats.wal_bytes,
             "free_bytes": stats.free_bytes,
-            "days_until_full": days_until_full(bytes, stats.free_bytes, age_ms(door, now)),
+            "growth_bytes_per_day": growth.map(|growth| growth.bytes_per_day),
+            "days_until_full": growth.and_then(|growth| growth.days_until_full),
             "journal": store.writable().err().map_or_else(|| "writable".to_owned(), |error| error.to_string()),
             "commits": stats.commits,
             "entries": stats.entries,
@@ -127,23 +150,6 @@ fn waits_counted(door: &Door) -> Result<Value, Problem> {
     Ok(json!({ "approvals": approvals, "questions": questions, "doubts": doubts }))
 }
 
-/// Since the home's first record.
-fn age_ms(door: &Door, now: Millis) -> u64 {
-    let first = door.engine.store().entries_after(SessionId::HOME, Seq(0), 1).unwrap_or_default();
-    let entry: Option<Value> = first.first().and_then(|entry| serde_json::from_str(&entry.body).ok());
-    let at = entry.and_then(|entry| entry.get("at")?.as_u64());
-    at.map_or(0, |at| now.saturating_sub(at))
-}
-
-/// At the home's growth so far; nothing where it is too young to tell.
-fn days_until_full(bytes: u64, free_bytes: u64, age_ms: u64) -> Option<u64> {
-    let per_day = u128::from(bytes) * u128::from(DAY_MS) / u128::from(age_ms).max(1);
-    if age_ms < DAY_MS || per_day == 0 {
-        return None;
-    }
-    u64::try_from(u128::from(free_bytes) / per_day).ok()
-}
-
 /// Every window that some agent's call for some principal through some door must fit in.
 pub async fn budget(_: Operator, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
@@ -166,16 +172,4 @@ pub async fn budget(_: Operator, State(door): State<Door>) -> Result<Json<Value>
         Ok(json!({ "windows": items }))
     });
     Ok(Json(found.await?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn growth_tells_when_the_disk_is_full() {
-        assert_eq!(days_until_full(100, 1000, DAY_MS * 10), Some(100));
-        assert_eq!(days_until_full(100, 1000, DAY_MS - 1), None);
-        assert_eq!(days_until_full(0, 1000, DAY_MS * 10), None);
-    }
 }

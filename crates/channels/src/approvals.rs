@@ -15,37 +15,34 @@ use crate::door::Door;
 use crate::error::Problem;
 use crate::idempotency;
 use crate::input::{At, Input, digest_of};
-use crate::waits::{self, Kind, question_of};
+use crate::waits::{Kind, question_of};
 
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
         let mut items = Vec::new();
-        for row in door.sessions_with_waits()? {
-            let state = door.fold(row.session)?;
-            let caller = speaker.caller();
-            let theirs = speaker.sees_all() || row.principal == caller.principal;
-            for waiting in waits::of_session(&state, door.engine.now()) {
-                let Kind::Approval { by, approvers, expires_at, digest } = &waiting.kind else { continue };
-                if !theirs && !approvers.include(&caller.principal, caller.role) {
-                    continue;
-                }
-                let (call, facts) = door.call_of(&state, waiting.effect)?;
-                items.push(json!({
-                    "id": waiting.place().to_string(),
-                    "digest": digest,
-                    "session": row.session,
-                    "turn": Place { session: row.session, seq: waiting.turn }.to_string(),
-                    "agent": state.agent,
-                    "principal": row.principal,
-                    "tool": call.tool,
-                    "args": call.args,
-                    "facts": facts,
-                    "rule": rule_name(by),
-                    "approvers": approvers_shown(approvers),
-                    "expires_at": expires_at,
-                }));
-            }
-        }
+        let caller = speaker.caller();
+        let may = |kind: &Kind| {
+            matches!(kind, Kind::Approval { approvers, .. } if approvers.include(&caller.principal, caller.role))
+        };
+        door.waiting(&speaker, Some(&may), |row, state, waiting| {
+            let Kind::Approval { by, approvers, expires_at, digest } = &waiting.kind else { return Ok(()) };
+            let (call, facts) = door.call_of(state, waiting.effect)?;
+            items.push(json!({
+                "id": waiting.place().to_string(),
+                "digest": digest,
+                "session": row.session,
+                "turn": waiting.turn_place().to_string(),
+                "agent": state.agent,
+                "principal": row.principal,
+                "tool": call.tool,
+                "args": call.args,
+                "facts": facts,
+                "rule": rule_name(by),
+                "approvers": approvers_shown(approvers),
+                "expires_at": expires_at,
+            }));
+            Ok(())
+        })?;
         Ok(json!({ "approvals": items }))
     });
     Ok(Json(found.await?))
@@ -93,7 +90,7 @@ pub async fn decide(
     let (turn, approvers) = door.off_thread(move |door| asked(door, place)).await?;
     let caller = speaker.caller();
     if !approvers.include(&caller.principal, caller.role) {
-        door.session_of(&speaker, place.session).map_err(|_| no_such_approval())?;
+        door.session_of(&speaker, place.session).await.map_err(|_| no_such_approval())?;
     }
     let approve = decision.decision == Word::Approve;
     let word = if approve { "approve" } else { "deny" };
@@ -143,22 +140,17 @@ fn asked(door: &Door, place: Place) -> Result<(TurnId, Approvers), Problem> {
 pub async fn questions(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
         let mut items = Vec::new();
-        for row in door.sessions_with_waits()? {
-            if !speaker.sees_all() && row.principal != speaker.caller().principal {
-                continue;
+        door.waiting(&speaker, None, |row, state, waiting| {
+            if let Kind::Question = waiting.kind {
+                items.push(json!({
+                    "id": waiting.place().to_string(),
+                    "session": row.session,
+                    "turn": waiting.turn_place().to_string(),
+                    "text": question_of(&door.call_of(state, waiting.effect)?.0),
+                }));
             }
-            let state = door.fold(row.session)?;
-            for waiting in waits::of_session(&state, door.engine.now()) {
-                if let Kind::Question = waiting.kind {
-                    items.push(json!({
-                        "id": waiting.place().to_string(),
-                        "session": row.session,
-                        "turn": Place { session: row.session, seq: waiting.turn }.to_string(),
-                        "text": question_of(&door.call_of(&state, waiting.effect)?.0),
-                    }));
-                }
-            }
-        }
+            Ok(())
+        })?;
         Ok(json!({ "questions": items }))
     });
     Ok(Json(found.await?))
@@ -177,7 +169,7 @@ pub async fn answer(
     headers: HeaderMap,
     Input(answer): Input<Answer>,
 ) -> Result<Json<Value>, Problem> {
-    door.session_of(&speaker, place.session)?;
+    door.session_of(&speaker, place.session).await?;
     let body = digest_of("answer", &[place.to_string().as_bytes(), answer.text.as_bytes()]);
     let key = idempotency::key(&headers)?.map(|key| (key, body));
     let command = Command::Answer { effect: place.seq, text: answer.text, by: speaker.caller().principal.clone() };

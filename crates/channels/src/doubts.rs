@@ -13,30 +13,25 @@ use crate::door::Door;
 use crate::error::Problem;
 use crate::idempotency;
 use crate::input::{At, Input, digest_of};
-use crate::waits::{self, Kind};
+use crate::waits::Kind;
 
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
         let mut items = Vec::new();
-        for row in door.sessions_with_waits()? {
-            if !speaker.sees_all() && row.principal != speaker.caller().principal {
-                continue;
+        door.waiting(&speaker, None, |row, state, waiting| {
+            if let Kind::Doubt = waiting.kind {
+                let (call, facts) = door.call_of(state, waiting.effect)?;
+                items.push(json!({
+                    "id": waiting.place().to_string(),
+                    "session": row.session,
+                    "turn": waiting.turn_place().to_string(),
+                    "tool": call.tool,
+                    "args": call.args,
+                    "facts": facts,
+                }));
             }
-            let state = door.fold(row.session)?;
-            for waiting in waits::of_session(&state, door.engine.now()) {
-                if let Kind::Doubt = waiting.kind {
-                    let (call, facts) = door.call_of(&state, waiting.effect)?;
-                    items.push(json!({
-                        "id": waiting.place().to_string(),
-                        "session": row.session,
-                        "turn": Place { session: row.session, seq: waiting.turn }.to_string(),
-                        "tool": call.tool,
-                        "args": call.args,
-                        "facts": facts,
-                    }));
-                }
-            }
-        }
+            Ok(())
+        })?;
         Ok(json!({ "doubts": items }))
     });
     Ok(Json(found.await?))
@@ -82,7 +77,7 @@ pub async fn resolve(
     headers: HeaderMap,
     Input(wanted): Input<Resolve>,
 ) -> Result<Json<Value>, Problem> {
-    door.session(place.session)?;
+    door.off_thread(move |door| door.session(place.session)).await?;
     let word = wanted.outcome.word();
     let body = digest_of("resolve", &[place.to_string().as_bytes(), word.as_bytes(), wanted.note.as_bytes()]);
     let key = idempotency::key(&headers)?.map(|key| (key, body));

@@ -33,7 +33,7 @@ pub async fn stream(
     extensions: Extensions,
     Asked(from): Asked<From>,
 ) -> Result<Response, Problem> {
-    door.session_of(&speaker, id)?;
+    door.session_of(&speaker, id).await?;
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok().map(Seq));
     let after = resumed.or(from.after).unwrap_or_default();
     let place = door.places.stream(speaker.caller())?;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use backstay_kernel::id::{Digest, Place, SessionId};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request};
 use serde::de::DeserializeOwned;
@@ -21,6 +21,17 @@ use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
 /// The bytes of the body as they came.
 #[derive(Clone, Debug)]
 pub struct Whole(pub Bytes);
+
+/// A chunked request may have told a second length, which the HTTP library has dropped; to a proxy that
+/// goes by that one, what follows it is another request. So nothing more is taken from its connection.
+pub async fn one_length(request: Request<Body>, next: Next) -> Response {
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    if is_chunked {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
 
 /// Reads the body of a POST before anything else looks at it.
 pub async fn read(request: Request<Body>, next: Next) -> Response {

@@ -57,6 +57,9 @@ pub const SESSIONS_DEFAULT: usize = 20;
 pub const SESSIONS_MAX: usize = 100;
 pub const RECORDS_DEFAULT: usize = 100;
 pub const RECORDS_MAX: usize = 1000;
+/// Epochs of the config on one page; the text of a difference is bounded where it is made.
+pub const EPOCHS_DEFAULT: usize = 20;
+pub const EPOCHS_MAX: usize = 100;
 /// Bytes of texts on one page of records; a page ends early before it has more, but never without a
 /// record.
 pub const RECORDS_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -49,7 +49,7 @@ const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Doo
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const CHAT: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 31] = [
+pub static ROUTES: [Route; 32] = [
     read("/live", Needs::Nobody, || get(health::live)),
     read("/ready", Needs::Nobody, || get(health::ready)),
     read("/metrics", Needs::Scraper, || get(metrics::scrape)),
@@ -74,6 +74,7 @@ pub static ROUTES: [Route; 31] = [
     act("/api/home/unfreeze", Needs::Operator, || post(admin::unfreeze)),
     read("/api/status", Needs::Operator, || get(admin::status)),
     read("/api/budget", Needs::Operator, || get(admin::budget)),
+    read("/api/epochs", Needs::Operator, || get(admin::epochs)),
     act("/api/reload", Needs::Operator, || post(admin::reload)),
     act("/api/backup", Needs::LocalOwner, || post(admin::backup)),
     read("/api/tokens", Needs::Owner, || get(tokens::list)),
@@ -104,7 +105,7 @@ pub fn router(door: Door, auth: Auth) -> Router {
         .layer(from_fn_with_state((door.clone(), auth), authenticate))
         .layer(from_fn(shape));
     let count = from_fn_with_state(door.clone(), metrics::count);
-    open.merge(closed).layer(count).with_state(door)
+    open.merge(closed).layer(count).layer(from_fn(input::one_length)).with_state(door)
 }
 
 async fn no_such_call(State(_): State<Door>) -> Problem {

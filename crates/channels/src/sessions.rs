@@ -66,7 +66,7 @@ pub async fn list(
 }
 
 pub async fn one(speaker: Speaker, State(door): State<Door>, OfSession(id): OfSession) -> Result<Json<Value>, Problem> {
-    let row = door.session_of(&speaker, id)?;
+    let row = door.session_of(&speaker, id).await?;
     Ok(Json(door.off_thread(move |door| item(door, &row)).await?))
 }
 
@@ -117,7 +117,7 @@ pub async fn say(
     headers: HeaderMap,
     Input(message): Input<Say>,
 ) -> Result<Response, Problem> {
-    let row = door.session_of(&speaker, id)?;
+    let row = door.session_of(&speaker, id).await?;
     if message.text.trim().is_empty() {
         return Err(Problem::malformed("`text` is empty"));
     }
@@ -153,7 +153,7 @@ pub async fn records(
     OfSession(id): OfSession,
     Asked(page): Asked<After>,
 ) -> Result<Json<Value>, Problem> {
-    let row = door.session_of(&speaker, id)?;
+    let row = door.session_of(&speaker, id).await?;
     let limit = page.limit.unwrap_or(RECORDS_DEFAULT).clamp(1, RECORDS_MAX);
     let found = door.off_thread(move |door| {
         let mut found = door.reader.records(id, page.after.unwrap_or_default(), limit)?;
@@ -178,7 +178,7 @@ pub async fn stop(
     headers: HeaderMap,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    door.session_of(&speaker, id)?;
+    door.session_of(&speaker, id).await?;
     let key = idempotency::key(&headers)?.map(|key| (key, digest_of("stop", &[&id.0])));
     let by = speaker.caller().principal.clone();
     door.engine.command(speaker.caller(), id, Command::Stop { by }, key).await?;
@@ -192,7 +192,7 @@ pub async fn resume(
     headers: HeaderMap,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    door.session_of(&speaker, id)?;
+    door.session_of(&speaker, id).await?;
     let stopped_by = door.off_thread(move |door| stopped_by(door, id)).await?;
     if stopped_by.is_some_and(|by| !outranks(speaker.caller(), &by)) {
         let message = "another principal has stopped this session";

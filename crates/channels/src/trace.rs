@@ -31,7 +31,7 @@ pub async fn one(
     At(place): At,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Problem> {
-    let row = door.session_of(&speaker, place.session)?;
+    let row = door.session_of(&speaker, place.session).await?;
     if let Some(number) = wanted.as_sent {
         let sent = door.off_thread(move |door| as_sent::rebuild(door, place, number)).await?;
         let kind = (CONTENT_TYPE, "application/json".to_owned());

@@ -63,7 +63,7 @@ impl Door {
 }
 
 pub async fn one(speaker: Speaker, State(door): State<Door>, At(place): At) -> Result<Json<Value>, Problem> {
-    door.session_of(&speaker, place.session)?;
+    door.session_of(&speaker, place.session).await?;
     let shown = door.off_thread(move |door| {
         let now = door.turn(place)?;
         show(door, &now)
@@ -128,7 +128,7 @@ pub async fn cancel(
     headers: HeaderMap,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    door.session_of(&speaker, place.session)?;
+    door.session_of(&speaker, place.session).await?;
     let body = digest_of("cancel", &[place.to_string().as_bytes()]);
     let key = idempotency::key(&headers)?.map(|key| (key, body));
     let command = Command::Cancel { turn: Some(place.seq), by: speaker.caller().principal.clone() };

@@ -7,8 +7,10 @@ use backstay_kernel::rule::Approvers;
 use backstay_kernel::session::{Open, Session, State, Work};
 use serde_json::{Value, json};
 
+use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::Problem;
+use crate::rows::Row;
 
 #[derive(Clone, Debug)]
 pub struct Waiting {
@@ -40,6 +42,12 @@ impl Waiting {
     #[must_use]
     pub fn place(&self) -> Place {
         Place { session: self.session, seq: self.effect }
+    }
+
+    /// Where its turn is.
+    #[must_use]
+    pub fn turn_place(&self) -> Place {
+        Place { session: self.session, seq: self.turn }
     }
 }
 
@@ -82,6 +90,31 @@ pub fn of_turn(state: &Session, turn: TurnId, now: Millis) -> Option<Waiting> {
     }
     waits.sort_by_key(Waiting::wait);
     waits.into_iter().next()
+}
+
+impl Door {
+    /// Everything that waits for a person, with its session: what the caller may see, and of the rest
+    /// what `may` lets them answer.
+    pub(crate) fn waiting(
+        &self,
+        speaker: &Speaker,
+        may: Option<&dyn Fn(&Kind) -> bool>,
+        mut take: impl FnMut(&Row, &Session, &Waiting) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        for row in self.sessions_with_waits()? {
+            let theirs = speaker.sees_all() || row.principal == speaker.caller().principal;
+            if !theirs && may.is_none() {
+                continue;
+            }
+            let state = self.fold(row.session)?;
+            for waiting in of_session(&state, self.engine.now()) {
+                if theirs || may.is_some_and(|may| may(&waiting.kind)) {
+                    take(&row, &state, &waiting)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The name of the wait for an operator who lets a frozen home go on.

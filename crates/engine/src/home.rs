@@ -3,12 +3,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_kernel::frame::Switches;
 use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, token_hash};
-use backstay_kernel::id::{Seq, SessionId};
+use backstay_kernel::id::{BodyRef, Seq, SessionId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
-use backstay_store::{Append, Body, HeadUpdate, NewSession, Shared, Store};
+use backstay_store::{Append, Body, HeadUpdate, NewSession, Shared, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
+use crate::epochs;
 use crate::error::EngineError;
 use crate::world::World;
 
@@ -90,14 +91,11 @@ impl HomeHandle {
     /// # Errors
     /// The journal cannot be written.
     pub async fn configure(&self, text: &str, by: &str) -> Result<u64, EngineError> {
-        let shared = self.inner.store.seal_shared(text.as_bytes().to_vec());
-        let shared = shared.map_err(|error| EngineError::Halted(error.to_string()))?;
-        let input = HomeInput::Config { text: shared.reference(), diff: None, by: by.to_owned() };
-        let new = match shared {
-            Shared::New(body) => vec![body],
-            Shared::Stored(_) => Vec::new(),
-        };
-        self.write_with(input, new).await?;
+        let (store, before, text) = (self.inner.store.clone(), self.state().config, text.to_owned());
+        let sealed = tokio::task::spawn_blocking(move || seal_config(&store, before.as_ref(), text)).await;
+        let sealed = sealed.map_err(|error| EngineError::Internal(error.to_string()))?;
+        let (text, diff, new) = sealed.map_err(|error| EngineError::Halted(error.to_string()))?;
+        self.write_with(HomeInput::Config { text, diff, by: by.to_owned() }, new).await?;
         Ok(self.state().epoch)
     }
 
@@ -181,6 +179,30 @@ fn append(state: &Home, expected: Seq, at: u64, records: Vec<HomeRecord>, bodies
         snapshot: None,
         memory: None,
     }
+}
+
+/// The config's text and what it changes, as bodies; those that are not stored yet come with them.
+fn seal_config(
+    store: &Store,
+    before: Option<&BodyRef>,
+    text: String,
+) -> Result<(BodyRef, Option<BodyRef>, Vec<Body>), StoreError> {
+    let old = before.map(|before| store.body(before)).transpose()?.flatten();
+    let old = old.filter(|old| old != text.as_bytes());
+    let diff = old.map(|old| epochs::difference(&String::from_utf8_lossy(&old), &text));
+    let shared = store.seal_shared(text.into_bytes())?;
+    let reference = shared.reference();
+    let mut new = Vec::new();
+    if let Shared::New(body) = shared {
+        new.push(body);
+    }
+    let diff = diff.map(|diff| store.seal(diff.into_bytes())).transpose()?;
+    let diff = diff.map(|body| {
+        let reference = body.reference();
+        new.push(body);
+        reference
+    });
+    Ok((reference, diff, new))
 }
 
 fn fold(store: &Store) -> Result<Home, String> {

@@ -5,6 +5,7 @@ mod admission;
 mod bodies;
 mod draft;
 mod engine;
+mod epochs;
 mod error;
 mod events;
 mod home;
@@ -23,6 +24,7 @@ pub use backstay_store::Head as SessionRow;
 /// The journal that an engine is started on.
 pub use backstay_store::{Options as StoreOptions, Store};
 pub use engine::{Engine, Folded, Limits, fold};
+pub use epochs::Epoch;
 pub use error::EngineError;
 pub use events::Event;
 pub use home::{HomeHandle, NewToken};

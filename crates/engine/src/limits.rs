@@ -37,6 +37,8 @@ pub const APPEND_BUCKETS: [Duration; 12] = [
 ];
 /// Days that an idempotency key is kept, as milliseconds.
 pub const KEY_KEPT_MS: u64 = 7 * 86_400_000;
+/// Bytes of a config's difference that are kept; the whole texts are kept too.
+pub const DIFF_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an error text that is kept.
 pub const DETAIL_BYTES_MAX: usize = 2048;
 /// Model calls and tool calls that run at the same time in one home.

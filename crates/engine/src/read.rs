@@ -57,6 +57,10 @@ impl Reader {
         Self { store }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The first `limit` records after `after`, in order.
     ///
     /// # Errors

@@ -30,6 +30,10 @@ pub const RETIRE_ROWS: u32 = 8;
 pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Free space below which nothing new should be admitted, bytes.
 pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// One day, milliseconds.
+pub const DAY_MS: u64 = 86_400_000;
+/// Days over which growth is measured: a whole week, since work has weekends.
+pub const GROWTH_DAYS: u64 = 7;
 /// An I/O error with less free space than this is a full disk: SQLite reports it so when it
 /// cannot grow its shared memory.
 pub const FREE_BYTES_NONE: u64 = 1024 * 1024;

@@ -26,6 +26,7 @@ struct Need {
 
 const NEEDS: &[Need] = &[
     tool("python3", &["python3", "-c", "import ensurepip, venv"], &[], "install Python 3.11 or later, with venv"),
+    tool("openssl", &["openssl", "version"], &[], "install openssl"),
     tool("npm", &["npm", "--version"], &[], "install Node.js 20 or later, with npm"),
     tool(
         "strace",

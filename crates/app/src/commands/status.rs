@@ -53,8 +53,12 @@ fn show(status: &Value, out: &Out) {
     let sessions = status.get("sessions").unwrap_or(&Value::Null);
     out.line(&format!("sessions  {}, {} in memory", number(sessions, "total"), number(sessions, "live")));
     let free = number(status, "free_bytes") / MIB;
+    let full = match status.get("days_until_full").and_then(Value::as_u64) {
+        Some(days) => format!("full in {days} days at this week's growth"),
+        None => "days until full unknown".to_owned(),
+    };
     out.line(&format!(
-        "journal   {}, {} MiB, {free} MiB free",
+        "journal   {}, {} MiB, {free} MiB free, {full}",
         text(status, "journal"),
         number(status, "db_bytes").div_ceil(MIB)
     ));

@@ -154,7 +154,7 @@ static SERVER: &[Key] = &[
         Kind::IpAddresses,
         Default("[]"),
         "[\"10.0.0.1\"]",
-        "Proxies whose `X-Forwarded-For` is believed.",
+        "Proxies whose `X-Forwarded-For` is believed, and whose connections are not counted by address or principal. Empty: no such header is believed.",
     ),
 ];
 
@@ -164,7 +164,7 @@ static TLS: &[Key] = &[
         Kind::Path,
         Required,
         "\"tls/cert.pem\"",
-        "PEM file with the certificate chain, absolute or relative to the home.",
+        "PEM file with the certificate chain, absolute or relative to the home. `reload` and SIGHUP read it and the key again.",
     ),
     value(
         "key",
@@ -342,7 +342,7 @@ static MATCH: &[Key] = &[
         Kind::Condition,
         Optional("any"),
         "{ under = \"workspace/out\" }",
-        "A real path that the call touches, absolute or relative to the home. `*` never crosses `/`, `**` does.",
+        "A real path that the call touches, absolute or relative to the home. `*` never crosses `/`, `**` does. Symbolic links are followed before paths are compared. A hard link is a second name of the same file and cannot be told from the first: a rule about one name says nothing of the other, so let nobody but the agent write where it may.",
     ),
 ];
 

@@ -28,6 +28,7 @@ mod run;
 mod scripted;
 mod secrets;
 mod terminal;
+mod tls;
 
 #[test]
 fn no_test_file_is_forgotten() {

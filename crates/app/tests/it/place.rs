@@ -101,7 +101,8 @@ impl Place {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("\"listen\""), "it does not serve: {line}");
-        Served { child }
+        let told: Value = serde_json::from_str(&line).unwrap();
+        Served { child, listen: told["listen"].as_str().unwrap().to_owned() }
     }
 
     /// Everything that lies in the home.
@@ -115,6 +116,8 @@ impl Place {
 
 pub struct Served {
     child: Child,
+    /// Address and port of the HTTP door.
+    pub listen: String,
 }
 
 impl Served {

@@ -200,9 +200,11 @@ impl Follow {
     async fn committed(&mut self, first: Seq, records: &[Record], head: &Head) -> Result<Option<Step>, Problem> {
         for (seq, record) in (first.0..).map(Seq).zip(records) {
             if let Some(ended) = self.take(seq, record) {
-                let completion = ended.completion.clone();
-                let finished = finish(&self.door, ended.reason, ended.reply.as_ref(), self.last_reply, completion)?;
-                return Ok(Some(Step::Ended(finished)));
+                let (ended, effect) = (ended.clone(), self.last_reply);
+                let read = self
+                    .door
+                    .off_thread(move |door| finish(door, ended.reason, ended.reply.as_ref(), effect, ended.completion));
+                return Ok(Some(Step::Ended(read.await?)));
             }
         }
         let may_wait = match head.wait {

@@ -48,7 +48,7 @@ pub async fn chat(
     Input(written): Input<request::Written>,
 ) -> Result<Response, Problem> {
     let chat = written.check()?;
-    let call = Call::of(&speaker, &door, &headers, &extensions, &chat)?;
+    let call = Call::of(&speaker, &door, &headers, &extensions, &chat).await?;
     let follow = match call.to_attach(&door, &chat).await? {
         Some(place) => Follow::attach(&door, place, door.engine.subscribe(place.session).await?).await?,
         None => call.submit(&door, &chat).await?,
@@ -96,7 +96,7 @@ struct Call {
 }
 
 impl Call {
-    fn of(
+    async fn of(
         speaker: &Speaker,
         door: &Door,
         headers: &HeaderMap,
@@ -108,7 +108,7 @@ impl Call {
             None => None,
             Some(text) => {
                 let id = SessionId::parse(text).ok_or_else(|| Problem::not_found("session"))?;
-                Some(door.session_of(speaker, id)?)
+                Some(door.session_of(speaker, id).await?)
             }
         };
         if let Some(row) = session.as_ref().filter(|row| row.agent != chat.agent) {

@@ -10,6 +10,7 @@
 mod access;
 mod house;
 mod listeners;
+mod mistakes;
 mod openai;
 mod people;
 mod sessions;

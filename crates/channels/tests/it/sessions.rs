@@ -315,3 +315,44 @@ async fn a_title_is_a_line_in_a_list() {
         assert_eq!(told.status, status, "{title:?}");
     }
 }
+
+#[tokio::test]
+async fn growth_is_measured_over_the_last_days() {
+    let house = House::new(&[Line::Say("x"), Line::Say("y")]).await;
+    let status = async || house.get("oper", "/api/status").none().await.json;
+    let young = status().await;
+    assert_eq!((&young["growth_bytes_per_day"], &young["days_until_full"]), (&Value::Null, &Value::Null));
+    house.script.now.fetch_add(10 * 86_400_000, std::sync::atomic::Ordering::SeqCst);
+    let at_rest = status().await;
+    assert_eq!((&at_rest["growth_bytes_per_day"], &at_rest["days_until_full"]), (&json!(0), &Value::Null));
+    let (_, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    let used = status().await;
+    let size = used["db_bytes"].as_u64().unwrap() + used["wal_bytes"].as_u64().unwrap();
+    let growth = used["growth_bytes_per_day"].as_u64().unwrap();
+    assert!(growth > 0 && growth < size / 7, "{used}");
+    assert!(used["days_until_full"].as_u64().is_some());
+}
+
+#[tokio::test]
+async fn each_config_says_what_it_has_changed() {
+    let house = House::new(&[]).await;
+    let limits = backstay_engine::Limits { messages_per_minute: 10 };
+    for (text, by) in [("as tested\nand more", "oper"), ("as tested\nand more", "oper"), ("another", "SIGHUP")] {
+        house.engine.reload(crate::house::policy(), text, by, limits).await.unwrap();
+    }
+    assert_eq!(house.get("ann", "/api/epochs").none().await.code(), "forbidden");
+    let told = house.get("oper", "/api/epochs").none().await.json;
+    let epochs = told["epochs"].as_array().unwrap();
+    let seen: Vec<_> =
+        epochs.iter().map(|epoch| (epoch["epoch"].as_u64().unwrap(), epoch["by"].as_str().unwrap())).collect();
+    assert_eq!(seen, [(3, "SIGHUP"), (2, "oper"), (1, "start")], "the same text is no new epoch");
+    assert!(epochs[0]["diff"].as_str().unwrap().contains("-and more"), "{told}");
+    assert!(epochs[1]["diff"].as_str().unwrap().contains("+and more"));
+    assert_eq!((&epochs[2]["diff"], &told["next"]), (&Value::Null, &Value::Null));
+    let page = house.get("oper", "/api/epochs?limit=1&before=3").none().await.json;
+    assert_eq!((&page["epochs"][0]["epoch"], &page["next"]), (&json!(2), &json!(2)));
+    let (_, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    assert!(house.engine.store().verify().unwrap().is_sound());
+}
