@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
-use backstay_engine::{Engine, EngineError, Limits, World};
+use backstay_engine::{Engine, EngineError, Key, Limits, World};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Secret, Timeouts};
@@ -140,9 +140,9 @@ impl Opened {
             certificate,
             reading: tokio::sync::Mutex::new(()),
         });
-        let reload: backstay_channels::Reload = Arc::new(move |by: String| {
+        let reload: backstay_channels::Reload = Arc::new(move |by: String, key| {
             let reload = Arc::clone(&reload);
-            Box::pin(async move { reload.run(&by).await })
+            Box::pin(async move { reload.run(&by, key).await })
         });
         Door::new(self.engine.clone(), self.home.clone(), self.config.limits.connections_per_principal, reload)
     }
@@ -173,7 +173,7 @@ struct Reload {
 
 impl Reload {
     /// All of it, or the old one stays and the reason is told.
-    async fn run(&self, by: &str) -> Result<Reloaded, String> {
+    async fn run(&self, by: &str, key: Option<Key>) -> Result<Reloaded, String> {
         let _reading = self.reading.lock().await;
         let checked = config::load(&self.home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
         checked.prepare().map_err(|error| error.to_string())?;
@@ -181,7 +181,7 @@ impl Reload {
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
         let before = self.engine.policy().epoch;
-        let epoch = self.engine.reload(checked.policy, &checked.text, by, limits).await;
+        let epoch = self.engine.reload(checked.policy, &checked.text, by, key, limits).await;
         let epoch = epoch.map_err(|error| error.to_string())?;
         self.world.replace(setup);
         if let (Some(certificate), Some(tls)) = (&self.certificate, tls) {
@@ -283,7 +283,7 @@ async fn wait_for_end(door: &Door) -> Result<(), OpenError> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match door.reload("SIGHUP").await {
+            _ = hangup.recv() => match door.reload("SIGHUP", None).await {
                 Ok(done) => {
                     let restart = done.needs_restart.join(", ");
                     tracing::info!(epoch = done.epoch, changed = done.changed, needs_restart = restart, "reloaded");

@@ -6,6 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use backstay_engine::Epoch;
 use backstay_kernel::budget::{Ceiling, Used, windows};
+use backstay_kernel::home::HomeRecord;
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,29 +16,51 @@ use crate::door::Door;
 use crate::error::{Problem, Why};
 use crate::input::{Asked, Input};
 use crate::limits::{EPOCHS_DEFAULT, EPOCHS_MAX};
-use crate::openai;
 use crate::sessions::Nothing;
 use crate::waits::{self, Kind};
-use crate::workspace;
+use crate::{idempotency, openai, workspace};
+
 /// What a backup brings along from the home.
 const CONFIG: &str = "backstay.toml";
 const WORKSPACE: &str = "workspace";
 
-pub async fn freeze(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
-    set_frozen(&door, true, operator.name()).await
+pub async fn freeze(
+    operator: Operator,
+    State(door): State<Door>,
+    headers: HeaderMap,
+    _: Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    set_frozen(&door, true, operator.name(), &headers).await
 }
 
-pub async fn unfreeze(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
-    set_frozen(&door, false, operator.name()).await
+pub async fn unfreeze(
+    operator: Operator,
+    State(door): State<Door>,
+    headers: HeaderMap,
+    _: Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    set_frozen(&door, false, operator.name(), &headers).await
 }
 
-async fn set_frozen(door: &Door, frozen: bool, by: &str) -> Result<Json<Value>, Problem> {
-    door.engine.freeze(frozen, by).await?;
+async fn set_frozen(door: &Door, frozen: bool, by: &str, headers: &HeaderMap) -> Result<Json<Value>, Problem> {
+    let call = if frozen { "freeze" } else { "unfreeze" };
+    let key = idempotency::of_home(door, by, headers, call, &[])?;
+    door.engine.freeze(frozen, by, key).await?;
     Ok(Json(json!({ "frozen": frozen })))
 }
 
-pub async fn reload(operator: Operator, State(door): State<Door>, _: Input<Nothing>) -> Result<Json<Value>, Problem> {
-    let reloaded = door.reload(operator.name()).await.map_err(|mistakes| {
+pub async fn reload(
+    operator: Operator,
+    State(door): State<Door>,
+    headers: HeaderMap,
+    _: Input<Nothing>,
+) -> Result<Json<Value>, Problem> {
+    let key = idempotency::of_home(&door, operator.name(), &headers, "reload", &[])?;
+    // Another process did it: nothing waits for a restart any more.
+    if let Some(HomeRecord::Config { epoch, .. }) = door.engine.home().said(key.as_ref())? {
+        return Ok(Json(json!({ "epoch": epoch, "changed": true, "needs_restart": [] })));
+    }
+    let reloaded = door.reload(operator.name(), key).await.map_err(|mistakes| {
         Problem::new(Why::ConfigInvalid, mistakes, "mend backstay.toml; the old config stays in force")
     })?;
     let (epoch, changed, restart) = (reloaded.epoch, reloaded.changed, reloaded.needs_restart);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use backstay_engine::{Engine, Reader};
+use backstay_engine::{Engine, Key, Reader};
 use tokio::sync::watch;
 
 use crate::error::Problem;
@@ -29,8 +29,8 @@ pub struct Reloaded {
 /// A reload on its way; fails with every mistake of the config, in words.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<Reloaded, String>> + Send>>;
 
-/// Reads the config again, in the name of a principal.
-pub type Reload = Arc<dyn Fn(String) -> Reloading + Send + Sync>;
+/// Reads the config again, in the name of a principal and at most once for a key.
+pub type Reload = Arc<dyn Fn(String, Option<Key>) -> Reloading + Send + Sync>;
 
 /// A home as its listeners see it; clones share it.
 #[derive(Clone)]
@@ -85,8 +85,8 @@ impl Door {
     ///
     /// # Errors
     /// Its mistakes in words; the old one stays in force.
-    pub async fn reload(&self, by: &str) -> Result<Reloaded, String> {
-        let reloaded = (self.0.reload)(by.to_owned()).await?;
+    pub async fn reload(&self, by: &str, key: Option<Key>) -> Result<Reloaded, String> {
+        let reloaded = (self.0.reload)(by.to_owned(), key).await?;
         self.places.set(reloaded.connections_per_principal);
         Ok(reloaded)
     }

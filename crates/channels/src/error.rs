@@ -149,7 +149,7 @@ fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchDoubt => StatusCode::NOT_FOUND,
         Code::SessionStopped | Code::HomeFrozen | Code::NotAnApprover => StatusCode::FORBIDDEN,
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
-        Code::AskClosed => StatusCode::GONE,
+        Code::AskClosed | Code::TokenShown => StatusCode::GONE,
         Code::WrongDigest | Code::NothingToStop | Code::Stale => StatusCode::CONFLICT,
     }
 }

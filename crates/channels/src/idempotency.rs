@@ -1,6 +1,6 @@
-//! `Idempotency-Key` on calls that are no messages: the same call with the same key is done once,
-//! and whoever repeats it gets the same answer, also while the first is on its way. Messages have
-//! their keys in the journal, where they outlive the process; these live as long as it does.
+//! `Idempotency-Key` on calls that are no messages: whoever repeats one gets the same answer, also
+//! while the first is on its way. What a call leaves in the journal has its key there too, where it
+//! outlives the process.
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::auth::principal_of;
 use crate::door::Door;
 use crate::error::Problem;
-use crate::input::Whole;
+use crate::input::{self, Whole};
 use crate::limits::{ANSWER_BYTES_MAX, KEY_CHARS_MAX, KEY_KEPT_MS, KEYS_MAX};
 use crate::routes;
 
@@ -84,6 +84,20 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             Err(Problem::malformed(format!("Idempotency-Key is one header of 1 to {KEY_CHARS_MAX} visible characters")))
         }
     }
+}
+
+/// The key of a call on the home as a whole: which call, and all that it says.
+///
+/// # Errors
+/// More than one, or one that is no key.
+pub fn of_home(
+    door: &Door,
+    by: &str,
+    headers: &HeaderMap,
+    call: &str,
+    parts: &[&[u8]],
+) -> Result<Option<backstay_engine::Key>, Problem> {
+    Ok(door.engine.key(by, key(headers)?.map(|key| (key, input::digest_of(call, parts)))))
 }
 
 /// The layer; inside the one that authenticates.

@@ -5,13 +5,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use backstay_engine::NewToken;
 use backstay_kernel::home::Speaks;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Owner;
 use crate::door::Door;
 use crate::error::Problem;
+use crate::idempotency;
 use crate::input::Input;
 use crate::limits::TOKEN_PREFIX_CHARS;
 use crate::sessions::Nothing;
@@ -37,9 +38,17 @@ pub struct New {
     speaks: Speaks,
 }
 
-pub async fn create(owner: Owner, State(door): State<Door>, Input(new): Input<New>) -> Result<Response, Problem> {
+pub async fn create(
+    owner: Owner,
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Input(new): Input<New>,
+) -> Result<Response, Problem> {
+    let speaks = format!("{:?}", new.speaks);
+    let parts = [new.principal.as_bytes(), speaks.as_bytes()];
+    let key = idempotency::of_home(&door, owner.name(), &headers, "create token", &parts)?;
     let wanted = NewToken { principal: new.principal.clone(), speaks: new.speaks, by: owner.name().to_owned() };
-    let token = door.engine.home().create_token(&door.engine.policy(), wanted).await?;
+    let token = door.engine.home().create_token(&door.engine.policy(), wanted, key).await?;
     let id: String = token.chars().take(TOKEN_PREFIX_CHARS).collect();
     let answer = json!({ "token": token, "id": id, "principal": new.principal });
     Ok((StatusCode::CREATED, Json(answer)).into_response())
@@ -49,8 +58,10 @@ pub async fn revoke(
     owner: Owner,
     State(door): State<Door>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    door.engine.home().revoke_token(&id, owner.name()).await?;
+    let key = idempotency::of_home(&door, owner.name(), &headers, "revoke token", &[id.as_bytes()])?;
+    door.engine.home().revoke_token(&id, owner.name(), key).await?;
     Ok(Json(json!({ "id": id, "revoked": true })))
 }

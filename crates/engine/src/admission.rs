@@ -68,7 +68,7 @@ impl Engine {
         caller: &Caller,
         submission: Submission,
     ) -> Result<(Submitted, broadcast::Receiver<Event>), EngineError> {
-        let key = self.key(caller, submission.key);
+        let key = self.key(&caller.principal, submission.key);
         if let Some(before) = self.said_before(key.as_ref())? {
             let events = self.subscribe(before.session).await?;
             return Ok((before.into(), events));
@@ -119,7 +119,7 @@ impl Engine {
         command: Command,
         key: Option<(String, Digest)>,
     ) -> Result<Accepted, EngineError> {
-        let key = self.key(caller, key);
+        let key = self.key(&caller.principal, key);
         match self.said_before(key.as_ref())? {
             Some(before) => Ok(before),
             None => self.send(session, command, key).await,
@@ -134,9 +134,10 @@ impl Engine {
     }
 
     /// A key counts for its principal alone.
-    fn key(&self, caller: &Caller, key: Option<(String, Digest)>) -> Option<Key> {
+    #[must_use]
+    pub fn key(&self, principal: &str, key: Option<(String, Digest)>) -> Option<Key> {
         key.map(|(key, body)| Key {
-            key: Digest::of("backstay inbox v1", &[caller.principal.as_bytes(), key.as_bytes()]).0,
+            key: Digest::of("backstay inbox v1", &[principal.as_bytes(), key.as_bytes()]).0,
             body,
             expires_at: self.now().saturating_add(KEY_KEPT_MS),
         })
@@ -144,13 +145,7 @@ impl Engine {
 
     fn said_before(&self, key: Option<&Key>) -> Result<Option<Accepted>, EngineError> {
         let Some(key) = key else { return Ok(None) };
-        let found = self.store().find_inbox(&key.key);
-        let found = found.map_err(|error| EngineError::Unreadable(error.to_string()))?;
-        match found.filter(|row| row.expires_at > self.now()) {
-            None => Ok(None),
-            Some(row) if row.body != key.body => Err(EngineError::KeyReused),
-            Some(row) => Ok(Some(row.into())),
-        }
+        Ok(key.said_before(self.store(), self.now())?.map(Accepted::from))
     }
 }
 

@@ -1,5 +1,4 @@
 //! The engine of one home: which sessions live, what they share, who wakes them.
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use backstay_kernel::{Session, apply};
 use backstay_store::{Append, AppendError, Durable, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 
+use crate::addresses::{Address, Addresses, Mailbox};
 use crate::admission::Admission;
 use crate::error::EngineError;
 use crate::events::Event;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub tool_slots: Arc<Semaphore>,
     policy: Mutex<Arc<Policy>>,
     switches: Mutex<Switches>,
-    live: Mutex<HashMap<SessionId, mpsc::Sender<Letter>>>,
+    addresses: Addresses,
     /// The earliest moment at which a session that is not in memory has something to do.
     next_wake: Mutex<Option<Millis>>,
     sooner: Notify,
@@ -120,17 +120,13 @@ impl Shared {
         *next
     }
 
-    /// A session without work goes out of memory, unless somebody is about to write to it: the
-    /// same lock guards who gets its address.
-    pub fn leave(&self, id: SessionId, wake_at: Option<Millis>, mailbox: &mpsc::Receiver<Letter>) -> bool {
-        let mut live = locked(&self.live);
-        if !mailbox.is_empty() || mailbox.sender_strong_count() > 1 {
-            return false;
+    /// A session without work goes out of memory until `wake_at`, unless somebody writes to it.
+    pub fn leave(&self, id: SessionId, wake_at: Option<Millis>, mailbox: &Mailbox) -> bool {
+        let leaves = self.addresses.leave(id, mailbox);
+        if leaves {
+            self.wake_at(wake_at);
         }
-        live.remove(&id);
-        drop(live);
-        self.wake_at(wake_at);
-        true
+        leaves
     }
 
     pub fn draw_boot(&self) -> Boot {
@@ -185,7 +181,7 @@ impl Engine {
         limits: Limits,
     ) -> Result<Self, EngineError> {
         let home = HomeHandle::open(store.clone(), Arc::clone(&world)).await?;
-        policy.epoch = home.configure(config_text, "start").await?;
+        policy.epoch = home.configure(config_text, "start", None).await?;
         let shared = Arc::new(Shared {
             boot: Boot(world.random() & ((1 << 53) - 1)),
             lineage: store.lineage(),
@@ -193,7 +189,7 @@ impl Engine {
             tool_slots: Arc::new(Semaphore::new(limits::TOOL_SLOTS)),
             policy: Mutex::new(Arc::new(policy)),
             switches: Mutex::new(home.switches()),
-            live: Mutex::new(HashMap::new()),
+            addresses: Addresses::default(),
             next_wake: Mutex::new(None),
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
@@ -261,32 +257,26 @@ impl Engine {
         mut policy: Policy,
         config_text: &str,
         by: &str,
+        key: Option<Key>,
         limits: Limits,
     ) -> Result<u64, EngineError> {
-        let epoch = self.home.configure(config_text, by).await?;
+        let epoch = self.home.configure(config_text, by, key).await?;
         policy.epoch = epoch;
         *locked(&self.shared.policy) = Arc::new(policy);
         self.admission.set_rate(limits.messages_per_minute);
-        self.look();
+        self.shared.addresses.look();
         self.home.announce();
         Ok(epoch)
     }
 
     /// # Errors
     /// The journal cannot be written.
-    pub async fn freeze(&self, frozen: bool, by: &str) -> Result<(), EngineError> {
-        self.home.freeze(frozen, by).await?;
+    pub async fn freeze(&self, frozen: bool, by: &str, key: Option<Key>) -> Result<(), EngineError> {
+        self.home.freeze(frozen, by, key).await?;
         *locked(&self.shared.switches) = Switches { draining: self.is_draining(), ..self.home.switches() };
-        self.look();
+        self.shared.addresses.look();
         self.home.announce();
         Ok(())
-    }
-
-    fn look(&self) {
-        for address in locked(&self.shared.live).values() {
-            // A full mailbox is looked into anyway.
-            let _ = address.try_send(Letter::Look);
-        }
     }
 
     pub(crate) async fn send(
@@ -344,26 +334,19 @@ impl Engine {
     }
 
     /// The address of a session's task, started if need be.
-    fn wake(&self, session: SessionId) -> Result<mpsc::Sender<Letter>, EngineError> {
-        let mut live = locked(&self.shared.live);
-        if let Some(address) = live.get(&session).filter(|address| !address.is_closed()) {
-            return Ok(address.clone());
-        }
-        if live.len() >= limits::LIVE_MAX {
-            return Err(EngineError::Full);
-        }
-        let (address, mailbox) = mpsc::channel(limits::MAILBOX_MAX);
-        let task = SessionTask::new(Arc::clone(&self.shared), session, mailbox, address.downgrade());
-        let task = task.map_err(|error| EngineError::Unreadable(error.to_string()))?;
-        live.insert(session, address.clone());
-        tokio::spawn(task.run());
-        Ok(address)
+    fn wake(&self, session: SessionId) -> Result<Address, EngineError> {
+        self.shared.addresses.of(session, |address, mailbox| {
+            let task = SessionTask::new(Arc::clone(&self.shared), session, mailbox, address.downgrade());
+            let task = task.map_err(|error| EngineError::Unreadable(error.to_string()))?;
+            tokio::spawn(task.run());
+            Ok(())
+        })
     }
 
     /// Stops admitting and starting; waits until what runs has ended, at most `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         locked(&self.shared.switches).draining = true;
-        self.look();
+        self.shared.addresses.look();
         let until = tokio::time::Instant::now() + deadline;
         while self.shared.busy.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(limits::DRAIN_LOOK).await;
@@ -373,7 +356,7 @@ impl Engine {
     /// Sessions in memory.
     #[must_use]
     pub fn live_sessions(&self) -> usize {
-        locked(&self.shared.live).len()
+        self.shared.addresses.count()
     }
 }
 

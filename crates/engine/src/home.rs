@@ -6,11 +6,13 @@ use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, to
 use backstay_kernel::id::{BodyRef, Seq, SessionId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
+use backstay_kernel::refusal::{Code, Refusal};
 use backstay_store::{Append, Body, HeadUpdate, NewSession, Shared, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 use crate::epochs;
 use crate::error::EngineError;
+use crate::live::Key;
 use crate::world::World;
 
 /// What `tokens create` asks for.
@@ -47,7 +49,7 @@ impl HomeHandle {
         let (state, writing, changed) = (Mutex::new(state), tokio::sync::Mutex::new(()), watch::Sender::new(()));
         let handle = Self { inner: Arc::new(Inner { store, world, state, writing, changed }) };
         if !fresh && old != new {
-            handle.write(HomeInput::Restored { old, new }).await?;
+            handle.write(HomeInput::Restored { old, new }, None).await?;
             handle.inner.store.conclude_restore().map_err(|error| EngineError::Halted(error.to_string()))?;
         }
         Ok(handle)
@@ -90,27 +92,27 @@ impl HomeHandle {
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub async fn configure(&self, text: &str, by: &str) -> Result<u64, EngineError> {
+    pub async fn configure(&self, text: &str, by: &str, key: Option<Key>) -> Result<u64, EngineError> {
         let (store, before, text) = (self.inner.store.clone(), self.state().config, text.to_owned());
         let sealed = tokio::task::spawn_blocking(move || seal_config(&store, before.as_ref(), text)).await;
         let sealed = sealed.map_err(|error| EngineError::Internal(error.to_string()))?;
         let (text, diff, new) = sealed.map_err(|error| EngineError::Halted(error.to_string()))?;
-        self.write_with(HomeInput::Config { text, diff, by: by.to_owned() }, new).await?;
+        self.write_with(HomeInput::Config { text, diff, by: by.to_owned() }, new, key).await?;
         Ok(self.state().epoch)
     }
 
     /// # Errors
     /// The journal cannot be written.
-    pub async fn freeze(&self, frozen: bool, by: &str) -> Result<(), EngineError> {
+    pub async fn freeze(&self, frozen: bool, by: &str, key: Option<Key>) -> Result<(), EngineError> {
         let by = by.to_owned();
-        self.write(if frozen { HomeInput::Freeze { by } } else { HomeInput::Unfreeze { by } }).await
+        self.write(if frozen { HomeInput::Freeze { by } } else { HomeInput::Unfreeze { by } }, key).await.map(drop)
     }
 
     /// Draws a token, keeps its hash, and returns it: this is the only time that it is seen.
     ///
     /// # Errors
-    /// No such principal, or the journal cannot be written.
-    pub async fn create_token(&self, policy: &Policy, new: NewToken) -> Result<String, EngineError> {
+    /// No such principal, a key whose token was shown before, or the journal cannot be written.
+    pub async fn create_token(&self, policy: &Policy, new: NewToken, key: Option<Key>) -> Result<String, EngineError> {
         let text = draw_token(&*self.inner.world);
         let token = Token {
             id: text.chars().take(12).collect(),
@@ -121,26 +123,61 @@ impl HomeHandle {
             by: new.by,
         };
         let known = policy.principals.clone();
-        self.write(HomeInput::CreateToken { token, known }).await?;
-        Ok(text)
+        match self.write(HomeInput::CreateToken { token, known }, key).await? {
+            Some(HomeRecord::TokenCreated(Token { id, .. })) => {
+                let message = format!("this key made the token `{id}`, which was shown then and is not stored");
+                let next = format!("backstay tokens revoke {id}, and create another with a new key");
+                Err(Refusal::new(Code::TokenShown, message, next).into())
+            }
+            _ => Ok(text),
+        }
     }
 
     /// # Errors
     /// No such token, or the journal cannot be written.
-    pub async fn revoke_token(&self, id: &str, by: &str) -> Result<(), EngineError> {
-        self.write(HomeInput::RevokeToken { id: id.to_owned(), by: by.to_owned() }).await
+    pub async fn revoke_token(&self, id: &str, by: &str, key: Option<Key>) -> Result<(), EngineError> {
+        self.write(HomeInput::RevokeToken { id: id.to_owned(), by: by.to_owned() }, key).await.map(drop)
     }
 
-    async fn write(&self, input: HomeInput) -> Result<(), EngineError> {
-        self.write_with(input, Vec::new()).await
+    /// The record that a keyed command became when it was first made. One that changed nothing
+    /// became none, and its key was not kept.
+    ///
+    /// # Errors
+    /// The key stands for something else, or the journal cannot be read.
+    pub fn said(&self, key: Option<&Key>) -> Result<Option<HomeRecord>, EngineError> {
+        let Some(key) = key else { return Ok(None) };
+        let Some(before) = key.said_before(&self.inner.store, self.inner.world.now())? else { return Ok(None) };
+        if before.session != SessionId::HOME {
+            return Err(EngineError::KeyReused);
+        }
+        let unreadable = |why: String| EngineError::Unreadable(why);
+        let from = Seq(before.seq.0.saturating_sub(1));
+        let row =
+            self.inner.store.entries_after(SessionId::HOME, from, 1).map_err(|e| unreadable(e.to_string()))?.pop();
+        let row = row.ok_or_else(|| unreadable("the record of a key is gone".into()))?;
+        let entry: Entry<HomeRecord> = serde_json::from_str(&row.body).map_err(|e| unreadable(e.to_string()))?;
+        Ok(entry.records.into_iter().next_back())
     }
 
-    async fn write_with(&self, input: HomeInput, bodies: Vec<Body>) -> Result<(), EngineError> {
+    async fn write(&self, input: HomeInput, key: Option<Key>) -> Result<Option<HomeRecord>, EngineError> {
+        self.write_with(input, Vec::new(), key).await
+    }
+
+    /// Answers the record of the first time, where the same was said before.
+    async fn write_with(
+        &self,
+        input: HomeInput,
+        bodies: Vec<Body>,
+        key: Option<Key>,
+    ) -> Result<Option<HomeRecord>, EngineError> {
         let _writing = self.inner.writing.lock().await;
+        if let Some(before) = self.said(key.as_ref())? {
+            return Ok(Some(before));
+        }
         let mut state = self.state();
         let records = home::decide(&state, input)?;
         if records.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let (expected, at) = (state.seq, self.inner.world.now());
         records.iter().for_each(|record| home::apply(&mut state, record));
@@ -148,12 +185,14 @@ impl HomeHandle {
             state.lineage = self.inner.store.lineage();
         }
         let (done, result) = oneshot::channel();
-        self.inner.store.append(append(&state, expected, at, records, bodies), Box::new(move |r| drop(done.send(r))));
+        let inbox = key.map(|key| key.row(state.seq, None));
+        let append = Append { inbox, ..append(&state, expected, at, records, bodies) };
+        self.inner.store.append(append, Box::new(move |r| drop(done.send(r))));
         let halted = |why: String| EngineError::Halted(why);
         result.await.map_err(|e| halted(e.to_string()))?.map_err(|e| halted(e.to_string()))?;
         *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         self.announce();
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine: sessions that live, admission, dispatch, timers, and the driver that joins the
 //! kernel's decisions to the journal and the world. It knows no concrete model, tool or door.
 
+mod addresses;
 mod admission;
 mod bodies;
 mod draft;
@@ -29,7 +30,7 @@ pub use error::EngineError;
 pub use events::Event;
 pub use home::{HomeHandle, NewToken};
 pub use limits::APPEND_BUCKETS;
-pub use live::{Accepted, Command, Opening};
+pub use live::{Accepted, Command, Key, Opening};
 pub use read::{CallView, Placed, Reader, TurnState, TurnView};
 pub use requests::join_wires;
 pub use totals::{Latency, Totals};

@@ -1,11 +1,11 @@
 //! What is said to a live session: commands from people and programs, and how each becomes an
 //! input of the kernel once its texts are sealed.
 use backstay_kernel::decide::{Decide, Input, Message};
-use backstay_kernel::id::{Digest, EffectId, Seq, SessionId, TurnId};
+use backstay_kernel::id::{Digest, EffectId, Millis, Seq, SessionId, TurnId};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Mode, Opened, Resolution};
-use backstay_store::{Admission, InboxRow};
+use backstay_store::{Admission, InboxRow, Store};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::bodies::Bodies;
@@ -71,6 +71,23 @@ pub struct Key {
     pub expires_at: u64,
 }
 
+impl Key {
+    /// The inbox row of what it became.
+    pub(crate) fn row(self, seq: Seq, turn: Option<TurnId>) -> InboxRow {
+        let Self { key, body, expires_at } = self;
+        InboxRow { key, seq, turn, body, expires_at }
+    }
+
+    /// What it became before, where that is known still.
+    pub(crate) fn said_before(&self, store: &Store, now: Millis) -> Result<Option<Admission>, EngineError> {
+        let found = store.find_inbox(&self.key).map_err(|error| EngineError::Unreadable(error.to_string()))?;
+        match found.filter(|row| row.expires_at > now) {
+            Some(row) if row.body != self.body => Err(EngineError::KeyReused),
+            found => Ok(found),
+        }
+    }
+}
+
 /// A command, durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepted {
@@ -99,8 +116,7 @@ pub struct Asked {
 impl Asked {
     /// The row that makes it at most once, for what it became.
     pub fn inbox_row(&self, became: &Accepted) -> Option<InboxRow> {
-        let Key { key, body, expires_at } = self.key?;
-        Some(InboxRow { key, seq: became.seq, turn: became.turn, body, expires_at })
+        Some(self.key?.row(became.seq, became.turn))
     }
 }
 

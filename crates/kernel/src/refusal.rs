@@ -16,6 +16,7 @@ pub enum Code {
     UnknownAgent,
     UnknownPrincipal,
     NoSuchToken,
+    TokenShown,
     SessionStopped,
     HomeFrozen,
     QueueFull,
@@ -30,10 +31,11 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::UnknownAgent,
         Self::UnknownPrincipal,
         Self::NoSuchToken,
+        Self::TokenShown,
         Self::SessionStopped,
         Self::HomeFrozen,
         Self::QueueFull,
@@ -53,6 +55,7 @@ impl Code {
             Self::UnknownAgent => "unknown_agent",
             Self::UnknownPrincipal => "unknown_principal",
             Self::NoSuchToken => "no_such_token",
+            Self::TokenShown => "token_shown",
             Self::SessionStopped => "session_stopped",
             Self::HomeFrozen => "home_frozen",
             Self::QueueFull => "queue_full",

@@ -92,7 +92,7 @@ pub async fn make(home: &Path, given: Option<Choice>, out: &Out) -> Outcome<Made
     let opened = serve::open(home, serve::Keys::Needed).await?;
     let engine = &opened.engine;
     let new = NewToken { principal: OWNER.to_owned(), speaks: Speaks::Program, by: "init".to_owned() };
-    let token = engine.home().create_token(&engine.policy(), new).await;
+    let token = engine.home().create_token(&engine.policy(), new, None).await;
     opened.close().await;
     Ok(Made { home: home.to_owned(), token: token?, choice })
 }

@@ -145,7 +145,7 @@ async fn a_token_is_worth_what_its_principal_is_now() {
     let mut without = policy();
     without.principals.remove("ann");
     let limits = backstay_engine::Limits { messages_per_minute: 10 };
-    house.engine.reload(without, "without ann", "test", limits).await.unwrap();
+    house.engine.reload(without, "without ann", "test", None, limits).await.unwrap();
     assert_eq!(house.get("ann", "/api/sessions").none().await.status, StatusCode::UNAUTHORIZED);
 
     let id: String = house.token("bob").chars().take(12).collect();

@@ -282,7 +282,7 @@ impl House {
         let mut tokens = BTreeMap::new();
         for name in policy.principals.keys() {
             let new = NewToken { principal: name.clone(), speaks: Speaks::Program, by: "test".into() };
-            tokens.insert(name.clone(), engine.home().create_token(&policy, new).await.unwrap());
+            tokens.insert(name.clone(), engine.home().create_token(&policy, new, None).await.unwrap());
         }
         let (tcp, local) = doors(&engine, place.path());
         Self { script, engine, tcp, local, tokens, place: Arc::new(place) }
@@ -348,7 +348,7 @@ impl House {
 
 /// For callers from outside, and for the local user.
 fn doors(engine: &Engine, home: &Path) -> (Router, Router) {
-    let reload: Reload = Arc::new(|by| {
+    let reload: Reload = Arc::new(|by, _| {
         Box::pin(async move {
             if by == "oper" {
                 return Err("line 3: unknown key".to_owned());

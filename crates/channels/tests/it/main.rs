@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod home;
 mod house;
 mod listeners;
 mod mistakes;

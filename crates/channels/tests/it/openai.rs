@@ -337,7 +337,7 @@ async fn shown_text_that_is_withdrawn_ends_the_stream_and_not_the_turn() {
     house.script.go.notify_one();
     live.until("retried").await;
     house.script.now.fetch_add(120_000, Ordering::SeqCst);
-    house.engine.freeze(false, "test").await.unwrap();
+    house.engine.freeze(false, "test", None).await.unwrap();
     let rest = frames.rest().await;
     let error = rest.last().unwrap().json()["error"].clone();
     assert_eq!((&error["code"], &error["session"]), (&json!("stream_reset"), &json!(session)));
@@ -368,7 +368,7 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
     frames.next().await.unwrap();
     frames.next().await.unwrap();
     // The model is at work: it may end, and only then nothing more can happen.
-    house.engine.freeze(true, "test").await.unwrap();
+    house.engine.freeze(true, "test", None).await.unwrap();
     house.script.go.notify_one();
     let rest = frames.rest().await;
     let words = "This home is frozen: nothing starts in it. The turn goes on after `backstay unfreeze`.";
@@ -384,7 +384,7 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
     let later = later.rest().await;
     assert!(streamed(&later).ends_with(words), "whoever comes later is told too");
 
-    house.engine.freeze(false, "test").await.unwrap();
+    house.engine.freeze(false, "test", None).await.unwrap();
     let (_, mut after) = call().frames(Some(body)).await;
     assert_eq!(streamed(&after.rest().await), "done");
     let kept = format!("Let me look.\n\n{words}");

@@ -87,7 +87,7 @@ async fn what_is_tried_again_is_withdrawn() {
     house.script.go.notify_one();
     live.until("retried").await;
     house.script.now.fetch_add(120_000, std::sync::atomic::Ordering::SeqCst);
-    house.engine.freeze(false, "test").await.unwrap();
+    house.engine.freeze(false, "test", None).await.unwrap();
     let rest = live.until("turn_ended").await;
     assert!(rest.iter().any(|frame| frame.event == "reset"));
     assert_eq!(house.turn(&turn, "ended").await["reply"], "whole");
@@ -104,7 +104,7 @@ async fn a_stream_ends_with_its_reason_when_its_token_does() {
     own.until("turn_ended").await;
     others.until("turn_ended").await;
     let id: String = house.token("ann").chars().take(12).collect();
-    house.engine.home().revoke_token(&id, "test").await.unwrap();
+    house.engine.home().revoke_token(&id, "test", None).await.unwrap();
     let end = own.next().await.unwrap();
     assert_eq!((end.id, end.event.as_str(), &end.json()["code"]), (None, "end", &json!("unauthorized")));
     assert_eq!(own.next().await, None);
@@ -113,7 +113,7 @@ async fn a_stream_ends_with_its_reason_when_its_token_does() {
     let mut changed = crate::house::policy();
     changed.principals.insert("oper".into(), backstay_kernel::policy::Role::User);
     let limits = backstay_engine::Limits { messages_per_minute: 10 };
-    house.engine.reload(changed, "oper is a user", "test", limits).await.unwrap();
+    house.engine.reload(changed, "oper is a user", "test", None, limits).await.unwrap();
     assert_eq!(others.until("end").await.last().unwrap().json()["code"], "unauthorized");
 }
 

@@ -1,6 +1,7 @@
 //! A keyed command is done once, and whoever repeats it is told the same, in this process and the
 //! next.
-use backstay_engine::{Accepted, Command, Submission, Submitted, TurnView};
+use backstay_engine::{Accepted, Command, EngineError, Limits, Submission, Submitted, TurnView};
+use backstay_kernel::home::HomeRecord;
 use backstay_kernel::id::{Digest, EffectId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Mode, Record, Verdict};
@@ -68,4 +69,20 @@ async fn of_two_at_the_same_time_one_is_admitted_and_both_are_told_its_turn() {
     let (one, other) = tokio::join!(play.engine.submit(&caller, steer.clone()), play.engine.submit(&caller, steer));
     assert_eq!(one.clone().unwrap().turn, said.turn);
     assert_eq!(one, other);
+}
+
+#[tokio::test]
+async fn the_key_of_a_reload_names_its_epoch_in_the_next_process() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![]).await;
+    let limits = Limits { messages_per_minute: 1000 };
+    let reload = play.engine.key("owner", key("reload"));
+    let epoch = play.engine.reload(policy(), "another text", "owner", reload, limits).await.unwrap();
+    play.store.close().unwrap();
+    let next = Play::begin(home.path(), policy(), vec![]).await;
+    let said = next.engine.home().said(reload.as_ref()).unwrap();
+    assert!(matches!(said, Some(HomeRecord::Config { epoch: of, .. }) if of == epoch), "{said:?}");
+    assert_eq!(next.engine.home().said(next.engine.key("owner", key("another")).as_ref()), Ok(None));
+    let other = next.engine.key("owner", Some(("reload".into(), Digest::default())));
+    assert_eq!(next.engine.home().said(other.as_ref()), Err(EngineError::KeyReused));
 }

@@ -8,6 +8,7 @@
 )]
 
 mod keys;
+mod moments;
 mod money;
 mod overdue;
 mod panics;

@@ -1,0 +1,125 @@
+//! Who is in memory, and how to reach them. The same lock guards the handing out of an address and
+//! the leaving of memory, so that nobody writes to a session that has left, and none is there twice.
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use backstay_kernel::id::SessionId;
+use tokio::sync::mpsc;
+
+use crate::error::EngineError;
+use crate::limits::{LIVE_MAX, MAILBOX_MAX};
+use crate::live::Letter;
+
+pub type Address = mpsc::Sender<Letter>;
+pub type Mailbox = mpsc::Receiver<Letter>;
+
+#[derive(Default)]
+pub struct Addresses {
+    live: Mutex<HashMap<SessionId, Address>>,
+}
+
+impl Addresses {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Address>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address of a session; one that is not in memory is started by `begin`.
+    ///
+    /// # Errors
+    /// Too many sessions are live, or that of `begin`.
+    pub fn of(
+        &self,
+        session: SessionId,
+        begin: impl FnOnce(&Address, Mailbox) -> Result<(), EngineError>,
+    ) -> Result<Address, EngineError> {
+        let mut live = self.lock();
+        if let Some(address) = live.get(&session).filter(|address| !address.is_closed()) {
+            return Ok(address.clone());
+        }
+        if live.len() >= LIVE_MAX {
+            return Err(EngineError::Full);
+        }
+        let (address, mailbox) = mpsc::channel(MAILBOX_MAX);
+        begin(&address, mailbox)?;
+        live.insert(session, address.clone());
+        Ok(address)
+    }
+
+    /// Takes a session out of memory, unless somebody has written to it or is about to.
+    pub fn leave(&self, session: SessionId, mailbox: &Mailbox) -> bool {
+        let mut live = self.lock();
+        let alone = mailbox.is_empty() && mailbox.sender_strong_count() == 1;
+        if alone {
+            live.remove(&session);
+        }
+        alone
+    }
+
+    /// Makes every live session look at its work again.
+    pub fn look(&self) {
+        for address in self.lock().values() {
+            // A full mailbox is looked into anyway.
+            let _ = address.try_send(Letter::Look);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: SessionId = SessionId([1; 10]);
+
+    fn begin(addresses: &Addresses) -> (Address, Mailbox) {
+        let mut kept = None;
+        let begin = |_: &Address, mailbox| {
+            kept = Some(mailbox);
+            Ok(())
+        };
+        let address = addresses.of(ID, begin).unwrap();
+        (address, kept.unwrap())
+    }
+
+    #[test]
+    fn a_session_that_somebody_is_about_to_write_to_stays() {
+        let addresses = Addresses::default();
+        let (address, mut mailbox) = begin(&addresses);
+        assert!(!addresses.leave(ID, &mailbox), "its address is in somebody's hand");
+        address.try_send(Letter::Look).unwrap();
+        drop(address);
+        assert!(!addresses.leave(ID, &mailbox), "a letter lies in its mailbox");
+        assert_eq!(addresses.count(), 1);
+        mailbox.try_recv().unwrap();
+        assert!(addresses.leave(ID, &mailbox));
+        assert_eq!(addresses.count(), 0);
+        begin(&addresses);
+        assert!(mailbox.is_closed() || mailbox.sender_strong_count() == 0, "whoever comes next wakes another");
+    }
+
+    #[test]
+    fn a_live_session_is_not_started_twice() {
+        let addresses = Addresses::default();
+        let (address, _mailbox) = begin(&addresses);
+        let again = addresses.of(ID, |_, _| panic!("started twice")).unwrap();
+        assert!(again.same_channel(&address));
+    }
+
+    #[test]
+    fn there_is_an_end_to_how_many_are_live() {
+        let addresses = Addresses::default();
+        let mut mailboxes = Vec::new();
+        for n in 0..=LIVE_MAX {
+            let mut id = [0; 10];
+            id[..8].copy_from_slice(&n.to_le_bytes());
+            let taken = addresses.of(SessionId(id), |_, mailbox| {
+                mailboxes.push(mailbox);
+                Ok(())
+            });
+            assert_eq!(taken.is_ok(), n < LIVE_MAX);
+        }
+    }
+}
