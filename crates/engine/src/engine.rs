@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     /// Told whenever what was reserved in the ledger is settled.
     pub settled: watch::Sender<()>,
     /// Sessions with something that runs, or that has ended and is not in the journal yet.
-    busy: AtomicUsize,
+    busy: Arc<AtomicUsize>,
 }
 
 /// A session as the journal has it.
@@ -132,13 +132,32 @@ impl Shared {
     pub fn draw_boot(&self) -> Boot {
         Boot(self.world.random() & ((1 << 53) - 1))
     }
+}
 
-    pub fn note_busy(&self, busy: bool) {
-        if busy {
-            self.busy.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.busy.fetch_sub(1, Ordering::Relaxed);
+/// Whether one session counts among those that a drain waits for.
+pub(crate) struct Busy {
+    all: Arc<AtomicUsize>,
+    counts: bool,
+}
+
+impl Busy {
+    pub fn new(shared: &Shared) -> Self {
+        Self { all: Arc::clone(&shared.busy), counts: false }
+    }
+
+    pub fn set(&mut self, busy: bool) {
+        match (self.counts, busy) {
+            (false, true) => drop(self.all.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.all.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
         }
+        self.counts = busy;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 
@@ -194,7 +213,7 @@ impl Engine {
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
             settled: watch::Sender::new(()),
-            busy: AtomicUsize::new(0),
+            busy: Arc::default(),
             store,
             world,
         });

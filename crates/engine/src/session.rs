@@ -1,5 +1,6 @@
 //! How the runtime works: the driver. What it takes in stands in `taking`, what it lets go out in
-//! `acting`. Between the first decision of a pass and its append, the state is ahead of the disk.
+//! `acting`, the queues that it shares with other sessions in `slots`. Between the first decision of
+//! a pass and its append, the state is ahead of the disk.
 //!
 //! One task owns a session. It takes what has come in, lets the kernel decide until the kernel is
 //! silent, appends everything in one commit, and only then lets anything leave: replies, events,
@@ -8,20 +9,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_kernel::frame::{Frame, Slots};
+use backstay_kernel::frame::{self, Frame};
 use backstay_kernel::id::{Boot, Millis, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
+use backstay_kernel::open::wall_at;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::session::State;
 use backstay_kernel::{Head, Input, Session, apply, budget, decide, head};
 use backstay_store::{Admission, AppendError, Durable, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bodies::Bodies;
 use crate::draft::Draft;
-use crate::engine::Shared;
+use crate::engine::{Busy, Shared};
 use crate::error::EngineError;
 use crate::events::Event;
 use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, SNAPSHOT_EVERY};
@@ -30,8 +32,10 @@ use crate::requests::Requests;
 use crate::running::Running;
 
 mod acting;
+mod slots;
 mod taking;
 
+use slots::Slots;
 use taking::{Taken, answer_all, answer_duplicate};
 
 pub struct SessionTask {
@@ -45,17 +49,24 @@ pub struct SessionTask {
     running: Running,
     /// Tells what this task started from what an earlier task of the session did.
     boot: Boot,
-    model_slot: Option<OwnedSemaphorePermit>,
-    waits_for_slot: bool,
-    waits_for_tool_slot: bool,
+    slots: Slots,
     settlements: watch::Receiver<()>,
-    /// Whether this session is counted as one with something running.
-    busy: bool,
+    busy: Busy,
     /// When the latest pass looked at the time: what was due then has had its turn.
     passed_at: Millis,
     mailbox: mpsc::Receiver<Letter>,
-    own_address: mpsc::WeakSender<Letter>,
     events: broadcast::Sender<Event>,
+}
+
+/// What a session at rest waits for, beside letters and ends.
+struct Rest {
+    until: Instant,
+    /// Then it has had nothing to do for long enough, and nobody listens.
+    may_leave: bool,
+    /// When it must be in memory again.
+    wake_at: Option<Millis>,
+    /// What others settle may let it go on.
+    needs_money: bool,
 }
 
 /// Why a pass could not be finished.
@@ -83,14 +94,11 @@ impl SessionTask {
             requests: Requests::default(),
             running: Running::new(Arc::clone(&shared.world)),
             boot: shared.draw_boot(),
-            model_slot: None,
-            waits_for_slot: false,
-            waits_for_tool_slot: false,
+            slots: Slots::new(own_address),
             settlements: shared.settled.subscribe(),
-            busy: false,
+            busy: Busy::new(&shared),
             passed_at: 0,
             mailbox,
-            own_address,
             events: broadcast::Sender::new(EVENTS_MAX),
             shared,
         })
@@ -120,33 +128,21 @@ impl SessionTask {
         }
     }
 
-    /// Waits for a letter, an end or a moment; false where it is time to leave memory.
+    /// Waits for a letter, an end, money or a moment; false where it is time to leave memory.
     async fn wait(&mut self, letters: &mut Vec<Letter>) -> bool {
         if self.running.has_unrecorded() {
             return true;
         }
-        let head = head(&self.state);
-        let now = self.shared.world.now();
-        let wake_at = self.wake_at(&head, now);
-        let linger = Instant::now() + LINGER;
-        let wake = wake_at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(now)));
-        let unfunded = self.state.effects.values().any(|open| matches!(open.state, State::Unfunded { .. }));
-        let idle = self.running.is_empty() && !head.open;
-        let until = match wake {
-            Some(wake) if !idle || wake < linger => wake,
-            _ => linger,
-        };
+        let rest = self.rest();
         tokio::select! {
             letter = self.mailbox.recv() => match letter {
                 Some(letter) => letters.push(letter),
                 None => return false,
             },
             finished = self.running.next() => self.running.keep(finished),
-            Ok(()) = self.settlements.changed(), if unfunded => {}
-            () = sleep_until(until) => {
-                let leave = idle && wake.is_none_or(|wake| wake > Instant::now());
-                let alone = self.events.receiver_count() == 0;
-                if leave && alone && self.shared.leave(self.state.id, head.wake_at, &self.mailbox) {
+            Ok(()) = self.settlements.changed(), if rest.needs_money => {}
+            () = sleep_until(rest.until) => {
+                if rest.may_leave && self.shared.leave(self.state.id, rest.wake_at, &self.mailbox) {
                     return false;
                 }
             }
@@ -157,10 +153,26 @@ impl SessionTask {
         true
     }
 
-    fn wake_at(&self, head: &Head, now: Millis) -> Option<Millis> {
+    /// What there is to wait for now.
+    fn rest(&self) -> Rest {
+        let (head, now) = (head(&self.state), self.shared.world.now());
+        let after = |at: Millis| Instant::now() + Duration::from_millis(at.saturating_sub(now));
+        let moment = self.moment(&head, now).map(after);
+        let linger = Instant::now() + LINGER;
+        let idle = self.running.is_empty() && !head.open && moment.is_none_or(|moment| moment > linger);
+        Rest {
+            until: moment.filter(|_| !idle).unwrap_or(linger),
+            may_leave: idle && self.events.receiver_count() == 0,
+            wake_at: head.wake_at,
+            needs_money: self.state.effects.values().any(|open| matches!(open.state, State::Unfunded { .. })),
+        }
+    }
+
+    /// When time alone may change something next.
+    fn moment(&self, head: &Head, now: Millis) -> Option<Millis> {
         let policy = self.shared.policy();
         let wall_ms = policy.agents.get(&self.state.agent).map(|agent| agent.caps.wall_ms);
-        let wall_at = wall_ms.and_then(|wall| backstay_kernel::open::wall_at(&self.state, wall, now));
+        let wall_at = wall_ms.and_then(|wall| wall_at(&self.state, wall, now));
         // What was due at the latest pass and is still there waits for something else than time.
         head.wake_at.into_iter().chain(wall_at).filter(|at| *at > self.passed_at).min()
     }
@@ -189,7 +201,7 @@ impl SessionTask {
         self.requests.committed();
         accepted.into_iter().for_each(Taken::answer);
         self.reconcile(&policy);
-        self.note_busy(!self.running.is_empty());
+        self.busy.set(!self.running.is_empty());
         Ok(())
     }
 
@@ -219,8 +231,8 @@ impl SessionTask {
             boot: self.boot,
             policy,
             switches: self.shared.switches(),
-            slots: Slots {
-                model: u32::from(self.model_slot.is_some()),
+            slots: frame::Slots {
+                model: u32::from(self.slots.has_model()),
                 tool: u32::try_from(self.shared.tool_slots.available_permits()).unwrap_or(u32::MAX),
             },
             allowance,
@@ -291,20 +303,5 @@ impl SessionTask {
                 }
             }
         }
-    }
-}
-
-impl SessionTask {
-    fn note_busy(&mut self, busy: bool) {
-        if busy != self.busy {
-            self.busy = busy;
-            self.shared.note_busy(busy);
-        }
-    }
-}
-
-impl Drop for SessionTask {
-    fn drop(&mut self) {
-        self.note_busy(false);
     }
 }

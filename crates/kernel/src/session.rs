@@ -20,7 +20,10 @@ use crate::tool::{Answerer, Idempotency};
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
 pub const FOLD_VERSION: u32 = 2;
 
+/// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
+/// on stands in records.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Session {
     pub id: SessionId,
     /// Of the latest record.

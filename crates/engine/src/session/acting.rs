@@ -15,7 +15,6 @@ use super::SessionTask;
 use crate::draft::Draft;
 use crate::events::Event;
 use crate::limits::PURE_HOLD;
-use crate::live::Letter;
 use crate::requests::Target;
 use crate::running::{self, Finished, Key};
 use crate::world::{ModelCall, ToolCall};
@@ -82,7 +81,7 @@ impl SessionTask {
         policy: &Policy,
         draft: &mut Draft,
     ) -> bool {
-        if self.model_slot.is_none() && !self.take_model_slot() {
+        if !self.slots.take_model(&self.shared.model_slots) {
             return false;
         }
         // From here on no settlement is missed that the ledger does not show yet.
@@ -102,35 +101,9 @@ impl SessionTask {
         if !self.state.effects.get(&id).is_some_and(|open| matches!(open.state, State::Started { .. })) {
             self.requests.withdrawn();
             self.bodies.back_to(mark);
-            self.model_slot = None;
+            self.slots.give_back_model();
         }
         draft.records.len() > records
-    }
-
-    fn take_model_slot(&mut self) -> bool {
-        self.model_slot = Arc::clone(&self.shared.model_slots).try_acquire_owned().ok();
-        if self.model_slot.is_none() && !self.waits_for_slot {
-            self.waits_for_slot = true;
-            let (slots, address) = (Arc::clone(&self.shared.model_slots), self.own_address.clone());
-            tokio::spawn(async move {
-                if let (Ok(slot), Some(address)) = (slots.acquire_owned().await, address.upgrade()) {
-                    let _ = address.send(Letter::Slot(slot)).await;
-                }
-            });
-        }
-        self.model_slot.is_some()
-    }
-
-    /// Every tool slot is taken by other sessions: look again when one is free.
-    fn look_when_free(&self) {
-        let (slots, address) = (Arc::clone(&self.shared.tool_slots), self.own_address.clone());
-        tokio::spawn(async move {
-            let free = slots.acquire_owned().await;
-            drop(free);
-            if let Some(address) = address.upgrade() {
-                let _ = address.send(Letter::Look).await;
-            }
-        });
     }
 
     /// Starts what should run and does not; lets go of what runs and should not.
@@ -146,13 +119,12 @@ impl SessionTask {
             }
         }
         let ready = self.state.effects.values().any(|open| open.state == State::Ready);
-        if ready && self.running.is_empty() && !self.waits_for_tool_slot {
-            self.waits_for_tool_slot = true;
-            self.look_when_free();
+        if ready && self.running.is_empty() {
+            self.slots.await_tool(&self.shared.tool_slots);
         }
         let wants_model = |effect: &Effect| matches!(effect, Effect::Prepare { .. } | Effect::Model { .. });
         if !open.iter().any(wants_model) {
-            self.model_slot = None;
+            self.slots.give_back_model();
         }
         self.requests.retain(|id| self.state.effects.contains_key(&id));
         if self.state.turn.is_none() && self.state.effects.is_empty() {
@@ -184,7 +156,7 @@ impl SessionTask {
                     let _ = events.send(Event::Delta { effect: id, attempt, delta });
                 });
                 let call = ModelCall { permit, model: model.clone(), wire };
-                self.running.model(call, self.model_slot.take(), on_delta);
+                self.running.model(call, self.slots.use_model(), on_delta);
             }
             Effect::Tool { call, pure, .. } => {
                 let judged = self.state.effects.get(&id).and_then(|open| match &open.work {

@@ -32,12 +32,11 @@ impl SessionTask {
                 return None;
             }
             Letter::Look => {
-                self.waits_for_tool_slot = false;
+                self.slots.looked();
                 return None;
             }
             Letter::Slot(slot) => {
-                self.waits_for_slot = false;
-                self.model_slot = Some(slot);
+                self.slots.came(slot);
                 return None;
             }
         };
