@@ -339,7 +339,7 @@ async fn each_config_says_what_it_has_changed() {
     let house = House::new(&[]).await;
     let limits = backstay_engine::Limits { messages_per_minute: 10 };
     for (text, by) in [("as tested\nand more", "oper"), ("as tested\nand more", "oper"), ("another", "SIGHUP")] {
-        house.engine.reload(crate::house::policy(), text, by, limits).await.unwrap();
+        house.engine.reload(crate::house::policy(), text, by, None, limits).await.unwrap();
     }
     assert_eq!(house.get("ann", "/api/epochs").none().await.code(), "forbidden");
     let told = house.get("oper", "/api/epochs").none().await.json;
