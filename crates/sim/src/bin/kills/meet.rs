@@ -29,7 +29,8 @@ pub fn run(binary: &Path, rounds: usize) -> Tally {
 
 fn second(house: &House) -> Result<(), String> {
     let first = started(house)?;
-    for command in [&["serve", "--json"][..], &["restore", &house.home().display().to_string(), "x", "--json"]] {
+    let (from, to) = (house.home().display().to_string(), house.path().join("new").display().to_string());
+    for command in [&["serve", "--json"][..], &["restore", &from, &to, "--json"]] {
         let output = house.run(command);
         let error: Value = serde_json::from_slice(&output.stderr).unwrap_or_default();
         let field = |name: &str| error.pointer(&format!("/error/{name}")).and_then(Value::as_str).unwrap_or_default();
