@@ -126,3 +126,17 @@ fn a_retry_of_the_sdk_does_not_run_the_turn_twice() {
         assert_eq!(scripted.bodies().len(), 1, "the model was asked again");
     }
 }
+
+#[test]
+fn the_sdk_is_told_for_how_long_it_asked_too_often() {
+    let served = Served::start(None, &[]);
+    let config = served.home.path().join("home/backstay.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, written.replace("messages_per_minute = 6000", "messages_per_minute = 1")).unwrap();
+    served.post("/api/reload", &serde_json::json!({}));
+    let out =
+        python().arg(root().join("tests/peers/openai_limited.py")).args([&served.url, &served.token]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let seconds: u64 = String::from_utf8_lossy(&out.stdout).trim().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+}
