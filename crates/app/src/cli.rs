@@ -110,12 +110,16 @@ pub enum Page {
 pub struct InitArgs {
     /// Where; without it the home that `--home` names
     pub dir: Option<PathBuf>,
-    /// Talk to this server, which speaks the format of OpenAI's Chat Completions
-    #[arg(long, requires = "model", value_name = "URL")]
+    /// Talk to this server, which speaks the format of OpenAI's Chat Completions; it is asked which
+    /// models it has
+    #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
-    /// The model's name at that server
+    /// The model's name at that server; needed only where it has several
     #[arg(long, requires = "base_url", value_name = "NAME")]
     pub model: Option<String>,
+    /// The environment variable that holds the key for that server
+    #[arg(long, requires = "base_url", value_name = "VARIABLE")]
+    pub api_key_env: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,7 @@
 //! `init`: makes a home. Every step leaves a state from which a second `init` goes on, and the
 //! token comes last: a home whose token nobody has seen is not finished.
+mod server;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -41,9 +43,11 @@ pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
         Some(dir) => home::resolve(Some(dir))?,
         None => default.to_owned(),
     };
-    let given = match (args.base_url, args.model) {
-        (Some(base_url), Some(model)) => Some(Choice::BaseUrl { base_url, model }),
-        _ => None,
+    let given = match args.base_url {
+        // Whatever the server says, nothing would come of it.
+        Some(_) if home::look(&home) == Found::Home => return Err(exists(&home, "already")),
+        Some(base_url) => Some(server::choose(base_url, args.model, args.api_key_env, out).await?),
+        None => None,
     };
     let made = make(&home, given, out).await?;
     let next = format!("{} chat", home::command(&made.home));
@@ -62,20 +66,9 @@ pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
 pub fn lines(made: &Made) -> [String; 3] {
     [
         format!("home:  {}", made.home.display()),
-        format!("model: {}", described(&made.choice)),
+        format!("model: {}", made.choice.words()),
         format!("token: {}", made.token),
     ]
-}
-
-fn described(choice: &Choice) -> String {
-    match choice {
-        Choice::Rehearsal => "rehearsal, a script inside this binary (set ANTHROPIC_API_KEY or OPENAI_API_KEY before \
-                              `init` for a real one)"
-            .to_owned(),
-        Choice::Anthropic => "Anthropic, with the key in ANTHROPIC_API_KEY".to_owned(),
-        Choice::OpenAi => "OpenAI, with the key in OPENAI_API_KEY".to_owned(),
-        Choice::BaseUrl { base_url, model } => format!("{model} at {base_url}"),
-    }
 }
 
 /// Makes the home, or goes on where another `init` was cut off.

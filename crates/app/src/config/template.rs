@@ -10,11 +10,12 @@ pub enum Choice {
     /// With the key in `OPENAI_API_KEY`.
     OpenAi,
     /// Any server that speaks the Chat Completions format.
-    BaseUrl { base_url: String, model: String },
+    BaseUrl { base_url: String, model: String, api_key_env: Option<String> },
 }
 
-/// A vendor's model and its list price. Data with a date: it grows old, and the operator's file
-/// keeps what it was written with.
+/// A vendor's model and its list price. Data with a date, on which names and prices were compared
+/// with the vendor's own SDK and with two public price lists: it grows old, `doctor --providers` asks
+/// whether the vendor still knows the name, and the operator's file keeps what it was written with.
 struct Offer {
     kind: &'static str,
     key: &'static str,
@@ -33,7 +34,7 @@ const ANTHROPIC: Offer = Offer {
     context_tokens: 200_000,
     max_output_tokens: 8_192,
     price: "{ input = 2.0, cached_input = 0.2, cache_write = 2.5, output = 10.0 }",
-    as_of: "2026-11",
+    as_of: "2026-11-21",
 };
 
 const OPENAI: Offer = Offer {
@@ -44,8 +45,26 @@ const OPENAI: Offer = Offer {
     context_tokens: 200_000,
     max_output_tokens: 8_192,
     price: "{ input = 1.0, cached_input = 0.05, cache_write = 1.25, output = 5.0 }",
-    as_of: "2026-11",
+    as_of: "2026-11-21",
 };
+
+impl Choice {
+    /// In words, for whoever has just got a home.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let of = |offer: &Offer| format!("{}, with the key in {}", offer.model, offer.key);
+        match self {
+            Self::Rehearsal => {
+                "rehearsal, a script inside this binary (set ANTHROPIC_API_KEY or OPENAI_API_KEY before \
+                                `init` for a real one)"
+                    .to_owned()
+            }
+            Self::Anthropic => of(&ANTHROPIC),
+            Self::OpenAi => of(&OPENAI),
+            Self::BaseUrl { base_url, model, .. } => format!("{model} at {base_url}"),
+        }
+    }
+}
 
 /// The text of the file.
 #[must_use]
@@ -54,7 +73,7 @@ pub fn template(choice: &Choice) -> String {
         Choice::Rehearsal => REHEARSAL.to_owned(),
         Choice::Anthropic => offered(&ANTHROPIC),
         Choice::OpenAi => offered(&OPENAI),
-        Choice::BaseUrl { base_url, model } => compatible(base_url, model),
+        Choice::BaseUrl { base_url, model, api_key_env } => compatible(base_url, model, api_key_env.as_deref()),
     };
     format!("{HEAD}{model}{AGENT}")
 }
@@ -91,12 +110,18 @@ fn offered(offer: &Offer) -> String {
     )
 }
 
-fn compatible(base_url: &str, model: &str) -> String {
+fn compatible(base_url: &str, model: &str, api_key_env: Option<&str>) -> String {
+    let key = match api_key_env {
+        Some(name) => format!("api_key_env = {}", text(name)),
+        None => "# api_key_env = \"MODEL_KEY\"".to_owned(),
+    };
     let (base_url, model) = (text(base_url), text(model));
     format!(
-        "[providers.local]\nkind = \"openai\"\nbase_url = {base_url}\n# api_key_env = \"MODEL_KEY\"\n\n\
-         [models.default]\nprovider = \"local\"\nname = {model}\n\
-         context_tokens = 32768\nmax_output_tokens = 1024\nprice_usd_per_mtok = \"free\"\n"
+        "[providers.server]\nkind = \"openai\"\nbase_url = {base_url}\n{key}\n\n\
+         [models.default]\nprovider = \"server\"\nname = {model}\n\
+         context_tokens = 32768\nmax_output_tokens = 1024\n\
+         # Where calls cost money, {{ input = …, output = … }} in USD: budgets are counted with it.\n\
+         price_usd_per_mtok = \"free\"\n"
     )
 }
 

@@ -1,12 +1,10 @@
 //! `doctor`: finds what is wrong, and says how to mend it.
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{Place, models_server};
 
 fn verdict<'f>(found: &'f Value, check: &str) -> &'f str {
     let list = found["findings"].as_array().unwrap();
@@ -58,26 +56,6 @@ fn a_port_that_is_taken_is_found_before_serve_fails_on_it() {
     assert!(error["message"].as_str().unwrap().contains("listening on 127.0.0.1:"), "{error}");
     drop(taken);
     assert_eq!(verdict(&place.run(&["doctor", "--json"]).json(0), "port"), "ok");
-}
-
-/// Answers the next connection with this body, and returns the request's first line.
-fn models_server(body: &'static str) -> (String, JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let answer = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut line = String::new();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        reader.read_line(&mut line).unwrap();
-        let mut rest = String::new();
-        while rest.is_empty() || rest.trim_end() != "" {
-            rest.clear();
-            reader.read_line(&mut rest).unwrap();
-        }
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-        line
-    });
-    (url, answer)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, Ran, mode};
+use crate::place::{Place, Ran, mode, models_server};
 
 #[test]
 fn a_new_home_is_private_and_its_token_is_printed_once() {
@@ -46,16 +46,57 @@ fn a_directory_with_something_else_in_it_is_left_alone() {
 }
 
 #[test]
-fn a_model_server_can_be_named() {
+fn a_model_server_can_be_named_before_it_is_up() {
     let place = Place::empty();
-    place.run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--model", "small"]).expect(0);
+    let ran = place.run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--model", "small"]);
+    assert!(
+        ran.expect(0).stderr.contains("not reached") && ran.stderr.contains("doctor --providers"),
+        "{}",
+        ran.stderr
+    );
     assert!(place.config().contains("base_url = \"http://127.0.0.1:9/v1\""));
     place.run(&["config", "check"]).expect(0);
     place.run(&["init", "elsewhere", "--model", "small"]).expect(2);
     let wrong = Place::empty();
     wrong.run(&["init", "--base-url", "nonsense", "--model", "small"]).expect(2);
-    assert!(!wrong.home().join("backstay.toml").exists());
+    let unnamed = wrong.run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--json"]).error(2);
+    assert!(unnamed["next"].as_str().unwrap().contains("--model"), "{unnamed}");
+    assert!(!wrong.home().exists());
     wrong.run(&["init"]).expect(0);
+}
+
+#[test]
+fn a_model_server_is_asked_what_it_has() {
+    let one = r#"{"data":[{"id":"only"}]}"#;
+    let two = r#"{"data":[{"id":"small"},{"id":"large"}]}"#;
+    let steps: [(&'static str, &[&str], i32, &str); 4] = [
+        (one, &[], 0, "name = \"only\""),
+        (two, &[], 2, "small, large"),
+        (two, &["--model", "large"], 0, "name = \"large\""),
+        (two, &["--model", "huge"], 0, "does not list huge; it lists small, large"),
+    ];
+    for (body, more, code, expected) in steps {
+        let place = Place::empty();
+        let (url, answer) = models_server(body);
+        let ran = place.run(&[&["init", "--base-url", &url][..], more].concat());
+        ran.expect(code);
+        answer.join().unwrap();
+        let config = std::fs::read_to_string(place.home().join("backstay.toml")).unwrap_or_default();
+        assert!(ran.stderr.contains(expected) || config.contains(expected), "{expected}: {}{config}", ran.stderr);
+        assert_eq!(place.home().exists(), code == 0);
+    }
+}
+
+#[test]
+fn a_key_for_a_model_server_is_named_and_not_written() {
+    let place = Place::empty();
+    let (url, answer) = models_server(r#"{"data":[{"id":"only"}]}"#);
+    let arguments = ["init", "--base-url", &url, "--api-key-env", "GATEWAY_KEY"];
+    Ran::of(&place.command(&arguments).env("GATEWAY_KEY", "sk-test").output().unwrap()).expect(0);
+    answer.join().unwrap();
+    assert!(place.config().contains("api_key_env = \"GATEWAY_KEY\"") && !place.config().contains("sk-test"));
+    let unset = Place::empty().run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "GATEWAY_KEY"]);
+    assert!(unset.expect(2).stderr.contains("the environment has no `GATEWAY_KEY`"), "{}", unset.stderr);
 }
 
 #[test]

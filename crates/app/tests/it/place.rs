@@ -1,7 +1,9 @@
 //! A place for one home, the binary run in it, and a process that serves it.
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -150,6 +152,26 @@ impl Drop for Served {
 pub fn interrupt(child: &Child) {
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+}
+
+/// Answers the next connection with this body, and returns the request's first line.
+pub fn models_server(body: &'static str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        reader.read_line(&mut line).unwrap();
+        let mut rest = String::new();
+        while rest.is_empty() || rest.trim_end() != "" {
+            rest.clear();
+            reader.read_line(&mut rest).unwrap();
+        }
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        line
+    });
+    (url, answer)
 }
 
 pub fn mode(path: &Path) -> u32 {

@@ -71,7 +71,11 @@ fn a_directory_that_became_a_link_is_not_prepared() {
 #[test]
 fn every_template_is_good() {
     let home = Home::new();
-    let odd = Choice::BaseUrl { base_url: "http://127.0.0.1:1/v1".into(), model: "a \"quoted\"\\name\n\u{1}".into() };
+    let odd = Choice::BaseUrl {
+        base_url: "http://127.0.0.1:1/v1".into(),
+        api_key_env: None,
+        model: "a \"quoted\"\\name\n\u{1}".into(),
+    };
     for choice in [Choice::Rehearsal, Choice::Anthropic, Choice::OpenAi, odd] {
         let text = template(&choice);
         match home.check(&text) {
