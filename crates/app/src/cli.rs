@@ -26,45 +26,64 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a home if there is none, and open a chat in it
+    #[command(after_help = "Example:\n  backstay quickstart")]
     Quickstart(ChatArgs),
     /// Make a home: its config, its journal and one API token, printed once
+    #[command(after_help = "Example:\n  backstay init ~/agent --base-url http://127.0.0.1:8080/v1")]
     Init(InitArgs),
     /// Look for what is wrong with a home and say how to mend it
+    #[command(after_help = "Example:\n  backstay doctor --providers")]
     Doctor(DoctorArgs),
     /// Talk to an agent; on a pipe, one message per line
+    #[command(after_help = "Example:\n  printf 'hello\\n/trace\\n' | backstay chat")]
     Chat(ChatArgs),
     /// Do one task and print the reply
+    #[command(after_help = "Example:\n  backstay run \"write a note: mend the sails\" --key sails-1")]
     Run(RunArgs),
     /// Serve the home until SIGTERM; SIGHUP reloads the config
+    #[command(after_help = "Example:\n  backstay serve 2>>serve.log")]
     Serve,
     /// What runs, what waits, and for whom
+    #[command(after_help = "Example:\n  backstay status --json")]
     Status,
     /// Conversations
     #[command(subcommand)]
     Sessions(SessionsCommand),
     /// What a turn saw, decided and touched
+    #[command(after_help = "Example:\n  backstay trace")]
     Trace(TraceArgs),
     /// Actions that wait for a yes
+    #[command(after_help = "Example:\n  backstay approvals")]
     Approvals,
     /// Say yes to one exact action
+    #[command(after_help = "Example:\n  backstay approve 67yjtg9xww0nx5es.7 --note \"as agreed\"")]
     Approve(DecideArgs),
     /// Say no to it
+    #[command(after_help = "Example:\n  backstay deny 67yjtg9xww0nx5es.7 --note \"not today\"")]
     Deny(DecideArgs),
     /// Answer an agent's question
+    #[command(after_help = "Example:\n  backstay answer 67yjtg9xww0nx5es.7 \"Bergen\"")]
     Answer(AnswerArgs),
     /// Effects whose outcome nobody knows
+    #[command(after_help = "Example:\n  backstay doubts")]
     Doubts,
     /// Say what became of an effect in doubt
+    #[command(after_help = "Example:\n  backstay resolve 67yjtg9xww0nx5es.7 done --note \"the invoice is there\"")]
     Resolve(ResolveArgs),
     /// Stop a session: nothing new starts in it, and it takes no messages
+    #[command(after_help = "Example:\n  backstay stop 67yjtg9xww0nx5es")]
     Stop(SessionArgs),
     /// Let a stopped session go on
+    #[command(after_help = "Example:\n  backstay resume 67yjtg9xww0nx5es")]
     Resume(SessionArgs),
     /// Stop everything in the home until `unfreeze`
+    #[command(after_help = "Example:\n  backstay freeze")]
     Freeze,
     /// Let a frozen home go on
+    #[command(after_help = "Example:\n  backstay unfreeze")]
     Unfreeze,
     /// What was spent of which budget
+    #[command(after_help = "Example:\n  backstay budget")]
     Budget,
     /// The config: its mistakes, its values, its schema
     #[command(subcommand)]
@@ -73,17 +92,24 @@ pub enum Command {
     #[command(subcommand)]
     Tokens(TokensCommand),
     /// Put the config on disk in force
+    #[command(after_help = "Example:\n  backstay config check && backstay reload")]
     Reload,
     /// Write a verified copy of the home, while it works
+    #[command(after_help = "Example:\n  backstay backup /mnt/backup/home --workspace")]
     Backup(BackupArgs),
     /// Make a home of a backup; it starts frozen
+    #[command(after_help = "Example:\n  backstay restore /mnt/backup/home ~/restored")]
     Restore(RestoreArgs),
     /// Proofs about the journal
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Run one SELECT over the journal
+    #[command(after_help = "Example:\n  backstay sql \"SELECT day, sum(micro_usd) FROM v_spend GROUP BY day\"")]
     Sql(SqlArgs),
     /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  backstay completions bash > ~/.local/share/bash-completion/completions/backstay"
+    )]
     Completions {
         /// Whose syntax
         #[arg(value_enum)]
@@ -156,6 +182,7 @@ pub struct RunArgs {
 #[derive(Debug, Subcommand)]
 pub enum SessionsCommand {
     /// The newest first
+    #[command(after_help = "Example:\n  backstay sessions list --limit 5")]
     List {
         /// How many
         #[arg(long, default_value_t = 20)]
@@ -165,8 +192,10 @@ pub enum SessionsCommand {
         after: Option<SessionId>,
     },
     /// One session: what it waits for, what it spent
+    #[command(after_help = "Example:\n  backstay sessions show 67yjtg9xww0nx5es")]
     Show(SessionArgs),
     /// All records of a session as JSON lines, oldest first
+    #[command(after_help = "Example:\n  backstay sessions export 67yjtg9xww0nx5es > session.jsonl")]
     Export(SessionArgs),
 }
 
@@ -236,20 +265,24 @@ pub enum Resolved {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// All mistakes of backstay.toml, each with its place
+    #[command(after_help = "Example:\n  backstay config check")]
     Check,
     /// Every value in force
+    #[command(after_help = "Example:\n  backstay config show --origin")]
     Show {
         /// With the line that each value comes from
         #[arg(long)]
         origin: bool,
     },
     /// JSON Schema of backstay.toml, for editors
+    #[command(after_help = "Example:\n  backstay config schema > backstay.schema.json")]
     Schema,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum TokensCommand {
     /// Make a token; it is printed once
+    #[command(after_help = "Example:\n  backstay tokens create --principal owner --speaks program")]
     Create {
         /// Whose it is: a name under `[principals]`
         #[arg(long)]
@@ -259,8 +292,10 @@ pub enum TokensCommand {
         speaks: Speaker,
     },
     /// All tokens, without their secrets
+    #[command(after_help = "Example:\n  backstay tokens list")]
     List,
     /// End a token
+    #[command(after_help = "Example:\n  backstay tokens revoke bks_426a32fc")]
     Revoke {
         /// As `tokens list` shows it
         id: String,
@@ -293,6 +328,7 @@ pub struct RestoreArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Read every page, chain, snapshot and body, and say what is not as it was written
+    #[command(after_help = "Example:\n  backstay audit verify")]
     Verify,
 }
 
@@ -312,10 +348,47 @@ fn place(text: &str) -> Result<Place, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     #[test]
     fn the_grammar_holds_together() {
         super::Cli::command().debug_assert();
+    }
+
+    /// Every command shows one use of itself, and the grammar takes it.
+    #[test]
+    fn every_example_is_a_command_line() {
+        let (mut waiting, mut tried) = (vec![super::Cli::command()], 0);
+        while let Some(command) = waiting.pop() {
+            let inner: Vec<_> = command.get_subcommands().filter(|inner| !inner.is_hide_set()).cloned().collect();
+            if !inner.is_empty() {
+                waiting.extend(inner);
+                continue;
+            }
+            let after = command.get_after_help().unwrap_or_else(|| panic!("{} has no example", command.get_name()));
+            let line = after.to_string();
+            let line = line.strip_prefix("Example:\n  ").unwrap();
+            // The last of several, without what the shell does around it.
+            let line = line.rsplit(['|', '&']).next().unwrap().split('>').next().unwrap().trim().trim_end_matches('2');
+            let words = words(line);
+            assert!(words.iter().any(|word| word == command.get_name()), "{line}");
+            super::Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            tried += 1;
+        }
+        assert!(tried > 30, "{tried}");
+    }
+
+    /// Split as a shell would: spaces outside of double quotes.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quoted) = (vec![String::new()], false);
+        for character in line.chars() {
+            match character {
+                '"' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                other => words.last_mut().unwrap().push(other),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
     }
 }

@@ -26,6 +26,29 @@ pub enum Exit {
 }
 
 impl Exit {
+    pub const ALL: [Self; 7] =
+        [Self::Ok, Self::Fault, Self::Usage, Self::Refused, Self::Waiting, Self::NotFound, Self::Busy];
+
+    /// For the reference.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "done as asked; `chat` on a terminal: left",
+            Self::Fault => {
+                "something is broken: the disk, the journal, the running process, a finding of `doctor` or `audit verify`"
+            }
+            Self::Usage => {
+                "the command line or backstay.toml is wrong, a key is missing, or the provider does not take it"
+            }
+            Self::Refused => "a no by rule, budget, limit or switch, or a turn that was ended before its reply",
+            Self::Waiting => {
+                "a person or a provider is waited for, or the home takes nothing in just now; nothing is lost"
+            }
+            Self::NotFound => "there is no such home, session, turn, approval, token or agent",
+            Self::Busy => "another process holds the home and answers on no socket, or serves it already",
+        }
+    }
+
     #[must_use]
     pub fn code(self) -> u8 {
         match self {

@@ -6,6 +6,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Page};
 use crate::config;
+use crate::exit::Exit;
 
 #[must_use]
 pub fn markdown(page: Page) -> String {
@@ -27,6 +28,11 @@ fn cli() -> String {
     text.push_str(
         "stdout is data, stderr is talk. `--home DIR` (or `$BACKSTAY_HOME`) and `--json` go with every command.\n",
     );
+    text.push_str("A command that fails says why on stderr, with the command or config line that helps; with `--json` as\n`{\"error\":{\"code\",\"message\",\"next\"}}`.\n");
+    text.push_str("\n## Exit codes\n\n| code | means |\n|---|---|\n");
+    for exit in Exit::ALL {
+        let _ = writeln!(text, "| {} | {} |", exit.code(), exit.meaning());
+    }
     describe(&root, &mut text);
     text
 }
@@ -41,8 +47,10 @@ fn describe(command: &clap::Command, text: &mut String) {
         let _ = writeln!(text, "\n## `{name}`\n");
         let about = inner.get_long_about().or_else(|| inner.get_about());
         let _ = writeln!(text, "{}.\n", about.map(ToString::to_string).unwrap_or_default().trim_end_matches('.'));
+        let example = inner.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let example = example.trim_start_matches("Example:").trim();
         let usage = inner.clone().render_usage().to_string();
-        let _ = writeln!(text, "```text\n{}\n```", usage.trim_start_matches("Usage: "));
+        let _ = writeln!(text, "```sh\n{}\n\n# for example\n{example}\n```", usage.trim_start_matches("Usage: "));
         let own = inner.get_arguments().filter(|argument| !is_everywhere(argument));
         for (number, argument) in own.enumerate() {
             if number == 0 {
