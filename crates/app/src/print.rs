@@ -18,7 +18,7 @@ pub struct Out {
     pub command: String,
     colour: bool,
     /// A person reads stderr.
-    talks_to_terminal: bool,
+    pub talks_to_terminal: bool,
     talk_colour: bool,
     /// Stands in the last line of stderr and makes room for whatever comes next.
     passing: Cell<bool>,

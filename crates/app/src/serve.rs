@@ -14,7 +14,7 @@ use backstay_store::{Options, Store, StoreError};
 use backstay_tools::Roots;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
@@ -218,6 +218,8 @@ fn tls(server: &Server) -> Result<Option<Arc<ServerConfig>>, OpenError> {
 /// What keeps the home from being opened or its doors from listening.
 pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), OpenError> {
     allow_descriptors();
+    // Before anybody could be told that this process listens: a signal that comes early would kill it.
+    let signals = Signals::catch()?;
     let opened = open(home, Keys::Needed).await?;
     let server = opened.config.server.clone();
     let certificate = tls(&server)?.map(Certificate::new);
@@ -240,7 +242,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     ));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     ready(address);
-    wait_for_end(&door).await?;
+    signals.wait_for_end(&door).await;
     tracing::info!("stopping: what runs gets time to end");
     opened.engine.drain(DRAIN).await;
     let _ = stop.send(true);
@@ -274,22 +276,33 @@ fn listen_local(home: &Path) -> Result<UnixListener, OpenError> {
     Ok(local)
 }
 
-/// SIGTERM and SIGINT end; SIGHUP reloads.
-async fn wait_for_end(door: &Door) -> Result<(), OpenError> {
-    let on = |kind| signal(kind).map_err(OpenError::io("waiting for signals"));
-    let (mut terminate, mut interrupt, mut hangup) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match door.reload("SIGHUP", None).await {
-                Ok(done) => {
-                    let restart = done.needs_restart.join(", ");
-                    tracing::info!(epoch = done.epoch, changed = done.changed, needs_restart = restart, "reloaded");
-                }
-                Err(why) => tracing::error!(why, "the config was not reloaded; the old one stays in force"),
-            },
+/// SIGTERM and SIGINT end; SIGHUP reloads. They are caught from the moment that this is made.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, OpenError> {
+        let on = |kind| signal(kind).map_err(OpenError::io("waiting for signals"));
+        let (terminate, interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup: on(SignalKind::hangup())? })
+    }
+
+    async fn wait_for_end(mut self, door: &Door) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match door.reload("SIGHUP", None).await {
+                    Ok(done) => {
+                        let restart = done.needs_restart.join(", ");
+                        tracing::info!(epoch = done.epoch, changed = done.changed, needs_restart = restart, "reloaded");
+                    }
+                    Err(why) => tracing::error!(why, "the config was not reloaded; the old one stays in force"),
+                },
+            }
         }
     }
 }

@@ -30,7 +30,8 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
 fn tell(home: &Path, address: std::net::SocketAddr, out: &Out) {
     if out.json {
         out.value(&json!({ "home": home, "listen": address.to_string() }));
-    } else {
+    } else if out.talks_to_terminal {
+        // A program that collects stderr has it in the log, line by line as JSON.
         out.talk(Tone::Plain, &format!("{} serves on {address}; Ctrl-C ends it", home.display()));
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
-use super::conversation::number;
+use super::conversation::{list, number};
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
 use crate::print::Out;
@@ -49,7 +49,9 @@ fn words(switch: Switch, answer: &Value) -> String {
         Switch::Freeze => "the home is frozen: nothing starts in it".to_owned(),
         Switch::Unfreeze => "the home goes on".to_owned(),
         Switch::Reload if answer.get("changed").and_then(Value::as_bool).unwrap_or_default() => {
-            format!("config {} is in force", number(answer, "epoch"))
+            let late: Vec<&str> = list(answer, "needs_restart").iter().filter_map(Value::as_str).collect();
+            let late = if late.is_empty() { String::new() } else { format!("; after a restart: {}", late.join(", ")) };
+            format!("config {} is in force{late}", number(answer, "epoch"))
         }
         Switch::Reload => format!("nothing has changed: config {} stays in force", number(answer, "epoch")),
     }

@@ -1,6 +1,6 @@
 //! One process holds a home; the others speak to it, or are told that it is busy.
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::place::Place;
 
@@ -121,4 +121,32 @@ fn a_log_that_cannot_be_written_ends_nothing() {
     child.wait().unwrap();
     assert!(line.contains("\"listen\"") && running == true, "{line}");
     assert_eq!(ran.expect(0).stdout, "all the same\n");
+}
+
+#[test]
+fn a_reload_says_what_only_a_restart_changes() {
+    let place = Place::with_home();
+    let _served = place.serve();
+    place.write_config(&place.config().replace("127.0.0.1:0", "127.0.0.1:1"));
+    let ran = place.run(&["reload"]);
+    assert!(ran.expect(0).stdout.contains("after a restart: server.listen"), "{}", ran.stdout);
+}
+
+/// What collects a log reads it line by line; a line that is no JSON is a line that is lost.
+#[test]
+fn a_log_that_a_program_collects_is_json_to_the_last_line() {
+    let place = Place::with_home();
+    let mut child = place.command(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("\"listening\""), "{first}");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    for line in [first].into_iter().chain(lines.map(Result::unwrap)) {
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        for field in ["timestamp", "level", "target", "fields"] {
+            assert!(!entry[field].is_null(), "{field}: {line}");
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
