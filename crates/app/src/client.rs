@@ -230,6 +230,12 @@ impl From<OpenError> for Failure {
             OpenError::Setup(message) => Self::new(Exit::Usage, "setup", message, "backstay doctor"),
             OpenError::Store(error) => error.into(),
             OpenError::Engine(error) => error.into(),
+            OpenError::Io { error: ref why, .. }
+                if matches!(why.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable) =>
+            {
+                let next = "stop what listens there, or change [server] listen in backstay.toml";
+                Self::new(Exit::Fault, "listen", error.to_string(), next)
+            }
             OpenError::Io { .. } => Self::fault(error.to_string()),
         }
     }

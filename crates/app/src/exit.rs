@@ -1,5 +1,6 @@
 //! How a command ends: one table from what went wrong to an exit code. The codes are an API.
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use backstay_engine::EngineError;
@@ -121,7 +122,17 @@ impl Failure {
     /// Reading or writing `path` failed.
     #[must_use]
     pub fn io(path: &Path, error: &std::io::Error) -> Self {
-        Self::fault(format!("{}: {error}", path.display()))
+        let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+        let next = if is(&[ErrorKind::StorageFull, ErrorKind::QuotaExceeded]) {
+            "make room on that disk"
+        } else if is(&[ErrorKind::NotFound, ErrorKind::NotADirectory]) {
+            "give a path whose directory is there"
+        } else if is(&[ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem]) {
+            "use a directory that this user may write, or change to the user whose it is"
+        } else {
+            "backstay doctor"
+        };
+        Self::new(Exit::Fault, "io", format!("{}: {error}", path.display()), next)
     }
 
     #[must_use]
@@ -168,6 +179,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What helps where the journal itself is lost: the file is never mended in place.
+const RESTORE: &str = "keep a copy of state.db and state.db-wal, then backstay restore BACKUP NEW_HOME";
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
@@ -181,11 +195,13 @@ impl From<StoreError> for Failure {
             }
             StoreError::Newer { .. } => Self::new(Exit::Refused, "newer", message, "use the newer backstay"),
             StoreError::Query(_) => Self::new(Exit::Usage, "query", message, ""),
-            StoreError::Foreign { .. }
-            | StoreError::OldSqlite(_)
+            StoreError::Foreign { .. } => Self::new(Exit::Fault, "foreign", message, RESTORE),
+            StoreError::Corrupt(what) => {
+                Self::new(Exit::Fault, "damaged", format!("the state file is damaged: {what}"), RESTORE)
+            }
+            StoreError::Io(_) => Self::new(Exit::Fault, "io", message, "backstay doctor"),
+            StoreError::OldSqlite(_)
             | StoreError::Symlink(_)
-            | StoreError::Io(_)
-            | StoreError::Corrupt(_)
             | StoreError::Invalid(_)
             | StoreError::LogHeld
             | StoreError::Closed => Self::new(Exit::Fault, "store", message, "backstay doctor"),
@@ -205,7 +221,11 @@ impl From<EngineError> for Failure {
             EngineError::Full | EngineError::Draining | EngineError::Halted(_) => {
                 Self::new(Exit::Waiting, "unavailable", message, "try again in a moment; backstay status")
             }
-            EngineError::Unreadable(_) | EngineError::Internal(_) => Self::fault(message),
+            EngineError::Unreadable(_) => {
+                let next = "check the disk; where the file is damaged: backstay restore BACKUP NEW_HOME";
+                Self::new(Exit::Fault, "unreadable", message, next)
+            }
+            EngineError::Internal(_) => Self::fault(message),
         }
     }
 }

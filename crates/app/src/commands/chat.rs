@@ -322,13 +322,20 @@ impl Chat<'_> {
             | Seen::Said
             | Seen::Called { .. }
             | Seen::Became { .. }
+            | Seen::Held(_)
             | Seen::Nothing => {}
         }
         self.show(&seen);
         let may_have_come_to_rest = match &seen {
             Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) => true,
             Seen::Retried(retry) => retry.is_long,
-            Seen::Text(_) | Seen::Withdrawn | Seen::Said | Seen::Called { .. } | Seen::Ended | Seen::Nothing => false,
+            Seen::Text(_)
+            | Seen::Withdrawn
+            | Seen::Said
+            | Seen::Called { .. }
+            | Seen::Held(_)
+            | Seen::Ended
+            | Seen::Nothing => false,
         };
         if self.may_wait && may_have_come_to_rest && matches!(self.mode, Mode::Busy) {
             return self.look().await;
@@ -359,7 +366,7 @@ impl Chat<'_> {
                 self.end_line();
                 self.out.talk(Tone::Dim, "(cut off; the model starts again)");
             }
-            Seen::Called { .. } | Seen::Became { .. } | Seen::Retried(_) => {
+            Seen::Called { .. } | Seen::Became { .. } | Seen::Retried(_) | Seen::Held(_) => {
                 self.end_line();
                 turn::progress(self.client, seen, self.out);
             }

@@ -35,6 +35,8 @@ pub enum Seen {
     },
     /// A model call has failed and is tried again later.
     Retried(Retry),
+    /// Something takes its time, and goes on by itself.
+    Held(String),
     /// Something may wait for a person or a provider now.
     MayWait,
     /// A person's answer about this effect is in the journal.
@@ -206,6 +208,11 @@ impl<'a> Conversation<'a> {
                 Seen::Nothing
             }
             "retried" => self.retried(data, body, effect),
+            "unfunded" => Seen::Held("the budget is taken up by calls in flight; waiting for one to end".to_owned()),
+            "overdue" => {
+                let tool = self.calls.get(&effect).map_or("a call", String::as_str);
+                Seen::Held(format!("{tool} takes longer than its limit; waiting for it"))
+            }
             "doubted" => Seen::MayWait,
             "decided" | "answered" | "resolved" => Seen::Settled(effect),
             "ended" => self.ended(data, body, effect),

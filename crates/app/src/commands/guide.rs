@@ -112,7 +112,10 @@ async fn look(home: &Path) -> Guide {
     found.unwrap_or_else(|failure| {
         let busy = failure.exit == Exit::Busy;
         let mut guide = Guide::new(if busy { "busy" } else { "blocked" });
-        guide.trouble = failure.to_string();
+        guide.trouble = failure.message;
+        if ["damaged", "foreign", "unreadable"].contains(&failure.code.as_str()) {
+            guide = guide.step("restore BACKUP NEW_HOME", "make a home of a backup");
+        }
         if busy { guide.step("status", "ask again") } else { guide.step("doctor", "look for what is wrong") }
     })
 }

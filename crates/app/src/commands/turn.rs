@@ -21,6 +21,7 @@ pub fn progress(client: &Client, seen: &Seen, out: &Out) {
             let is_first = retry.failed <= 1 || retry.is_long && retry.failed <= u64::from(ATTEMPTS_MAX);
             out.pass(is_first, &format!("· {}: {}", waiting(client, retry), cut(&retry.why)));
         }
+        Seen::Held(why) => out.pass(true, &format!("· {why} (Ctrl-C ends the turn)")),
         Seen::Text(_)
         | Seen::Withdrawn
         | Seen::Said
@@ -70,6 +71,7 @@ pub async fn follow(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> 
                 Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) | Seen::Ended => break,
                 Seen::Retried(retry) if retry.is_long => break,
                 Seen::Retried(_)
+                | Seen::Held(_)
                 | Seen::Called { .. }
                 | Seen::Text(_)
                 | Seen::Withdrawn

@@ -44,3 +44,56 @@ fn the_schema_needs_no_home() {
     assert_eq!(schema["properties"]["agents"]["type"], "object");
     place.run(&["config", "check"]).expect(5);
 }
+
+/// A first attempt of somebody who has read half of the page.
+#[test]
+fn every_mistake_of_a_first_attempt_is_told_at_once() {
+    let place = Place::with_home();
+    place.write_config(
+        r#"[server]
+listen = "localhost:7717"
+lisen = "127.0.0.1:1"
+[principals.owner]
+role = "admin"
+[providers.openai]
+kind = "open-ai"
+[models.default]
+provider = "opnai"
+name = "gpt"
+price_usd_per_mtok = "cheap"
+[agents.main]
+model = "defalt"
+[agents.main.grants]
+tools = ["read_files"]
+write = ["."]
+[[agents.main.rules]]
+name = "x"
+verdict = "forbid"
+match = { tol = "write_file" }
+"#,
+    );
+    let found = place.run(&["config", "check", "--json"]).json(2);
+    let mistakes = found["mistakes"].as_array().unwrap();
+    let at =
+        |mistake: &Value| format!("{}:{} {}", mistake["line"], mistake["column"], mistake["code"].as_str().unwrap());
+    let expected = [
+        "2:10 bad_value",
+        "3:1 unknown_key",
+        "5:8 bad_value",
+        "7:8 bad_value",
+        "9:12 unknown_name",
+        "11:22 wrong_type",
+        "13:9 unknown_name",
+        "15:10 unknown_name",
+        "16:10 own_files",
+        "19:11 bad_value",
+        "20:11 unknown_key",
+    ];
+    assert_eq!(mistakes.iter().map(at).collect::<Vec<_>>(), expected);
+    let plain = place.run(&["config", "check"]);
+    plain.expect(2);
+    for meant in ["`listen`", "`openai`", "`default`", "`read_file`", "`tool`"] {
+        assert!(plain.stdout.contains(&format!("did you mean {meant}?")), "{meant}: {}", plain.stdout);
+    }
+    assert!(plain.stdout.ends_with("11 mistakes\n"), "{}", plain.stdout);
+}

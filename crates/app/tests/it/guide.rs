@@ -72,7 +72,7 @@ fn a_key_that_is_missing_and_a_journal_that_does_not_open_are_told() {
     let place = Place::with_home();
     std::fs::write(place.home().join("state.db"), "not a journal, and long enough to be looked at".repeat(100))
         .unwrap();
-    assert_eq!(first(&guide(&place, "blocked")), "backstay doctor");
+    assert_eq!(first(&guide(&place, "blocked")), "backstay restore BACKUP NEW_HOME");
 }
 
 #[test]

@@ -91,3 +91,47 @@ fn words_that_are_not_utf_8_are_a_mistake_and_not_a_crash() {
     let ran = Ran::of(&place.command(&["init", "--json", "--home"]).arg(place.path("").join(odd)).output().unwrap());
     assert!(ran.error(2)["message"].as_str().unwrap().ends_with("is not UTF-8"));
 }
+
+/// Data is JSON and nothing but: whatever is said beside it goes to stderr.
+#[test]
+fn stdout_is_json_for_every_command_that_is_asked_for_it() {
+    let place = Place::with_home();
+    let turn = place.run(&["run", "/say one", "--json"]).json(0);
+    let (turn, session) = (turn["turn"].as_str().unwrap().to_owned(), turn["session"].as_str().unwrap().to_owned());
+    let waits = place.run(&["run", "write the report", "--json"]).json(4);
+    let copy = place.path("copy");
+    let commands: [&[&str]; 24] = [
+        &[],
+        &["status"],
+        &["doctor"],
+        &["sessions", "list"],
+        &["sessions", "show", &session],
+        &["sessions", "export", &session],
+        &["trace"],
+        &["trace", &turn],
+        &["trace", "--as-sent", "1"],
+        &["approvals"],
+        &["doubts"],
+        &["budget"],
+        &["config", "check"],
+        &["config", "show"],
+        &["config", "schema"],
+        &["tokens", "list"],
+        &["tokens", "create", "--principal", "owner", "--speaks", "human"],
+        &["audit", "verify"],
+        &["sql", "SELECT 1"],
+        &["approve", waits["id"].as_str().unwrap()],
+        &["stop", &session],
+        &["freeze"],
+        &["unfreeze"],
+        &["backup", copy.to_str().unwrap()],
+    ];
+    for arguments in commands {
+        let ran = place.run(&[arguments, &["--json"]].concat());
+        ran.expect(0);
+        assert_ne!(ran.stdout, "", "{arguments:?}");
+        for line in ran.stdout.lines() {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{arguments:?}: {line}"));
+        }
+    }
+}

@@ -29,6 +29,7 @@ mod scripted;
 mod secrets;
 mod terminal;
 mod tls;
+mod trouble;
 
 #[test]
 fn no_test_file_is_forgotten() {

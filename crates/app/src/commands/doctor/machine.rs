@@ -36,7 +36,7 @@ pub fn room(home: &Path) -> Finding {
     let (detail, next) =
         (format!("{} MiB free", free / MIB), format!("make room on the disk of {}", home::quoted(home)));
     if free < Options::default().free_bytes_min {
-        return bad("room", format!("{detail}: nothing new is taken in"), next);
+        return bad("room", format!("{detail}: new sessions and messages are refused"), next);
     }
     if free < ROOM_BYTES_SMALL { notice("room", detail, next) } else { good("room", detail) }
 }

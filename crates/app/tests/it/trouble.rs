@@ -1,0 +1,118 @@
+//! Broken ground: files that are no journal, directories that cannot be written, a disk without
+//! room, readers that leave. Each has one clear end, and a way on.
+use std::process::{Command, Stdio};
+
+use crate::place::{Place, Ran};
+
+/// A home that has said something, so that its journal has more than one page to break.
+fn used() -> Place {
+    let place = Place::with_home();
+    place.run(&["run", "/say one"]).expect(0);
+    place
+}
+
+#[test]
+fn a_state_file_that_is_none_is_left_as_it_is() {
+    let strangers: [(&str, Vec<u8>); 3] = [
+        ("foreign", b"a letter to a friend, and no journal at all\n".repeat(500)),
+        ("foreign", [b"SQLite format 3\0".to_vec(), vec![0xff; 8000]].concat()),
+        ("foreign", used_state()[..20_000].to_vec()),
+    ];
+    for (code, bytes) in strangers {
+        let place = used();
+        let state = place.home().join("state.db");
+        std::fs::write(&state, &bytes).unwrap();
+        for arguments in [&["status"][..], &["run", "hello"], &["serve"], &["audit", "verify"]] {
+            let error = place.run(&[arguments, &["--json"]].concat()).error(1);
+            assert_eq!(error["code"], code, "{arguments:?}: {error}");
+            assert!(error["next"].as_str().unwrap().contains("backstay restore "), "{error}");
+        }
+        assert_eq!(std::fs::read(&state).unwrap(), bytes, "nothing was changed");
+        let guide = place.run(&["--json"]).json(0);
+        assert_eq!(
+            (guide["state"].as_str(), guide["next"][1]["command"].as_str()),
+            (Some("blocked"), Some("backstay doctor"))
+        );
+    }
+}
+
+fn used_state() -> Vec<u8> {
+    std::fs::read(used().home().join("state.db")).unwrap()
+}
+
+#[test]
+fn a_damaged_journal_says_so_and_leads_to_a_backup() {
+    let place = used();
+    let state = place.home().join("state.db");
+    let mut bytes = std::fs::read(&state).unwrap();
+    bytes[8192..28_000].fill(0xff);
+    std::fs::write(&state, bytes).unwrap();
+    let error = place.run(&["status", "--json"]).error(1);
+    assert!(error["message"].as_str().unwrap().contains("damaged"), "{error}");
+    assert!(error["next"].as_str().unwrap().contains("backstay restore "), "{error}");
+    let doctor = place.run(&["doctor"]);
+    assert!(doctor.expect(1).stdout.contains("bad     journal"), "{}", doctor.stdout);
+}
+
+#[test]
+fn a_state_file_that_is_gone_is_not_made_anew() {
+    let place = used();
+    std::fs::remove_file(place.home().join("state.db")).unwrap();
+    let error = place.run(&["run", "hello", "--json"]).error(5);
+    assert!(error["message"].as_str().unwrap().contains("state.db is missing"), "{error}");
+    assert!(!place.home().join("state.db").exists());
+}
+
+#[test]
+fn a_place_where_no_home_can_be_is_told_with_its_path() {
+    let place = Place::empty();
+    std::fs::write(place.path("file"), "").unwrap();
+    for path in [place.path("file").join("home"), place.path("file"), "/proc/home".into()] {
+        let error = place.run(&["init", path.to_str().unwrap(), "--json"]).error(1);
+        assert_eq!(error["code"], "io", "{error}");
+        assert!(error["message"].as_str().unwrap().starts_with(path.to_str().unwrap()), "{error}");
+        assert!(!error["next"].as_str().unwrap().is_empty());
+    }
+}
+
+/// The binary with every call of one kind failing, as a disk would make it fail.
+fn failing(place: &Place, calls: &str, error: &str, arguments: &[&str]) -> Ran {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:error={error}"), env!("CARGO_BIN_EXE_backstay")]).args(arguments);
+    strace.env_clear().env("HOME", place.path("")).env("BACKSTAY_HOME", place.home()).stdin(Stdio::null());
+    Ran::of(&strace.output().unwrap())
+}
+
+#[test]
+fn a_home_is_not_half_made_on_a_full_or_a_read_only_disk() {
+    let place = Place::empty();
+    let full = failing(&place, "pwrite64", "ENOSPC", &["init", "--json"]);
+    assert_eq!(full.error(4)["code"], "full");
+    place.run(&["init", "--json"]).json(0);
+    let place = Place::empty();
+    let error = failing(&place, "mkdir", "EROFS", &["init", "--json"]).error(1);
+    assert!(error["message"].as_str().unwrap().contains("Read-only file system"), "{error}");
+    assert!(error["next"].as_str().unwrap().contains("may write"), "{error}");
+    place.run(&["init", "--json"]).json(0);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_fault_of_any_command() {
+    let place = used();
+    let commands: [&[&str]; 6] = [
+        &["--help"],
+        &["status"],
+        &["sessions", "list"],
+        &["sql", "SELECT * FROM v_records"],
+        &["completions", "bash"],
+        &["config", "show"],
+    ];
+    for arguments in commands {
+        let mut command = place.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ran = Ran::of(&child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+}
