@@ -118,7 +118,9 @@ impl SessionTask {
                 self.act(effect.id(), effect, policy);
             }
         }
-        let ready = self.state.effects.values().any(|open| open.state == State::Ready);
+        // What holds still waits for a person and not for a slot.
+        let still = self.state.stopped || frame.switches.frozen || frame.switches.draining;
+        let ready = !still && self.state.effects.values().any(|open| open.state == State::Ready);
         if ready && self.running.is_empty() {
             self.slots.await_tool(&self.shared.tool_slots);
         }
