@@ -38,6 +38,8 @@ const STEPS: &[Step] = &[
     program("tests", 12, &["cargo", "nextest", "run", "--locked", "--workspace"]),
     // In the profile of the tests, which optimises the kernel: no second build.
     program("explorer", 5, &["target/debug/explore"]),
+    // Every point of every scenario, then runs that seeds draw.
+    program("simulation", 5, &["target/debug/simulate", "200"]),
     // Samples; `cargo xtask torture` takes all points.
     program("kills", 4, &[KILLS, BACKSTAY, "cuts", "signal=SIGKILL", "500"]),
     program("bad disk", 2, &[KILLS, BACKSTAY, "cuts", "error=ENOSPC,error=EIO", "120"]),
@@ -127,10 +129,10 @@ fn show(output: impl Read) -> Option<Count> {
 }
 
 fn table(outcomes: &[Outcome]) -> String {
-    let mut text = format!("{:<8} {:<6} {:>8} {:>7} {:>7}", "step", "result", "seconds", "passed", "failed");
+    let mut text = format!("{:<10} {:<6} {:>8} {:>7} {:>7}", "step", "result", "seconds", "passed", "failed");
     for Outcome { name, passed, took, count } in outcomes {
         let (result, seconds) = (if *passed { "ok" } else { "FAILED" }, took.as_secs_f64());
-        let _ = write!(text, "\n{name:<8} {result:<6} {seconds:>8.1} {:>7} {:>7}", count.passed, count.failed);
+        let _ = write!(text, "\n{name:<10} {result:<6} {seconds:>8.1} {:>7} {:>7}", count.passed, count.failed);
     }
     text
 }
