@@ -59,22 +59,32 @@ pub fn digest<'a>(fragments: impl Iterator<Item = &'a Digest>) -> Digest {
 /// Writes `text` as the inside of a JSON string. This function is part of the stored format: it
 /// never changes.
 pub fn escape(text: &str, out: &mut String) {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let mut rest = text;
+    // What needs no escape is copied in one piece.
+    while let Some((plain, tail)) = rest.bytes().position(is_special).and_then(|at| rest.split_at_checked(at)) {
+        out.push_str(plain);
+        let mut tail = tail.chars();
+        tail.next().into_iter().for_each(|special| escape_one(special, out));
+        rest = tail.as_str();
+    }
+    out.push_str(rest);
+}
+
+fn escape_one(special: char, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if u32::from(c) < 0x20 => {
-                out.push_str("\\u00");
-                for shift in [4, 0] {
-                    let digit = usize::try_from((u32::from(c) >> shift) & 15).unwrap_or(0);
-                    out.push(HEX.get(digit).copied().map_or('0', char::from));
-                }
+    match special {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        control => {
+            out.push_str("\\u00");
+            for shift in [4, 0] {
+                let digit = usize::try_from((u32::from(control) >> shift) & 15).unwrap_or(0);
+                out.push(HEX.get(digit).copied().map_or('0', char::from));
             }
-            c => out.push(c),
         }
     }
 }
@@ -82,6 +92,13 @@ pub fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escaped_text_is_these_bytes_for_ever() {
+        let mut wire = String::new();
+        escape("\"a\\\n\r\tb\u{1}\u{8}\u{c}\u{1f}\u{7f}/é\u{2028}😀", &mut wire);
+        assert_eq!(wire, "\\\"a\\\\\\n\\r\\tb\\u0001\\u0008\\u000c\\u001f\u{7f}/é\u{2028}😀");
+    }
 
     #[test]
     fn an_escaped_text_reads_back_as_itself() {
