@@ -3,8 +3,8 @@ use crate::Outcome;
 use crate::homes::Homes;
 use crate::report::{Expected, Report, Row, Target};
 
-/// Bytes of the stripped release build that are accepted today, a little above what it has.
-const BYTES_MAX: u64 = 7_950_000;
+/// Bytes of the stripped release build that are accepted today: 7.9 MB, and what a feature brings.
+const BYTES_MAX: u64 = 8_200_000;
 
 pub fn run(homes: &Homes, report: &mut Report) -> Outcome<()> {
     let bytes = std::fs::metadata(&homes.binary)?.len();
