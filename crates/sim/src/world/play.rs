@@ -204,7 +204,11 @@ impl Play {
                         return Ok(next);
                     }
                 }
-                Move::Release(number) => life.gate.release(number),
+                Move::Release(number) => {
+                    // Work goes on: the next pause is a short one again.
+                    self.pauses = 0;
+                    life.gate.release(number);
+                }
                 Move::Resolve(session, effect, resolution) => self.resolve(&engine, session, effect, resolution),
                 Move::Pass => self.pause(&store).await,
                 Move::Skip => self.advance(),
