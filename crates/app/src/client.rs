@@ -1,6 +1,6 @@
 //! One API, two ways to it: the socket of the running process, or, where none runs, the same
 //! router in this process under the home's own lock.
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use axum::Router;
@@ -180,7 +180,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, "application/json")
+            .header(backstay_channels::SPEAKS, if std::io::stdin().is_terminal() { "human" } else { "program" });
         let request = match key {
             Some(key) => request.header("Idempotency-Key", key),
             None => request,

@@ -4,7 +4,6 @@ mod cli;
 mod client;
 mod commands;
 mod config;
-mod copy;
 mod desk;
 mod events;
 mod exit;

@@ -103,6 +103,7 @@ pub async fn decide(
         approve,
         by: caller.principal.clone(),
         role: caller.role,
+        speaks: speaker.speaks(),
         note: decision.note,
     };
     let key = idempotency::key(&headers)?.map(|key| (key, body));

@@ -10,6 +10,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::Caller;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Role;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::request::Parts;
@@ -22,6 +23,9 @@ use crate::guard::Failed;
 use crate::limits::{TOKEN_CHARS_MAX, TOKEN_PREFIX_CHARS};
 use crate::origin;
 use crate::places::{self, Seat};
+
+/// At the local socket: `human` or `program`.
+pub const SPEAKS: &str = "x-backstay-speaks";
 
 /// How a listener knows its callers.
 #[derive(Clone, Debug)]
@@ -47,17 +51,20 @@ struct Authenticated {
 #[derive(Clone, Debug)]
 pub enum Standing {
     /// The home's own user.
-    Local,
+    Local {
+        speaks: Speaks,
+    },
     Token {
         door: Door,
         id: String,
         role: Role,
+        speaks: Speaks,
     },
 }
 
 impl Standing {
     fn holds(&self) -> bool {
-        let Self::Token { door, id, role } = self else { return true };
+        let Self::Token { door, id, role, .. } = self else { return true };
         let token = door.engine.home().token(id);
         token.is_some_and(|token| door.engine.policy().principals.get(&token.principal) == Some(role))
     }
@@ -112,6 +119,14 @@ impl Speaker {
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.1
+    }
+
+    /// Whether a person speaks, or a program.
+    #[must_use]
+    pub fn speaks(&self) -> Speaks {
+        match &self.1 {
+            Standing::Local { speaks } | Standing::Token { speaks, .. } => *speaks,
+        }
     }
 
     /// Everything in the home is theirs to see.
@@ -199,7 +214,7 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let found = authenticated(parts)?;
-        if matches!(found.standing, Standing::Local) && found.caller.role == Role::Owner {
+        if matches!(found.standing, Standing::Local { .. }) && found.caller.role == Role::Owner {
             return Ok(Self(()));
         }
         let next = "run the command on the machine that holds the home";
@@ -222,7 +237,7 @@ impl<S: Sync> FromRequestParts<S> for Scraper {
 /// The outermost layer of every door but `/live` and `/ready`.
 pub async fn authenticate(State((door, auth)): State<(Door, Auth)>, request: Request<Body>, next: Next) -> Response {
     let found = match &auth {
-        Auth::Local => Ok(Authenticated { caller: local_owner(), standing: Standing::Local }),
+        Auth::Local => Ok(at_home(request.headers())),
         Auth::Bearer { listen, trusted_proxies } => by_token(&door, &request, *listen, trusted_proxies),
     };
     match found {
@@ -239,7 +254,7 @@ pub async fn authenticate(State((door, auth)): State<(Door, Auth)>, request: Req
 async fn admit(door: &Door, mut request: Request<Body>, found: Authenticated, next: Next) -> Response {
     let (seat, stranger) = (request.extensions_mut().remove::<Seat>(), request.extensions_mut().remove::<Stranger>());
     let place = match (&found.standing, seat) {
-        (Standing::Local, _) => Ok(None),
+        (Standing::Local { .. }, _) => Ok(None),
         (Standing::Token { .. }, Some(seat)) => seat.sit(&door.places, &found.caller).map(|()| None),
         (Standing::Token { .. }, None) => door.places.connection(&found.caller).map(Some),
     };
@@ -275,8 +290,12 @@ impl From<Problem> for Stop {
     }
 }
 
-fn local_owner() -> Caller {
-    Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() }
+/// The command line says whether it sits at a terminal. Whoever has this socket owns the home.
+fn at_home(headers: &HeaderMap) -> Authenticated {
+    let caller = Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() };
+    let is_human = headers.get(SPEAKS).is_some_and(|value| value == "human");
+    let speaks = if is_human { Speaks::Human } else { Speaks::Program };
+    Authenticated { caller, standing: Standing::Local { speaks } }
 }
 
 fn by_token(
@@ -318,7 +337,10 @@ fn holder(door: &Door, token: &str) -> Option<Authenticated> {
     let token = door.engine.home().holder(token)?;
     let role = door.engine.policy().principals.get(&token.principal).copied()?;
     let caller = Caller { principal: token.principal, role, channel: "api".into() };
-    Some(Authenticated { caller, standing: Standing::Token { door: door.clone(), id: token.id, role } })
+    Some(Authenticated {
+        caller,
+        standing: Standing::Token { door: door.clone(), id: token.id, role, speaks: token.speaks },
+    })
 }
 
 /// The nearest address that is not a trusted proxy's; what stands before it anybody may have

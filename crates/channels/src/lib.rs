@@ -30,9 +30,9 @@ mod tokens;
 mod trace;
 mod turns;
 mod waits;
-mod workspace;
+pub mod workspace;
 
-pub use auth::{Auth, Peer};
+pub use auth::{Auth, Peer, SPEAKS};
 pub use door::{Door, Reload, Reloaded, Reloading};
 pub use error::{Problem, Why};
 pub use routes::{Needs, ROUTES, Route, router};

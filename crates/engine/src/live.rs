@@ -1,6 +1,7 @@
 //! What is said to a live session: commands from people and programs, and how each becomes an
 //! input of the kernel once its texts are sealed.
 use backstay_kernel::decide::{Decide, Input, Message};
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId, Millis, Seq, SessionId, TurnId};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
@@ -30,6 +31,7 @@ pub enum Command {
         approve: bool,
         by: String,
         role: Role,
+        speaks: Speaks,
         note: Option<String>,
     },
     Answer {
@@ -157,9 +159,9 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
             let message = Message { principal, channel, mode, quoted, body, label };
             opening.into_iter().chain([Input::Message(message)]).collect()
         }
-        Command::Decide { effect, digest, approve, by, role, note } => {
+        Command::Decide { effect, digest, approve, by, role, speaks, note } => {
             let note = note.map(|note| bodies.seal(note.into_bytes()));
-            vec![Input::Decide(Decide { effect, digest, approve, by, role, note })]
+            vec![Input::Decide(Decide { effect, digest, approve, by, role, speaks, note })]
         }
         Command::Answer { effect, text, by } => {
             vec![Input::Answer { effect, body: bodies.seal(text.into_bytes()), by }]

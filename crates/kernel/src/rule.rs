@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::home::Speaks;
 use crate::policy::Role;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -76,6 +77,8 @@ pub struct Rule {
     /// All must hold; an empty list matches every call.
     pub when: BTreeMap<Field, Test>,
     pub approvers: Approvers,
+    /// A yes is theirs to give only as this: by a token that speaks for a person, or at a terminal.
+    pub speaks: Option<Speaks>,
     pub expires_ms: u64,
 }
 

@@ -3,11 +3,11 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use backstay_channels::workspace;
 use serde_json::json;
 
 use crate::cli::RestoreArgs;
 use crate::config;
-use crate::copy;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
 use crate::print::{Out, Tone};
@@ -72,9 +72,9 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
         ));
     }
     make_private(&target).map_err(failed)?;
-    let files = if source.is_dir() { copy::tree(&source, &target).map_err(failed)? } else { 0 };
+    let files = if source.is_dir() { workspace::copy(&source, &target).map_err(failed)? } else { 0 };
     if !kept {
-        copy::file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
+        workspace::copy_file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
     }
     Ok(files)
 }

@@ -362,6 +362,13 @@ static ASK: &[Key] = &[
         "Principals that may answer, in place of `role`.",
     ),
     value(
+        "speaks",
+        Kind::Choice(&["human"]),
+        Optional("anybody whom `role` or `principal` names"),
+        "\"human\"",
+        "Take a yes only from a token made with `--speaks human`, or from a terminal at this machine. A program may still say no.",
+    ),
+    value(
         "expires",
         Kind::Duration,
         Default("\"10m\""),

@@ -1,6 +1,7 @@
 //! Rules as the kernel reads them, and the examples that each must live up to.
 use std::collections::{BTreeMap, BTreeSet};
 
+use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Role;
 use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::EffectClass;
@@ -42,8 +43,10 @@ fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rul
     let verdict = row.text("verdict").and_then(|spot| verdict(spot.value));
     let when = row.table("match").and_then(|table| conditions(checker, table));
     let (approvers, expires_ms) = asked(checker, row, verdict);
+    // The one word that the table of keys lets through.
+    let speaks = row.table("ask").and_then(|ask| ask.text("speaks")).map(|_| Speaks::Human);
     let name = row.text("name")?.value.to_owned();
-    let rule = Rule { name, verdict: verdict?, when: when?, approvers, expires_ms };
+    let rule = Rule { name, verdict: verdict?, when: when?, approvers, speaks, expires_ms };
     for (key, expected) in [("matches", true), ("does_not_match", false)] {
         for example in row.rows(key) {
             try_example(checker, agent, &rule, example, expected);

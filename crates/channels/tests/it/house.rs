@@ -195,6 +195,7 @@ fn manifests() -> BTreeMap<String, Manifest> {
     BTreeMap::from([
         tool("look", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
         tool("guarded", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
+        tool("signed", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
         tool("for_carl", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
         tool("lost", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
         tool("ask", EffectClass::Read, Idempotency::Pure, Answerer::Human),
@@ -207,6 +208,7 @@ fn ask(tool: &str, approvers: Approvers) -> Rule {
         verdict: RuleVerdict::Ask,
         when: BTreeMap::from([(Field::Tool, Test::Equal(tool.into()))]),
         approvers,
+        speaks: (tool == "signed").then_some(Speaks::Human),
         expires_ms: 60_000,
     }
 }
@@ -222,6 +224,7 @@ pub fn policy() -> Policy {
         },
         rules: vec![
             ask("guarded", Approvers::Roles(vec![Role::Owner])),
+            ask("signed", Approvers::Roles(vec![Role::Owner])),
             ask("for_carl", Approvers::Principals(vec!["carl".into()])),
         ],
         budget: Budget { day: Ceiling { tokens: Some(1_000_000), micro_usd: None }, ..Budget::default() },

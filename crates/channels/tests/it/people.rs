@@ -1,8 +1,9 @@
 //! Approvals, questions and doubts.
 use std::sync::atomic::Ordering;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::house::{House, Line};
 
@@ -124,4 +125,52 @@ async fn an_operator_says_what_became_of_a_doubt() {
     assert_eq!(house.post("oper", &path).json(done).await.code(), "no_such_doubt");
     let ended = house.turn(&turn, "ended").await;
     assert_eq!(ended["completion"]["done"][0]["tool"], "lost");
+}
+
+#[tokio::test]
+async fn where_a_rule_wants_a_persons_yes_a_program_can_only_say_no() {
+    let lines = [Line::Call("", "signed", "{}"), Line::Say("done"), Line::Call("", "signed", "{}"), Line::Say("not")];
+    let house = House::new(&lines).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let yes = json!({ "decision": "approve", "digest": item["digest"] });
+    let told = house.post("owner", &path).json(yes.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "not_an_approver"));
+    assert!(told.json["error"]["next"].as_str().unwrap().contains("--speaks human"), "{}", told.text);
+    let claims = house.post("owner", &path).header("x-backstay-speaks", "human").json(yes.clone()).await;
+    assert_eq!(claims.code(), "not_an_approver", "a token is what it was made as");
+    assert_eq!(house.locally(Method::POST, &path, yes.clone()).await.code(), "not_an_approver", "no terminal");
+
+    let person = json!({ "principal": "owner", "speaks": "human" });
+    let token = house.post("owner", "/api/tokens").json(person).await.json["token"].as_str().unwrap().to_owned();
+    let call = crate::house::request(Method::POST, &path).header("authorization", format!("Bearer {token}"));
+    let call = call.body(axum::body::Body::from(yes.to_string())).unwrap();
+    let told = crate::house::Told::of(house.tcp.clone().oneshot(call).await.unwrap()).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text);
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "done");
+
+    let (_, turn) = house.say("ann", "again").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let no = json!({ "decision": "deny", "digest": item["digest"] });
+    assert_eq!(house.post("owner", &path).json(no).await.status, StatusCode::OK);
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "not");
+}
+
+#[tokio::test]
+async fn at_a_terminal_the_home_s_own_user_is_a_person() {
+    let house = House::new(&[Line::Call("", "signed", "{}"), Line::Say("done")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let yes = json!({ "decision": "approve", "digest": item["digest"] });
+    let call = crate::house::request(Method::POST, &path).header(backstay_channels::SPEAKS, "human");
+    let call = call.body(axum::body::Body::from(yes.to_string())).unwrap();
+    let told = crate::house::Told::of(house.local.clone().oneshot(call).await.unwrap()).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text);
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "done");
 }

@@ -40,7 +40,15 @@ async fn a_repeated_steer_answer_or_decision_names_the_turn_that_it_went_into() 
     let view = play.until(said, |view| asked(view).is_some_and(|(_, digest)| digest.is_some())).await;
     let (effect, digest) = asked(&view).unwrap();
     let (by, role, digest) = ("owner".into(), Role::Owner, digest.unwrap());
-    let decide = Command::Decide { effect, digest, approve: true, by, role, note: None };
+    let decide = Command::Decide {
+        effect,
+        digest,
+        approve: true,
+        by,
+        role,
+        speaks: backstay_kernel::home::Speaks::Program,
+        note: None,
+    };
     let decided = twice(&play, said, decide.clone(), "decide").await;
     play.stage.hung.notified().await;
     let steer = Submission { mode: Mode::Steer, key: key("steer"), ..message(Some(said.session), "and green") };

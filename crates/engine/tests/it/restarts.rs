@@ -111,7 +111,15 @@ async fn without_room_nothing_new_is_admitted_and_what_was_begun_is_finished() {
     assert!(matches!(refused, Err(EngineError::Halted(_))), "{refused:?}");
     let refused = second.engine.open_session(&owner(), "main", None, None).await;
     assert!(matches!(refused, Err(EngineError::Halted(_))), "{refused:?}");
-    let yes = Command::Decide { effect, digest, approve: true, by: "owner".into(), role: Role::Owner, note: None };
+    let yes = Command::Decide {
+        effect,
+        digest,
+        approve: true,
+        by: "owner".into(),
+        role: Role::Owner,
+        speaks: backstay_kernel::home::Speaks::Program,
+        note: None,
+    };
     second.engine.command(&owner(), said.session, yes, None).await.unwrap();
     assert_eq!(second.text(second.ended(said).await.reply), "done");
     assert_eq!(second.stage.acts_of("guarded"), 1);

@@ -235,6 +235,7 @@ pub fn policy() -> Policy {
         verdict: RuleVerdict::Ask,
         when: BTreeMap::from([(Field::Tool, Test::Equal("guarded".into()))]),
         approvers: Approvers::Roles(vec![Role::Owner]),
+        speaks: None,
         expires_ms: 60_000,
     };
     let agent = Agent {

@@ -64,6 +64,7 @@ async fn an_approval_is_bound_to_its_digest_and_used_once() {
         approve,
         by: "owner".into(),
         role: backstay_kernel::policy::Role::Owner,
+        speaks: backstay_kernel::home::Speaks::Program,
         note: None,
     };
     assert_eq!(play.stage.acts_of("guarded"), 0);

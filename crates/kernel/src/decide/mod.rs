@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::effect::{Inspection, Outcome, Probed};
 use crate::frame::Frame;
+use crate::home::Speaks;
 use crate::id::{BodyRef, Digest, EffectId, Seq, TurnId};
 use crate::label::Label;
 use crate::permit::Bounce;
@@ -97,6 +98,7 @@ pub struct Decide {
     pub approve: bool,
     pub by: String,
     pub role: Role,
+    pub speaks: Speaks,
     pub note: Option<BodyRef>,
 }
 

@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use super::{Decide, Message};
 use crate::frame::Frame;
+use crate::home::Speaks;
 use crate::id::{BodyRef, EffectId, TurnId};
 use crate::label::{Label, Source};
 use crate::limits::QUEUE_MAX;
 use crate::permit::is_wanted;
-use crate::record::{Admitted, Decision, Mode, Record, Resolution};
+use crate::record::{Admitted, Decision, Mode, Reason, Record, Resolution};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Session, State};
 
@@ -63,7 +64,7 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
     let Some(open) = session.effects.get(&decide.effect) else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
     };
-    let State::Asked { approvers, expires_at, digest, .. } = &open.state else {
+    let State::Asked { by, approvers, expires_at, digest } = &open.state else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
     };
     if *digest != decide.digest {
@@ -80,12 +81,26 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
             "ask one of the approvers that the item names",
         ));
     }
+    if decide.approve && wanted_speaker(session, by, frame).is_some_and(|wanted| wanted != decide.speaks) {
+        return Err(Refusal::new(
+            Code::NotAnApprover,
+            "the rule asks for a person's yes, and this is a program's",
+            "answer at a terminal, or with a token made by `backstay tokens create --speaks human`",
+        ));
+    }
     if *expires_at <= frame.now {
         return Err(Refusal::new(Code::AskClosed, "this approval has expired", LIST));
     }
     let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
     let (effect, by) = (decide.effect, Some(decide.by));
     Ok(Vec::from([Record::Decided { effect, decision, by, note: decide.note }]))
+}
+
+/// As the rule has it now; where it has changed since, the call is judged anew before it starts.
+fn wanted_speaker(session: &Session, by: &Reason, frame: &Frame<'_>) -> Option<Speaks> {
+    let Reason::Rule(name) = by else { return None };
+    let agent = frame.policy.agents.get(&session.agent)?;
+    agent.rules.iter().find(|rule| rule.name == *name)?.speaks
 }
 
 pub fn answer(session: &Session, effect: EffectId, body: BodyRef, by: String) -> Result<Vec<Record>, Refusal> {

@@ -8,6 +8,7 @@ use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
 use backstay_kernel::frame::{Frame, Slots, Switches};
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, SessionId};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
@@ -99,6 +100,7 @@ pub fn rule(name: &str, verdict: RuleVerdict, when: &[(Field, Test)]) -> Rule {
         verdict,
         when: when.iter().cloned().collect(),
         approvers: Approvers::Roles(vec![Role::Owner]),
+        speaks: None,
         expires_ms: 600_000,
     }
 }
@@ -318,7 +320,15 @@ impl TestSession {
     pub fn decide(&mut self, effect: EffectId, approve: bool) -> Result<Vec<Record>, Refusal> {
         let State::Asked { digest, .. } = self.effect(effect).state else { panic!("{effect:?} is not asked") };
         let by = OWNER.to_owned();
-        self.input(Input::Decide(Decide { effect, digest, approve, by, role: Role::Owner, note: None }))
+        self.input(Input::Decide(Decide {
+            effect,
+            digest,
+            approve,
+            by,
+            role: Role::Owner,
+            speaks: Speaks::Program,
+            note: None,
+        }))
     }
 
     pub fn resolve(&mut self, effect: EffectId, resolution: Resolution) -> Result<Vec<Record>, Refusal> {

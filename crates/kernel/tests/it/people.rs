@@ -1,6 +1,7 @@
 //! People: asks, answers, messages into a turn, stop, freeze, another policy.
 use backstay_kernel::context::{Answer, Item, Note};
 use backstay_kernel::decide::Decide;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Digest;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{BounceReason, Mode, Record, StopReason};
@@ -37,8 +38,17 @@ pub fn an_approval_is_bound_to_its_digest_its_people_and_its_time() {
     let mut t = asked();
     let effect = t.call("mail");
     let State::Asked { digest, .. } = t.effect(effect).state else { panic!() };
-    let word =
-        |digest, role| Input::Decide(Decide { effect, digest, approve: true, by: OWNER.to_owned(), role, note: None });
+    let word = |digest, role| {
+        Input::Decide(Decide {
+            effect,
+            digest,
+            approve: true,
+            by: OWNER.to_owned(),
+            role,
+            speaks: Speaks::Program,
+            note: None,
+        })
+    };
     assert_eq!(t.input(word(Digest([1; 32]), Role::Owner)).unwrap_err().code, Code::WrongDigest);
     assert_eq!(t.input(word(digest, Role::User)).unwrap_err().code, Code::NotAnApprover);
     let mut late = asked();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::limits::ADVANCES_MAX;
@@ -398,23 +399,17 @@ impl Driver {
             Move::Decide { effect, approve } => {
                 let asked = node.session().effects.get(&effect).map(|open| &open.state);
                 let Some(State::Asked { digest, .. }) = asked else { return Ok(None) };
-                let word = |digest, role| {
-                    Input::Decide(Decide { effect, digest, approve: true, by: by.clone(), role, note: None })
+                let word = |digest, role, approve| {
+                    let (by, speaks) = (by.clone(), Speaks::Human);
+                    Input::Decide(Decide { effect, digest, approve, by, role, speaks, note: None })
                 };
                 let frame = node.frame(&self.policies);
-                for forged in [word(Digest([9; 32]), Role::Owner), word(*digest, Role::User)] {
+                for forged in [word(Digest([9; 32]), Role::Owner, true), word(*digest, Role::User, true)] {
                     if self.kernel.decide(node.session(), forged, &frame).is_ok() {
                         return Err(Violation::new(Invariant::I2Gate, "a forged approval is taken"));
                     }
                 }
-                Input::Decide(Decide {
-                    effect,
-                    digest: *digest,
-                    approve,
-                    by: by.clone(),
-                    role: Role::Owner,
-                    note: None,
-                })
+                word(*digest, Role::Owner, approve)
             }
             Move::Resolve { effect, resolution } => {
                 let input = Input::Resolve { effect, resolution, by, note: body(400) };

@@ -156,6 +156,7 @@ impl Scope {
             verdict: RuleVerdict::Deny,
             when: BTreeMap::from([(Field::Tool, Test::Equal(Kind::Shell.name().to_owned()))]),
             approvers: Approvers::Roles(Vec::new()),
+            speaks: None,
             expires_ms: 0,
         };
         let turn = Ceiling { tokens: self.turn_tokens, micro_usd: None };

@@ -65,6 +65,7 @@ fn rule(name: &str, verdict: RuleVerdict, tool: &str) -> Rule {
         verdict,
         when: BTreeMap::from([(Field::Tool, Test::Equal(tool.into()))]),
         approvers: Approvers::Roles(vec![Role::Owner]),
+        speaks: None,
         expires_ms: ASK_EXPIRES_MS,
     }
 }

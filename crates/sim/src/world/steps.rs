@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backstay_engine::*;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId, SessionId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Resolution;
@@ -141,7 +142,15 @@ impl Play {
         state.effects.iter().find_map(|(effect, open)| {
             let State::Asked { digest, .. } = &open.state else { return None };
             let (effect, digest) = (*effect, *digest);
-            Some(Command::Decide { effect, digest, approve, by: "owner".into(), role: Role::Owner, note: None })
+            Some(Command::Decide {
+                effect,
+                digest,
+                approve,
+                by: "owner".into(),
+                role: Role::Owner,
+                speaks: Speaks::Human,
+                note: None,
+            })
         })
     }
 
