@@ -91,6 +91,8 @@ struct State {
     dead: bool,
     stalled: bool,
     may_stall: bool,
+    /// A death from outside is one of the whole machine.
+    power_seed: Option<u64>,
     /// Seed of the loss of power that killed it.
     lost_power: Option<u64>,
     /// What is flushed and what is not, by file.
@@ -125,8 +127,18 @@ impl Disk {
 
     /// The process is killed from outside.
     pub fn kill(&self) {
-        self.state().die();
+        let mut state = self.state();
+        if let Some(seed) = state.power_seed {
+            state.lost_power = Some(seed);
+        }
+        state.die();
+        drop(state);
         self.changed.notify_all();
+    }
+
+    /// From now on the machine dies with its process.
+    pub fn die_with_power(&self, seed: u64) {
+        self.state().power_seed = Some(seed);
     }
 
     pub fn flushes(&self) -> u64 {

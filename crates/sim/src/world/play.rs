@@ -31,6 +31,8 @@ pub(super) const LIMITS: Limits = Limits { messages_per_minute: 100_000 };
 pub struct Plan {
     pub faults: Vec<Fault>,
     pub cuts: Vec<EffectCut>,
+    /// At those cuts the machine dies with the process, and this is what becomes of unflushed writes.
+    pub power: Option<u64>,
     /// `None`: effects in the order of their coming, people as soon as they can.
     pub dice: Option<u64>,
 }
@@ -88,6 +90,9 @@ impl Play {
     pub fn new(scenario: &Scenario, plan: &Plan, base: &Path) -> Self {
         let home = base.join("home");
         let disk = Disk::new(&[&home, &base.join("backup"), &base.join("restored")], plan.faults.clone());
+        if let Some(seed) = plan.power {
+            disk.die_with_power(seed);
+        }
         let outside = Outside::new(plan.dice.unwrap_or(1), scenario.moods.clone(), plan.cuts.clone());
         Self {
             scenario: scenario.clone(),
@@ -147,11 +152,17 @@ impl Play {
             gate.keep_time_still();
             let killed = Arc::clone(&life);
             let world = Life { gate: Arc::clone(&gate), idle, life };
-            tokio::select! {
+            let next = tokio::select! {
                 biased;
                 () = killed.killed() => Ok(Next::NewLife),
                 next = self.go(&world) => next,
+            };
+            // What was on its way to a person arrives; the dead disk and the dead world let nothing else out.
+            tokio::select! {
+                () = world.idle.parked() => {}
+                () = world.gate.spins() => {}
             }
+            next
         });
         self.disk.watch(false);
         gate.close();

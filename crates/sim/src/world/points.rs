@@ -95,7 +95,8 @@ impl Cut {
             Self::Kill => moments.map(|at| plan((at, Trouble::Kill))).chain(at_effects).collect(),
             Self::PowerLoss => {
                 let seed = |at: Moment| at.flush * 31 + at.phase as u64;
-                moments.map(|at| plan((at, Trouble::PowerLoss { seed: seed(at) }))).collect()
+                let at_effects = at_effects.map(|plan| Plan { power: Some(plan.cuts[0].effect), ..plan });
+                moments.map(|at| plan((at, Trouble::PowerLoss { seed: seed(at) }))).chain(at_effects).collect()
             }
             Self::Trouble => (1..=flushes).map(|flush| plan(trouble_at(flush))).collect(),
         }

@@ -25,7 +25,7 @@ impl Idle {
         }
     }
 
-    async fn parked(&self) {
+    pub async fn parked(&self) {
         self.wanted.store(true, Ordering::SeqCst);
         self.parks.notified().await;
     }

@@ -34,7 +34,8 @@ pub fn draw(seed: u64) -> (Scenario, Plan) {
     let cuts = (0..dice.below(3))
         .map(|_| EffectCut { effect: 1 + dice.below(EFFECTS), side: Side::ALL[dice.place(Side::ALL.len())] });
     let cuts = cuts.collect();
-    (scenario, Plan { faults, cuts, dice: Some(dice.draw()) })
+    let power = dice.one_in(3).then(|| dice.draw());
+    (scenario, Plan { faults, cuts, power, dice: Some(dice.draw()) })
 }
 
 fn draw_step(dice: &mut Dice, number: u64) -> Step {
