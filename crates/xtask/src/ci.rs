@@ -33,11 +33,11 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", work: Work::Here(tidy::run) },
     Step { name: "arch", work: Work::Here(arch::run) },
     program("deny", 2, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
-    program("clippy", 9, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    program("doc", 4, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
+    program("clippy", 8, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    program("doc", 3, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
     program("tests", 12, &["cargo", "nextest", "run", "--locked", "--workspace"]),
     // In the profile of the tests, which optimises the kernel: no second build.
-    program("explorer", 5, &["target/debug/explore"]),
+    program("explorer", 3, &["target/debug/explore"]),
     // Every point of every scenario, then runs that seeds draw.
     program("simulation", 5, &["target/debug/simulate", "200"]),
     // Samples; `cargo xtask torture` takes all points.

@@ -11,7 +11,7 @@ fn the_steps_fit_into_the_time() {
         Work::Here(_) => 1,
         Work::Program { minutes_max, .. } => minutes_max,
     });
-    assert!(limits.sum::<u32>() <= 48, "minutes");
+    assert!(limits.sum::<u32>() <= 45, "minutes");
 }
 
 #[test]
