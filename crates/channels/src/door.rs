@@ -86,9 +86,14 @@ impl Door {
     /// # Errors
     /// Its mistakes in words; the old one stays in force.
     pub async fn reload(&self, by: &str, key: Option<Key>) -> Result<Reloaded, String> {
-        let reloaded = (self.0.reload)(by.to_owned(), key).await?;
-        self.places.set(reloaded.connections_per_principal);
-        Ok(reloaded)
+        let (door, by) = (self.clone(), by.to_owned());
+        // To its end, also where whoever asked hangs up: half a config is none.
+        let reloading = tokio::spawn(async move {
+            let reloaded = (door.0.reload)(by, key).await?;
+            door.places.set(reloaded.connections_per_principal);
+            Ok(reloaded)
+        });
+        reloading.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Runs what may wait for the disk where it holds up nobody.

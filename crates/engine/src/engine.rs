@@ -17,7 +17,7 @@ use crate::addresses::{Address, Addresses, Mailbox};
 use crate::admission::Admission;
 use crate::error::EngineError;
 use crate::events::Event;
-use crate::home::HomeHandle;
+use crate::home::{HomeHandle, whole};
 use crate::limits;
 use crate::live::{Accepted, Asked, Command, Key, Letter};
 use crate::read::Reader;
@@ -291,11 +291,19 @@ impl Engine {
     /// # Errors
     /// The journal cannot be written.
     pub async fn freeze(&self, frozen: bool, by: &str, key: Option<Key>) -> Result<(), EngineError> {
-        self.home.freeze(frozen, by, key).await?;
-        *locked(&self.shared.switches) = Switches { draining: self.is_draining(), ..self.home.switches() };
-        self.shared.addresses.look();
-        self.home.announce();
-        Ok(())
+        let (engine, by) = (self.clone(), by.to_owned());
+        whole(async move {
+            let done = engine.home.freeze(frozen, &by, key).await;
+            // Also after an error: what the journal has is in force.
+            {
+                let mut switches = locked(&engine.shared.switches);
+                *switches = Switches { draining: switches.draining, ..engine.home.switches() };
+            }
+            engine.shared.addresses.look();
+            engine.home.announce();
+            done
+        })
+        .await
     }
 
     pub(crate) async fn send(

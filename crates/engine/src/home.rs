@@ -7,7 +7,7 @@ use backstay_kernel::id::{BodyRef, Seq, SessionId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
 use backstay_kernel::refusal::{Code, Refusal};
-use backstay_store::{Append, Body, HeadUpdate, NewSession, Shared, Store, StoreError};
+use backstay_store::{Append, AppendError, Body, HeadUpdate, NewSession, Shared, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 use crate::epochs;
@@ -32,7 +32,7 @@ struct Inner {
     store: Store,
     world: Arc<dyn World>,
     state: Mutex<Home>,
-    /// Held from deciding to the end of the append.
+    /// Held from the fold to the moment when what was appended is in force.
     writing: tokio::sync::Mutex<()>,
     changed: watch::Sender<()>,
 }
@@ -170,30 +170,65 @@ impl HomeHandle {
         bodies: Vec<Body>,
         key: Option<Key>,
     ) -> Result<Option<HomeRecord>, EngineError> {
+        let home = self.clone();
+        whole(async move { home.record(input, bodies, key).await }).await
+    }
+
+    async fn record(
+        &self,
+        input: HomeInput,
+        bodies: Vec<Body>,
+        key: Option<Key>,
+    ) -> Result<Option<HomeRecord>, EngineError> {
         let _writing = self.inner.writing.lock().await;
         if let Some(before) = self.said(key.as_ref())? {
             return Ok(Some(before));
         }
-        let mut state = self.state();
+        let mut state = self.refold().await?;
         let records = home::decide(&state, input)?;
         if records.is_empty() {
             return Ok(None);
         }
         let (expected, at) = (state.seq, self.inner.world.now());
         records.iter().for_each(|record| home::apply(&mut state, record));
-        if expected == Seq(0) {
-            state.lineage = self.inner.store.lineage();
-        }
         let (done, result) = oneshot::channel();
         let inbox = key.map(|key| key.row(state.seq, None));
         let append = Append { inbox, ..append(&state, expected, at, records, bodies) };
         self.inner.store.append(append, Box::new(move |r| drop(done.send(r))));
-        let halted = |why: String| EngineError::Halted(why);
-        result.await.map_err(|e| halted(e.to_string()))?.map_err(|e| halted(e.to_string()))?;
-        *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        self.announce();
+        let outcome = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)));
+        if let Err(error) = outcome {
+            // It may be on disk all the same: then it is in force.
+            let _ = self.refold().await;
+            return Err(EngineError::Halted(error.to_string()));
+        }
+        self.put_in_force(state);
         Ok(None)
     }
+
+    /// What the journal says is in force, whatever became of the answers to earlier appends.
+    async fn refold(&self) -> Result<Home, EngineError> {
+        let store = self.inner.store.clone();
+        let folded = tokio::task::spawn_blocking(move || fold(&store)).await;
+        let folded = folded.map_err(|error| EngineError::Internal(error.to_string()))?;
+        let state = folded.map_err(EngineError::Unreadable)?;
+        if state != self.state() {
+            self.put_in_force(state.clone());
+        }
+        Ok(state)
+    }
+
+    fn put_in_force(&self, state: Home) {
+        *self.inner.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.announce();
+    }
+}
+
+/// Does all of `work`, also where whoever asked for it goes away in the middle: what the journal has
+/// must come into force.
+pub(crate) async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())))
 }
 
 fn append(state: &Home, expected: Seq, at: u64, records: Vec<HomeRecord>, bodies: Vec<Body>) -> Append {

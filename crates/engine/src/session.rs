@@ -200,7 +200,8 @@ impl SessionTask {
         self.running.recorded();
         self.requests.committed();
         accepted.into_iter().for_each(Taken::answer);
-        self.reconcile(&policy);
+        // The policy of this moment: another may have come into force while the append was under way.
+        self.reconcile(&self.shared.policy());
         self.busy.set(!self.running.is_empty());
         Ok(())
     }

@@ -24,7 +24,8 @@ impl SessionTask {
     /// file needs no commit of its own for it; what takes longer is not waited for.
     pub(super) async fn do_pure(&mut self, policy: &Policy, draft: &mut Draft) {
         let until = Instant::now() + PURE_HOLD;
-        loop {
+        // Under another policy nothing starts that this one allows: its reload brings the next pass.
+        while self.shared.policy().epoch == policy.epoch {
             let frame = self.frame(policy, &Input::Advance);
             let pure: Vec<Effect> = open_effects(&self.state, &frame).into_iter().filter(Effect::is_pure).collect();
             let mut rendered = false;
