@@ -28,3 +28,8 @@ pub const PAGE: u64 = 500;
 pub const TASK_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of one line of a trace; `--json` has the whole.
 pub const TRACE_CHARS_MAX: usize = 240;
+/// Sessions that must have left memory before it is given back, unless none is left: some megabytes.
+pub const DEPARTURES_MIN: u64 = 64;
+/// From the first of them to the giving back: many leave together, and it holds up every thread
+/// that wants memory for some milliseconds.
+pub const GIVE_BACK_PAUSE: Duration = Duration::from_secs(5);

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
+use crate::heap;
 use crate::world::{RealWorld, Setup};
 
 /// The socket through which the command line speaks to the running process.
@@ -234,6 +235,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let bearer = Auth::Bearer { listen: address, trusted_proxies: Arc::clone(&trusted_proxies) };
     let router = backstay_channels::router(door.clone(), bearer);
     let listening = Listening { tls: shown, trusted_proxies, router, stopped: stopped.clone() };
+    tokio::spawn(heap::watch(opened.engine.clone()));
     let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, listening));
     let desk = tokio::spawn(backstay_channels::serve_local(
         local,

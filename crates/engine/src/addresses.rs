@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use backstay_kernel::id::SessionId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::error::EngineError;
 use crate::limits::{LIVE_MAX, MAILBOX_MAX};
@@ -16,6 +16,7 @@ pub type Mailbox = mpsc::Receiver<Letter>;
 #[derive(Default)]
 pub struct Addresses {
     live: Mutex<HashMap<SessionId, Address>>,
+    departures: watch::Sender<u64>,
 }
 
 impl Addresses {
@@ -51,6 +52,7 @@ impl Addresses {
         let alone = mailbox.is_empty() && mailbox.sender_strong_count() == 1;
         if alone {
             live.remove(&session);
+            self.departures.send_modify(|departed| *departed += 1);
         }
         alone
     }
@@ -65,6 +67,11 @@ impl Addresses {
 
     pub fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// How many have left memory so far.
+    pub fn departures(&self) -> watch::Receiver<u64> {
+        self.departures.subscribe()
     }
 }
 
@@ -87,15 +94,16 @@ mod tests {
     #[test]
     fn a_session_that_somebody_is_about_to_write_to_stays() {
         let addresses = Addresses::default();
+        let departures = addresses.departures();
         let (address, mut mailbox) = begin(&addresses);
         assert!(!addresses.leave(ID, &mailbox), "its address is in somebody's hand");
         address.try_send(Letter::Look).unwrap();
         drop(address);
         assert!(!addresses.leave(ID, &mailbox), "a letter lies in its mailbox");
-        assert_eq!(addresses.count(), 1);
+        assert_eq!((addresses.count(), *departures.borrow()), (1, 0));
         mailbox.try_recv().unwrap();
         assert!(addresses.leave(ID, &mailbox));
-        assert_eq!(addresses.count(), 0);
+        assert_eq!((addresses.count(), *departures.borrow()), (0, 1));
         begin(&addresses);
         assert!(mailbox.is_closed() || mailbox.sender_strong_count() == 0, "whoever comes next wakes another");
     }

@@ -385,6 +385,12 @@ impl Engine {
     pub fn live_sessions(&self) -> usize {
         self.shared.addresses.count()
     }
+
+    /// How many sessions have left memory since the process began.
+    #[must_use]
+    pub fn departures(&self) -> watch::Receiver<u64> {
+        self.shared.addresses.departures()
+    }
 }
 
 /// Wakes sessions that are not in memory and have something to do: at start all that were cut,
