@@ -14,6 +14,8 @@ const CONNECTIONS: usize = 50;
 /// A session leaves memory some ten seconds after its last turn.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Memory is given back some five seconds after sessions have left it.
+const GIVE_BACK_TIME: Duration = Duration::from_secs(6);
 
 pub fn run(homes: &Homes, report: &mut Report) -> Outcome<()> {
     let home = homes.fresh("memory")?;
@@ -59,6 +61,7 @@ fn wait_until_idle(server: &Server) -> Outcome<()> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+    std::thread::sleep(GIVE_BACK_TIME);
     Ok(())
 }
 
