@@ -38,6 +38,23 @@ impl Draft {
         self.ledger.extend(ledger::entries(session, record, allowance));
     }
 
+    /// Books what it does to the ledger: a call that starts in the commit in which another is billed
+    /// must fit beside that bill, or the append is refused, again and again.
+    pub fn book(&self, allowance: &mut [WindowState]) {
+        for entry in &self.ledger {
+            let (LedgerEntry::Reserve { key, .. } | LedgerEntry::Settle { key, .. }) = entry;
+            let Some(window) = allowance.iter_mut().find(|state| state.window.key == *key) else { continue };
+            let used = &mut window.used;
+            match entry {
+                LedgerEntry::Reserve { amount, .. } => used.reserved = used.reserved.plus(*amount),
+                LedgerEntry::Settle { reserved, spent, .. } => {
+                    used.reserved = used.reserved.minus(*reserved);
+                    used.settled = used.settled.plus(*spent);
+                }
+            }
+        }
+    }
+
     /// Whether it gives back what others may wait for.
     pub fn settles(&self) -> bool {
         self.ledger.iter().any(|entry| matches!(entry, LedgerEntry::Settle { .. }))

@@ -207,7 +207,8 @@ impl SessionTask {
     }
 
     fn decide(&mut self, input: Input, policy: &Policy, draft: &mut Draft) -> Result<(), Refusal> {
-        let frame = self.frame(policy, &input);
+        let mut frame = self.frame(policy, &input);
+        draft.book(&mut frame.allowance);
         let records = decide(&self.state, input, &frame)?;
         for record in records {
             draft.note(&self.state, &record, &frame.allowance);

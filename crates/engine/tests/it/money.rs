@@ -1,9 +1,11 @@
 //! Budgets that sessions share.
+use std::sync::atomic::Ordering;
+
 use backstay_engine::TurnState;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Cap, Record, StopReason};
 
-use crate::stage::{Line, Play, count, policy};
+use crate::stage::{Line, Play, call, count, policy};
 
 /// One call reserves its request's bytes and 100 output tokens: two do not fit in a day.
 fn tight() -> Policy {
@@ -72,4 +74,18 @@ async fn a_session_that_waits_for_money_goes_on_after_a_restart() {
     let play = Play::begin(home.path(), wide, vec![Line::Say("after all"), Line::Say("after all")]).await;
     let view = play.ended(second).await;
     assert_eq!(play.text(view.reply), "after all");
+}
+
+#[tokio::test]
+async fn a_bill_above_its_reservation_ends_the_turn_whose_next_call_would_start_in_the_same_commit() {
+    let home = tempfile::tempdir().unwrap();
+    // Room for both reservations, and not for the second beside what the first is billed for.
+    let mut policy = policy();
+    policy.home_budget.day.tokens = Some(2000);
+    let play = Play::begin(home.path(), policy, vec![call("nothing", "{}"), Line::Say("never sent")]).await;
+    play.stage.billed_more.store(1980, Ordering::SeqCst);
+    let said = play.say(None, "a").await;
+    let view = play.ended(said).await;
+    assert!(matches!(view.state, TurnState::Ended(StopReason::Cap(Cap::SharedBudget))), "{:?}", view.state);
+    assert_eq!(play.stage.sent.lock().unwrap().len(), 1);
 }

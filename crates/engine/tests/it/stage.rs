@@ -56,6 +56,8 @@ pub struct Stage {
     /// (verb, tool) that panics.
     pub broken: Mutex<Vec<(&'static str, &'static str)>>,
     pub probes: AtomicU64,
+    /// Output tokens that are billed beyond what was to be expected.
+    pub billed_more: AtomicU64,
     /// Times that the clock was read.
     pub looks: AtomicU64,
     /// Done once, in the middle of rendering the next item of a request.
@@ -146,7 +148,8 @@ impl World for StageWorld {
         let act = acts.entry(permit.key()).or_insert((0, call.tool.clone()));
         act.0 += 1;
         assert!(act.0 == 1 || !["send", "edit"].contains(&call.tool.as_str()), "an act was repeated");
-        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory: None }
+        let memory = call.arguments.contains("remember").then(|| call.arguments.clone());
+        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory }
     }
 
     fn call_model(
@@ -158,7 +161,8 @@ impl World for StageWorld {
         let line = self.0.script.lock().unwrap().pop_front().unwrap_or(Line::Say("nothing more is written"));
         let stage = Arc::clone(&self.0);
         Box::pin(async move {
-            let usage = Some(Usage { uncached: 10, output: 5, ..Usage::default() });
+            let output = 5 + stage.billed_more.load(Ordering::SeqCst);
+            let usage = Some(Usage { uncached: 10, output, ..Usage::default() });
             match line {
                 Line::Say(text) | Line::Hold(text) => {
                     if matches!(line, Line::Hold(_)) {
