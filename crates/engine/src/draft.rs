@@ -18,13 +18,12 @@ pub struct Draft {
     pub records: Vec<Record>,
     ledger: Vec<LedgerEntry>,
     pub inbox: Option<InboxRow>,
-    /// (principal, text) to remember.
-    pub memory: Option<(String, String)>,
+    pub memories: Vec<NewMemory>,
 }
 
 impl Draft {
     pub fn new(expected: Seq, at: Millis) -> Self {
-        Self { expected, at, records: Vec::new(), ledger: Vec::new(), inbox: None, memory: None }
+        Self { expected, at, records: Vec::new(), ledger: Vec::new(), inbox: None, memories: Vec::new() }
     }
 
     /// The next letter that may still join: one commit makes one message unique.
@@ -96,7 +95,7 @@ impl Draft {
                 fold_version: FOLD_VERSION,
                 body: serde_json::to_string(session).unwrap_or_default(),
             }),
-            memory: self.memory.map(|(principal, text)| NewMemory { principal, text }),
+            memories: self.memories,
         };
         let records = Arc::new(entry.records);
         (append, Event::Committed { at: self.at, first, records, head: *head })

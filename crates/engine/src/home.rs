@@ -251,7 +251,7 @@ fn append(state: &Home, expected: Seq, at: u64, records: Vec<HomeRecord>, bodies
         inbox: None,
         ledger: Vec::new(),
         snapshot: None,
-        memory: None,
+        memories: Vec::new(),
     }
 }
 

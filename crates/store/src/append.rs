@@ -27,7 +27,7 @@ pub struct Append {
     pub ledger: Vec<LedgerEntry>,
     /// The folded session as it is after this entry.
     pub snapshot: Option<Snapshot>,
-    pub memory: Option<NewMemory>,
+    pub memories: Vec<NewMemory>,
 }
 
 /// What start-up has to know of a session without folding it.

@@ -203,7 +203,7 @@ fn put_rest(db: &Connection, append: &Append, placed: &Placed) -> Result<(), App
         let Placed { head, entry, seq, hash } = placed;
         run(db, SNAPSHOT, params![head, seq.0, entry, hash.0, snapshot.fold_version, snapshot.body])?;
     }
-    if let Some(memory) = &append.memory {
+    for memory in &append.memories {
         run(db, MEMORY, params![memory.principal, placed.head, placed.seq.0, append.at, memory.text])?;
         let id = db.last_insert_rowid();
         let values = params![id, memory.principal, memory.text];

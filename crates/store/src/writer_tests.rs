@@ -29,7 +29,7 @@ fn first(store: &Store, session: u8, size: usize) -> Append {
         inbox: None,
         ledger: Vec::new(),
         snapshot: None,
-        memory: None,
+        memories: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@ use backstay_kernel::id::Seq;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::{Input, Session};
-use backstay_store::Admission;
+use backstay_store::{Admission, NewMemory};
 
 use super::SessionTask;
 use crate::draft::Draft;
@@ -93,7 +93,7 @@ impl SessionTask {
         // An end is never refused; one that is stale says nothing.
         let _ = self.decide(input, policy, draft);
         if draft.records.len() > records {
-            draft.memory = memory.map(|text| (self.speaker(), text)).or(draft.memory.take());
+            draft.memories.extend(memory.map(|text| NewMemory { principal: self.speaker(), text }));
         }
     }
 

@@ -29,7 +29,7 @@ fn append(store: &Store, session: SessionId, expected: Seq, entry: String) -> Ap
         inbox: None,
         ledger: Vec::new(),
         snapshot: None,
-        memory: None,
+        memories: Vec::new(),
     }
 }
 

@@ -28,7 +28,7 @@ fn say_elsewhere(store: &Store, row: InboxRow) {
         inbox: Some(row),
         ledger: Vec::new(),
         snapshot: None,
-        memory: None,
+        memories: Vec::new(),
     };
     let (done, outcome) = sync_channel(1);
     store.append(append, Box::new(move |told| done.send(told).unwrap()));

@@ -126,3 +126,14 @@ async fn a_failed_attempt_waits_and_is_made_again() {
     let view = play.ended(said).await;
     assert_eq!(play.text(view.reply), "at last");
 }
+
+#[tokio::test]
+async fn what_calls_of_one_commit_remember_is_all_remembered() {
+    let home = tempfile::tempdir().unwrap();
+    let both = [r#"{"remember":"north"}"#, r#"{"remember":"south"}"#].map(|what| ("look", what.to_owned()));
+    let play = Play::begin(home.path(), policy(), vec![Line::Call(both.to_vec()), Line::Say("noted")]).await;
+    let said = play.say(None, "note both").await;
+    let view = play.ended(said).await;
+    assert_eq!(view.completion.done.len(), 2);
+    assert_eq!(play.store.recall("owner", "remember", 10).unwrap().len(), 2);
+}

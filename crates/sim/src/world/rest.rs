@@ -88,7 +88,7 @@ impl Rest {
             inbox: None,
             ledger: Vec::new(),
             snapshot: None,
-            memory: None,
+            memories: Vec::new(),
         };
         self.store.append(nothing, Box::new(move |outcome| drop(done.send(outcome))));
         tokio::select! {

@@ -119,8 +119,8 @@ fn a_body_that_is_too_large_is_refused() {
 fn memories_are_found_by_their_words_and_only_by_their_principal() {
     let home = TestHome::new();
     let remember = |n, principal: &str, text: &str| {
-        let memory = Some(NewMemory { principal: principal.into(), text: text.into() });
-        home.commit(Append { memory, ..home.first(n) }).unwrap();
+        let memories = vec![NewMemory { principal: principal.into(), text: text.into() }];
+        home.commit(Append { memories, ..home.first(n) }).unwrap();
     };
     remember(1, "chat:ann", "The Müller invoice is due in March");
     remember(2, "chat:ann", "Ann likes short answers");

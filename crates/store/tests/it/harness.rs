@@ -63,7 +63,7 @@ impl TestHome {
             inbox: None,
             ledger: Vec::new(),
             snapshot: None,
-            memory: None,
+            memories: Vec::new(),
         }
     }
 
