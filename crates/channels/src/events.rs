@@ -115,7 +115,7 @@ impl Feed {
                 let data = json!({ "effect": effect });
                 Ok(self.frames.send(sse::Event::default().event("reset"), data.to_string()).await?)
             }
-            Err(RecvError::Lagged(_)) => self.replay().await,
+            Ok(Event::Missed) | Err(RecvError::Lagged(_)) => self.replay().await,
             Err(RecvError::Closed) => Err(Problem::draining().into()),
         }
     }

@@ -11,6 +11,9 @@ use crate::world::Delta;
 pub enum Event {
     /// Records `first..` are durable; `head` is the session after them.
     Committed { at: Millis, first: Seq, records: Arc<Vec<Record>>, head: Head },
+    /// Records are durable that nobody was told of: their commit was answered with an error. The
+    /// journal has them.
+    Missed,
     /// Display only.
     Delta { effect: EffectId, attempt: u32, delta: Delta },
     /// What was shown of this effect is withdrawn: it is tried again.

@@ -287,6 +287,9 @@ impl SessionTask {
         loop {
             match self.shared.load(self.state.id).await {
                 Ok(folded) => {
+                    if folded.receipt.map(|now| now.seq()) > self.receipt.map(|known| known.seq()) {
+                        let _ = self.events.send(Event::Missed);
+                    }
                     self.state = folded.state;
                     self.receipt = folded.receipt;
                     self.entries_since_snapshot = folded.entries_since_snapshot;

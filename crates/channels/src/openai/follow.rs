@@ -122,7 +122,7 @@ impl Follow {
                 }
                 Ok(Event::Reset { effect }) if self.heard.contains(&effect) => Some(Step::Withdrawn { effect }),
                 Ok(Event::Delta { .. } | Event::Reset { .. }) => None,
-                Err(RecvError::Lagged(_)) => {
+                Ok(Event::Missed) | Err(RecvError::Lagged(_)) => {
                     self.complete = false;
                     self.heard.clear();
                     self.look().await?
@@ -207,11 +207,8 @@ impl Follow {
                 return Ok(Some(Step::Ended(read.await?)));
             }
         }
-        let may_wait = match head.wait {
-            Wait::Approval | Wait::Question | Wait::Doubt | Wait::Provider | Wait::Stopped => true,
-            Wait::Overdue | Wait::Budget | Wait::Backoff | Wait::Running | Wait::Idle => false,
-        };
-        if head.open || !may_wait {
+        // Beside what waits for a person, a call that an earlier turn has left may run.
+        if !head.people && !matches!(head.wait, Wait::Provider | Wait::Stopped) {
             return self.look_if_frozen().await;
         }
         let place = self.place;

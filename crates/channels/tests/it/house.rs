@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
@@ -54,6 +54,8 @@ pub struct Script {
     pub sent: Mutex<Vec<String>>,
     pub go: Notify,
     pub now: AtomicU64,
+    /// The call of `stuck` that takes it ends with its sender.
+    pub stuck: Mutex<Option<mpsc::Receiver<()>>>,
     random: AtomicU64,
 }
 
@@ -122,6 +124,10 @@ impl World for TestWorld {
         if call.tool == "lost" {
             return ToolRan::Unknown;
         }
+        if call.tool == "stuck" {
+            let stuck = self.0.stuck.lock().unwrap().take().unwrap();
+            let _ = stuck.recv();
+        }
         ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory: None }
     }
 
@@ -188,7 +194,7 @@ fn manifests() -> BTreeMap<String, Manifest> {
             answerer,
             arguments: vec![],
             schema: "{}".into(),
-            timeout_ms: 1000,
+            timeout_ms: 60_000,
         };
         (name.to_owned(), manifest)
     };
@@ -198,6 +204,7 @@ fn manifests() -> BTreeMap<String, Manifest> {
         tool("signed", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
         tool("for_carl", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
         tool("lost", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
+        tool("stuck", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
         tool("ask", EffectClass::Read, Idempotency::Pure, Answerer::Human),
     ])
 }
@@ -272,6 +279,7 @@ impl House {
             lines: Mutex::new(lines.iter().cloned().collect()),
             sent: Mutex::default(),
             go: Notify::new(),
+            stuck: Mutex::default(),
             now: AtomicU64::new(1_795_219_200_000),
             random: AtomicU64::new(7),
         });
@@ -300,6 +308,14 @@ impl House {
         let (tcp, local) = doors(&self.engine, self.place.path());
         let (script, engine) = (Arc::clone(&self.script), self.engine.clone());
         Self { script, engine, tcp, local, tokens: self.tokens.clone(), place: Arc::clone(&self.place) }
+    }
+
+    /// A second engine on the same journal: what it commits, the first has not heard of, as after a
+    /// commit that was answered with an error and landed.
+    pub async fn other_engine(&self) -> Engine {
+        let world: Arc<dyn World> = Arc::new(TestWorld(Arc::clone(&self.script)));
+        let limits = Limits { messages_per_minute: 1000 };
+        Engine::start(self.engine.store().clone(), world, policy(), "as tested", limits).await.unwrap()
     }
 
     /// A call of a principal, begun.

@@ -393,6 +393,39 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
 }
 
 #[tokio::test]
+async fn a_reply_that_nobody_was_told_of_is_found() {
+    let house = House::new(&[Line::Slowly("cut", "off"), Line::Say("whole")]).await;
+    let mut body = talk(&["hi"]);
+    body["stream"] = json!(true);
+    let (headers, mut frames) = house.post("ann", CHAT).frames(Some(body)).await;
+    frames.next().await.unwrap();
+    let (session, turn) = (header(&headers, "x-backstay-session"), header(&headers, "x-backstay-turn"));
+    // It takes the turn for one that a dead process has left, and ends it.
+    let _other = house.other_engine().await;
+    while house.get("ann", &format!("/api/turns/{turn}")).none().await.json["state"] != "ended" {
+        tokio::task::yield_now().await;
+    }
+    house.post("ann", &format!("/api/sessions/{session}/stop")).none().await;
+    let rest = frames.rest().await;
+    assert_eq!((streamed(&rest).as_str(), rest.last().unwrap().data.as_str()), ("cut\n\nwhole", "[DONE]"));
+}
+
+#[tokio::test]
+async fn a_wait_beside_a_call_that_an_earlier_turn_left_running_is_told() {
+    let house = House::new(&[Line::Call("", "stuck", "{}"), Line::Call("", "guarded", "{}")]).await;
+    let (_let_go, stuck) = std::sync::mpsc::channel();
+    *house.script.stuck.lock().unwrap() = Some(stuck);
+    let (session, turn) = house.say("ann", "one").await;
+    while house.script.stuck.lock().unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    house.post("ann", &format!("/api/turns/{turn}/cancel")).none().await;
+    house.turn(&turn, "ended").await;
+    let told = house.post("ann", CHAT).header("x-backstay-session", &session).json(talk(&["two"])).await;
+    assert_eq!(told.json["backstay"]["wait"], "approval", "{}", told.text);
+}
+
+#[tokio::test]
 async fn a_revoked_token_waits_for_nothing_any_more() {
     let house = House::new(&[Line::Slowly("first", "last"), Line::Slowly("", "")]).await;
     let mut body = talk(&["hi"]);

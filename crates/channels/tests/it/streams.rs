@@ -1,4 +1,6 @@
 //! The live view of a session.
+use backstay_engine::{Caller, Command};
+use backstay_kernel::policy::Role;
 use http::StatusCode;
 use serde_json::json;
 
@@ -76,6 +78,25 @@ async fn a_reader_that_was_too_slow_misses_nothing() {
     for seq in 2..=401 {
         assert_eq!(live.next().await.unwrap().id, Some(seq));
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_was_told_of_is_not_left_out() {
+    let house = House::new(&[]).await;
+    let told = house.post("ann", "/api/sessions").json(json!({ "agent": "main" })).await;
+    let session = told.json["session"].as_str().unwrap().to_owned();
+    let (_, mut live) = house.get("ann", &format!("/api/sessions/{session}/events")).frames(None).await;
+    assert_eq!(live.next().await.unwrap().event, "opened");
+    let id = backstay_kernel::id::SessionId::parse(&session).unwrap();
+    let ann = Caller { principal: "ann".into(), role: Role::User, channel: "test".into() };
+    let stop = Command::Stop { by: "ann".into() };
+    house.other_engine().await.command(&ann, id, stop, None).await.unwrap();
+    for call in ["stop", "resume"] {
+        house.post("ann", &format!("/api/sessions/{session}/{call}")).none().await;
+    }
+    let frames = live.until("resumed").await;
+    let heard: Vec<(u64, &str)> = frames.iter().map(|frame| (frame.id.unwrap(), frame.event.as_str())).collect();
+    assert_eq!(heard, [(2, "stopped"), (3, "resumed")]);
 }
 
 #[tokio::test]
