@@ -103,6 +103,10 @@ fn enter(session: &mut Session, messages: &[Seq]) {
     let items = entering.into_iter().map(|w| Item::User { body: w.body, label: w.label });
     session.items.extend(items);
     session.repeats.clear();
+    // The model's last word came before theirs.
+    if let Some(turn) = session.turn.as_mut().filter(|turn| matches!(turn.step, Step::Final { .. })) {
+        turn.step = Step::Next;
+    }
 }
 
 fn window(session: &mut Session, first: u64) {

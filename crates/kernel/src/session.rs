@@ -12,7 +12,7 @@ use crate::context::{Answer, Item, Notice};
 use crate::effect::{CallRef, Finish};
 use crate::facts::Facts;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
-use crate::label::Label;
+use crate::label::{Label, Source};
 use crate::record::{Completion, Mode, Reason, Reservation, StopReason};
 use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
@@ -60,6 +60,14 @@ pub struct Waiting {
     pub mode: Mode,
     pub body: BodyRef,
     pub label: Label,
+}
+
+impl Waiting {
+    /// It comes with a message of its own, and begins nothing.
+    #[must_use]
+    pub fn is_quoted(&self) -> bool {
+        self.label.source == Source::Quoted
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -216,6 +224,14 @@ impl Session {
         let pinned = self.turn.as_ref().and_then(|turn| turn.pinned.as_ref());
         let cut = (self.first_item > 0).then_some(CUT);
         pinned.into_iter().chain(cut).chain(&self.items)
+    }
+
+    /// Place in the queue of the message that begins the next turn: the newest interrupt says what is
+    /// wanted now; otherwise who waited longest is next.
+    #[must_use]
+    pub fn next_in_queue(&self) -> Option<usize> {
+        let newest = self.queue.iter().rposition(|w| w.mode == Mode::Interrupt && !w.is_quoted());
+        newest.or_else(|| self.queue.iter().position(|w| !w.is_quoted()))
     }
 
     /// How often in a row this call was made with one and the same result, calls on their way

@@ -65,12 +65,15 @@ impl SessionTask {
     /// What the command that was just decided has become.
     fn became(&self, draft: &Draft) -> Accepted {
         let (session, seq) = (self.state.id, self.state.seq);
-        let open = self.state.turn.as_ref().map(|turn| turn.id);
-        // A message begins the turn of its own number, unless it joins the open one.
+        let open = self.state.turn.as_ref();
         let turn = match draft.records.last() {
             Some(Record::Admitted(admitted)) if admitted.mode != Mode::Steer => Some(seq),
-            Some(Record::Admitted(_)) => open.or(Some(seq)),
-            _ => open,
+            // It joins the open turn, or the one that begins next, which may be its own.
+            Some(Record::Admitted(_)) => open.filter(|turn| !turn.cancelled).map(|turn| turn.id).or_else(|| {
+                let next = self.state.next_in_queue()?;
+                Some(self.state.queue.get(next)?.seq)
+            }),
+            _ => open.map(|turn| turn.id),
         };
         Accepted { session, seq, turn }
     }

@@ -80,6 +80,38 @@ async fn of_two_at_the_same_time_one_is_admitted_and_both_are_told_its_turn() {
 }
 
 #[tokio::test]
+async fn a_steer_is_told_the_turn_that_it_enters_though_the_models_last_word_is_on_its_way() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Hold("blue"), Line::Say("blue and green")]).await;
+    let said = play.say(None, "help").await;
+    play.stage.hung.notified().await;
+    let steer = Submission { mode: Mode::Steer, ..message(Some(said.session), "and green") };
+    assert_eq!(play.engine.submit(&owner(), steer).await.unwrap().turn, said.turn);
+    play.stage.go.notify_one();
+    let view = play.ended(said).await;
+    assert_eq!(play.text(view.reply), "blue and green");
+}
+
+#[tokio::test]
+async fn two_steers_without_an_open_turn_are_told_the_turn_that_the_first_begins() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Say("hello"), Line::Hang]).await;
+    let said = play.say(None, "hi").await;
+    play.ended(said).await;
+    let steer = |text| Submission { mode: Mode::Steer, ..message(Some(said.session), text) };
+    let caller = owner();
+    // Both letters lie in the mailbox when the session looks.
+    let (one, other) =
+        tokio::join!(play.engine.submit(&caller, steer("red")), play.engine.submit(&caller, steer("green")));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let first = one.seq.min(other.seq);
+    assert_eq!((one.turn, other.turn), (first, first));
+    play.stage.hung.notified().await;
+    let sent = play.stage.sent.lock().unwrap().pop().unwrap();
+    assert!(sent.contains("red") && sent.contains("green"), "{sent}");
+}
+
+#[tokio::test]
 async fn the_key_of_a_reload_names_its_epoch_in_the_next_process() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![]).await;

@@ -10,7 +10,6 @@ use crate::facts::Invalid;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::judge;
-use crate::label::Source;
 use crate::limits;
 use crate::open::is_due;
 use crate::policy::Agent;
@@ -19,7 +18,7 @@ use crate::record::{
     Verdict,
 };
 use crate::request::Request;
-use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Waiting, Work};
+use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Work};
 use crate::tool::{Answerer, Idempotency, Manifest};
 use crate::window;
 
@@ -56,12 +55,8 @@ fn begin_turn(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
     if session.turn.is_some() || holds_still(session, frame) {
         return Vec::new();
     }
-    let is_quoted = |waiting: &Waiting| waiting.label.source == Source::Quoted;
-    let interrupts = |waiting: &Waiting| waiting.mode == Mode::Interrupt && !is_quoted(waiting);
-    // The newest interrupt says what is wanted now; otherwise who waited longest is next.
-    let newest = session.queue.iter().rposition(interrupts);
-    let Some(own) = newest.or_else(|| session.queue.iter().position(|w| !is_quoted(w))) else { return Vec::new() };
-    let quoted = session.queue.iter().take(own).rev().take_while(|w| is_quoted(w)).count();
+    let Some(own) = session.next_in_queue() else { return Vec::new() };
+    let quoted = session.queue.iter().take(own).rev().take_while(|waiting| waiting.is_quoted()).count();
     let messages = session.queue.iter().take(own + 1).skip(own - quoted).map(|w| w.seq).collect();
     Vec::from([Record::TurnStarted(TurnStarted { messages })])
 }
@@ -81,6 +76,10 @@ fn go_on(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
         Step::Model(_) => Vec::new(),
         Step::Calls { .. } => go_on_calling(session, turn, agent, frame),
         Step::Final { finish, .. } => {
+            let steering = steer(session);
+            if !steering.is_empty() {
+                return steering;
+            }
             let reason = match finish {
                 Finish::Stop | Finish::Calls => StopReason::Claimed,
                 Finish::Length => StopReason::OutputLimit,
@@ -98,10 +97,16 @@ pub fn worked_ms(turn: &Turn, now: u64) -> u64 {
     turn.worked_ms.saturating_add(running)
 }
 
+/// What steers enters the turn that its sender was told, also where the model has just said its last.
+fn steer(session: &Session) -> Vec<Record> {
+    let messages: Vec<_> = session.queue.iter().filter(|w| w.mode == Mode::Steer).map(|w| w.seq).collect();
+    if messages.is_empty() { Vec::new() } else { Vec::from([Record::Entered { messages }]) }
+}
+
 fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -> Vec<Record> {
-    let steering: Vec<_> = session.queue.iter().filter(|w| w.mode == Mode::Steer).map(|w| w.seq).collect();
+    let steering = steer(session);
     if !steering.is_empty() {
-        return Vec::from([Record::Entered { messages: steering }]);
+        return steering;
     }
     if turn.steps >= agent.caps.steps {
         return end_turn(session, turn, StopReason::Cap(Cap::Steps), frame);

@@ -41,6 +41,7 @@ const SCENARIOS: &[fn()] = &[
     people::a_question_is_answered_once_by_its_id,
     people::a_cancel_withdraws_a_question,
     people::a_steering_message_joins_at_the_next_step_and_a_queued_one_waits,
+    people::a_steering_message_enters_the_turn_whose_last_word_was_on_its_way,
     people::an_interrupt_ends_the_turn_and_begins_its_own,
     people::an_interrupt_goes_before_what_waited_longer_with_what_it_quotes,
     people::a_call_cancelled_between_its_intent_and_its_start_never_runs,

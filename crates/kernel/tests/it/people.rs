@@ -153,6 +153,19 @@ pub fn a_steering_message_joins_at_the_next_step_and_a_queued_one_waits() {
 }
 
 #[test]
+pub fn a_steering_message_enters_the_turn_whose_last_word_was_on_its_way() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.send(2, Mode::Queue);
+    t.send(3, Mode::Steer);
+    t.reply(&[]);
+    assert!(t.ends().is_empty(), "it goes on with what steers");
+    assert!(t.session.queue.iter().all(|waiting| waiting.mode == Mode::Queue));
+    t.reply(&[]);
+    assert_eq!(t.ends().iter().map(|end| end.reason).collect::<Vec<_>>(), [StopReason::Claimed]);
+}
+
+#[test]
 pub fn an_interrupt_ends_the_turn_and_begins_its_own() {
     let mut t = asked();
     t.send(2, Mode::Interrupt);
