@@ -79,20 +79,23 @@ impl Bodies {
         self.fault = None;
     }
 
-    pub fn get(&self, body: &BodyRef) -> Option<Bytes> {
+    /// `None` once erased.
+    ///
+    /// # Errors
+    /// Those of a read: what it holds is not known now.
+    pub fn get(&self, body: &BodyRef) -> Result<Option<Bytes>, StoreError> {
         if let Some(bytes) = self.recent.get(&body.id) {
-            return Some(Arc::clone(bytes));
+            return Ok(Some(Arc::clone(bytes)));
         }
-        self.store.body(body).ok().flatten().map(Arc::from)
+        Ok(self.store.body(body)?.map(Arc::from))
     }
 
-    /// Name and arguments of a stored call.
-    pub fn call(&self, call: &CallRef) -> Option<(String, String)> {
-        let bytes = self.get(&call.calls)?;
-        let calls: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-        let function = calls.get(usize::try_from(call.index).ok()?)?.get("function")?;
-        let text = |field: &str| Some(function.get(field)?.as_str()?.to_owned());
-        Some((text("name")?, text("arguments")?))
+    /// Name and arguments of a stored call; `None` once erased.
+    ///
+    /// # Errors
+    /// Those of [`Bodies::get`].
+    pub fn call(&self, call: &CallRef) -> Result<Option<(String, String)>, StoreError> {
+        Ok(self.get(&call.calls)?.and_then(|calls| named(&calls, call.index)))
     }
 
     /// What the append must bring.
@@ -129,4 +132,11 @@ impl Bodies {
         key.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
         RepeatKey(key)
     }
+}
+
+fn named(calls: &[u8], index: u32) -> Option<(String, String)> {
+    let calls: serde_json::Value = serde_json::from_slice(calls).ok()?;
+    let function = calls.get(usize::try_from(index).ok()?)?.get("function")?;
+    let text = |field: &str| Some(function.get(field)?.as_str()?.to_owned());
+    Some((text("name")?, text("arguments")?))
 }

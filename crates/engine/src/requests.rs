@@ -1,4 +1,5 @@
 //! Requests to models: rendered from the session's window, sent as bytes, stored as their delta.
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use backstay_kernel::context::Item;
 use backstay_kernel::id::{BodyRef, Digest, EffectId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::request::{Piece, Request, Rope, digest, fragment_digest};
+use backstay_store::StoreError;
 
 use crate::bodies::Bodies;
 use crate::limits::ROPE_DEPTH_MAX;
@@ -60,6 +62,13 @@ pub struct Target<'a> {
     pub output_tokens_max: u64,
 }
 
+/// Why there is no request.
+pub enum Unrendered {
+    Erased(BodyRef),
+    /// Now: it may be there.
+    Unread(StoreError),
+}
+
 #[derive(Default)]
 pub struct Requests {
     /// Rendered items of the window, by their number in the session, and for which model.
@@ -77,14 +86,14 @@ impl Requests {
     /// Renders and stores the request of a planned model call.
     ///
     /// # Errors
-    /// The body that is needed and was erased.
+    /// Why a body that it needs is not there.
     pub fn prepare(
         &mut self,
         target: &Target<'_>,
         session: &Session,
         bodies: &mut Bodies,
         effect: EffectId,
-    ) -> Result<Request, BodyRef> {
+    ) -> Result<Request, Unrendered> {
         let parts = self.render(target, session, bodies)?;
         let wire = join(&parts);
         let bytes = wire.len() as u64;
@@ -153,7 +162,7 @@ impl Requests {
         target: &Target<'_>,
         session: &Session,
         bodies: &mut Bodies,
-    ) -> Result<Vec<Arc<Part>>, BodyRef> {
+    ) -> Result<Vec<Arc<Part>>, Unrendered> {
         let key = (target.policy.epoch, target.model.to_owned());
         if self.rendered_for != key {
             self.items.clear();
@@ -181,11 +190,19 @@ impl Requests {
         bodies: &Bodies,
         number: Option<u64>,
         item: &Item,
-    ) -> Result<Arc<Part>, BodyRef> {
+    ) -> Result<Arc<Part>, Unrendered> {
         if let Some(part) = number.and_then(|number| self.items.get(&number)) {
             return Ok(Arc::clone(part));
         }
-        let fragment = target.world.item(target.policy, target.model, item, &|body| bodies.get(body))?;
+        let unread = RefCell::new(None);
+        let get = |body: &BodyRef| {
+            bodies.get(body).unwrap_or_else(|error| {
+                unread.replace(Some(error));
+                None
+            })
+        };
+        let fragment = target.world.item(target.policy, target.model, item, &get);
+        let fragment = fragment.map_err(|body| unread.take().map_or(Unrendered::Erased(body), Unrendered::Unread))?;
         let part = Part::new(fragment.wire, fragment.pieces);
         if let Some(number) = number {
             self.items.insert(number, Arc::clone(&part));

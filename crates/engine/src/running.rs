@@ -49,6 +49,8 @@ pub enum End {
     Overdue,
     /// Turned back at the last look: nothing was done.
     Bounced(BounceReason),
+    /// What the call says is no longer known: nothing was done.
+    NotStarted,
 }
 
 #[derive(Clone, Debug)]
@@ -218,6 +220,17 @@ fn ran(key: Key, result: Result<ToolRan, JoinError>) -> Finished {
     Finished { key, end: End::Tool(result.unwrap_or(ToolRan::Unknown)) }
 }
 
+/// What it is to the session that a call was erased before this could be done for it.
+pub fn erased(key: Key) -> End {
+    match key {
+        Key::Inspect(_) => {
+            End::Inspected(Err(Refused { why: Invalid::Unreadable, detail: "its arguments were erased".to_owned() }))
+        }
+        Key::Probe(_) => End::Probed(Probed::Neither),
+        Key::Act(..) => End::NotStarted,
+    }
+}
+
 /// What a panic in an adapter is to the session: an end like any other, so that it is counted.
 fn broken(key: Key) -> End {
     let detail = "a fault of Backstay: this adapter panicked; its log says where".to_owned();
@@ -257,6 +270,7 @@ pub fn input(
         End::Tool(ran) => tool_outcome(ran, bodies),
         End::Model(result) => (model_outcome(result, bodies, tools, jitter), None),
         End::Overdue => (Outcome::Overdue, None),
+        End::NotStarted => (Outcome::NotStarted, None),
         End::Bounced(reason) => return (Input::Bounced(Bounce { effect, reason }), None),
     };
     (Input::Ended { effect, started, outcome }, memory)

@@ -75,8 +75,8 @@ enum Setback {
     Again,
     /// The keyed command of this pass was admitted before.
     Duplicate(Admission),
-    /// The journal cannot be written now.
-    Halted(String),
+    /// It cannot be done now; it is tried again.
+    Failed(EngineError),
 }
 
 impl SessionTask {
@@ -118,9 +118,9 @@ impl SessionTask {
                 }
                 Err(Setback::Again) => {}
                 Err(Setback::Duplicate(before)) => answer_duplicate(&mut letters, before),
-                Err(Setback::Halted(why)) => {
-                    tracing::error!(session = %self.state.id, why, "the journal cannot be written; this session waits for it");
-                    answer_all(&mut letters, &EngineError::Halted(why));
+                Err(Setback::Failed(error)) => {
+                    tracing::error!(session = %self.state.id, %error, "this session waits and tries again");
+                    answer_all(&mut letters, &error);
                     tokio::time::sleep(DISK_RETRY).await;
                 }
             }
@@ -189,10 +189,7 @@ impl SessionTask {
                 accepted.push(yes);
             }
         }
-        self.take_ends(&policy, &mut draft);
-        self.advance(&policy, &mut draft);
-        self.do_pure(&policy, &mut draft).await;
-        if let Err(setback) = self.append(draft).await {
+        if let Err(setback) = self.conclude(&policy, draft).await {
             // Nothing has left; the callers' commands are tried again or answered with the reason.
             letters.splice(0..0, accepted.into_iter().map(Taken::back));
             return Err(setback);
@@ -201,9 +198,17 @@ impl SessionTask {
         self.requests.committed();
         accepted.into_iter().for_each(Taken::answer);
         // The policy of this moment: another may have come into force while the append was under way.
-        self.reconcile(&self.shared.policy());
+        let reconciled = self.reconcile(&self.shared.policy());
         self.busy.set(!self.running.is_empty());
-        Ok(())
+        reconciled
+    }
+
+    /// What has ended, what follows from it all, and its append.
+    async fn conclude(&mut self, policy: &Policy, mut draft: Draft) -> Result<(), Setback> {
+        self.take_ends(policy, &mut draft);
+        self.advance(policy, &mut draft)?;
+        self.do_pure(policy, &mut draft).await?;
+        self.append(draft).await
     }
 
     fn decide(&mut self, input: Input, policy: &Policy, draft: &mut Draft) -> Result<(), Refusal> {
@@ -242,15 +247,15 @@ impl SessionTask {
     }
 
     /// Lets the kernel move on until it has no more to say.
-    fn advance(&mut self, policy: &Policy, draft: &mut Draft) {
+    fn advance(&mut self, policy: &Policy, draft: &mut Draft) -> Result<(), Setback> {
         for _ in 0..ADVANCES_MAX {
             let records = draft.records.len();
             let _ = self.decide(Input::Advance, policy, draft);
             if draft.records.len() == records {
-                return;
+                return Ok(());
             }
         }
-        tracing::error!(session = %self.state.id, "the kernel did not come to rest");
+        Err(Setback::Failed(EngineError::Internal("the kernel does not come to rest".to_owned())))
     }
 
     /// One commit for all of it; without it nothing was decided.
@@ -261,7 +266,7 @@ impl SessionTask {
         }
         let head = head(&self.state);
         let snapshot = self.entries_since_snapshot >= SNAPSHOT_EVERY;
-        let bodies = self.bodies.take_sealed().map_err(|error| Setback::Halted(error.to_string()))?;
+        let bodies = self.bodies.take_sealed().map_err(|error| halted(&error))?;
         let settles = draft.settles();
         let (append, committed) = draft.into_append(&self.state, &head, bodies, snapshot);
         match self.shared.append(append).await {
@@ -278,7 +283,7 @@ impl SessionTask {
             }
             Err(AppendError::Duplicate(before)) => Err(Setback::Duplicate(before)),
             Err(AppendError::Stale { .. } | AppendError::Budget { .. }) => Err(Setback::Again),
-            Err(error @ AppendError::Store(_)) => Err(Setback::Halted(error.to_string())),
+            Err(AppendError::Store(error)) => Err(halted(&error)),
         }
     }
 
@@ -309,4 +314,8 @@ impl SessionTask {
             }
         }
     }
+}
+
+fn halted(error: &StoreError) -> Setback {
+    Setback::Failed(EngineError::Halted(error.to_string()))
 }

@@ -78,6 +78,7 @@ fn word(reason: StopReason) -> &'static str {
         StopReason::Quota => "quota",
         StopReason::Policy => "policy",
         StopReason::Invalid => "invalid",
+        StopReason::Erased => "erased",
     }
 }
 

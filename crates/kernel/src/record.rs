@@ -336,6 +336,8 @@ pub enum StopReason {
     Policy,
     /// The provider calls the request itself wrong.
     Invalid,
+    /// A text that the model had to be shown was erased.
+    Erased,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -74,7 +74,8 @@ pub fn finish_reason(reason: StopReason) -> &'static str {
         | StopReason::Auth
         | StopReason::Quota
         | StopReason::Policy
-        | StopReason::Invalid => "stop",
+        | StopReason::Invalid
+        | StopReason::Erased => "stop",
     }
 }
 

@@ -52,6 +52,7 @@ pub fn ended(reason: StopReason) -> String {
         StopReason::Quota => "the account at the model's provider is used up",
         StopReason::Policy => "the model's provider or the policy does not allow it",
         StopReason::Invalid => "the model's provider found the request wrong",
+        StopReason::Erased => "a text of the conversation was erased",
     };
     format!("This turn ended without a reply: {why}.")
 }

@@ -9,20 +9,22 @@ use backstay_kernel::policy::Policy;
 use backstay_kernel::record::BounceReason;
 use backstay_kernel::session::{State, Work};
 use backstay_kernel::{Input, open_effects, start};
+use backstay_store::StoreError;
 use tokio::time::{Instant, timeout_at};
 
-use super::SessionTask;
+use super::{SessionTask, Setback};
 use crate::draft::Draft;
+use crate::error::EngineError;
 use crate::events::Event;
 use crate::limits::PURE_HOLD;
-use crate::requests::Target;
+use crate::requests::{Target, Unrendered};
 use crate::running::{self, Finished, Key};
 use crate::world::{ModelCall, ToolCall};
 
 impl SessionTask {
     /// Does what needs no receipt: renders requests, looks at calls, reads. A turn that reads a
     /// file needs no commit of its own for it; what takes longer is not waited for.
-    pub(super) async fn do_pure(&mut self, policy: &Policy, draft: &mut Draft) {
+    pub(super) async fn do_pure(&mut self, policy: &Policy, draft: &mut Draft) -> Result<(), Setback> {
         let until = Instant::now() + PURE_HOLD;
         // Under another policy nothing starts that this one allows: its reload brings the next pass.
         while self.shared.policy().epoch == policy.epoch {
@@ -30,47 +32,48 @@ impl SessionTask {
             let pure: Vec<Effect> = open_effects(&self.state, &frame).into_iter().filter(Effect::is_pure).collect();
             let mut rendered = false;
             for effect in &pure {
-                rendered |= self.start_pure(effect, policy, draft);
+                rendered |= self.start_pure(effect, policy, draft)?;
             }
             // What was turned back at the last look has ended already.
             if rendered | self.take_ends(policy, draft) {
-                self.advance(policy, draft);
+                self.advance(policy, draft)?;
                 continue;
             }
             let waiting = pure.iter().filter_map(Key::of).any(|key| self.running.holds(key));
             if !waiting {
-                return;
+                break;
             }
-            let Ok(finished) = timeout_at(until, self.running.next()).await else { return };
+            let Ok(finished) = timeout_at(until, self.running.next()).await else { break };
             self.running.keep(finished);
             self.take_ends(policy, draft);
-            self.advance(policy, draft);
+            self.advance(policy, draft)?;
         }
+        Ok(())
     }
 
     /// True where the state has moved on by it.
-    fn start_pure(&mut self, effect: &Effect, policy: &Policy, draft: &mut Draft) -> bool {
+    fn start_pure(&mut self, effect: &Effect, policy: &Policy, draft: &mut Draft) -> Result<bool, Setback> {
         if Key::of(effect).is_some_and(|key| self.running.holds(key)) {
-            return false;
+            return Ok(false);
         }
         match effect {
             Effect::Prepare { id, model, output_tokens_max } => {
                 return self.prepare(*id, model, *output_tokens_max, policy, draft);
             }
             Effect::Inspect { id, call } => {
-                if let Some(call) = self.tool_call(call) {
+                if let Some(call) = self.tool_call(Key::Inspect(*id), call)? {
                     self.running.inspect(*id, call);
                 }
             }
             Effect::Probe { id, call, facts } => {
-                if let Some(call) = self.tool_call(call) {
+                if let Some(call) = self.tool_call(Key::Probe(*id), call)? {
                     self.running.probe(*id, call, facts.clone());
                 }
             }
-            Effect::Tool { id, .. } => self.act(*id, effect, policy),
+            Effect::Tool { id, .. } => self.act(*id, effect, policy)?,
             Effect::Model { .. } => {}
         }
-        false
+        Ok(false)
     }
 
     /// Renders a request and starts its call, if there is a slot for it.
@@ -81,9 +84,9 @@ impl SessionTask {
         output_tokens_max: u64,
         policy: &Policy,
         draft: &mut Draft,
-    ) -> bool {
+    ) -> Result<bool, Setback> {
         if !self.slots.take_model(&self.shared.model_slots) {
-            return false;
+            return Ok(false);
         }
         // From here on no settlement is missed that the ledger does not show yet.
         self.settlements.mark_unchanged();
@@ -94,21 +97,22 @@ impl SessionTask {
             Ok(request) => {
                 let _ = self.decide(Input::Prepared { effect: id, request }, policy, draft);
             }
-            Err(BodyRef { id: body, .. }) => {
-                tracing::error!(session = %self.state.id, body, "a body that the request needs was erased");
-                let _ = self.decide(Input::Cancel { turn: None, by: "runtime".into() }, policy, draft);
+            Err(Unrendered::Erased(BodyRef { id: body, .. })) => {
+                tracing::warn!(session = %self.state.id, body, "a body that the request needs was erased");
+                let _ = self.decide(Input::Erased { effect: id }, policy, draft);
             }
+            Err(Unrendered::Unread(error)) => return Err(unreadable(&error)),
         }
         if !self.state.effects.get(&id).is_some_and(|open| matches!(open.state, State::Started { .. })) {
             self.requests.withdrawn();
             self.bodies.back_to(mark);
             self.slots.give_back_model();
         }
-        draft.records.len() > records
+        Ok(draft.records.len() > records)
     }
 
     /// Starts what should run and does not; lets go of what runs and should not.
-    pub(super) fn reconcile(&mut self, policy: &Policy) {
+    pub(super) fn reconcile(&mut self, policy: &Policy) -> Result<(), Setback> {
         let frame = self.frame(policy, &Input::Advance);
         let open = open_effects(&self.state, &frame);
         let keys: Vec<Key> = open.iter().filter_map(Key::of).collect();
@@ -116,7 +120,7 @@ impl SessionTask {
         for effect in open.iter().filter(|effect| !effect.is_pure()) {
             let running = Key::of(effect).is_some_and(|key| self.running.holds(key));
             if !running {
-                self.act(effect.id(), effect, policy);
+                self.act(effect.id(), effect, policy)?;
             }
         }
         // What holds still waits for a person and not for a slot.
@@ -133,23 +137,30 @@ impl SessionTask {
         if self.state.turn.is_none() && self.state.effects.is_empty() {
             self.bodies.forget();
         }
+        Ok(())
     }
 
     /// The last look, then the act. What is not pure needs the receipt of its `started` (I1).
-    fn act(&mut self, id: EffectId, effect: &Effect, policy: &Policy) {
+    fn act(&mut self, id: EffectId, effect: &Effect, policy: &Policy) -> Result<(), Setback> {
         let frame = self.frame(policy, &Input::Advance);
         let permit = match start(&self.state, id, &frame) {
             Ok(permit) => permit,
-            Err(bounce) => return self.bounce(effect, bounce.reason),
+            Err(bounce) => {
+                self.bounce(effect, bounce.reason);
+                return Ok(());
+            }
         };
         let covered = self.receipt.as_ref().is_some_and(|r| r.covers(self.state.id, permit.started()));
         if !effect.is_pure() && !covered {
-            return;
+            return Ok(());
         }
         match effect {
             Effect::Model { model, .. } => {
                 let Some(wire) = self.requests.wire(id) else {
-                    return self.bounce(effect, BounceReason::Busy);
+                    {
+                        self.bounce(effect, BounceReason::Busy);
+                        return Ok(());
+                    }
                 };
                 let (events, attempt) = (self.events.clone(), permit.attempt());
                 if attempt > 1 {
@@ -166,16 +177,21 @@ impl SessionTask {
                     Work::Tool { judged, .. } => judged.as_ref(),
                     Work::Model { .. } => None,
                 });
-                let (Some(call), Some(judged)) = (self.tool_call(call), judged) else { return };
+                let Some(facts) = judged.map(|judged| judged.facts.clone()) else { return Ok(()) };
+                let Some(call) = self.tool_call(Key::Act(id, permit.started()), call)? else { return Ok(()) };
                 let slot = Arc::clone(&self.shared.tool_slots).try_acquire_owned().ok();
                 if slot.is_none() && !*pure {
-                    return self.bounce(effect, BounceReason::Busy);
+                    {
+                        self.bounce(effect, BounceReason::Busy);
+                        return Ok(());
+                    }
                 }
                 let limit = policy.tools.get(&call.tool).map_or(0, |tool| tool.timeout_ms);
-                self.running.tool(permit, call, judged.facts.clone(), slot, Duration::from_millis(limit));
+                self.running.tool(permit, call, facts, slot, Duration::from_millis(limit));
             }
             Effect::Prepare { .. } | Effect::Inspect { .. } | Effect::Probe { .. } => {}
         }
+        Ok(())
     }
 
     /// Not now, after all: the next pass hears of it.
@@ -185,9 +201,18 @@ impl SessionTask {
         }
     }
 
-    fn tool_call(&self, call: &CallRef) -> Option<ToolCall> {
-        let (tool, arguments) = self.bodies.call(call)?;
+    /// The call that `key` is about; one that was erased has ended with that.
+    fn tool_call(&mut self, key: Key, call: &CallRef) -> Result<Option<ToolCall>, Setback> {
+        let Some((tool, arguments)) = self.bodies.call(call).map_err(|error| unreadable(&error))? else {
+            self.running.keep(Finished { key, end: running::erased(key) });
+            return Ok(None);
+        };
         let (agent, principal) = (self.state.agent.clone(), self.speaker());
-        Some(ToolCall { session: self.state.id, agent, principal, tool, arguments })
+        Ok(Some(ToolCall { session: self.state.id, agent, principal, tool, arguments }))
     }
+}
+
+/// A body that cannot be read now is waited for: it was not erased.
+fn unreadable(error: &StoreError) -> Setback {
+    Setback::Failed(EngineError::Unreadable(error.to_string()))
 }

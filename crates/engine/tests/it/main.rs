@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod damage;
 mod home;
 mod keys;
 mod moments;

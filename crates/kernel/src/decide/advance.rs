@@ -170,6 +170,14 @@ pub fn start_model(session: &Session, effect: EffectId, request: Request, frame:
     })])
 }
 
+/// The turn of a model call that nothing can be sent for.
+pub fn erased(session: &Session, effect: EffectId, frame: &Frame<'_>) -> Vec<Record> {
+    match &session.turn {
+        Some(turn) if turn.step == Step::Model(effect) => end_turn(session, turn, StopReason::Erased, frame),
+        _ => Vec::new(),
+    }
+}
+
 /// An upper bound: what was billed for the unchanged part, and a token for every byte since.
 fn input_tokens_max(session: &Session, request: &Request) -> u64 {
     match session.billed {

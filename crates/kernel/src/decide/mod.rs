@@ -33,6 +33,10 @@ pub enum Input {
         effect: EffectId,
         request: Request,
     },
+    /// There is no request for a planned model call: a text that it needs was erased.
+    Erased {
+        effect: EffectId,
+    },
     Inspected {
         effect: EffectId,
         inspection: Inspection,
@@ -111,6 +115,7 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Open(opened) => open(session, opened, frame),
         Input::Message(message) => people::message(session, message, frame),
         Input::Prepared { effect, request } => Ok(advance::start_model(session, effect, request, frame)),
+        Input::Erased { effect } => Ok(advance::erased(session, effect, frame)),
         Input::Inspected { effect, inspection } => Ok(advance::inspected(session, effect, inspection, frame)),
         Input::Ended { effect, started, outcome } => Ok(outcome::ended(session, effect, started, outcome, frame)),
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),

@@ -184,6 +184,7 @@ fn endings() -> Vec<Record> {
         StopReason::Quota,
         StopReason::Policy,
         StopReason::Invalid,
+        StopReason::Erased,
     ];
     records.extend(reasons.map(|reason| {
         let completion = Completion {
