@@ -33,6 +33,7 @@ impl Store {
         let target = directory.join(STATE);
         refuse_existing(&target)?;
         home::make_directory(directory)?;
+        let directory = &home::real(directory)?;
         let source = connect::reader(&self.inner.common.home.state())?;
         let partial = Partial::make(directory)?;
         let mut db = connect::writer(&partial.path)?;
@@ -64,8 +65,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
         return Err(StoreError::Busy(from.to_owned()));
     }
     home::make_directory(to)?;
-    let _home = Home::take(to, Options::default())?;
-    let partial = Partial::make(to)?;
+    let home = Home::take(to, Options::default())?;
+    let partial = Partial::make(home.directory())?;
     partial.fill(&source)?;
     let db = connect::writer(&partial.path)?;
     if connect::kind(&db, &source)? == Kind::Blank {

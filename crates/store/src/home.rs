@@ -47,6 +47,7 @@ pub struct Home {
 impl Home {
     /// Takes the lock of an existing directory, after a look at what it lies on.
     pub fn take(directory: &Path, options: Options) -> Result<Self, StoreError> {
+        let directory = &real(directory)?;
         let lock_path = directory.join(LOCK);
         let state = directory.join(STATE);
         if fs::symlink_metadata(&state).is_ok_and(|found| found.is_symlink()) {
@@ -129,6 +130,15 @@ pub fn make_directory(directory: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(|e| StoreError::io(directory, e))
+}
+
+/// The directory itself, where links lead to it: SQLite opens our files without following any, in
+/// the whole path, so that the state file cannot be one.
+pub fn real(directory: &Path) -> Result<PathBuf, StoreError> {
+    let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    fs::canonicalize(directory).map_err(|error| {
+        if is_missing(&error) { StoreError::Missing(directory.join(STATE)) } else { StoreError::io(directory, error) }
+    })
 }
 
 /// Makes the empty file that SQLite then fills: it would make one that others can read.

@@ -49,11 +49,12 @@ impl Store {
     /// # Errors
     /// Says of the file, its version or its file system why it is not opened.
     pub fn open(directory: &Path, options: Options) -> Result<Self, StoreError> {
-        let path = directory.join(home::STATE);
-        if std::fs::symlink_metadata(&path).is_err() {
-            return Err(StoreError::Missing(path));
+        let missing = directory.join(home::STATE);
+        if std::fs::symlink_metadata(&missing).is_err() {
+            return Err(StoreError::Missing(missing));
         }
         let home = Home::take(directory, options)?;
+        let path = home.state();
         let db = connect::writer(&path)?;
         if connect::kind(&db, &path)? == Kind::Blank {
             return Err(StoreError::Missing(path));

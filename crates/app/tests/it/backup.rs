@@ -52,3 +52,23 @@ fn a_damaged_backup_is_refused() {
     place.run(&["restore", copy.to_str().unwrap(), place.path("new").to_str().unwrap()]).expect(1);
     assert!(!place.path("new/state.db").exists());
 }
+
+#[test]
+fn a_home_reached_through_a_link_works_like_any_other() {
+    let place = Place::empty();
+    std::fs::create_dir(place.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", place.path("link")).unwrap();
+    let path = |name: &str| place.path(name).to_str().unwrap().to_owned();
+    let (home, copy, back) = (path("link/home"), path("link/copy"), path("link/back"));
+    let there = |arguments: &[&str]| place.run(&[&["--home", &home], arguments].concat());
+    there(&["init"]).expect(0);
+    let turn = there(&["run", "write a note: mend the sails", "--json"]).json(0);
+    assert_eq!(
+        std::fs::read_to_string(place.path("real/home/workspace/out/note.md")).unwrap().trim(),
+        "mend the sails"
+    );
+    place.run(&["--home", &path("real/home"), "trace", turn["turn"].as_str().unwrap()]).expect(0);
+    there(&["backup", &copy, "--workspace"]).expect(0);
+    there(&["restore", &copy, &back]).expect(0);
+    place.run(&["--home", &back, "audit", "verify"]).expect(0);
+}

@@ -2,7 +2,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use backstay_store::{Store, StoreError};
+use backstay_store::{Store, StoreError, restore};
 
 use crate::harness::{OPTIONS, TestHome, tamper};
 
@@ -119,6 +119,23 @@ fn a_linked_state_file_is_refused() {
     std::fs::create_dir(&linked).unwrap();
     symlink(home.path().join("state.db"), linked.join("state.db")).unwrap();
     assert!(matches!(Store::open(&linked, OPTIONS), Err(StoreError::Symlink(_))));
+}
+
+#[test]
+fn a_home_and_a_backup_may_be_reached_through_links() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    std::fs::create_dir(at("real")).unwrap();
+    symlink("real", at("link")).unwrap();
+    let store = Store::create(&at("link/home"), OPTIONS).unwrap();
+    store.backup(&at("link/copy"), || Ok(())).unwrap();
+    assert!(matches!(Store::open(&at("real/home"), OPTIONS), Err(StoreError::Busy(_))));
+    store.close().unwrap();
+    assert!(restore(&at("link/copy"), &at("link/back")).unwrap().is_sound());
+    symlink("real/back", at("home")).unwrap();
+    for linked in [at("home"), at("link/home")] {
+        assert!(Store::open(&linked, OPTIONS).unwrap().verify().unwrap().is_sound());
+    }
 }
 
 #[test]
