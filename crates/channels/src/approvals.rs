@@ -1,4 +1,6 @@
 //! What waits for a person's yes or for a person's words.
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::extract::State;
 use backstay_engine::Command;
@@ -124,17 +126,19 @@ fn no_such_approval() -> Problem {
 /// The turn of an effect that was asked about, open or not, and who might answer.
 fn asked(door: &Door, place: Place) -> Result<(TurnId, Approvers), Problem> {
     door.session(place.session).map_err(|_| no_such_approval())?;
-    let records = door.reader.records(place.session, Seq(place.seq.0.saturating_sub(1)), usize::MAX)?;
     let mut turn = None;
     let mut approvers = None;
-    for placed in records {
+    door.reader.each(place.session, Seq(place.seq.0.saturating_sub(1)), |placed| {
         if let Record::Planned(Planned::Tool { turn: of, .. }) = &placed.record {
             turn = turn.or((placed.seq == place.seq).then_some(*of));
         }
-        if let Record::Judged(Judged { effect, verdict: Verdict::Ask { approvers: may, .. }, .. }) = placed.record {
-            approvers = if effect == place.seq { Some(may) } else { approvers };
+        if let Record::Judged(Judged { effect, verdict: Verdict::Ask { approvers: may, .. }, .. }) = placed.record
+            && effect == place.seq
+        {
+            approvers = Some(may);
         }
-    }
+        Ok::<_, Problem>(ControlFlow::Continue(()))
+    })?;
     turn.zip(approvers).ok_or_else(no_such_approval)
 }
 

@@ -1,10 +1,11 @@
 //! Rebuilds a request to a model from the journal, and proves that it is the one that was sent.
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
-use backstay_engine::{Placed, join_wires};
+use backstay_engine::join_wires;
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Place, Seq, SessionId};
-use backstay_kernel::record::{Planned, Record};
+use backstay_kernel::record::{Planned, Record, Started};
 use backstay_kernel::request::{Piece, Request, Rope, digest, escape, fragment_digest};
 
 use crate::door::Door;
@@ -22,13 +23,9 @@ pub struct Sent {
 /// # Errors
 /// There is none, a body that it needs was erased, or it is not what the journal says was sent.
 pub fn rebuild(door: &Door, turn: Place, number: usize) -> Result<Sent, Problem> {
-    let records = door.reader.records(turn.session, Seq(0), usize::MAX)?;
-    let own = model_calls(&records, turn.seq);
-    let mut requests = requests(&records).into_iter().filter(|(_, effect, _)| own.contains(effect));
-    let wanted = number.checked_sub(1).and_then(|skip| requests.nth(skip));
-    let (at, _, request) = wanted.ok_or_else(|| Problem::not_found("request of this turn"))?;
-    let all = self::requests(&records);
-    let fragments = Rebuilding { door, session: turn.session, requests: &all }.fragments(at, &request)?;
+    let all = requests(door, turn, number)?;
+    let (at, _, request) = all.last().ok_or_else(|| Problem::not_found("request of this turn"))?;
+    let fragments = Rebuilding { door, session: turn.session, requests: &all }.fragments(*at, request)?;
     let digests: Vec<Digest> = fragments.iter().map(|wire| fragment_digest(wire.as_bytes())).collect();
     if digest(digests.iter()) != request.digest {
         return Err(Problem::internal(&format!("request {number} of {turn} does not match its digest")));
@@ -37,18 +34,27 @@ pub fn rebuild(door: &Door, turn: Place, number: usize) -> Result<Sent, Problem>
     Ok(Sent { wire: join_wires(&wires), digest: request.digest })
 }
 
-fn model_calls(records: &[Placed], turn: Seq) -> Vec<EffectId> {
-    let is_own = |record: &Record| matches!(record, Record::Planned(Planned::Model { turn: of, .. }) if *of == turn);
-    records.iter().filter(|placed| is_own(&placed.record)).map(|placed| placed.seq).collect()
-}
-
-/// Every request of the session: where it was started, for which effect.
-fn requests(records: &[Placed]) -> Vec<(Seq, EffectId, Request)> {
-    let sent = |placed: &Placed| {
-        let Record::Started(started) = &placed.record else { return None };
-        Some((placed.seq, started.effect, started.request?))
-    };
-    records.iter().filter_map(sent).collect()
+/// Every request of the session up to this one, which is none where there is no such: where it was
+/// started, for which effect.
+fn requests(door: &Door, turn: Place, number: usize) -> Result<Vec<(Seq, EffectId, Request)>, Problem> {
+    let (mut all, mut own, mut left) = (Vec::new(), BTreeSet::new(), number);
+    door.reader.each(turn.session, Seq(0), |placed| {
+        if let Record::Planned(Planned::Model { turn: of, .. }) = &placed.record
+            && *of == turn.seq
+        {
+            own.insert(placed.seq);
+        }
+        if let Record::Started(Started { effect, request: Some(request), .. }) = placed.record {
+            all.push((placed.seq, effect, request));
+            left -= usize::from(own.contains(&effect));
+        }
+        let is_over = matches!(&placed.record, Record::TurnEnded(ended) if ended.turn == turn.seq);
+        Ok::<_, Problem>(if left == 0 || is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    if left > 0 {
+        all.clear();
+    }
+    Ok(all)
 }
 
 struct Rebuilding<'a> {

@@ -1,4 +1,6 @@
 //! Sessions: opened, listed, spoken to, stopped.
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -209,9 +211,12 @@ fn stopped_by(door: &Door, id: SessionId) -> Result<Option<String>, Problem> {
     if !door.fold(id)?.stopped {
         return Ok(None);
     }
-    let records = door.reader.records(id, Seq(0), usize::MAX)?;
-    Ok(records.into_iter().rev().find_map(|placed| {
-        let Record::Stopped { by } = placed.record else { return None };
-        Some(by)
-    }))
+    let mut stopped_by = None;
+    door.reader.each(id, Seq(0), |placed| {
+        if let Record::Stopped { by } = placed.record {
+            stopped_by = Some(by);
+        }
+        Ok::<_, Problem>(ControlFlow::Continue(()))
+    })?;
+    Ok(stopped_by)
 }

@@ -1,5 +1,6 @@
 //! What a turn saw, decided and touched; and its requests as they were sent, byte for byte.
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use axum::Json;
 use axum::extract::State;
@@ -89,12 +90,14 @@ impl<'a> Trace<'a> {
     fn see(&mut self) -> Result<(), Problem> {
         let Some(first) = self.entered.first() else { return Ok(()) };
         let before = Seq(first.0.saturating_sub(1));
-        for placed in self.door.reader.records(self.place.session, before, usize::MAX)? {
-            let Record::Admitted(admitted) = &placed.record else { continue };
-            if !self.entered.contains(&placed.seq) {
-                continue;
+        let (entered, saw, door) = (&self.entered, &mut self.saw, self.door);
+        let mut left = entered.len();
+        door.reader.each(self.place.session, before, |placed| {
+            let Record::Admitted(admitted) = &placed.record else { return Ok(ControlFlow::Continue(())) };
+            if !entered.contains(&placed.seq) {
+                return Ok(ControlFlow::Continue(()));
             }
-            self.saw.push(json!({
+            saw.push(json!({
                 "seq": placed.seq,
                 "at": placed.at,
                 "principal": admitted.principal,
@@ -102,10 +105,11 @@ impl<'a> Trace<'a> {
                 "mode": admitted.mode,
                 "label": admitted.label,
                 "bytes": admitted.body.bytes,
-                "text": self.door.text(&admitted.body)?,
+                "text": door.text(&admitted.body)?,
             }));
-        }
-        Ok(())
+            left -= 1;
+            Ok::<_, Problem>(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
     }
 
     fn add(&mut self, now: &Now, placed: &Placed) -> Result<(), Problem> {

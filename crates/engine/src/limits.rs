@@ -17,7 +17,8 @@ pub const DISK_RETRY: Duration = Duration::from_millis(500);
 pub const SNAPSHOT_EVERY: u64 = 200;
 /// Requests that may build on one another before one is stored whole: bounds what a rebuild reads.
 pub const ROPE_DEPTH_MAX: u32 = 32;
-/// Records that are read at once where a turn is looked for: a long one has some hundreds.
+/// Records that are read at once where a turn or a session is looked through: a long turn has some
+/// hundreds, and who else reads the journal waits for one page.
 pub const RECORDS_PAGE: usize = 256;
 /// Upper ends of what appends are counted in: from below one flush of a good disk to where a person
 /// asks what is wrong.

@@ -1,5 +1,6 @@
 //! What people ask of a turn: where it stands, what it said, what it did. Read from records.
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use backstay_kernel::budget::Amount;
 use backstay_kernel::effect::CallRef;
@@ -82,25 +83,40 @@ impl Reader {
         Ok(out)
     }
 
+    /// Hands over every record after `after`, in order, until `take` has seen enough. Read by the
+    /// page: other readers of the journal have their turn in between.
+    ///
+    /// # Errors
+    /// Those of `take`, and where the journal cannot be read.
+    pub fn each<E: From<EngineError>>(
+        &self,
+        session: SessionId,
+        mut after: Seq,
+        mut take: impl FnMut(Placed) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        loop {
+            let page = self.records(session, after, RECORDS_PAGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.seq;
+            for placed in page {
+                if take(placed)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// A turn, by the message that began it.
     ///
     /// # Errors
     /// The journal cannot be read, or has no such turn.
     pub fn turn(&self, session: SessionId, turn: TurnId) -> Result<TurnView, EngineError> {
         let mut view = TurnView::queued();
-        let mut after = Seq(turn.0.saturating_sub(1));
-        loop {
-            let page = self.records(session, after, RECORDS_PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.seq;
-            for placed in page {
-                let ended = view.take(turn, &placed);
-                view.records.push(placed);
-                if ended {
-                    return Ok(view);
-                }
-            }
-        }
+        self.each(session, Seq(turn.0.saturating_sub(1)), |placed| {
+            let ended = view.take(turn, &placed);
+            view.records.push(placed);
+            Ok::<_, EngineError>(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
         match view.records.first() {
             Some(Placed { record: Record::Admitted(_), .. }) => Ok(view),
             _ => Err(EngineError::NoSession),

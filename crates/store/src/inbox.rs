@@ -37,7 +37,7 @@ impl Store {
     /// # Errors
     /// Those of a read.
     pub fn find_inbox(&self, key: &[u8; 32]) -> Result<Option<Admission>, StoreError> {
-        self.read(|db| Ok(find(db, key)?))
+        self.read_row(|db| Ok(find(db, key)?))
     }
 }
 

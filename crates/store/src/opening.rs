@@ -82,6 +82,7 @@ impl Store {
             commands,
             writer: Mutex::new(Some(thread)),
             reader: Mutex::new(None),
+            row_reader: Mutex::new(None),
             closed: AtomicBool::new(false),
             body_id_next: AtomicU64::new(body_id_last.unwrap_or(0).saturating_add(1)),
             dedupe_key: meta.dedupe_key,

@@ -1,5 +1,6 @@
-//! Reads beside the sessions: bodies, the ledger, sizes. They have a connection of their
+//! Reads beside the sessions: bodies, the ledger, sizes. They have connections of their
 //! own and go on while the writer commits.
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use backstay_kernel::budget::{Amount, Used};
@@ -29,7 +30,20 @@ pub struct Stats {
 impl Store {
     /// Runs `work` on the reader's connection, which a failure of the disk closes.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut place = lock(&self.inner.reader);
+        self.read_on(&self.inner.reader, work)
+    }
+
+    /// The same for a few rows that are found by their key.
+    pub(crate) fn read_row<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.read_on(&self.inner.row_reader, work)
+    }
+
+    fn read_on<T>(
+        &self,
+        place: &Mutex<Option<Connection>>,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut place = lock(place);
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed);
         }
@@ -51,7 +65,7 @@ impl Store {
     pub fn ledger(&self, keys: &[String]) -> Result<Vec<Used>, StoreError> {
         const SQL: &str =
             "SELECT tokens_settled, usd_settled, tokens_reserved, usd_reserved FROM ledger WHERE key = ?1";
-        self.read(|db| {
+        self.read_row(|db| {
             let moment = db.unchecked_transaction()?;
             let mut statement = moment.prepare_cached(SQL)?;
             let mut used = Vec::with_capacity(keys.len());
@@ -72,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Corrupt`] where it is not what was sealed.
     pub fn body(&self, reference: &BodyRef) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.read(|db| body::read(db, reference.id))? {
+        match self.read_row(|db| body::read(db, reference.id))? {
             Some(found) if found.digest == reference.digest => Ok(found.bytes),
             Some(_) => Err(StoreError::Corrupt(format!("body {} is another one", reference.id))),
             None => Err(StoreError::Corrupt(format!("body {} is gone", reference.id))),
@@ -141,3 +155,7 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

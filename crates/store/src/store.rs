@@ -33,6 +33,9 @@ pub(crate) struct Inner {
     pub writer: Mutex<Option<JoinHandle<()>>>,
     /// Opened at the first read.
     pub reader: Mutex<Option<Connection>>,
+    /// For reads of single rows, which the engine does between its decisions: they wait for no walk
+    /// through a journal.
+    pub row_reader: Mutex<Option<Connection>>,
     pub closed: AtomicBool,
     pub body_id_next: AtomicU64,
     pub dedupe_key: [u8; 32],
@@ -110,7 +113,7 @@ impl Store {
         if let Some(reference) = lock(&self.inner.common.known).get(&mark) {
             return Ok(Shared::Stored(reference));
         }
-        if let Some(reference) = self.read(|db| body::find(db, &mark))? {
+        if let Some(reference) = self.read_row(|db| body::find(db, &mark))? {
             lock(&self.inner.common.known).insert(mark, reference);
             return Ok(Shared::Stored(reference));
         }
@@ -233,7 +236,7 @@ impl Inner {
         self.closed.store(true, Ordering::Release);
         let Some(thread) = lock(&self.writer).take() else { return Ok(()) };
         // The writer must be the last to leave the file.
-        drop(lock(&self.reader).take());
+        drop((lock(&self.reader).take(), lock(&self.row_reader).take()));
         let (reply, answer) = sync_channel(1);
         let sent = self.commands.send(Command::Close(reply));
         // A receipt's callback may hold the last handle: its own thread cannot wait for itself.

@@ -4,6 +4,7 @@
 //! whole, step by step, or as the words for a wait that a client has kept. Only what ended is
 //! remembered; the open turn is read again.
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use backstay_engine::Placed;
@@ -143,10 +144,10 @@ fn read(door: &Door, row: &Row) -> Result<Now, Problem> {
     }
     let mut reading = Reading::new(door, row.session, past.messages);
     let mut last = past.seq;
-    for placed in door.reader.records(row.session, past.seq, usize::MAX)? {
+    door.reader.each(row.session, past.seq, |placed| {
         last = placed.seq;
-        reading.take(&placed)?;
-    }
+        reading.take(&placed).map(ControlFlow::Continue)
+    })?;
     if !reading.in_turn {
         door.histories.put(row.session, last, &reading.messages);
     }
