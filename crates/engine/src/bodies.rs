@@ -22,6 +22,13 @@ pub struct Bodies {
     fault: Option<StoreError>,
 }
 
+/// A place to go back to.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    sealed: usize,
+    faulty: bool,
+}
+
 impl Bodies {
     /// # Errors
     /// The home's key cannot be used.
@@ -64,13 +71,16 @@ impl Bodies {
     }
 
     /// How much is sealed.
-    pub fn mark(&self) -> usize {
-        self.sealed.len()
+    pub fn mark(&self) -> Mark {
+        Mark { sealed: self.sealed.len(), faulty: self.fault.is_some() }
     }
 
-    /// Drops what was sealed after the mark: nothing refers to it.
-    pub fn back_to(&mut self, mark: usize) {
-        self.sealed.truncate(mark);
+    /// Drops what was sealed after the mark, and the fault of what could not be: nothing refers to it.
+    pub fn back_to(&mut self, mark: Mark) {
+        for body in self.sealed.drain(mark.sealed.min(self.sealed.len())..) {
+            self.recent.remove(&body.reference().id);
+        }
+        self.fault = self.fault.take().filter(|_| mark.faulty);
     }
 
     /// Drops what is not appended, and the fault with it.
@@ -139,4 +149,27 @@ fn named(calls: &[u8], index: u32) -> Option<(String, String)> {
     let function = calls.get(usize::try_from(index).ok()?)?.get("function")?;
     let text = |field: &str| Some(function.get(field)?.as_str()?.to_owned());
     Some((text("name")?, text("arguments")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_store::Options;
+
+    use super::*;
+
+    #[test]
+    fn what_nothing_refers_to_is_kept_nowhere_and_faults_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::create(home.path(), Options::default()).unwrap();
+        let mut bodies = Bodies::new(store, SessionId([1; 10])).unwrap();
+        let kept = bodies.seal(b"accepted".to_vec());
+        let mark = bodies.mark();
+        bodies.seal(b"refused".to_vec());
+        let too_large = bodies.seal(vec![0; (64 << 20) + 1]);
+        assert_eq!(too_large.id, 0);
+        bodies.back_to(mark);
+        assert_eq!(bodies.recent.keys().collect::<Vec<_>>(), [&kept.id]);
+        let sealed = bodies.take_sealed().unwrap();
+        assert_eq!(sealed.iter().map(Body::reference).collect::<Vec<_>>(), [kept]);
+    }
 }

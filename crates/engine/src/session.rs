@@ -182,21 +182,21 @@ impl SessionTask {
         let policy = self.shared.policy();
         self.passed_at = self.shared.world.now();
         let mut draft = Draft::new(self.state.seq, self.passed_at);
-        let mut accepted = Vec::new();
+        let mut taken = Vec::new();
         self.note_restore(&policy, &mut draft);
         while let Some(letter) = draft.next_letter(letters) {
-            if let Some(yes) = self.take(letter, &policy, &mut draft) {
-                accepted.push(yes);
-            }
+            taken.extend(self.take(letter, &policy, &mut draft));
         }
         if let Err(setback) = self.conclude(&policy, draft).await {
             // Nothing has left; the callers' commands are tried again or answered with the reason.
-            letters.splice(0..0, accepted.into_iter().map(Taken::back));
+            // First what was accepted: the admission that makes a key a duplicate is among that.
+            taken.sort_by_key(Taken::is_refused);
+            letters.splice(0..0, taken.into_iter().map(Taken::back));
             return Err(setback);
         }
         self.running.recorded();
         self.requests.committed();
-        accepted.into_iter().for_each(Taken::answer);
+        taken.into_iter().for_each(Taken::answer);
         // The policy of this moment: another may have come into force while the append was under way.
         let reconciled = self.reconcile(&self.shared.policy());
         self.busy.set(!self.running.is_empty());

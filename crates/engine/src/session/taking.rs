@@ -53,13 +53,12 @@ impl SessionTask {
                     self.state = Session::new(self.state.id);
                     *draft = Draft::new(Seq::default(), self.shared.world.now());
                 }
-                let _ = asked.reply.send(Err(refusal.into()));
-                return None;
+                return Some(Taken { asked, answer: Err(refusal.into()) });
             }
         }
         let accepted = self.became(draft);
         draft.inbox = draft.inbox.take().or_else(|| asked.inbox_row(&accepted));
-        Some(Taken { asked, accepted })
+        Some(Taken { asked, answer: Ok(accepted) })
     }
 
     /// What the command that was just decided has become.
@@ -106,16 +105,21 @@ impl SessionTask {
     }
 }
 
-/// A command that was decided and waits for its commit.
+/// A command that was decided and waits for the commit, a refused one too: it may have been refused
+/// for what another of the same commit did.
 pub(super) struct Taken {
     asked: Box<Asked>,
-    accepted: Accepted,
+    answer: Result<Accepted, EngineError>,
 }
 
 impl Taken {
-    /// It is durable.
+    /// What it rests on is durable.
     pub(super) fn answer(self) {
-        let _ = self.asked.reply.send(Ok(self.accepted));
+        let _ = self.asked.reply.send(self.answer);
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.answer.is_err()
     }
 
     pub(super) fn back(self) -> Letter {

@@ -112,6 +112,33 @@ async fn two_steers_without_an_open_turn_are_told_the_turn_that_the_first_begins
 }
 
 #[tokio::test]
+async fn nobody_is_told_that_an_approval_is_closed_by_a_word_that_was_never_stored() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![call("guarded", "{}"), Line::Hang]).await;
+    let said = play.say(None, "do it").await;
+    let view = play.until(said, |view| asked(view).is_some()).await;
+    let (effect, digest) = asked(&view).unwrap();
+    let no = Command::Decide {
+        effect,
+        digest: digest.unwrap(),
+        approve: false,
+        by: "owner".into(),
+        role: Role::Owner,
+        speaks: backstay_kernel::home::Speaks::Program,
+        note: None,
+    };
+    // The next request is rendered in the commit that holds the first of the two words.
+    let store = play.store.clone();
+    *play.stage.meanwhile.lock().unwrap() = Some(Box::new(move || store.close().unwrap()));
+    let caller = owner();
+    let say_no = || play.engine.command(&caller, said.session, no.clone(), None);
+    let (one, other) = tokio::join!(say_no(), say_no());
+    for told in [one, other] {
+        assert!(matches!(told, Err(EngineError::Halted(_))), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_key_of_a_reload_names_its_epoch_in_the_next_process() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![]).await;
