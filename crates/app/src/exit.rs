@@ -196,6 +196,7 @@ impl From<StoreError> for Failure {
             StoreError::Newer { .. } => Self::new(Exit::Refused, "newer", message, "use the newer backstay"),
             StoreError::Query(_) => Self::new(Exit::Usage, "query", message, ""),
             StoreError::Foreign { .. } => Self::new(Exit::Fault, "foreign", message, RESTORE),
+            StoreError::Altered(_) => Self::new(Exit::Fault, "altered", message, RESTORE),
             StoreError::Corrupt(what) => {
                 Self::new(Exit::Fault, "damaged", format!("the state file is damaged: {what}"), RESTORE)
             }

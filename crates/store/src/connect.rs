@@ -66,6 +66,8 @@ fn settings(db: &Connection, cache_kib: u32) -> Result<(), StoreError> {
     // nothing writes to the tables below the search index.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Ours has no trigger; one that came in after the look at the schema does nothing.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }
@@ -90,7 +92,10 @@ pub fn kind(db: &Connection, path: &Path) -> Result<Kind, StoreError> {
     }
     match u32::try_from(version) {
         Ok(found) if found > schema::VERSION => Err(StoreError::Newer { found, known: schema::VERSION }),
-        Ok(found) if found == schema::VERSION => Ok(Kind::Ours),
+        Ok(found) if found == schema::VERSION => match schema::difference(db)? {
+            None => Ok(Kind::Ours),
+            Some(what) => Err(StoreError::Altered(what)),
+        },
         Ok(_) | Err(_) => Err(foreign(format!("schema version {version}"))),
     }
 }

@@ -23,6 +23,8 @@ pub enum StoreError {
     Foreign { path: PathBuf, why: String },
     #[error("the state file has schema version {found} and this program knows {known}: use the newer program")]
     Newer { found: u32, known: u32 },
+    #[error("the state file's schema was altered ({0}): nothing was changed; restore a backup that is as it was made")]
+    Altered(String),
     #[error("SQLite {0} can corrupt a write-ahead log: build with 3.51.3 or newer")]
     OldSqlite(&'static str),
     #[error("`{}` lies on {name}, where {why}: move the home to a local disk", path.display())]
@@ -56,6 +58,7 @@ impl StoreError {
             | Self::Busy(_)
             | Self::Foreign { .. }
             | Self::Newer { .. }
+            | Self::Altered(_)
             | Self::OldSqlite(_)
             | Self::UnsafeFs { .. }
             | Self::Symlink(_)

@@ -1,12 +1,15 @@
 //! The tables of a home. They are plain, so that `sqlite3` reads them; what a reader wants beyond
 //! them is a view over the entries ([`crate::views`]).
+use std::collections::BTreeSet;
+
 use rusqlite::Connection;
 
 use crate::views;
 
 /// "BSTY": tells our files from others.
 pub const APPLICATION_ID: i32 = 0x4253_5459;
-/// A newer file is refused; an older one would be brought forward here.
+/// A newer file is refused; an older one would be brought forward here. Another word in [`TABLES`]
+/// or in the views is another version: a file of this one has exactly these.
 pub const VERSION: u32 = 2;
 
 /// One row per append, linked by `prev`: the fence is the one row in `heads`. `n` records end at
@@ -119,4 +122,34 @@ pub fn create(db: &mut Connection, first: &[(&str, &dyn rusqlite::ToSql)]) -> ru
         work.execute("INSERT INTO meta(name, value) VALUES(?1, ?2)", (name, value))?;
     }
     work.commit()
+}
+
+/// The first object that a file of this version does not have, or has otherwise: a trigger or a
+/// changed view would do or say what nobody here wrote.
+pub fn difference(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let known = Connection::open_in_memory()?;
+    known.execute_batch(TABLES)?;
+    known.execute_batch(views::VIEWS)?;
+    let (found, known) = (objects(db)?, objects(&known)?);
+    let first = found.symmetric_difference(&known).next();
+    Ok(first.map(|object| format!("{} {:?}", object.kind, object.name)))
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Object {
+    kind: String,
+    name: String,
+    table: String,
+    sql: Option<String>,
+}
+
+/// Without the statistics that an operator's `ANALYZE` leaves.
+fn objects(db: &Connection) -> rusqlite::Result<BTreeSet<Object>> {
+    const SQL: &str = "SELECT type, name, tbl_name, sql FROM sqlite_schema
+        WHERE NOT (type = 'table' AND name IN ('sqlite_stat1', 'sqlite_stat4'))";
+    let mut statement = db.prepare(SQL)?;
+    let rows = statement.query_map([], |row| {
+        Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql: row.get(3)? })
+    })?;
+    rows.collect()
 }

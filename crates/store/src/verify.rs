@@ -1,4 +1,4 @@
-//! Reads the whole file and says what in it is not as it was written: pages, chains, snapshots,
+//! Reads the whole file and says what in it is not as it was written: schema, pages, chains, snapshots,
 //! bodies.
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::chain;
 use crate::connect;
 use crate::error::StoreError;
 use crate::limits::FAULTS_LISTED_MAX;
+use crate::schema;
 use crate::store::Store;
 
 /// What a verification read and found.
@@ -68,7 +69,7 @@ pub(crate) fn verify(db: &Connection) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let moment = db.unchecked_transaction()?;
     // Damaged pages also make later reads fail: that is a finding too.
-    let steps = [check_pages, check_chains, check_bodies];
+    let steps = [check_schema, check_pages, check_chains, check_bodies];
     for step in steps {
         match step(&moment, &mut report) {
             Ok(()) => {}
@@ -77,6 +78,13 @@ pub(crate) fn verify(db: &Connection) -> Result<Report, StoreError> {
         }
     }
     Ok(report)
+}
+
+fn check_schema(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
+    if let Some(what) = schema::difference(db)? {
+        report.fault(format!("the schema was altered: {what}"));
+    }
+    Ok(())
 }
 
 fn check_pages(db: &Connection, report: &mut Report) -> Result<(), StoreError> {

@@ -107,3 +107,9 @@ pub fn tamper(home: &Path, sql: &str) {
     let db = rusqlite::Connection::open(home.join("state.db")).unwrap();
     assert!(db.execute(sql, []).unwrap() > 0, "nothing tampered with");
 }
+
+/// Changes a file's schema behind the store's back.
+pub fn alter(home: &Path, sql: &str) {
+    let db = rusqlite::Connection::open(home.join("state.db")).unwrap();
+    db.execute_batch(sql).unwrap();
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use backstay_store::{Store, StoreError, restore};
 
-use crate::harness::{OPTIONS, TestHome, tamper};
+use crate::harness::{OPTIONS, TestHome, alter, tamper};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -119,6 +119,54 @@ fn a_linked_state_file_is_refused() {
     std::fs::create_dir(&linked).unwrap();
     symlink(home.path().join("state.db"), linked.join("state.db")).unwrap();
     assert!(matches!(Store::open(&linked, OPTIONS), Err(StoreError::Symlink(_))));
+}
+
+/// What would destroy the journal, free the money, or lie to whoever looks.
+const ALTERATIONS: [&str; 5] = [
+    "CREATE TRIGGER evil AFTER INSERT ON entries BEGIN DELETE FROM entries WHERE rowid < 2; END",
+    "CREATE TRIGGER evil AFTER UPDATE ON ledger BEGIN UPDATE ledger SET usd_settled = 0; END",
+    "DROP VIEW v_spend; CREATE VIEW v_spend AS SELECT 0 AS micro_usd",
+    "DROP INDEX heads_due",
+    "CREATE TABLE theirs(x)",
+];
+
+#[test]
+fn an_altered_schema_is_not_opened_and_not_restored() {
+    for sql in ALTERATIONS {
+        let home = TestHome::new();
+        home.session_of(1, 2);
+        let copy = home.beside("copy");
+        home.store.backup(&copy, || Ok(())).unwrap();
+        home.store.close().unwrap();
+        alter(&copy, sql);
+        let (before, refused) = (std::fs::read(copy.join("state.db")).unwrap(), Store::open(&copy, OPTIONS));
+        assert!(matches!(refused, Err(StoreError::Altered(_))), "{sql}: {refused:?}");
+        let refused = restore(&copy, &home.beside("back"));
+        assert!(matches!(refused, Err(StoreError::Altered(_))), "{sql}: {refused:?}");
+        assert!(!home.beside("back/state.db").exists());
+        assert_eq!(std::fs::read(copy.join("state.db")).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_schema_that_is_altered_below_an_open_home_does_nothing_and_is_found() {
+    for sql in ALTERATIONS {
+        let home = TestHome::new();
+        home.session_of(1, 2);
+        alter(&home.path(), sql);
+        home.commit(home.next(1, 4)).unwrap();
+        let report = home.store.verify().unwrap();
+        assert_eq!((report.entries, report.fault_count), (3, 1), "{sql}: {:?}", report.faults);
+    }
+}
+
+#[test]
+fn statistics_of_an_operators_analyze_are_no_alteration() {
+    let home = TestHome::new();
+    home.session_of(1, 2);
+    home.store.close().unwrap();
+    alter(&home.path(), "ANALYZE");
+    assert!(Store::open(&home.path(), OPTIONS).unwrap().verify().unwrap().is_sound());
 }
 
 #[test]
