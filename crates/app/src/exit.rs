@@ -141,6 +141,14 @@ impl Failure {
         Self::new(Exit::NotFound, "no_home", message, "backstay init")
     }
 
+    /// A new config would not say what the journal's agents may do.
+    #[must_use]
+    pub fn unconfigured(home: &Path) -> Self {
+        let message = format!("{} has a journal and no backstay.toml", home.display());
+        let next = "put backstay.toml back, from a backup for example; or: backstay restore BACKUP NEW_HOME";
+        Self::new(Exit::Refused, "no_config", message, next)
+    }
+
     #[must_use]
     pub fn busy(home: &Path) -> Self {
         let message = format!("{} holds {} and does not answer there", Holder::words(home), home.display());

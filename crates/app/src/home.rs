@@ -10,8 +10,10 @@ pub const STATE: &str = "state.db";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
     Nothing,
-    /// An `init` was cut off, or a part of the home was taken away.
+    /// No journal yet: an `init` was cut off, or the journal was taken away.
     Part,
+    /// A journal whose config was taken away: `init` writes that first, so no `init` left it so.
+    Unconfigured,
     Home,
 }
 
@@ -42,7 +44,8 @@ pub fn look(home: &Path) -> Found {
     match (home.join(config::FILE).exists(), home.join(STATE).exists()) {
         (true, true) => Found::Home,
         (false, false) => Found::Nothing,
-        (true, false) | (false, true) => Found::Part,
+        (true, false) => Found::Part,
+        (false, true) => Found::Unconfigured,
     }
 }
 
@@ -54,10 +57,10 @@ pub fn require(home: &Path) -> Outcome<()> {
         Found::Nothing => Err(Failure::no_home(home)),
         Found::Part => {
             let mut failure = Failure::no_home(home);
-            let lacks = if home.join(STATE).exists() { config::FILE } else { STATE };
-            failure.message = format!("{} is not a whole home: {lacks} is missing", home.display());
+            failure.message = format!("{} is not a whole home: {STATE} is missing", home.display());
             Err(failure)
         }
+        Found::Unconfigured => Err(Failure::unconfigured(home)),
     }
 }
 

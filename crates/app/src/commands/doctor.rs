@@ -86,6 +86,10 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
             let next = "backstay init goes on where one was cut off; else put the file back from a backup";
             return vec![bad("home", message, next)];
         }
+        Found::Unconfigured => {
+            let failure = Failure::unconfigured(home);
+            return vec![bad("home", failure.message, failure.next)];
+        }
         Found::Home => {}
     }
     let mut findings = vec![good("home", home.display().to_string())];

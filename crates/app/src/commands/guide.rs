@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::conversation::{list, text};
 use crate::client::{Client, Intent};
 use crate::config;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::home::{self, Found};
 use crate::print::{Out, Tone, short};
 
@@ -90,6 +90,12 @@ async fn look(home: &Path) -> Guide {
             return Guide::new("part")
                 .step("doctor", "see what is missing")
                 .step("init", "go on with an `init` that was cut off");
+        }
+        Found::Unconfigured => {
+            let failure = Failure::unconfigured(home);
+            let mut guide = Guide::new("part").step("restore BACKUP NEW_HOME", "make a home of a backup");
+            guide.trouble = format!("{}; {}", failure.message, "put that file back, from a backup for example");
+            return guide;
         }
         Found::Home => {}
     }

@@ -43,13 +43,23 @@ pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
         Some(dir) => home::resolve(Some(dir))?,
         None => default.to_owned(),
     };
+    match made_at(&home, args, out).await {
+        // The way on leads to this home, which `--home` may not name.
+        Err(failure) => Err(Failure { next: home::hint(&failure.next, &home::command(&home)), ..failure }),
+        made => made,
+    }
+}
+
+async fn made_at(home: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
+    args.api_key_env.as_deref().map_or(Ok(()), check_variable)?;
     let given = match args.base_url {
         // Whatever the server says, nothing would come of it.
-        Some(_) if home::look(&home) == Found::Home => return Err(exists(&home, "already")),
+        Some(_) if home::look(home) == Found::Home => return Err(exists(home, "already")),
+        Some(_) if home::look(home) == Found::Unconfigured => return Err(Failure::unconfigured(home)),
         Some(base_url) => Some(server::choose(base_url, args.model, args.api_key_env, out).await?),
         None => None,
     };
-    let made = make(&home, given, out).await?;
+    let made = make(home, given, out).await?;
     let next = format!("{} chat", home::command(&made.home));
     if out.json {
         out.value(&json!({ "home": made.home, "token": made.token, "next": next }));
@@ -59,6 +69,15 @@ pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
     out.talk(Tone::Dim, TOKEN_ONCE);
     out.line(&format!("next: {next}"));
     Ok(Exit::Ok)
+}
+
+/// What was given is not told: it may be the key itself.
+fn check_variable(name: &str) -> Outcome<()> {
+    if std::env::var(name).is_ok_and(|value| !value.trim().is_empty()) {
+        return Ok(());
+    }
+    let message = "--api-key-env names no variable of the environment that holds a key; nothing was made";
+    Err(Failure::usage(message, "export the key in a variable and give that variable's name, never the key"))
 }
 
 /// What a person is told of a new home.
@@ -77,12 +96,15 @@ pub fn lines(made: &Made) -> [String; 3] {
 /// There is a home already, or something else that must not be touched.
 pub async fn make(home: &Path, given: Option<Choice>, out: &Out) -> Outcome<Made> {
     refuse_foreign(home)?;
+    if home::look(home) == Found::Unconfigured {
+        return Err(Failure::unconfigured(home));
+    }
     make_directory(home)?;
     let choice = given.clone().unwrap_or_else(choose);
     write_config(home, &config::template(&choice), given.is_some(), out)?;
     make_directory(&home.join(config::WORKSPACE))?;
     make_journal(home)?;
-    let opened = serve::open(home, serve::Keys::Needed).await?;
+    let opened = serve::open(home, serve::Keys::IfThere).await?;
     let engine = &opened.engine;
     let new = NewToken { principal: OWNER.to_owned(), speaks: Speaks::Program, by: "init".to_owned() };
     let token = engine.home().create_token(&engine.policy(), new, None).await;

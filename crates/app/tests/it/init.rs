@@ -96,7 +96,71 @@ fn a_key_for_a_model_server_is_named_and_not_written() {
     answer.join().unwrap();
     assert!(place.config().contains("api_key_env = \"GATEWAY_KEY\"") && !place.config().contains("sk-test"));
     let unset = Place::empty().run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "GATEWAY_KEY"]);
-    assert!(unset.expect(2).stderr.contains("the environment has no `GATEWAY_KEY`"), "{}", unset.stderr);
+    assert!(unset.expect(2).stderr.contains("holds a key; nothing was made"), "{}", unset.stderr);
+}
+
+/// Whoever gives the key itself must not find it in a terminal's history of what was said, or in a log.
+#[test]
+fn a_variable_without_a_key_makes_nothing_and_is_not_repeated() {
+    for given in ["NO_SUCH_KEY", "sk-abc123", "EMPTY", ""] {
+        let place = Place::empty();
+        let url = ["--base-url", "http://127.0.0.1:9/v1", "--model", "m"];
+        let mut command = place.command(&[&["init"][..], &url, &["--api-key-env", given]].concat());
+        let ran = Ran::of(&command.env("EMPTY", " ").output().unwrap());
+        ran.expect(2);
+        assert!(given.is_empty() || !ran.stderr.contains(given) && !ran.stdout.contains(given), "{}", ran.stderr);
+        assert!(!place.home().exists(), "{given}");
+    }
+}
+
+/// The token is shown only once: a key that is missing must not keep it back.
+#[test]
+fn a_home_whose_config_asks_for_a_key_that_is_not_there_is_made_whole() {
+    let place = Place::empty();
+    std::fs::create_dir(place.home()).unwrap();
+    let whole = Place::empty();
+    Ran::of(&whole.command(&["init"]).env("OPENAI_API_KEY", "sk-test").output().unwrap()).expect(0);
+    place.write_config(&whole.config());
+    assert!(place.run(&["init", "--json"]).json(0)["token"].as_str().unwrap().starts_with("bks_"));
+}
+
+#[test]
+fn what_is_said_of_a_home_elsewhere_leads_there() {
+    let place = Place::with_home();
+    let home = place.home();
+    let mut command = place.command(&["init", home.to_str().unwrap()]);
+    let again = Ran::of(&command.env_remove("BACKSTAY_HOME").output().unwrap());
+    let expected = format!("backstay --home {} tokens create", home.display());
+    assert!(again.expect(3).stderr.contains(&expected), "{}", again.stderr);
+    let other = place.path("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("backstay.toml"), "[agents]\n").unwrap();
+    let mut command = place.command(&["init", other.to_str().unwrap()]);
+    let wrong = Ran::of(&command.env_remove("BACKSTAY_HOME").output().unwrap());
+    let expected = format!("backstay --home {} config check", other.display());
+    assert!(wrong.expect(2).stderr.contains(&expected), "{}", wrong.stderr);
+}
+
+/// What the journal's agents may do stood in the config that is gone: a new one is no answer.
+#[test]
+fn a_journal_without_its_config_is_left_alone() {
+    let place = Place::with_home();
+    place.run(&["run", "/say one"]).expect(0);
+    std::fs::remove_file(place.home().join("backstay.toml")).unwrap();
+    let names = place.names();
+    let server = ["init", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"];
+    for arguments in [&["init"][..], &server, &["quickstart"], &["status"], &["doctor"], &[]] {
+        let ran = place.run(arguments);
+        let code = match arguments.first() {
+            None => 0,
+            Some(&"doctor") => 1,
+            Some(_) => 3,
+        };
+        let said = format!("{}{}", ran.expect(code).stdout, ran.stderr);
+        assert!(said.contains("no backstay.toml") && said.contains("backstay restore BACKUP NEW_HOME"), "{said}");
+        assert!(!said.contains("backstay init"), "{said}");
+        assert_eq!(place.names(), names, "{arguments:?}");
+    }
 }
 
 #[test]
