@@ -11,7 +11,7 @@ use clap_complete::Shell;
 /// says what to do next. Exit codes: 0 ok, 1 fault, 2 usage or config, 3 refused, 4 waiting for a
 /// person or a provider, 5 not found, 6 another process holds the home.
 #[derive(Debug, Parser)]
-#[command(name = "backstay", version, disable_help_subcommand = true)]
+#[command(name = "backstay", version)]
 pub struct Cli {
     /// The directory of the home. Without it: the user's data directory.
     #[arg(long, global = true, env = "BACKSTAY_HOME", value_name = "DIR", hide_env_values = true)]

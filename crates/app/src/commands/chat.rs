@@ -437,7 +437,7 @@ impl Chat<'_> {
         } else if !reply.is_empty() && (!self.live || reply != self.talk.said) {
             self.out.line(reply);
         }
-        let exit = turn::tell_end(&standing, self.out);
+        let exit = turn::tell_end(self.client, &standing, self.out).await;
         // Who sat here has seen how it ended; leaving is no failure of anything.
         self.exit = if self.live { Exit::Ok } else { exit };
         self.mode = Mode::Idle;

@@ -38,7 +38,7 @@ fn cli() -> String {
 }
 
 fn describe(command: &clap::Command, text: &mut String) {
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
         if inner.get_subcommands().next().is_some() {
             describe(inner, text);
             continue;

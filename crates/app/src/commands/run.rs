@@ -15,10 +15,24 @@ use crate::print::{Out, Tone};
 
 pub async fn run(home: &Path, args: &RunArgs, out: &Out) -> Outcome<Exit> {
     let task = task(&args.task)?;
+    if args.key.as_deref().is_some_and(|key| key.trim().is_empty()) {
+        return Err(Failure::usage("--key is empty", "name the task with it, such as --key sails-1, or leave it out"));
+    }
     let client = Client::connect(home, Intent::Act).await?;
     let ended = one(&client, &task, args, out).await;
     client.close().await;
-    ended
+    ended.map_err(|failure| in_words(failure, args))
+}
+
+/// A key that stands for something else, as who typed it knows it.
+fn in_words(failure: Failure, args: &RunArgs) -> Failure {
+    let Some(key) = args.key.as_ref().filter(|_| failure.code == "key_reused") else { return failure };
+    let message = format!("--key {key} stands for another task, agent or session already");
+    Failure {
+        message,
+        next: "give this task a --key of its own; the same command attaches to its task".into(),
+        ..failure
+    }
 }
 
 fn task(given: &str) -> Outcome<String> {
@@ -48,7 +62,7 @@ async fn one(client: &Client, task: &str, args: &RunArgs, out: &Out) -> Outcome<
     if out.json {
         out.value(&standing);
     }
-    Ok(turn::finish(&standing, talk.retry.as_ref(), out))
+    Ok(turn::finish(client, &standing, talk.retry.as_ref(), out).await)
 }
 
 /// Ends the turn, and waits for that unless the person is tired of waiting.

@@ -120,7 +120,10 @@ fn decided(item: &Value, out: &Out) {
         "ended" => {
             let (end, inside) = variant(body.get("end"));
             let words = list_texts(item);
-            format!("the model {end} ({}): {words}", variant(inside.get("finish")).0)
+            match end {
+                "model_failed" => format!("the model failed ({}): {words}", text(inside, "class").replace('_', " ")),
+                end => format!("the model {end} ({}): {words}", variant(inside.get("finish")).0),
+            }
         }
         "turn_ended" => format!("the turn ended: {}", super::turn::reason(body.get("reason").unwrap_or(&Value::Null))),
         kind => format!("{} {}", kind.replace('_', " "), cut(&list_texts(item))),

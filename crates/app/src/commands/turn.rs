@@ -102,7 +102,7 @@ pub fn tell_wait(standing: &Value, retry: Option<&Retry>, out: &Out) {
 }
 
 /// Says how a turn ended, where it did not end as it should, and what of it was not done.
-pub fn tell_end(standing: &Value, out: &Out) -> Exit {
+pub async fn tell_end(client: &Client, standing: &Value, out: &Out) -> Exit {
     let completion = standing.get("completion").unwrap_or(&Value::Null);
     for (field, what) in [("refused", "refused"), ("not_started", "not started"), ("in_doubt", "in doubt")] {
         let calls: Vec<String> = list(completion, field).iter().map(call).collect();
@@ -119,8 +119,46 @@ pub fn tell_end(standing: &Value, out: &Out) -> Exit {
         out.talk(Tone::Dim, "(the turn was ended before its reply)");
     } else if exit != Exit::Ok {
         out.talk(Tone::Warning, &format!("(the turn ended early: {})", reason.replace('_', " ")));
+        if matches!(reason.as_str(), "auth" | "invalid" | "quota" | "policy" | "provider_unavailable") {
+            blame(client, text(standing, "turn"), &reason, out).await;
+        }
     }
     exit
+}
+
+/// Says what the provider said, and where its no can be mended. A trace that cannot be read hides
+/// no end of a turn.
+async fn blame(client: &Client, turn: &str, reason: &str, out: &Out) {
+    let trace = client.get(&format!("/api/turns/{turn}/trace")).await.unwrap_or_default();
+    let failed = list(&trace, "decided").iter().rev().find(|item| item.pointer("/body/end/model_failed").is_some());
+    let said = failed.and_then(|item| item.get("texts")?.as_object()?.values().next()?.as_str()).unwrap_or_default();
+    let requests = trace.get("saw").map(|saw| list(saw, "requests")).unwrap_or_default();
+    let model = requests.last().map(|request| text(request, "model")).unwrap_or_default();
+    if !said.is_empty() {
+        let place = place_of(client, model).map(|place| format!(" at {place}")).unwrap_or_default();
+        let said = short(said.trim(), limits::TRACE_CHARS_MAX);
+        out.talk(Tone::Warning, &format!("  {model}{place}: {said}"));
+    }
+    let command = &out.command;
+    let next = match reason {
+        "auth" => format!("{command} doctor --providers; {}", key_of(client, model)),
+        "invalid" => format!("check [models.{model}] name in backstay.toml; {command} doctor --providers"),
+        _ => format!("{command} trace {turn}"),
+    };
+    out.talk(Tone::Warning, &format!("  next: {next}"));
+}
+
+/// Where the key of a model's provider comes from.
+fn key_of(client: &Client, model: &str) -> String {
+    let variable = || {
+        let checked = config::load(client.home(), backstay_tools::manifests()).ok()?;
+        let provider = &checked.policy.models.get(model)?.provider;
+        checked.providers.get(provider)?.api_key_env.clone()
+    };
+    match variable() {
+        Some(variable) => format!("the key is the one in `{variable}` of the process that serves the home"),
+        None => "name the key's variable as api_key_env under [providers]".to_owned(),
+    }
 }
 
 fn call(item: &Value) -> String {
@@ -165,12 +203,11 @@ pub async fn go_on(client: &Client, turn: &str, out: &Out) -> Outcome<Exit> {
     out.talk(Tone::Dim, "The home is not running, so this command goes on with the turn.");
     let mut talk = Conversation::follow(client, session.to_owned(), Some(turn.to_owned())).await?;
     let standing = follow(client, &mut talk, out).await?;
-    Ok(finish(&standing, talk.retry.as_ref(), out))
+    Ok(finish(client, &standing, talk.retry.as_ref(), out).await)
 }
 
 /// The reply, or what the turn waits for.
-#[must_use]
-pub fn finish(standing: &Value, retry: Option<&Retry>, out: &Out) -> Exit {
+pub async fn finish(client: &Client, standing: &Value, retry: Option<&Retry>, out: &Out) -> Exit {
     if text(standing, "state") == "waiting" {
         tell_wait(standing, retry, out);
         return Exit::Waiting;
@@ -179,5 +216,5 @@ pub fn finish(standing: &Value, retry: Option<&Retry>, out: &Out) -> Exit {
     if !out.json && !reply.is_empty() {
         out.line(reply);
     }
-    tell_end(standing, out)
+    tell_end(client, standing, out).await
 }

@@ -1,8 +1,9 @@
 //! `run`: the reply on stdout, talk on stderr, and an exit code that says how it ended.
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
-use crate::place::{Place, interrupt};
+use crate::place::{Place, Ran, interrupt};
+use crate::scripted::{Scripted, response};
 
 #[test]
 fn the_reply_is_stdout_and_progress_is_stderr() {
@@ -69,6 +70,64 @@ fn a_model_that_cannot_be_used_is_a_mistake_in_the_config() {
     let ran = place.run(&["run", "/fail auth"]);
     ran.expect(2);
     assert!(ran.stderr.contains("ended early: auth"));
+}
+
+/// The reason stands where the turn ends, with the place in the config that mends it.
+#[test]
+fn a_provider_that_refuses_is_told_with_its_words_and_the_way_on() {
+    let body = r#"{"error":{"message":"there is no model m here"}}"#;
+    for (status, code, next) in [
+        ("401 Unauthorized", "auth", "backstay doctor --providers; the key is the one in `MODEL_KEY`"),
+        ("404 Not Found", "invalid", "check [models.default] name in backstay.toml; backstay doctor --providers"),
+    ] {
+        let model = Scripted::playing(vec![response(status, "content-type: application/json\r\n", body)]);
+        let place = Place::empty();
+        place.run(&["init"]).expect(0);
+        place.write_config(&model.config(""));
+        let keyed = |arguments: &[&str], stdin: &str| {
+            let mut command = place.command(arguments);
+            let mut child = command
+                .env("MODEL_KEY", "k")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+            Ran::of(&child.wait_with_output().unwrap())
+        };
+        for ran in [keyed(&["run", "hello"], ""), keyed(&["chat"], "hello\n")] {
+            let said = &ran.expect(2).stderr;
+            let expected =
+                format!("(the turn ended early: {code})\n  default at p, {}: status {}", model.url, &status[..3]);
+            assert!(said.contains(&expected) && said.contains("there is no model m here"), "{said}");
+            assert!(said.contains(&format!("next: {next}")), "{said}");
+        }
+        let trace = keyed(&["trace"], "");
+        assert!(trace.stdout.contains(&format!("the model failed ({code}): status ")), "{}", trace.stdout);
+    }
+}
+
+#[test]
+fn a_key_is_spoken_of_as_it_was_given() {
+    let place = Place::with_home();
+    for empty in ["", " "] {
+        assert_eq!(place.run(&["run", "/say one", "--key", empty, "--json"]).error(2)["message"], "--key is empty");
+    }
+    place.run(&["run", "/say one", "--key", "k1"]).expect(0);
+    let reused = place.run(&["run", "/say two", "--key", "k1", "--json"]).error(3);
+    assert_eq!(
+        (&reused["code"], reused["message"].as_str().unwrap().split(' ').next()),
+        (&"key_reused".into(), Some("--key"))
+    );
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let place = Place::empty();
+    assert!(place.run(&["help"]).expect(0).stdout.contains("quickstart"));
+    assert!(place.run(&["help", "run"]).expect(0).stdout.contains("What to do; `-` reads it from stdin"));
+    assert!(place.run(&["help", "tokens", "create"]).expect(0).stdout.contains("--principal"));
 }
 
 /// One line, however long it takes, and Ctrl-C ends the turn and not only the command.
