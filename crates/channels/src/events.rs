@@ -37,7 +37,7 @@ pub async fn stream(
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok().map(Seq));
     let after = resumed.or(from.after).unwrap_or_default();
     let place = door.places.stream(speaker.caller())?;
-    let events = door.engine.subscribe(id).await?;
+    let events = door.engine.subscribe(speaker.caller().role, id).await?;
     let (frames, out) = frames::frames(Some(place));
     let feed = Feed { door, session: id, last: after, frames };
     tokio::spawn(feed.run(events, Closing::of(&extensions), speaker.standing().clone()));

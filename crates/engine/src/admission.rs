@@ -70,13 +70,13 @@ impl Engine {
     ) -> Result<(Submitted, broadcast::Receiver<Event>), EngineError> {
         let key = self.key(&caller.principal, submission.key);
         if let Some(before) = self.said_before(key.as_ref())? {
-            let events = self.subscribe(before.session).await?;
+            let events = self.subscribe(caller.role, before.session).await?;
             return Ok((before.into(), events));
         }
         self.admit(caller)?;
         let opens = submission.session.is_none().then(|| opening(caller, submission.agent, None));
         let session = submission.session.unwrap_or_else(|| self.new_session_id());
-        let mut events = self.subscribe(session).await?;
+        let mut events = self.subscribe(caller.role, session).await?;
         let message = Command::Message {
             principal: caller.principal.clone(),
             channel: caller.channel.clone(),
@@ -85,9 +85,9 @@ impl Engine {
             text: submission.text,
             opens,
         };
-        let submitted = Submitted::from(self.send(session, message, key).await?);
+        let submitted = Submitted::from(self.send(caller.role, session, message, key).await?);
         if submitted.session != session {
-            events = self.subscribe(submitted.session).await?;
+            events = self.subscribe(caller.role, submitted.session).await?;
         }
         Ok((submitted, events))
     }
@@ -122,7 +122,7 @@ impl Engine {
         let key = self.key(&caller.principal, key);
         match self.said_before(key.as_ref())? {
             Some(before) => Ok(before),
-            None => self.send(session, command, key).await,
+            None => self.send(caller.role, session, command, key).await,
         }
     }
 

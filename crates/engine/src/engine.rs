@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use backstay_kernel::budget::{Amount, Used, Window, WindowState};
 use backstay_kernel::frame::Switches;
 use backstay_kernel::id::{Boot, Millis, SessionId};
-use backstay_kernel::policy::Policy;
+use backstay_kernel::policy::{Policy, Role};
 use backstay_kernel::record::{Entry, Record};
 use backstay_kernel::session::FOLD_VERSION;
 use backstay_kernel::{Session, apply};
@@ -127,6 +127,11 @@ impl Shared {
             self.wake_at(wake_at);
         }
         leaves
+    }
+
+    /// So many sessions are in memory that one without work is in the way.
+    pub fn is_crowded(&self) -> bool {
+        self.addresses.count() >= limits::CROWDED
     }
 
     pub fn draw_boot(&self) -> Boot {
@@ -308,6 +313,7 @@ impl Engine {
 
     pub(crate) async fn send(
         &self,
+        role: Role,
         session: SessionId,
         command: Command,
         key: Option<Key>,
@@ -318,7 +324,7 @@ impl Engine {
         let (reply, result) = oneshot::channel();
         let mut letter = Letter::Command(Box::new(Asked { command, key, reply }));
         loop {
-            let address = self.wake(session)?;
+            let address = self.wake(session, Some(role))?;
             match address.send(letter).await {
                 Ok(()) => break,
                 // It left memory in this very moment: wake it again.
@@ -348,10 +354,10 @@ impl Engine {
     ///
     /// # Errors
     /// The session could not be woken.
-    pub async fn subscribe(&self, session: SessionId) -> Result<broadcast::Receiver<Event>, EngineError> {
+    pub async fn subscribe(&self, role: Role, session: SessionId) -> Result<broadcast::Receiver<Event>, EngineError> {
         loop {
             let (reply, receiver) = oneshot::channel();
-            let address = self.wake(session)?;
+            let address = self.wake(session, Some(role))?;
             if address.send(Letter::Subscribe(reply)).await.is_ok()
                 && let Ok(receiver) = receiver.await
             {
@@ -360,9 +366,11 @@ impl Engine {
         }
     }
 
-    /// The address of a session's task, started if need be.
-    fn wake(&self, session: SessionId) -> Result<Address, EngineError> {
-        self.shared.addresses.of(session, |address, mailbox| {
+    /// The address of a session's task, started if need be; `role` is that of whoever needs it.
+    fn wake(&self, session: SessionId, role: Option<Role>) -> Result<Address, EngineError> {
+        let is_kept_for = matches!(role, Some(Role::Owner | Role::Operator));
+        let most = limits::LIVE_MAX - if is_kept_for { 0 } else { limits::LIVE_KEPT };
+        self.shared.addresses.of(session, most, |address, mailbox| {
             let task = SessionTask::new(Arc::clone(&self.shared), session, mailbox, address.downgrade());
             let task = task.map_err(|error| EngineError::Unreadable(error.to_string()))?;
             tokio::spawn(task.run());
@@ -407,7 +415,7 @@ async fn wake_sessions(engine: Engine) {
             _ => (Vec::new(), Some(now)),
         };
         for session in due {
-            match engine.wake(session) {
+            match engine.wake(session, None) {
                 Ok(address) => drop(address.try_send(Letter::Look)),
                 Err(error) => {
                     tracing::warn!(%session, %error, "a due session waits");

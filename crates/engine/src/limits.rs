@@ -45,8 +45,12 @@ pub const DETAIL_BYTES_MAX: usize = 2048;
 /// Model calls and tool calls that run at the same time in one home.
 pub const MODEL_SLOTS: usize = 256;
 pub const TOOL_SLOTS: usize = 64;
-/// Sessions in memory; a message for a further one is refused with `busy`.
+/// Sessions in memory; a message for a further one is refused with `full`.
 pub const LIVE_MAX: usize = 4096;
+/// Sessions in memory from which on one without work does not linger: what comes next needs the room.
+pub const CROWDED: usize = LIVE_MAX / 2;
+/// Places in memory that only owners and operators take: whoever is to end a crowd gets in.
+pub const LIVE_KEPT: usize = 64;
 /// Principals whose rate is remembered; the longest unused is forgotten, which only ever gives
 /// it a fresh burst.
 pub const BUCKETS_MAX: usize = 10_000;

@@ -65,6 +65,8 @@ struct Rest {
     may_leave: bool,
     /// When it must be in memory again.
     wake_at: Option<Millis>,
+    /// Somebody listens, and nothing else keeps it in memory.
+    is_kept_by_ear: bool,
     /// What others settle may let it go on.
     needs_money: bool,
 }
@@ -141,6 +143,7 @@ impl SessionTask {
             },
             finished = self.running.next() => self.running.keep(finished),
             Ok(()) = self.settlements.changed(), if rest.needs_money => {}
+            () = self.events.closed(), if rest.is_kept_by_ear => {}
             () = sleep_until(rest.until) => {
                 if rest.may_leave && self.shared.leave(self.state.id, rest.wake_at, &self.mailbox) {
                     return false;
@@ -158,11 +161,14 @@ impl SessionTask {
         let (head, now) = (head(&self.state), self.shared.world.now());
         let after = |at: Millis| Instant::now() + Duration::from_millis(at.saturating_sub(now));
         let moment = self.moment(&head, now).map(after);
-        let linger = Instant::now() + LINGER;
+        let is_heard = self.events.receiver_count() > 0;
+        let linger = if self.shared.is_crowded() && !is_heard { Duration::ZERO } else { LINGER };
+        let linger = Instant::now() + linger;
         let idle = self.running.is_empty() && !head.open && moment.is_none_or(|moment| moment > linger);
         Rest {
             until: moment.filter(|_| !idle).unwrap_or(linger),
-            may_leave: idle && self.events.receiver_count() == 0,
+            may_leave: idle && !is_heard,
+            is_kept_by_ear: idle && is_heard,
             wake_at: head.wake_at,
             needs_money: self.state.effects.values().any(|open| matches!(open.state, State::Unfunded { .. })),
         }

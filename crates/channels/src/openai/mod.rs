@@ -50,7 +50,10 @@ pub async fn chat(
     let chat = written.check()?;
     let call = Call::of(&speaker, &door, &headers, &extensions, &chat).await?;
     let follow = match call.to_attach(&door, &chat).await? {
-        Some(place) => Follow::attach(&door, place, door.engine.subscribe(place.session).await?).await?,
+        Some(place) => {
+            let events = door.engine.subscribe(speaker.caller().role, place.session).await?;
+            Follow::attach(&door, place, events).await?
+        }
         None => call.submit(&door, &chat).await?,
     };
     let place = follow.place();

@@ -353,7 +353,7 @@ impl House {
     /// The turn, once it is in this state.
     pub async fn turn(&self, turn: &str, state: &str) -> Value {
         let session = backstay_kernel::id::Place::parse(turn).unwrap().session;
-        let mut events = self.engine.subscribe(session).await.unwrap();
+        let mut events = self.engine.subscribe(Role::Owner, session).await.unwrap();
         loop {
             let told = self.get("owner", &format!("/api/turns/{turn}")).none().await;
             if told.json["state"] == state {

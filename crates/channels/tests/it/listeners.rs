@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use backstay_channels::{Listening, serve_local, serve_tcp};
+use backstay_kernel::policy::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -122,7 +123,8 @@ async fn streams_end_when_the_listener_does() {
     let before =
         house.engine.store().head(backstay_kernel::id::SessionId::parse(&session).unwrap()).unwrap().unwrap().seq;
     waiting.write_all(call.as_bytes()).await.unwrap();
-    let mut events = house.engine.subscribe(backstay_kernel::id::SessionId::parse(&session).unwrap()).await.unwrap();
+    let id = backstay_kernel::id::SessionId::parse(&session).unwrap();
+    let mut events = house.engine.subscribe(Role::Owner, id).await.unwrap();
     while house.engine.store().head(backstay_kernel::id::SessionId::parse(&session).unwrap()).unwrap().unwrap().seq
         == before
     {

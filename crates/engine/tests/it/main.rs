@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod crowd;
 mod damage;
 mod home;
 mod keys;

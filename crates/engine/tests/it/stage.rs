@@ -309,7 +309,7 @@ impl Play {
     }
 
     pub async fn until(&self, said: Submitted, done: impl Fn(&TurnView) -> bool) -> TurnView {
-        let mut events = self.engine.subscribe(said.session).await.unwrap();
+        let mut events = self.engine.subscribe(Role::Owner, said.session).await.unwrap();
         let reader = Reader::new(self.store.clone());
         let limit = std::time::Duration::from_secs(20);
         tokio::time::timeout(limit, async {
