@@ -17,7 +17,7 @@ use crate::error::{Problem, Why};
 use crate::input::{Asked, Input, OfSession, digest_of};
 use crate::limits::{RECORDS_BYTES_MAX, RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX};
 use crate::rows::{Row, outranks};
-use crate::{idempotency, records};
+use crate::{idempotency, records, waits};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,12 +75,17 @@ pub async fn one(speaker: Speaker, State(door): State<Door>, OfSession(id): OfSe
 fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
     let state = door.fold(row.session)?;
     let title = row.title.as_ref().map(|title| door.text(title)).transpose()?.flatten();
-    let named = match row.wait.as_str() {
-        "" => "idle",
-        word @ ("idle" | "running" | "stopped") => word,
-        _ => "waiting",
-    };
     let turn = state.turn.as_ref();
+    let next = turn.map(|turn| turn.id).or_else(|| state.queue.iter().map(|waiting| waiting.seq).next());
+    let wait = match row.wait.as_str() {
+        "" => "idle",
+        // No record says so: switches are the home's.
+        "running" | "budget" | "backoff" if next.is_some_and(|turn| waits::is_frozen(door, &state, turn)) => {
+            waits::FROZEN
+        }
+        word => word,
+    };
+    let named = if matches!(wait, "idle" | "running" | "stopped") { wait } else { "waiting" };
     Ok(json!({
         "session": row.session,
         "agent": row.agent,
@@ -88,7 +93,7 @@ fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
         "channel": row.channel,
         "title": title,
         "state": named,
-        "wait": (named == "waiting").then_some(&row.wait),
+        "wait": (named == "waiting").then_some(wait),
         "turn": turn.map(|turn| Place { session: row.session, seq: turn.id }.to_string()),
         "seq": row.seq,
         "opened_at": row.opened_at,

@@ -380,6 +380,8 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
     assert_eq!(rest.last().unwrap().data, "[DONE]");
     let shown = house.turn(&turn, "waiting").await;
     assert_eq!((&shown["wait"], &shown["id"]), (&json!("frozen"), &Value::Null));
+    let listed = house.get("ann", &format!("/api/sessions/{session}")).none().await.json;
+    assert_eq!((&listed["state"], &listed["wait"]), (&json!("waiting"), &json!("frozen")));
     let (_, mut later) = call().frames(Some(body.clone())).await;
     let later = later.rest().await;
     assert!(streamed(&later).ends_with(words), "whoever comes later is told too");
