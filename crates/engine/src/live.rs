@@ -7,7 +7,7 @@ use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Mode, Opened, Resolution};
 use backstay_store::{Admission, InboxRow, Store};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 
 use crate::bodies::Bodies;
 use crate::error::EngineError;
@@ -128,7 +128,8 @@ pub enum Letter {
     /// The policy, a switch or the time has changed.
     Look,
     /// A slot was waited for and is there.
-    Slot(tokio::sync::OwnedSemaphorePermit),
+    ModelSlot(OwnedSemaphorePermit),
+    ToolSlot(OwnedSemaphorePermit),
 }
 
 impl Command {

@@ -246,7 +246,7 @@ impl SessionTask {
             switches: self.shared.switches(),
             slots: frame::Slots {
                 model: u32::from(self.slots.has_model()),
-                tool: u32::try_from(self.shared.tool_slots.available_permits()).unwrap_or(u32::MAX),
+                tool: self.slots.tools(&self.shared.tool_slots),
             },
             allowance,
         }

@@ -126,8 +126,10 @@ impl SessionTask {
         // What holds still waits for a person and not for a slot.
         let still = self.state.stopped || frame.switches.frozen || frame.switches.draining;
         let ready = !still && self.state.effects.values().any(|open| open.state == State::Ready);
-        if ready && self.running.is_empty() {
+        if ready {
             self.slots.await_tool(&self.shared.tool_slots);
+        } else {
+            self.slots.give_back_tool();
         }
         let wants_model = |effect: &Effect| matches!(effect, Effect::Prepare { .. } | Effect::Model { .. });
         if !open.iter().any(wants_model) {
@@ -179,7 +181,9 @@ impl SessionTask {
                 });
                 let Some(facts) = judged.map(|judged| judged.facts.clone()) else { return Ok(()) };
                 let Some(call) = self.tool_call(Key::Act(id, permit.started()), call)? else { return Ok(()) };
-                let slot = Arc::clone(&self.shared.tool_slots).try_acquire_owned().ok();
+                // What is pure does not wait for one, and takes none that was waited for.
+                let all = &self.shared.tool_slots;
+                let slot = if *pure { Arc::clone(all).try_acquire_owned().ok() } else { self.slots.use_tool(all) };
                 if slot.is_none() && !*pure {
                     {
                         self.bounce(effect, BounceReason::Busy);

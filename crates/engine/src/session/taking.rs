@@ -31,12 +31,13 @@ impl SessionTask {
                 let _ = reply.send(self.events.subscribe());
                 return None;
             }
-            Letter::Look => {
-                self.slots.looked();
+            Letter::Look => return None,
+            Letter::ModelSlot(slot) => {
+                self.slots.model_came(slot);
                 return None;
             }
-            Letter::Slot(slot) => {
-                self.slots.came(slot);
+            Letter::ToolSlot(slot) => {
+                self.slots.tool_came(slot);
                 return None;
             }
         };
@@ -142,7 +143,9 @@ pub(super) fn answer_all(letters: &mut Vec<Letter>, error: &EngineError) {
     for letter in std::mem::take(letters) {
         match letter {
             Letter::Command(asked) => drop(asked.reply.send(Err(error.clone()))),
-            other @ (Letter::Subscribe(_) | Letter::Look | Letter::Slot(_)) => letters.push(other),
+            other @ (Letter::Subscribe(_) | Letter::Look | Letter::ModelSlot(_) | Letter::ToolSlot(_)) => {
+                letters.push(other)
+            }
         }
     }
 }

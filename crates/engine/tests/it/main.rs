@@ -16,5 +16,6 @@ mod money;
 mod overdue;
 mod panics;
 mod restarts;
+mod slots;
 mod stage;
 mod turns;

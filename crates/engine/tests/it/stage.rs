@@ -51,6 +51,8 @@ pub struct Stage {
     random: AtomicU64,
     /// Tools hold here while set.
     pub held: Mutex<bool>,
+    /// And these while they stand here.
+    pub stuck: Mutex<Vec<&'static str>>,
     pub hung: Notify,
     pub go: Notify,
     /// (verb, tool) that panics.
@@ -140,7 +142,7 @@ impl World for StageWorld {
     }
 
     fn run_tool(&self, permit: Permit, call: &ToolCall, _: &Facts) -> ToolRan {
-        while *self.0.held.lock().unwrap() {
+        while *self.0.held.lock().unwrap() || self.0.stuck.lock().unwrap().contains(&call.tool.as_str()) {
             std::thread::yield_now();
         }
         self.0.break_down("run", &call.tool);
@@ -336,6 +338,7 @@ impl Play {
 
     /// Lets tools that hold go on.
     pub fn release(&self) {
+        self.stage.stuck.lock().unwrap().clear();
         *self.stage.held.lock().unwrap() = false;
     }
 
