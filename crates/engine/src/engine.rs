@@ -86,11 +86,7 @@ impl Shared {
 
     /// What the ledger windows hold now. One that cannot be read counts as used up: errors deny (I8).
     pub fn used(&self, windows: Vec<Window>) -> Vec<WindowState> {
-        let keys: Vec<String> = windows.iter().map(|window| window.key.clone()).collect();
-        let settled = Amount { tokens: u64::MAX, micro_usd: u64::MAX };
-        let used_up = Used { settled, reserved: Amount::ZERO };
-        let used = self.store.ledger(&keys).unwrap_or_else(|_| vec![used_up; keys.len()]);
-        windows.into_iter().zip(used).map(|(window, used)| WindowState { window, used }).collect()
+        used(&self.store, windows)
     }
 
     pub async fn load(&self, id: SessionId) -> Result<Folded, String> {
@@ -164,6 +160,14 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.set(false);
     }
+}
+
+fn used(store: &Store, windows: Vec<Window>) -> Vec<WindowState> {
+    let keys: Vec<String> = windows.iter().map(|window| window.key.clone()).collect();
+    let settled = Amount { tokens: u64::MAX, micro_usd: u64::MAX };
+    let used_up = Used { settled, reserved: Amount::ZERO };
+    let used = store.ledger(&keys).unwrap_or_else(|_| vec![used_up; keys.len()]);
+    windows.into_iter().zip(used).map(|(window, used)| WindowState { window, used }).collect()
 }
 
 /// Reads and folds a session; one that is not there is empty.
@@ -436,5 +440,25 @@ async fn wake_sessions(engine: Engine) {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("boot", &self.shared.boot).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backstay_kernel::budget::Ceiling;
+    use backstay_store::Options;
+
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_cannot_be_read_counts_as_used_up() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::create(home.path(), Options { ballast_bytes: 0, free_bytes_min: 1 }).unwrap();
+        let ceiling = Ceiling { tokens: Some(u64::MAX - 1), micro_usd: Some(u64::MAX - 1) };
+        let windows = vec![Window { key: "agent:main/day".into(), ceiling }];
+        let holds = |states: Vec<WindowState>| states[0].window.ceiling.holds(states[0].used.sum());
+        assert!(holds(used(&store, windows.clone())));
+        store.close().unwrap();
+        assert!(!holds(used(&store, windows)));
     }
 }
