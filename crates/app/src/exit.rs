@@ -204,16 +204,17 @@ impl From<StoreError> for Failure {
             StoreError::Newer { .. } => Self::new(Exit::Refused, "newer", message, "use the newer backstay"),
             StoreError::Query(_) => Self::new(Exit::Usage, "query", message, ""),
             StoreError::Foreign { .. } => Self::new(Exit::Fault, "foreign", message, RESTORE),
+            StoreError::NotAFile(_) => {
+                Self::new(Exit::Fault, "not_a_file", message, "put the file itself there, or move it away")
+            }
             StoreError::Altered(_) => Self::new(Exit::Fault, "altered", message, RESTORE),
             StoreError::Corrupt(what) => {
                 Self::new(Exit::Fault, "damaged", format!("the state file is damaged: {what}"), RESTORE)
             }
             StoreError::Io(_) => Self::new(Exit::Fault, "io", message, "backstay doctor"),
-            StoreError::OldSqlite(_)
-            | StoreError::Symlink(_)
-            | StoreError::Invalid(_)
-            | StoreError::LogHeld
-            | StoreError::Closed => Self::new(Exit::Fault, "store", message, "backstay doctor"),
+            StoreError::OldSqlite(_) | StoreError::Invalid(_) | StoreError::LogHeld | StoreError::Closed => {
+                Self::new(Exit::Fault, "store", message, "backstay doctor")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Opens a home and keeps its doors open: wiring, signals, reload, a clean end.
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -267,11 +267,16 @@ fn allow_descriptors() {
     }
 }
 
-/// Only the owner of the home may connect; a file left by a killed process is replaced, since this
-/// process holds the lock.
+/// Only the owner of the home may connect; a socket left by a killed process is replaced, since this
+/// process holds the lock. Anything else under its name is somebody's, and stays.
 fn listen_local(home: &Path) -> Result<UnixListener, OpenError> {
     let path = home.join(SOCKET);
-    let _ = std::fs::remove_file(&path);
+    match std::fs::symlink_metadata(&path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(OpenError::Setup(format!("{} is no socket: move it away", path.display())));
+        }
+        Ok(_) | Err(_) => drop(std::fs::remove_file(&path)),
+    }
     let what = format!("listening on {}", path.display());
     let local = UnixListener::bind(&path).map_err(OpenError::io(what.clone()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(OpenError::io(what))?;

@@ -58,6 +58,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
     if !source.exists() {
         return Err(StoreError::Missing(source));
     }
+    home::require_plain(from)?;
     refuse_existing(&target)?;
     // A log without its file is another file's: it would be taken for the restored one's.
     refuse_existing(&log_of(&target))?;

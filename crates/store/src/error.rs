@@ -29,8 +29,8 @@ pub enum StoreError {
     OldSqlite(&'static str),
     #[error("`{}` lies on {name}, where {why}: move the home to a local disk", path.display())]
     UnsafeFs { path: PathBuf, name: &'static str, why: &'static str },
-    #[error("`{}` is a symbolic link: put the file itself into the home", .0.display())]
-    Symlink(PathBuf),
+    #[error("`{}` is not a regular file but a link, a directory or a pipe: put the file itself there, or move it away", .0.display())]
+    NotAFile(PathBuf),
     #[error("the disk is full ({0}): free some space; work goes on by itself")]
     Full(String),
     #[error("reading or writing the state file failed ({0}): check the disk; work goes on by itself once it answers")]
@@ -61,7 +61,7 @@ impl StoreError {
             | Self::Altered(_)
             | Self::OldSqlite(_)
             | Self::UnsafeFs { .. }
-            | Self::Symlink(_)
+            | Self::NotAFile(_)
             | Self::Invalid(_)
             | Self::LogHeld
             | Self::Query(_)

@@ -15,6 +15,9 @@ use crate::filesystem;
 use crate::limits::{BALLAST_BYTES, FREE_BYTES_MIN};
 
 pub const STATE: &str = "state.db";
+/// SQLite's own names beside it.
+const LOG: &str = "state.db-wal";
+const SHARED: &str = "state.db-shm";
 const LOCK: &str = "state.lock";
 const BALLAST: &str = "state.ballast";
 const DIRECTORY_MODE: u32 = 0o700;
@@ -50,9 +53,7 @@ impl Home {
         let directory = &real(directory)?;
         let lock_path = directory.join(LOCK);
         let state = directory.join(STATE);
-        if fs::symlink_metadata(&state).is_ok_and(|found| found.is_symlink()) {
-            return Err(StoreError::Symlink(state));
-        }
+        require_plain(directory)?;
         let lock = open_lock(&lock_path)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -141,6 +142,18 @@ pub fn real(directory: &Path) -> Result<PathBuf, StoreError> {
     })
 }
 
+/// Refuses a pipe, a directory or a link under the name of one of our files: opening a pipe waits for
+/// its other end, and a link leads out of the home.
+pub fn require_plain(directory: &Path) -> Result<(), StoreError> {
+    for name in [STATE, LOG, SHARED, LOCK, BALLAST] {
+        let path = directory.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(StoreError::NotAFile(path));
+        }
+    }
+    Ok(())
+}
+
 /// Makes the empty file that SQLite then fills: it would make one that others can read.
 pub fn make_file(path: &Path) -> Result<(), StoreError> {
     match private().create_new(true).write(true).open(path) {
@@ -158,7 +171,7 @@ pub fn flush_directory(directory: &Path) -> Result<(), StoreError> {
 /// Whether a home's lock is held by anybody; a backup has no lock file and is never held.
 pub fn is_locked(directory: &Path) -> Result<bool, StoreError> {
     let path = directory.join(LOCK);
-    match File::open(&path) {
+    match private().read(true).open(&path) {
         Ok(lock) => Ok(flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StoreError::io(&path, error)),
@@ -171,9 +184,10 @@ fn free_bytes(directory: &Path) -> Result<u64, StoreError> {
     Ok(found.f_bavail.saturating_mul(block))
 }
 
+/// Without waiting, should a pipe have come in after the look at it.
 fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or(0);
     options.mode(FILE_MODE).custom_flags(flags);
     options
 }

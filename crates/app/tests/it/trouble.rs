@@ -64,6 +64,26 @@ fn a_state_file_that_is_gone_is_not_made_anew() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_file_keeps_nobody_waiting() {
+    let place = used();
+    let lock = place.home().join("state.lock");
+    std::fs::remove_file(&lock).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    for arguments in [&["status"][..], &["run", "hello"], &["serve"]] {
+        let error = place.run(&[arguments, &["--json"]].concat()).error(1);
+        assert_eq!(error["code"], "not_a_file", "{arguments:?}: {error}");
+        assert!(error["next"].as_str().unwrap().contains("move it away"), "{error}");
+    }
+    std::fs::remove_file(&lock).unwrap();
+    let socket = place.home().join("backstay.sock");
+    std::fs::write(&socket, "mine").unwrap();
+    let error = place.run(&["serve", "--json"]).error(2);
+    assert!(error["message"].as_str().unwrap().contains("move it away"), "{error}");
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "mine");
+    place.run(&["run", "hello"]).expect(0);
+}
+
+#[test]
 fn a_place_where_no_home_can_be_is_told_with_its_path() {
     let place = Place::empty();
     std::fs::write(place.path("file"), "").unwrap();

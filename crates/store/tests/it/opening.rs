@@ -118,7 +118,7 @@ fn a_linked_state_file_is_refused() {
     let linked = home.beside("linked");
     std::fs::create_dir(&linked).unwrap();
     symlink(home.path().join("state.db"), linked.join("state.db")).unwrap();
-    assert!(matches!(Store::open(&linked, OPTIONS), Err(StoreError::Symlink(_))));
+    assert!(matches!(Store::open(&linked, OPTIONS), Err(StoreError::NotAFile(_))));
 }
 
 /// What would destroy the journal, free the money, or lie to whoever looks.
@@ -167,6 +167,24 @@ fn statistics_of_an_operators_analyze_are_no_alteration() {
     home.store.close().unwrap();
     alter(&home.path(), "ANALYZE");
     assert!(Store::open(&home.path(), OPTIONS).unwrap().verify().unwrap().is_sound());
+}
+
+#[test]
+fn a_pipe_or_a_directory_in_place_of_a_file_is_refused_at_once() {
+    for name in ["state.db", "state.db-wal", "state.db-shm", "state.lock", "state.ballast"] {
+        for make in ["mkfifo", "mkdir"] {
+            let home = TestHome::new();
+            home.store.close().unwrap();
+            let path = home.path().join(name);
+            let _ = std::fs::remove_file(&path);
+            assert!(std::process::Command::new(make).arg(&path).status().unwrap().success());
+            for refused in [Store::open(&home.path(), OPTIONS), Store::create(&home.path(), OPTIONS)] {
+                assert!(matches!(&refused, Err(StoreError::NotAFile(found)) if *found == path), "{name}: {refused:?}");
+            }
+            let refused = restore(&home.path(), &home.beside("back"));
+            assert!(matches!(&refused, Err(StoreError::NotAFile(found)) if *found == path), "{name}: {refused:?}");
+        }
+    }
 }
 
 #[test]
