@@ -2,9 +2,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::config;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::serve;
 
 pub const STATE: &str = "state.db";
+/// The config of a new home until it is whole.
+pub const CONFIG_PARTIAL: &str = "backstay.toml.new";
 
 /// What a directory is to Backstay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +65,30 @@ pub fn require(home: &Path) -> Outcome<()> {
         }
         Found::Unconfigured => Err(Failure::unconfigured(home)),
     }
+}
+
+/// A directory in which anything else lies is not ours to lock and to make private.
+///
+/// # Errors
+/// There is such a thing, or the directory cannot be read.
+pub fn refuse_foreign(home: &Path) -> Outcome<()> {
+    let ours = |name: &str| {
+        let known = [config::FILE, CONFIG_PARTIAL, config::WORKSPACE, serve::SOCKET];
+        known.contains(&name) || name.starts_with("state.")
+    };
+    let entries = match std::fs::read_dir(home) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::io(home, &error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|error| Failure::io(home, &error))?.file_name();
+        if !name.to_str().is_some_and(ours) && look(home) != Found::Home {
+            let message = format!("{} is not empty: {} lies there", home.display(), name.to_string_lossy());
+            return Err(Failure::new(Exit::Refused, "not_empty", message, "give a new directory, or an empty one"));
+        }
+    }
+    Ok(())
 }
 
 /// How a command for this home begins: with `--home` unless it is found without.

@@ -25,8 +25,6 @@ use crate::serve;
 pub const OWNER: &str = "owner";
 /// Said of every new home's token.
 pub const TOKEN_ONCE: &str = "The token is for the HTTP API and is shown only now; the command line needs none.";
-/// The config until it is whole.
-const PARTIAL: &str = "backstay.toml.new";
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -95,7 +93,7 @@ pub fn lines(made: &Made) -> [String; 3] {
 /// # Errors
 /// There is a home already, or something else that must not be touched.
 pub async fn make(home: &Path, given: Option<Choice>, out: &Out) -> Outcome<Made> {
-    refuse_foreign(home)?;
+    home::refuse_foreign(home)?;
     if home::look(home) == Found::Unconfigured {
         return Err(Failure::unconfigured(home));
     }
@@ -124,27 +122,6 @@ fn choose() -> Choice {
     }
 }
 
-/// A directory in which anything else lies is not ours to lock and to make private.
-fn refuse_foreign(home: &Path) -> Outcome<()> {
-    let ours = |name: &str| {
-        let known = [config::FILE, PARTIAL, config::WORKSPACE, serve::SOCKET];
-        known.contains(&name) || name.starts_with("state.")
-    };
-    let entries = match fs::read_dir(home) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::io(home, &error)),
-    };
-    for entry in entries {
-        let name = entry.map_err(|error| Failure::io(home, &error))?.file_name();
-        if !name.to_str().is_some_and(ours) && home::look(home) != Found::Home {
-            let message = format!("{} is not empty: {} lies there", home.display(), name.to_string_lossy());
-            return Err(Failure::new(Exit::Refused, "not_empty", message, "give a new directory, or an empty one"));
-        }
-    }
-    Ok(())
-}
-
 fn make_directory(directory: &Path) -> Outcome<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
     made.map_err(|error| Failure::io(directory, &error))
@@ -171,7 +148,7 @@ fn write_config(home: &Path, text: &str, asked: bool, out: &Out) -> Outcome<()> 
     if let Err(mistakes) = config::check_text(text, home, None, backstay_tools::manifests()) {
         return Err(Failure::usage(mistakes.to_string(), "give another --base-url or --model"));
     }
-    let partial = home.join(PARTIAL);
+    let partial = home.join(home::CONFIG_PARTIAL);
     put(&partial, text).map_err(|error| Failure::io(&partial, &error))?;
     let renamed = fs::rename(&partial, &path).and_then(|()| fs::File::open(home)?.sync_all());
     renamed.map_err(|error| Failure::io(&path, &error))

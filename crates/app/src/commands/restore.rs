@@ -27,11 +27,16 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
         let message = format!("{} is a home already; a restore overwrites nothing", to.display());
         return Err(Failure::new(Exit::Refused, "exists", message, "give a new directory"));
     }
+    home::refuse_foreign(&to)?;
     let kept = to.join(config::FILE).exists();
     if !kept && !from.join(config::FILE).exists() {
         let message = format!("neither {} nor {} holds a {}", from.display(), to.display(), config::FILE);
         let next = format!("put one into {} and run this again", to.display());
         return Err(Failure::new(Exit::NotFound, "no_config", message, next));
+    }
+    let config = from.join(config::FILE);
+    if !kept && !std::fs::symlink_metadata(&config).is_ok_and(|found| found.is_file()) {
+        return Err(led_out(&config));
     }
     let files = bring_files(&from, &to, kept)?;
     let report = backstay_store::restore(&from, &to)?;
@@ -61,8 +66,13 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
 fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
     let failed = |error: std::io::Error| Failure::io(to, &error);
     let (source, target) = (from.join(config::WORKSPACE), to.join(config::WORKSPACE));
+    let has_workspace = match std::fs::symlink_metadata(&source) {
+        Ok(found) if found.is_dir() => true,
+        Ok(_) => return Err(led_out(&source)),
+        Err(_) => false,
+    };
     let is_filled = std::fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some());
-    if source.is_dir() && is_filled {
+    if has_workspace && is_filled {
         let message = format!("{} has files in it; a restore overwrites nothing", target.display());
         return Err(Failure::new(
             Exit::Refused,
@@ -72,11 +82,17 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
         ));
     }
     make_private(&target).map_err(failed)?;
-    let files = if source.is_dir() { workspace::copy(&source, &target).map_err(failed)? } else { 0 };
+    let files = if has_workspace { workspace::copy(&source, &target).map_err(failed)? } else { 0 };
     if !kept {
         workspace::copy_file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
     }
     Ok(files)
+}
+
+/// A link in a backup may lead to anything that this user can read.
+fn led_out(path: &Path) -> Failure {
+    let message = format!("{} is a link or no file of a backup; nothing was restored", path.display());
+    Failure::new(Exit::Refused, "not_a_backup", message, "give a directory that `backstay backup` wrote")
 }
 
 /// With all directories above it, for the owner alone.

@@ -72,3 +72,27 @@ fn a_home_reached_through_a_link_works_like_any_other() {
     there(&["restore", &copy, &back]).expect(0);
     place.run(&["--home", &back, "audit", "verify"]).expect(0);
 }
+
+#[test]
+fn a_restore_leaves_foreign_directories_alone_and_follows_no_link_of_a_backup() {
+    use std::os::unix::fs::symlink;
+    let place = Place::with_home();
+    let path = |name: &str| place.path(name).to_str().unwrap().to_owned();
+    let restore = || place.run(&["restore", &path("copy"), &path("new"), "--json"]).error(3)["code"].clone();
+    place.run(&["backup", &path("copy")]).expect(0);
+    std::fs::create_dir(place.path("new")).unwrap();
+    std::fs::write(place.path("new/letter"), "mine").unwrap();
+    assert_eq!(restore(), "not_empty");
+    std::fs::remove_file(place.path("new/letter")).unwrap();
+    std::fs::create_dir(place.path("outside")).unwrap();
+    std::fs::write(place.path("outside/secret"), "secret").unwrap();
+    symlink("../outside", place.path("copy/workspace")).unwrap();
+    assert_eq!(restore(), "not_a_backup");
+    std::fs::remove_file(place.path("copy/workspace")).unwrap();
+    std::fs::rename(place.path("copy/backstay.toml"), place.path("outside/toml")).unwrap();
+    symlink("../outside/toml", place.path("copy/backstay.toml")).unwrap();
+    assert_eq!(restore(), "not_a_backup");
+    assert_eq!(std::fs::read_dir(place.path("new")).unwrap().count(), 0);
+    std::fs::rename(place.path("outside/toml"), place.path("copy/backstay.toml")).unwrap();
+    place.run(&["restore", &path("copy"), &path("new")]).expect(0);
+}
