@@ -1,4 +1,5 @@
 //! The engine of one home: which sessions live, what they share, who wakes them.
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use backstay_kernel::session::FOLD_VERSION;
 use backstay_kernel::{Session, apply};
 use backstay_store::{Append, AppendError, Durable, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::addresses::{Address, Addresses, Mailbox};
 use crate::admission::Admission;
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
     totals: Mutex<Totals>,
     /// Told whenever what was reserved in the ledger is settled.
     pub settled: watch::Sender<()>,
+    /// The next pause of each session whose task has panicked.
+    falls: Mutex<HashMap<SessionId, Duration>>,
     /// Sessions with something that runs, or that has ended and is not in the journal yet.
     busy: Arc<AtomicUsize>,
 }
@@ -128,6 +132,15 @@ impl Shared {
     /// So many sessions are in memory that one without work is in the way.
     pub fn is_crowded(&self) -> bool {
         self.addresses.count() >= limits::CROWDED
+    }
+
+    /// Counts a panic of a session's task; the pause that it must make now.
+    fn fell(&self, session: SessionId) -> Duration {
+        let mut falls = locked(&self.falls);
+        let pause = falls.entry(session).or_insert(limits::FALL_PAUSE_MIN);
+        let now = *pause;
+        *pause = pause.saturating_mul(2).min(limits::FALL_PAUSE_MAX);
+        now
     }
 
     pub fn draw_boot(&self) -> Boot {
@@ -222,6 +235,7 @@ impl Engine {
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
             settled: watch::Sender::new(()),
+            falls: Mutex::default(),
             busy: Arc::default(),
             store,
             world,
@@ -325,17 +339,26 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Draining);
         }
-        let (reply, result) = oneshot::channel();
-        let mut letter = Letter::Command(Box::new(Asked { command, key, reply }));
-        loop {
-            let address = self.wake(session, Some(role))?;
-            match address.send(letter).await {
-                Ok(()) => break,
-                // It left memory in this very moment: wake it again.
-                Err(mpsc::error::SendError(back)) => letter = back,
-            }
+        let (reply, answer) = oneshot::channel();
+        self.ask(role, session, Letter::Command(Box::new(Asked { command, key, reply })), answer).await
+    }
+
+    /// Posts a letter to a session, which is woken for it, and waits for what it answers.
+    async fn ask<T>(
+        &self,
+        role: Role,
+        session: SessionId,
+        mut letter: Letter,
+        answer: oneshot::Receiver<Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        // One that left memory in this very moment is woken again.
+        while let Err(mpsc::error::SendError(back)) = self.wake(session, Some(role))?.send(letter).await {
+            letter = back;
         }
-        result.await.unwrap_or(Err(EngineError::Draining))
+        answer.await.unwrap_or_else(|_| {
+            let fell = || EngineError::Internal("the session's task ended before it could answer".to_owned());
+            Err(if self.is_draining() { EngineError::Draining } else { fell() })
+        })
     }
 
     #[must_use]
@@ -357,17 +380,10 @@ impl Engine {
     /// Listens to a session.
     ///
     /// # Errors
-    /// The session could not be woken.
+    /// The session could not be woken, or its journal cannot be read.
     pub async fn subscribe(&self, role: Role, session: SessionId) -> Result<broadcast::Receiver<Event>, EngineError> {
-        loop {
-            let (reply, receiver) = oneshot::channel();
-            let address = self.wake(session, Some(role))?;
-            if address.send(Letter::Subscribe(reply)).await.is_ok()
-                && let Ok(receiver) = receiver.await
-            {
-                return Ok(receiver);
-            }
-        }
+        let (reply, answer) = oneshot::channel();
+        self.ask(role, session, Letter::Subscribe(reply), answer).await
     }
 
     /// The address of a session's task, started if need be; `role` is that of whoever needs it.
@@ -377,7 +393,7 @@ impl Engine {
         self.shared.addresses.of(session, most, |address, mailbox| {
             let task = SessionTask::new(Arc::clone(&self.shared), session, mailbox, address.downgrade());
             let task = task.map_err(|error| EngineError::Unreadable(error.to_string()))?;
-            tokio::spawn(task.run());
+            tokio::spawn(watch_over(self.clone(), session, tokio::spawn(task.run())));
             Ok(())
         })
     }
@@ -416,7 +432,15 @@ async fn wake_sessions(engine: Engine) {
         let found = tokio::task::spawn_blocking(move || (store.due(now), store.next_wake())).await;
         let (due, mut next) = match found {
             Ok((Ok(due), Ok(next))) => (due, next),
-            _ => (Vec::new(), Some(now)),
+            Ok((Err(StoreError::Closed), _) | (_, Err(StoreError::Closed))) => return,
+            Ok((Err(error), _) | (_, Err(error))) => {
+                tracing::error!(%error, "sessions that are due cannot be looked for; it is tried again");
+                (Vec::new(), Some(now))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the search for sessions that are due failed; it is tried again");
+                (Vec::new(), Some(now))
+            }
         };
         for session in due {
             match engine.wake(session, None) {
@@ -434,6 +458,25 @@ async fn wake_sessions(engine: Engine) {
         let ahead = Duration::from_millis(at.saturating_sub(engine.shared.world.now()));
         let pause = if at <= now { limits::WAKE_PAUSE_MIN } else { ahead };
         let _ = tokio::time::timeout(pause, engine.shared.sooner.notified()).await;
+    }
+}
+
+/// A panic ends the task of its session and no other. The session goes on from the journal, after a
+/// pause that grows from panic to panic.
+async fn watch_over(engine: Engine, session: SessionId, task: JoinHandle<()>) {
+    let Err(error) = task.await else {
+        locked(&engine.shared.falls).remove(&session);
+        return;
+    };
+    if !error.is_panic() {
+        return;
+    }
+    let pause = engine.shared.fell(session);
+    tracing::error!(%session, ?pause, "the task of a session panicked; it is woken again after a pause");
+    tokio::time::sleep(pause).await;
+    match engine.wake(session, None) {
+        Ok(address) => drop(address.try_send(Letter::Look)),
+        Err(error) => tracing::error!(%session, %error, "a session whose task panicked waits for its next letter"),
     }
 }
 

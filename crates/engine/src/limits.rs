@@ -13,6 +13,12 @@ pub const PURE_HOLD: Duration = Duration::from_millis(20);
 pub const LINGER: Duration = Duration::from_secs(10);
 /// Pause between tries of a session whose journal cannot be written.
 pub const DISK_RETRY: Duration = Duration::from_millis(500);
+/// Longest pause between tries of a session whose journal cannot be read: the pause doubles up to it.
+pub const READ_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Pause before a session whose task panicked is woken again. It doubles with each panic up to the longest:
+/// what panics every time must not keep a core busy, and a person may have mended it in between.
+pub const FALL_PAUSE_MIN: Duration = Duration::from_millis(500);
+pub const FALL_PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Entries since the last snapshot before another one is written: bounds what a load must fold.
 pub const SNAPSHOT_EVERY: u64 = 200;
 /// Requests that may build on one another before one is stored whole: bounds what a rebuild reads.

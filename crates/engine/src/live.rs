@@ -124,7 +124,7 @@ impl Asked {
 
 pub enum Letter {
     Command(Box<Asked>),
-    Subscribe(oneshot::Sender<broadcast::Receiver<Event>>),
+    Subscribe(oneshot::Sender<Result<broadcast::Receiver<Event>, EngineError>>),
     /// The policy, a switch or the time has changed.
     Look,
     /// A slot was waited for and is there.

@@ -19,14 +19,14 @@ use backstay_kernel::session::State;
 use backstay_kernel::{Head, Input, Session, apply, budget, decide, head};
 use backstay_store::{Admission, AppendError, Durable, StoreError};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::bodies::Bodies;
 use crate::draft::Draft;
 use crate::engine::{Busy, Shared};
 use crate::error::EngineError;
 use crate::events::Event;
-use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, SNAPSHOT_EVERY};
+use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, READ_RETRY_MAX, SNAPSHOT_EVERY};
 use crate::live::Letter;
 use crate::requests::Requests;
 use crate::running::Running;
@@ -36,7 +36,7 @@ mod slots;
 mod taking;
 
 use slots::Slots;
-use taking::{Taken, answer_all, answer_duplicate};
+use taking::{Taken, answer_all, answer_duplicate, turn_away};
 
 pub struct SessionTask {
     shared: Arc<Shared>,
@@ -295,6 +295,7 @@ impl SessionTask {
 
     /// Folds the session from the journal; tries until that works, and says so to whoever asks.
     async fn refold(&mut self, letters: &mut Vec<Letter>) {
+        let mut pause = DISK_RETRY;
         loop {
             match self.shared.load(self.state.id).await {
                 Ok(folded) => {
@@ -311,11 +312,13 @@ impl SessionTask {
                 }
                 Err(why) => {
                     tracing::error!(session = %self.state.id, why, "the journal cannot be read");
-                    answer_all(letters, &EngineError::Unreadable(why));
-                    tokio::time::sleep(DISK_RETRY).await;
-                    while let Ok(letter) = self.mailbox.try_recv() {
+                    let (error, until) = (EngineError::Unreadable(why), Instant::now() + pause);
+                    turn_away(letters, &error);
+                    while let Ok(Some(letter)) = timeout_at(until, self.mailbox.recv()).await {
                         letters.push(letter);
+                        turn_away(letters, &error);
                     }
+                    pause = pause.saturating_mul(2).min(READ_RETRY_MAX);
                 }
             }
         }

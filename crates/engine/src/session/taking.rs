@@ -28,7 +28,7 @@ impl SessionTask {
         let asked = match letter {
             Letter::Command(asked) => asked,
             Letter::Subscribe(reply) => {
-                let _ = reply.send(self.events.subscribe());
+                let _ = reply.send(Ok(self.events.subscribe()));
                 return None;
             }
             Letter::Look => return None,
@@ -146,6 +146,19 @@ pub(super) fn answer_all(letters: &mut Vec<Letter>, error: &EngineError) {
             other @ (Letter::Subscribe(_) | Letter::Look | Letter::ModelSlot(_) | Letter::ToolSlot(_)) => {
                 letters.push(other)
             }
+        }
+    }
+}
+
+/// The journal cannot be read: whoever asks is told so, and nobody may listen to what is not known.
+pub(super) fn turn_away(letters: &mut Vec<Letter>, error: &EngineError) {
+    answer_all(letters, error);
+    for letter in std::mem::take(letters) {
+        match letter {
+            Letter::Subscribe(reply) => drop(reply.send(Err(error.clone()))),
+            // It is looked at in any case, once it can be read.
+            Letter::Look => {}
+            other @ (Letter::Command(_) | Letter::ModelSlot(_) | Letter::ToolSlot(_)) => letters.push(other),
         }
     }
 }

@@ -117,3 +117,26 @@ async fn a_text_that_cannot_be_read_now_ends_no_turn() {
     let again = play.say(Some(said.session), "well?").await;
     assert_eq!(play.text(play.ended(again).await.reply), "here");
 }
+
+#[tokio::test]
+async fn whoever_asks_for_a_session_that_cannot_be_read_is_told_so_until_it_can() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Say("hi")]).await;
+    let said = play.say(None, "hello").await;
+    play.ended(said).await;
+    play.store.close().unwrap();
+    replace(home.path(), r#""opened":"#, r#""0pened":"#);
+    let play = Play::begin(home.path(), policy(), vec![Line::Say("again")]).await;
+    for _ in 0..3 {
+        let heard = timeout(Duration::from_secs(20), play.engine.subscribe(Role::Owner, said.session)).await;
+        let heard = heard.expect("it is answered");
+        assert!(matches!(heard, Err(EngineError::Unreadable(_))));
+        let told = play.engine.submit(&owner(), message(Some(said.session), "well?")).await;
+        assert!(matches!(told, Err(EngineError::Unreadable(_))), "{told:?}");
+    }
+    replace(home.path(), r#""0pened":"#, r#""opened":"#);
+    let read = async { while play.engine.subscribe(Role::Owner, said.session).await.is_err() {} };
+    timeout(Duration::from_secs(20), read).await.expect("it is read again");
+    let again = play.say(Some(said.session), "well?").await;
+    assert_eq!(play.text(play.ended(again).await.reply), "again");
+}

@@ -2,11 +2,11 @@
 //! never its session or the process.
 use std::sync::atomic::Ordering;
 
-use backstay_engine::TurnState;
+use backstay_engine::{EngineError, TurnState};
 use backstay_kernel::limits::LAPSES_MAX;
 use backstay_kernel::record::{LoopRule, Record, StopReason, Verdict};
 
-use crate::stage::{Line, Play, call, count, policy};
+use crate::stage::{Line, Play, call, count, message, owner, policy};
 
 async fn broken(home: &std::path::Path, script: Vec<Line>, verbs: &[(&'static str, &'static str)]) -> Play {
     let play = Play::begin(home, policy(), script).await;
@@ -70,4 +70,32 @@ async fn a_call_whose_inspection_panics_is_told_so() {
     let view = play.ended(play.say(None, "go").await).await;
     assert_eq!(play.text(view.reply), "I see");
     assert!(view.calls.values().all(|call| matches!(call.verdict, Some(Verdict::Invalid { .. }))));
+}
+
+#[tokio::test]
+async fn a_session_whose_task_panics_goes_on_from_the_journal_by_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![call("put", "{}"), Line::Say("put")]).await;
+    play.hold();
+    let said = play.say(None, "go").await;
+    let is_act = |record: &Record| matches!(record, Record::Started(started) if started.request.is_none());
+    play.until(said, |view| count(view, is_act) == 1).await;
+    // The pass that hears of the act's end renders the next request.
+    *play.stage.meanwhile.lock().unwrap() = Some(Box::new(|| panic!("planted: item")));
+    play.release();
+    assert_eq!(play.text(play.ended(said).await.reply), "put");
+    assert!(play.stage.meanwhile.lock().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_caller_whose_session_panics_is_told_of_a_fault_and_the_next_one_is_served() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Say("one"), Line::Say("two")]).await;
+    let said = play.say(None, "hi").await;
+    play.ended(said).await;
+    *play.stage.meanwhile.lock().unwrap() = Some(Box::new(|| panic!("planted: item")));
+    let told = play.engine.submit(&owner(), message(Some(said.session), "and?")).await;
+    assert!(matches!(told, Err(EngineError::Internal(_))), "{told:?}");
+    let again = play.say(Some(said.session), "and?").await;
+    assert_eq!(play.text(play.ended(again).await.reply), "two");
 }
