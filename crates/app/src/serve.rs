@@ -116,6 +116,7 @@ fn roots(home: &Path, policy: &Policy) -> Result<BTreeMap<String, Arc<Roots>>, O
     for (name, agent) in &policy.agents {
         let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
         let opened = Roots::open(&workspace, &paths(&agent.grants.read), &paths(&agent.grants.write));
+        let opened = opened.and_then(|roots| roots.guarding(home));
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
         roots.insert(name.clone(), Arc::new(opened.hiding(protected(&agent.rules))));
     }

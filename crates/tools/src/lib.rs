@@ -11,6 +11,7 @@ mod limits;
 mod list;
 mod manifest;
 mod open;
+mod own;
 mod place;
 mod prepare;
 mod read;

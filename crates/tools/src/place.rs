@@ -6,7 +6,7 @@ use backstay_kernel::facts::{Access, Invalid};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, mkdirat, statat};
 use rustix::io::Errno;
 
-use crate::open::{self, Links, beneath, real_path, refused};
+use crate::open::{Links, beneath, real_path, refused};
 use crate::prepare::Refused;
 use crate::roots::{Root, Roots, joined};
 use crate::text::plain;
@@ -35,7 +35,7 @@ impl Roots {
             match innermost(candidate.root, parents, path)? {
                 None => last = Some(refused(Errno::XDEV, path)),
                 Some((dir, missing)) => {
-                    open::stat(&dir, path)?;
+                    self.own()?.refuse(&dir, path)?;
                     let mut real = real_path(&dir)?.trim_end_matches('/').to_owned();
                     for part in missing.iter().chain([name]) {
                         real.push('/');

@@ -64,7 +64,7 @@ pub fn probe(roots: &Roots, tool: &str, arguments: &str, facts: &Facts) -> Probe
     if !facts.paths.iter().any(judged) {
         return Probed::Neither;
     }
-    let Ok(existing) = Existing::at(&place, path) else { return Probed::Neither };
+    let Ok(existing) = Existing::at(roots, &place, path) else { return Probed::Neither };
     let now = existing.map(|existing| digest(&existing.bytes));
     if now == Some(probe.after) {
         Probed::Done
@@ -120,7 +120,7 @@ pub struct Existing {
 impl Existing {
     /// # Errors
     /// Why what is there cannot be replaced.
-    pub fn at(place: &Place, path: &str) -> Result<Option<Self>, Refused> {
+    pub fn at(roots: &Roots, place: &Place, path: &str) -> Result<Option<Self>, Refused> {
         if !place.missing.is_empty() {
             return Ok(None);
         }
@@ -132,6 +132,7 @@ impl Existing {
             }
             other => other.map_err(|e| open::refused(e, path))?,
         };
+        roots.own()?.refuse(&fd, path)?;
         let (mut file, stat) = regular(fd, path)?;
         Ok(Some(Self { bytes: contents(&mut file, path)?, stat }))
     }
@@ -169,7 +170,7 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
 
 fn prepare_write(roots: &Roots, call: WriteFile) -> Result<Prepared, Refused> {
     let place = roots.place(&call.path)?;
-    let existing = writable(&place, &call.path)?;
+    let existing = writable(roots, &place, &call.path)?;
     let content = call.content.into_bytes();
     let paths = vec![PathFact { access: Access::Write, real: place.real.clone() }];
     Ok(writing(paths, Write { path: call.path, place, existing, content }))
@@ -179,7 +180,7 @@ fn prepare_edit(roots: &Roots, call: &EditFile) -> Result<Prepared, Refused> {
     let place = roots.place(&call.path)?;
     // Whether the old text is there tells something of the content: an edit reads, too.
     roots.check_under(Access::Read, &call.path, &place.real)?;
-    let existing = writable(&place, &call.path)?;
+    let existing = writable(roots, &place, &call.path)?;
     let Some(was) = &existing else { return Err(open::refused(Errno::NOENT, &call.path)) };
     let content = write::edited(&was.bytes, call)?.into_bytes();
     let paths = [Access::Read, Access::Write].map(|access| PathFact { access, real: place.real.clone() }).to_vec();
@@ -187,8 +188,8 @@ fn prepare_edit(roots: &Roots, call: &EditFile) -> Result<Prepared, Refused> {
 }
 
 /// What is there; a file that its owner may not write is not to be replaced by a rename either.
-fn writable(place: &Place, path: &str) -> Result<Option<Existing>, Refused> {
-    let existing = Existing::at(place, path)?;
+fn writable(roots: &Roots, place: &Place, path: &str) -> Result<Option<Existing>, Refused> {
+    let existing = Existing::at(roots, place, path)?;
     if existing.as_ref().is_some_and(|existing| existing.stat.st_mode & 0o200 == 0) {
         return Err(Refused::new(Invalid::Unreadable, format!("`{}` is read-only", plain(path))));
     }

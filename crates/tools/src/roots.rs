@@ -9,7 +9,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::limits;
-use crate::open::{self, Links, NO_OPENAT2, beneath, real_path, refused};
+use crate::open::{Links, NO_OPENAT2, beneath, real_path, refused};
+use crate::own::Own;
 use crate::prepare::Refused;
 use crate::text::plain;
 
@@ -34,6 +35,8 @@ pub struct Roots {
     read: Vec<Root>,
     write: Vec<Root>,
     hidden: Vec<Test>,
+    /// Whose own files no grant covers.
+    home: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,13 @@ impl Roots {
     pub fn open(workspace: &Path, read: &[PathBuf], write: &[PathBuf]) -> Result<Self, RootsError> {
         let all =
             |dirs: &[PathBuf]| -> Result<Vec<Root>, RootsError> { dirs.iter().map(|dir| Root::open(dir)).collect() };
-        Ok(Self { workspace: Root::open(workspace)?.real, read: all(read)?, write: all(write)?, hidden: Vec::new() })
+        Ok(Self {
+            workspace: Root::open(workspace)?.real,
+            read: all(read)?,
+            write: all(write)?,
+            hidden: Vec::new(),
+            home: None,
+        })
     }
 
     /// Keeps a search out of every real path that one of `tests` holds for. The gate judges the
@@ -70,6 +79,24 @@ impl Roots {
     pub fn hiding(mut self, tests: Vec<Test>) -> Self {
         self.hidden = tests;
         self
+    }
+
+    /// Keeps every call from the files of `home`, whatever name leads to them.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub fn guarding(mut self, home: &Path) -> Result<Self, RootsError> {
+        let dir = beneath(Root::open(home)?.dir, ".", OFlags::DIRECTORY, Links::Refuse);
+        self.home = Some(dir.map_err(|e| RootsError::Unusable { path: home.to_owned(), why: e.to_string() })?);
+        Ok(self)
+    }
+
+    /// What no grant covers, as it is now. A home that cannot be read denies everything.
+    pub fn own(&self) -> Result<Own, Refused> {
+        let Some(home) = &self.home else { return Ok(Own::default()) };
+        Own::of(home, &self.workspace).map_err(|errno| {
+            Refused::new(Invalid::Unreadable, format!("the home cannot be looked at, so nothing is opened: {errno}"))
+        })
     }
 
     #[cfg(test)]
@@ -122,7 +149,7 @@ impl Roots {
                 Err(Errno::XDEV) => last = Some(refused(Errno::XDEV, path)),
                 Err(errno) => return Err(refused(errno, path)),
                 Ok(fd) => {
-                    open::stat(&fd, path)?;
+                    self.own()?.refuse(&fd, path)?;
                     let real = real_path(&fd)?;
                     self.check_under(Access::Read, path, &real)?;
                     return Ok((fd, real));

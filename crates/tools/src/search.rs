@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, statat};
 use crate::limits;
 use crate::list::entries;
 use crate::open::{self, kind};
+use crate::own::Own;
 use crate::place::child;
 use crate::prepare::Start;
 use crate::roots::Roots;
@@ -17,8 +18,21 @@ use crate::text::{self, cut};
 
 /// Searches one file, or everything below a directory, `real` being its real path.
 pub fn search(roots: &Roots, start: Start, real: String, pattern: &Regex) -> Ran {
-    let mut walk =
-        Walk { roots, pattern, began: Instant::now(), hits: Vec::new(), files: 0, bytes: 0, skipped: 0, stopped: None };
+    let own = match roots.own() {
+        Ok(own) => own,
+        Err(refused) => return Ran::failed(refused.detail),
+    };
+    let mut walk = Walk {
+        roots,
+        own,
+        pattern,
+        began: Instant::now(),
+        hits: Vec::new(),
+        files: 0,
+        bytes: 0,
+        skipped: 0,
+        stopped: None,
+    };
     match start {
         Start::File(file) => walk.file(file, &real),
         Start::Directory(dir) => walk.tree(dir, real),
@@ -29,6 +43,7 @@ pub fn search(roots: &Roots, start: Start, real: String, pattern: &Regex) -> Ran
 
 struct Walk<'a> {
     roots: &'a Roots,
+    own: Own,
     pattern: &'a Regex,
     began: Instant,
     hits: Vec<String>,
@@ -105,6 +120,9 @@ impl Walk<'_> {
             self.skip();
             return Step::Skip;
         };
+        if self.own.refuse(&fd, name).is_err() {
+            return Step::Skip;
+        }
         if is_directory {
             return self.level(fd, real).map_or(Step::Skip, Step::Enter);
         }

@@ -273,6 +273,13 @@ impl<'a> Checker<'a> {
                     format!("{}: {} reaches the home's own files ({})", quoted(key), quoted(value), quoted(own));
                 let out = "grant `workspace`, a directory in it, or one outside of the home";
                 self.mistakes.suggest(*place, Code::OwnFiles, message, out);
+            } else if is_the_systems(&real.path) {
+                let message = format!(
+                    "{}: {} lies in procfs or sysfs, by which the system shows itself, this process and its keys",
+                    quoted(key),
+                    quoted(value)
+                );
+                self.mistakes.add(*place, Code::BadPath, message);
             } else if !real.missing && !std::path::Path::new(&real.path).is_dir() {
                 let message = format!("{}: {} is not a directory", quoted(key), quoted(value));
                 self.mistakes.add(*place, Code::BadPath, message);
@@ -285,6 +292,15 @@ impl<'a> Checker<'a> {
         }
         unique(out.into_iter())
     }
+}
+
+/// What `statfs` says of sysfs: SYSFS_MAGIC in the system's headers.
+const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
+
+/// Whether a path lies, or would, in procfs or sysfs.
+fn is_the_systems(path: &str) -> bool {
+    let system = std::path::Path::new(path).ancestors().find_map(|there| rustix::fs::statfs(there).ok());
+    system.is_some_and(|system| matches!(system.f_type, rustix::fs::PROC_SUPER_MAGIC | SYSFS_MAGIC))
 }
 
 /// In the order of the file, each once.

@@ -300,7 +300,7 @@ static GRANTS: &[Key] = &[
         Kind::Paths,
         Default("[]"),
         "[\"workspace/in\"]",
-        "Directories that it may read, absolute or relative to the home; made at start where they are missing. Never the home's own files.",
+        "Directories that it may read, absolute or relative to the home; made at start where they are missing. Never the home's own files: what lies directly in the home is told by device and inode, so a hard link or a bind mount elsewhere leads nowhere either; of what lies deeper in it (a key in `tls/`) only the path is told. Nothing in procfs or sysfs.",
     ),
     value("write", Kind::Paths, Default("[]"), "[\"workspace/out\"]", "Directories that it may write."),
 ];

@@ -15,6 +15,7 @@ use crate::run::{Ran, act};
 
 mod crashes;
 mod outputs;
+mod own;
 mod permits;
 mod races;
 mod refusals;

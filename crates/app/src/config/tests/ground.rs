@@ -130,3 +130,12 @@ fn a_door_to_the_network_needs_tls_or_a_word() {
     assert!(home.check(&listening("tls = { cert = \"../cert.pem\", key = \"../key.pem\" }")).is_ok());
     assert_eq!(home.mistakes(&listening("tls = { cert = \"../cert.pem\", key = \"../no.pem\" }")), ["4:37 bad_path"]);
 }
+
+#[test]
+fn what_the_system_shows_of_itself_cannot_be_granted() {
+    let home = Home::new();
+    symlink("/proc/self", home.path().join("workspace/process")).unwrap();
+    for path in ["/proc", "/proc/self", "/proc/none", "/sys", "/sys/kernel", "workspace/process"] {
+        assert_eq!(refused(&home, path), Some(Code::BadPath), "{path}");
+    }
+}
