@@ -20,7 +20,8 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// Connections of all principals but operators and scrapers together: a quarter of the listener is
 /// left for those who must get in when it is full.
 pub const ORDINARY_MAX: u32 = 768;
-/// Connections of one address that have not shown a valid token yet. Above the concurrency of an
+/// Connections of one address that have not shown a valid token yet; a further one takes the place of
+/// the oldest of them. Above the concurrency of an
 /// honest client that opens them all at once, far below what hurts.
 pub const STRANGERS_MAX: u32 = 256;
 /// Pause after an `accept` that failed: the process is out of descriptors and must get one back.

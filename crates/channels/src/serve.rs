@@ -72,12 +72,10 @@ pub async fn serve_tcp(listener: TcpListener, listening: Listening) {
                 }
                 let address = peer.ip().to_canonical();
                 let is_proxy = listening.trusted_proxies.contains(&address);
-                let stranger = if is_proxy { Some(crowd.enter_by_proxy()) } else { crowd.enter(address) };
-                if let Some(stranger) = stranger {
-                    let seat = (!is_proxy).then(Seat::default);
-                    let known = Known { peer: Some((Peer(address), stranger)), seat, closing: Closing::new(stop.clone()) };
-                    connections.spawn(listening.clone().serve(stream, known));
-                }
+                let stranger = if is_proxy { crowd.enter_by_proxy() } else { crowd.enter(address) };
+                let seat = (!is_proxy).then(Seat::default);
+                let known = Known { peer: Some((Peer(address), stranger)), seat, closing: Closing::new(stop.clone()) };
+                connections.spawn(listening.clone().serve(stream, known));
             }
         }
     }
@@ -146,7 +144,7 @@ impl Listening {
         };
         tokio::select! {
             () = self.shake_hands(Patient::new(stream), known) => {}
-            () = hung_up => tracing::debug!("a stranger was hung up on: the listener is full"),
+            () = hung_up => tracing::debug!("a stranger was hung up on: another needs the place"),
         }
     }
 

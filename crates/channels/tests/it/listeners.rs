@@ -86,7 +86,12 @@ async fn strangers_are_bounded_and_those_who_are_known_are_not_counted() {
     last.write_all(b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
     assert!(last.read(&mut chunk).await.unwrap() > 0, "the known one takes no stranger's place");
     let mut one_more = TcpStream::connect(listener.address).await.unwrap();
-    assert_eq!(all(&mut one_more).await, "", "hung up on at once");
+    assert_eq!(all(&mut strangers[0]).await, "", "the oldest gives way");
+    one_more.write_all(get(&house, "/api/sessions", false).as_bytes()).await.unwrap();
+    assert!(one_more.read(&mut chunk).await.unwrap() > 0, "a valid token gets in from a crowded address");
+    let second = &mut strangers[1];
+    second.write_all(b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+    assert!(second.read(&mut chunk).await.unwrap() > 0, "one gives way for one");
     known.write_all(get(&house, "/api/sessions", false).as_bytes()).await.unwrap();
     assert!(known.read(&mut chunk).await.unwrap() > 0);
 }
