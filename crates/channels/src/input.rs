@@ -84,6 +84,10 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Problem> {
         let whole = request.extensions().get::<Whole>().map(|whole| whole.0.clone()).unwrap_or_default();
         let bytes: &[u8] = if whole.is_empty() { b"{}" } else { &whole };
+        // An array would do for the JSON library: the fields by their position, so that none is named.
+        if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Problem::malformed("the body is not a JSON object"));
+        }
         serde_json::from_slice(bytes).map(Self).map_err(|error| Problem::malformed(error.to_string()))
     }
 }

@@ -20,24 +20,27 @@ pub struct Written {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object of options")]
 struct StreamOptions {
     include_usage: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a message: an object")]
 struct Message {
     role: String,
     content: Option<Content>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "content is neither a text nor a list of parts")]
 enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a part: an object")]
 struct Part {
     #[serde(rename = "type")]
     kind: String,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -199,4 +199,30 @@ async fn a_page_of_records_is_bounded_in_bytes_and_goes_on() {
         after = next;
     }
     assert_eq!(admitted, 8);
+}
+
+#[tokio::test]
+async fn a_body_is_an_object_and_no_name_of_the_program_is_shown() {
+    let house = House::new(&[]).await;
+    let chat = |field: &str, value: Value| {
+        let mut body = json!({"model": "main", "messages": [{"role": "user", "content": "hi"}]});
+        body[field] = value;
+        body
+    };
+    for (path, body) in [
+        ("/api/sessions", json!(["main", "t"])),
+        ("/api/sessions", json!("main")),
+        ("/api/sessions", json!(null)),
+        ("/v1/chat/completions", json!(["main", [["user", "hi"]]])),
+        ("/v1/chat/completions", chat("messages", json!([3]))),
+        ("/v1/chat/completions", chat("messages", json!([{"role": "user", "content": 3}]))),
+        ("/v1/chat/completions", chat("stream_options", json!(3))),
+    ] {
+        let told = house.post("ann", path).json(body.clone()).await;
+        assert_eq!((told.status, told.code()), (StatusCode::BAD_REQUEST, "malformed"), "{body}: {}", told.text);
+        let is_internal = ["struct", "enum", "variant"].iter().any(|word| told.text.contains(word));
+        assert!(!is_internal, "{body}: {}", told.text);
+    }
+    let padded = Body::from(" \n{\"agent\": \"main\"}");
+    assert_eq!(house.post("ann", "/api/sessions").raw(padded).await.status(), StatusCode::CREATED);
 }
