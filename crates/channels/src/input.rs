@@ -12,11 +12,11 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Problem, Why};
-use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX, HEAD_BYTES_MAX};
 
 /// The bytes of the body as they came.
 #[derive(Clone, Debug)]
@@ -31,6 +31,21 @@ pub async fn one_length(request: Request<Body>, next: Next) -> Response {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The HTTP library bounds what it buffers, which is up to twice as much as a head may have.
+pub async fn small_head(request: Request<Body>, next: Next) -> Response {
+    if bytes_of_head(&request) > HEAD_BYTES_MAX {
+        return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
+    }
+    next.run(request).await
+}
+
+/// As it was sent, but for space that does not count.
+fn bytes_of_head(request: &Request<Body>) -> usize {
+    let first = request.method().as_str().len() + request.uri().to_string().len() + "  HTTP/1.1\r\n".len();
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    first + fields.sum::<usize>() + "\r\n".len()
 }
 
 /// Reads the body of a POST before anything else looks at it.

@@ -5,8 +5,10 @@ use std::time::Duration;
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// A body that takes longer is an attack or a broken line.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
-/// Bytes of a connection's buffer. A head that fits is taken; since the HTTP library reads at most
-/// as much again before it looks, 64 KiB is all that a stranger can make us hold.
+/// Bytes of a request's head: its first line and its fields.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of a connection's buffer. Since the HTTP library reads at most as much again before it
+/// looks, 64 KiB is all that a stranger can make us hold.
 pub const BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// From the first byte of a connection to the end of its head, and between two requests.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);

@@ -105,7 +105,7 @@ pub fn router(door: Door, auth: Auth) -> Router {
         .layer(from_fn_with_state((door.clone(), auth), authenticate))
         .layer(from_fn(shape));
     let count = from_fn_with_state(door.clone(), metrics::count);
-    open.merge(closed).layer(count).layer(from_fn(input::one_length)).with_state(door)
+    open.merge(closed).layer(count).layer(from_fn(input::small_head)).layer(from_fn(input::one_length)).with_state(door)
 }
 
 async fn no_such_call(State(_): State<Door>) -> Problem {

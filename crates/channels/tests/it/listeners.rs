@@ -58,6 +58,21 @@ async fn a_head_that_is_too_large_is_refused() {
     assert!(told.is_empty() || told.starts_with("HTTP/1.1 431"), "{told}");
 }
 
+#[tokio::test]
+async fn a_head_may_have_32_kib_and_not_a_byte_more() {
+    let house = House::new(&[]).await;
+    let listener = listen(&house).await;
+    for (bytes, status) in [(32 * 1024, "200"), (32 * 1024 + 1, "431"), (40_000, "431")] {
+        let mut stream = TcpStream::connect(listener.address).await.unwrap();
+        let head = |x: &str| format!("GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nx: {x}\r\n\r\n");
+        let head = head(&"x".repeat(bytes - head("").len()));
+        assert_eq!(head.len(), bytes);
+        let _ = stream.write_all(head.as_bytes()).await;
+        let told = all(&mut stream).await;
+        assert!(told.starts_with(&format!("HTTP/1.1 {status}")), "{bytes}: {told}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_that_does_not_end_is_not_waited_for() {
     let house = House::new(&[]).await;
