@@ -21,6 +21,8 @@ pub struct Now {
     pub view: TurnView,
     /// What all that is left of it waits for.
     pub waiting: Option<Waiting>,
+    /// Of a queued turn: what the one before it waits for.
+    ahead: Option<Waiting>,
     is_frozen: bool,
     /// Of the open turn, which has no end that would say it.
     open: Option<(Completion, backstay_kernel::budget::Amount)>,
@@ -51,14 +53,16 @@ impl Door {
         let view = view
             .map_err(|error| if error == EngineError::NoSession { Problem::not_found("turn") } else { error.into() })?;
         if matches!(view.state, TurnState::Ended(_)) {
-            return Ok(Now { place, view, waiting: None, is_frozen: false, open: None });
+            return Ok(Now { place, view, waiting: None, ahead: None, is_frozen: false, open: None });
         }
         let state = self.fold(place.session)?;
         let waiting = waits::of_turn(&state, place.seq, self.engine.now());
+        let before = state.turn.as_ref().filter(|_| matches!(view.state, TurnState::Queued));
+        let ahead = before.and_then(|turn| waits::of_turn(&state, turn.id, self.engine.now()));
         let is_frozen = waits::is_frozen(self, &state, place.seq);
         let open = state.turn.filter(|turn| turn.id == place.seq);
         let open = open.map(|turn| (turn.completion, turn.spent));
-        Ok(Now { place, view, waiting, is_frozen, open })
+        Ok(Now { place, view, waiting, ahead, is_frozen, open })
     }
 }
 
@@ -86,8 +90,8 @@ fn show(door: &Door, now: &Now) -> Result<Value, Problem> {
         "session": place.session,
         "state": now.state(),
         "reason": reason,
-        "wait": now.wait(),
-        "id": now.waiting.as_ref().map(|waiting| waiting.place().to_string()),
+        "wait": now.wait().or(now.ahead.as_ref().map(|waiting| waiting.wait().word())),
+        "id": now.waiting.as_ref().or(now.ahead.as_ref()).map(|waiting| waiting.place().to_string()),
         "reply": reply,
         "spend": spent,
         "started_at": at(&|record| matches!(record, Record::TurnStarted(started) if started.messages.contains(&place.seq))),

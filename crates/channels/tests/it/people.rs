@@ -17,6 +17,9 @@ async fn a_yes_is_for_one_exact_action_once() {
     let (session, turn) = house.say("ann", "write").await;
     let waiting = house.turn(&turn, "waiting").await;
     let item = approval(&house, "owner").await;
+    let next = house.post("ann", &format!("/api/sessions/{session}/messages")).json(json!({ "text": "next" })).await;
+    let next = house.turn(next.json["turn"].as_str().unwrap(), "queued").await;
+    assert_eq!((&next["wait"], &next["id"]), (&json!("approval"), &item["id"]), "what it waits behind");
     assert_eq!(waiting["wait"], "approval");
     assert_eq!(waiting["id"], item["id"]);
     assert_eq!((&item["session"], &item["turn"], &item["principal"]), (&json!(session), &json!(turn), &json!("ann")));
