@@ -49,6 +49,7 @@ async fn a_free_slot_goes_to_one_that_waits_also_beside_a_call_of_an_earlier_tur
     // One slot becomes free, and again when the first of the two has used it.
     play.stage.stuck.lock().unwrap().extend(["edit", "put"]);
     *play.stage.held.lock().unwrap() = false;
+    let order = [waiting[0].session, waiting[1].session];
     for said in waiting {
         let view = play.ended(said).await;
         assert_eq!(view.completion.done.len(), 1);
@@ -59,4 +60,5 @@ async fn a_free_slot_goes_to_one_that_waits_also_beside_a_call_of_an_earlier_tur
         );
     }
     assert_eq!(play.stage.acts_of("send"), 3);
+    assert!(play.stage.actors.lock().unwrap().ends_with(&order), "who waited longer is told first");
 }

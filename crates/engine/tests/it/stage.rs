@@ -47,6 +47,8 @@ pub struct Stage {
     pub sent: Mutex<Vec<String>>,
     /// Acts by idempotency key: how often, and what.
     pub acts: Mutex<HashMap<Digest, (u32, String)>>,
+    /// Whose acts they were, in their order.
+    pub actors: Mutex<Vec<SessionId>>,
     pub now: AtomicU64,
     random: AtomicU64,
     /// Tools hold here while set.
@@ -146,6 +148,7 @@ impl World for StageWorld {
             std::thread::yield_now();
         }
         self.0.break_down("run", &call.tool);
+        self.0.actors.lock().unwrap().push(call.session);
         let mut acts = self.0.acts.lock().unwrap();
         let act = acts.entry(permit.key()).or_insert((0, call.tool.clone()));
         act.0 += 1;
