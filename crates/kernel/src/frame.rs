@@ -5,11 +5,10 @@ use crate::budget::WindowState;
 use crate::id::{Boot, Millis};
 use crate::policy::Policy;
 
-/// The home's switches; never copied into a session.
+/// The home's switches as they stand now, read at every decision and at the last look; never copied
+/// into a session or a permit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Switches {
-    /// Counts the changes; a permit holds the epoch that it was minted in.
-    pub epoch: u64,
     /// Nothing starts.
     pub frozen: bool,
     /// The process is going away: nothing starts, nothing is lost.

@@ -73,7 +73,6 @@ pub struct Home {
     pub epoch: u64,
     pub config: Option<BodyRef>,
     pub tokens: BTreeMap<String, Token>,
-    pub switches_epoch: u64,
     pub frozen: Option<FreezeReason>,
     pub lineage: u64,
 }
@@ -81,8 +80,7 @@ pub struct Home {
 impl Home {
     #[must_use]
     pub fn switches(&self) -> Switches {
-        let frozen = self.frozen.is_some();
-        Switches { epoch: self.switches_epoch, frozen, draining: false }
+        Switches { frozen: self.frozen.is_some(), draining: false }
     }
 
     /// The principal that a presented token belongs to.
@@ -158,14 +156,8 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         HomeRecord::TokenRevoked { id, .. } => {
             home.tokens.remove(id);
         }
-        HomeRecord::Frozen { why, .. } => {
-            home.frozen = Some(*why);
-            home.switches_epoch += 1;
-        }
-        HomeRecord::Unfrozen { .. } => {
-            home.frozen = None;
-            home.switches_epoch += 1;
-        }
+        HomeRecord::Frozen { why, .. } => home.frozen = Some(*why),
+        HomeRecord::Unfrozen { .. } => home.frozen = None,
         HomeRecord::Restored { new, .. } => home.lineage = *new,
     }
 }

@@ -146,7 +146,7 @@ impl Node {
             now: self.clock,
             boot: Boot(self.boot),
             policy: if self.narrowed { narrow } else { wide },
-            switches: Switches { epoch: 0, frozen: self.frozen, draining: false },
+            switches: Switches { frozen: self.frozen, draining: false },
             slots: Slots { model: 8, tool: 8 },
             allowance: Vec::new(),
         }
