@@ -62,6 +62,12 @@ fn answered<T>(
             let next = "only SELECT is allowed; backstay sql 'SELECT name FROM sqlite_schema' lists tables and views";
             (StatusCode::BAD_REQUEST, "query", message, next)
         }
+        Ok(Err(error @ StoreError::QuerySlow(_))) => (
+            StatusCode::BAD_REQUEST,
+            "query",
+            error.to_string(),
+            "narrow the query; backstay backup DIR copies the home",
+        ),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string(), "backstay doctor"),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string(), "backstay doctor"),
     };

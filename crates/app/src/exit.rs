@@ -202,7 +202,7 @@ impl From<StoreError> for Failure {
                 Self::new(Exit::Refused, "unsafe_fs", message, "put the home on a local disk")
             }
             StoreError::Newer { .. } => Self::new(Exit::Refused, "newer", message, "use the newer backstay"),
-            StoreError::Query(_) => Self::new(Exit::Usage, "query", message, ""),
+            StoreError::Query(_) | StoreError::QuerySlow(_) => Self::new(Exit::Usage, "query", message, ""),
             StoreError::Foreign { .. } => Self::new(Exit::Fault, "foreign", message, RESTORE),
             StoreError::NotAFile(_) => {
                 Self::new(Exit::Fault, "not_a_file", message, "put the file itself there, or move it away")
@@ -211,6 +211,7 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt(what) => {
                 Self::new(Exit::Fault, "damaged", format!("the state file is damaged: {what}"), RESTORE)
             }
+            StoreError::Denied { next, .. } => Self::new(Exit::Fault, "io", message, next),
             StoreError::Io(_) => Self::new(Exit::Fault, "io", message, "backstay doctor"),
             StoreError::OldSqlite(_) | StoreError::Invalid(_) | StoreError::LogHeld | StoreError::Closed => {
                 Self::new(Exit::Fault, "store", message, "backstay doctor")

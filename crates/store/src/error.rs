@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use backstay_kernel::id::Seq;
 use rusqlite::ErrorCode;
+use rustix::io::Errno;
 
 use crate::inbox::Admission;
 
@@ -33,8 +34,13 @@ pub enum StoreError {
     NotAFile(PathBuf),
     #[error("the disk is full ({0}): free some space; work goes on by itself")]
     Full(String),
-    #[error("reading or writing the state file failed ({0}): check the disk; work goes on by itself once it answers")]
+    #[error(
+        "reading or writing the state file failed ({0}): check the disk; a served home goes on by itself once it answers"
+    )]
     Io(String),
+    /// Waiting does not help.
+    #[error("the home cannot be opened or written ({what}): {next}")]
+    Denied { what: String, next: &'static str },
     #[error("the state file is damaged ({0}): run `backstay audit verify`, then restore a backup")]
     Corrupt(String),
     /// The caller broke a rule of the store; nothing was stored.
@@ -44,6 +50,8 @@ pub enum StoreError {
     LogHeld,
     #[error("the query was not run: {0}")]
     Query(String),
+    #[error("the query was stopped at its limit of {0} ms: narrow it, or ask a backup of the home with sqlite3")]
+    QuerySlow(u64),
     #[error("the store is closed: open it again")]
     Closed,
 }
@@ -52,7 +60,7 @@ impl StoreError {
     /// True where the connection must be dropped and the file read again from disk.
     pub(crate) fn is_storage(&self) -> bool {
         match self {
-            Self::Full(_) | Self::Io(_) | Self::Corrupt(_) => true,
+            Self::Full(_) | Self::Io(_) | Self::Denied { .. } | Self::Corrupt(_) => true,
             Self::Missing(_)
             | Self::Exists(_)
             | Self::Busy(_)
@@ -65,6 +73,7 @@ impl StoreError {
             | Self::Invalid(_)
             | Self::LogHeld
             | Self::Query(_)
+            | Self::QuerySlow(_)
             | Self::Closed => false,
         }
     }
@@ -72,10 +81,25 @@ impl StoreError {
     pub(crate) fn io(path: &Path, error: impl Into<std::io::Error>) -> Self {
         let error = error.into();
         let text = format!("{}: {error}", path.display());
-        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-        if is_full { Self::Full(text) } else { Self::Io(text) }
+        let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+        let descriptors = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+        if is(&[ErrorKind::StorageFull, ErrorKind::QuotaExceeded]) {
+            Self::Full(text)
+        } else if is(&[ErrorKind::ReadOnlyFilesystem]) {
+            Self::Denied { what: text, next: WRITABLE }
+        } else if is(&[ErrorKind::PermissionDenied]) {
+            Self::Denied { what: text, next: OWNER }
+        } else if descriptors.contains(&error.raw_os_error()) {
+            Self::Denied { what: text, next: DESCRIPTORS }
+        } else {
+            Self::Io(text)
+        }
     }
 }
+
+const WRITABLE: &str = "mount its file system writable";
+const OWNER: &str = "change to the user whose home it is, or give that user its files";
+const DESCRIPTORS: &str = "raise the limit of open files (`ulimit -n`)";
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -85,6 +109,10 @@ impl From<rusqlite::Error> for StoreError {
         let is = |codes: &[ErrorCode]| codes.contains(&code);
         if is(&[ErrorCode::DiskFull]) {
             Self::Full(text)
+        } else if is(&[ErrorCode::ReadOnly]) {
+            Self::Denied { what: text, next: WRITABLE }
+        } else if is(&[ErrorCode::PermissionDenied]) {
+            Self::Denied { what: text, next: OWNER }
         } else if is(&[ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase]) {
             Self::Corrupt(text)
         } else if is(&[
@@ -114,4 +142,18 @@ pub enum AppendError {
     /// Whether the append is on disk is unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waiting_does_not_mend_names_what_does() {
+        for (errno, word) in [(Errno::ROFS, "writable"), (Errno::ACCESS, "user"), (Errno::MFILE, "ulimit -n")] {
+            let error = StoreError::io(Path::new("home"), errno);
+            assert!(matches!(&error, StoreError::Denied { next, .. } if next.contains(word)), "{error}");
+        }
+        assert!(matches!(StoreError::io(Path::new("home"), Errno::IO), StoreError::Io(_)));
+    }
 }

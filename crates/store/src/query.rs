@@ -3,10 +3,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use backstay_kernel::id::SessionId;
-use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, ErrorCode};
 
 use crate::body;
 use crate::connect;
@@ -44,14 +44,17 @@ impl Store {
         let mut db = connect::reader(&path)?;
         add_functions(&db, connect::reader(&path)?)?;
         let end = Instant::now() + Duration::from_millis(QUERY_MS_MAX);
-        ask(&mut db, sql, end).map_err(|error| StoreError::Query(error.to_string()))
+        ask(&mut db, sql, end)
     }
 }
 
-fn ask(db: &mut Connection, sql: &str, end: Instant) -> rusqlite::Result<Answer> {
+fn ask(db: &mut Connection, sql: &str, end: Instant) -> Result<Answer, StoreError> {
     db.progress_handler(QUERY_STEPS, Some(move || Instant::now() >= end))?;
     db.authorizer(Some(authorize))?;
-    select(db, sql)
+    select(db, sql).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => StoreError::QuerySlow(QUERY_MS_MAX),
+        Some(_) | None => StoreError::Query(error.to_string()),
+    })
 }
 
 fn authorize(context: AuthContext<'_>) -> Authorization {
@@ -135,6 +138,6 @@ mod tests {
         let mut db = Connection::open_in_memory().unwrap();
         let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
         let stopped = ask(&mut db, endless, Instant::now());
-        assert_eq!(stopped.unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
+        assert_eq!(stopped, Err(StoreError::QuerySlow(QUERY_MS_MAX)));
     }
 }
