@@ -9,6 +9,9 @@ use crate::desk;
 use crate::exit::{Exit, Outcome};
 use crate::print::{Out, Tone};
 
+/// What is said of a whole journal, and no more than was looked at.
+const SOUND: &str = "sound: schema, records and texts; the ledger, the inbox and the memories lie outside the chain and are not covered";
+
 pub async fn verify(home: &Path, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Read).await?;
     let report = client.get(desk::VERIFY).await;
@@ -29,7 +32,7 @@ pub async fn verify(home: &Path, out: &Out) -> Outcome<Exit> {
         for fault in list(&report, "faults") {
             out.toned(Tone::Warning, &format!("  {}", fault.as_str().unwrap_or_default()));
         }
-        let verdict = if sound { "sound".to_owned() } else { format!("{} faults", number(&report, "fault_count")) };
+        let verdict = if sound { SOUND.to_owned() } else { format!("{} faults", number(&report, "fault_count")) };
         out.line(&verdict);
     }
     Ok(if sound { Exit::Ok } else { Exit::Fault })

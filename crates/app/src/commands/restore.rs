@@ -53,7 +53,10 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
         return Ok(Exit::Ok);
     }
     out.line(&format!("home: {}", to.display()));
-    out.line(&format!("{} sessions, {} records, verified; {files} workspace files", report.sessions, report.records));
+    out.line(&format!(
+        "{} sessions, {} records, records and texts verified; {files} workspace files",
+        report.sessions, report.records
+    ));
     let command = home::command(&to);
     out.talk(
         Tone::Warning,
