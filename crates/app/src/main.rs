@@ -43,7 +43,11 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(commands::run(cli, &out));
     // A tool or a line of stdin that still blocks must not hold the process.
     runtime.shutdown_background();
-    let exit = ended.unwrap_or_else(|failure| {
+    let exit = match (ended, out.lost()) {
+        (Ok(_), Some(lost)) => Err(lost),
+        (ended, _) => ended,
+    };
+    let exit = exit.unwrap_or_else(|failure| {
         out.failure(&failure);
         failure.exit
     });
@@ -54,9 +58,11 @@ fn main() -> ExitCode {
 /// it asks for as far as it can be read.
 fn without_command(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that leaves early has seen enough.
-        let _ = error.print();
-        return ExitCode::from(exit::Exit::Ok.code());
+        let out = Out::new(false, "backstay".to_owned());
+        out.bytes(error.render().to_string().as_bytes());
+        let lost = out.lost();
+        lost.iter().for_each(|lost| out.failure(lost));
+        return ExitCode::from(lost.map_or(exit::Exit::Ok, |lost| lost.exit).code());
     }
     let wants_json = std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
     if wants_json {

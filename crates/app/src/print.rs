@@ -1,10 +1,10 @@
 //! What a command says: data to stdout, talk to stderr, colour only on a terminal.
-use std::cell::Cell;
-use std::io::{IsTerminal as _, Write as _};
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::home;
 
 /// Where a command's words go.
@@ -24,6 +24,8 @@ pub struct Out {
     passing: Cell<bool>,
     /// The reader of stdout has left: the command goes on and says no more.
     gone: Cell<bool>,
+    /// Why stdout took no more, where nobody has left.
+    lost: RefCell<Option<String>>,
 }
 
 /// How a piece of text stands out on a terminal.
@@ -51,6 +53,7 @@ impl Out {
             talk_colour: wanted && talks_to_terminal,
             passing: Cell::new(false),
             gone: Cell::new(false),
+            lost: RefCell::new(None),
         }
     }
 
@@ -68,6 +71,15 @@ impl Out {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.gone.get()
+    }
+
+    /// What was to be said and could not be: a full disk, a device that failed. A reader that left
+    /// has seen enough, and is no failure.
+    #[must_use]
+    pub fn lost(&self) -> Option<Failure> {
+        let why = self.lost.borrow().clone()?;
+        let next = "see what stdout leads to; what the command did is done";
+        Some(Failure::new(Exit::Fault, "stdout", format!("stdout cannot be written: {why}"), next))
     }
 
     /// One line of data for a person.
@@ -162,8 +174,11 @@ impl Out {
         }
         self.clear_passing();
         let mut stdout = std::io::stdout().lock();
-        if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             self.gone.set(true);
+            if error.kind() != ErrorKind::BrokenPipe {
+                self.lost.replace(Some(error.to_string()));
+            }
         }
     }
 }

@@ -20,19 +20,26 @@ pub async fn run(home: &Path, command: &TokensCommand, out: &Out) -> Outcome<Exi
     let answer = ask(&client, command).await;
     client.close().await;
     let answer = answer?;
+    show_answer(command, &answer, out);
+    if let (TokensCommand::Create { .. }, true) = (command, out.is_gone()) {
+        let unseen = format!("The token was made and nobody saw it.\n  next: {} tokens revoke ", out.command);
+        out.talk(Tone::Warning, &(unseen + text(&answer, "id")));
+    }
+    Ok(Exit::Ok)
+}
+
+fn show_answer(command: &TokensCommand, answer: &Value, out: &Out) {
     if out.json {
-        out.value(&answer);
-        return Ok(Exit::Ok);
+        return out.value(answer);
     }
     match command {
-        TokensCommand::List => show(&answer, out),
+        TokensCommand::List => show(answer, out),
         TokensCommand::Create { .. } => {
-            out.line(text(&answer, "token"));
+            out.line(text(answer, "token"));
             out.talk(Tone::Dim, "It is shown only now.");
         }
         TokensCommand::Revoke { id } => out.line(&format!("{id} is worth nothing from now on")),
     }
-    Ok(Exit::Ok)
 }
 
 async fn ask(client: &Client, command: &TokensCommand) -> Outcome<Value> {

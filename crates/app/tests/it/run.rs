@@ -174,3 +174,23 @@ fn the_latest_turn_is_traced_without_its_id() {
     let sent = place.run(&["trace", "--as-sent", "1"]);
     assert!(sent.expect(0).stdout.contains("/say three"), "the session in which something happened last");
 }
+
+/// A script that keeps the output must not take half of it for all.
+#[test]
+fn a_stdout_that_takes_nothing_is_a_fault() {
+    let place = Place::with_home();
+    let full = |arguments: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Ran::of(&place.command(arguments).stdout(full).output().unwrap())
+    };
+    for arguments in [&["status"][..], &["run", "/say one"], &["trace", "--json"], &["completions", "bash"], &["help"]]
+    {
+        let ran = full(arguments);
+        assert!(ran.expect(1).stderr.contains("stdout cannot be written: No space left"), "{}", ran.stderr);
+    }
+    let made = full(&["tokens", "create", "--principal", "owner", "--speaks", "program"]);
+    let (_, next) = made.expect(1).stderr.split_once("nobody saw it.\n  next: backstay ").unwrap();
+    let words: Vec<&str> = next.lines().next().unwrap().split(' ').collect();
+    place.run(&words).expect(0);
+    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
+}
