@@ -41,6 +41,7 @@ pub enum Client {
 pub struct Local {
     home: PathBuf,
     opened: serve::Opened,
+    door: backstay_channels::Door,
     router: Router,
 }
 
@@ -88,9 +89,10 @@ impl Client {
             // Before the first session could be woken: its tasks find the home at rest.
             opened.engine.drain(std::time::Duration::ZERO).await;
         }
-        let calls = backstay_channels::router(opened.door(None), Auth::Local);
+        let door = opened.door(None);
+        let calls = backstay_channels::router(door.clone(), Auth::Local);
         let router = calls.merge(desk::router(opened.engine.clone()));
-        Ok(Self::Local(Box::new(Local { home: home.to_owned(), opened, router })))
+        Ok(Self::Local(Box::new(Local { home: home.to_owned(), opened, door, router })))
     }
 
     /// Where the config lies.
@@ -158,7 +160,11 @@ impl Client {
     pub async fn close(self) {
         match self {
             Self::Running(_) => {}
-            Self::Local(local) => local.opened.close().await,
+            Self::Local(local) => {
+                // A stream that was dropped may still be reading.
+                local.door.shut().await;
+                local.opened.close().await;
+            }
         }
     }
 

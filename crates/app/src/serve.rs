@@ -251,6 +251,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let _ = stop.send(true);
     let _ = tokio::time::timeout(DRAIN, async { tokio::join!(doors, desk) }).await;
     let _ = std::fs::remove_file(home.join(SOCKET));
+    let _ = tokio::time::timeout(DRAIN, door.shut()).await;
     opened.close().await;
     Ok(())
 }

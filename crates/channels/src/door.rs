@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use backstay_engine::{Engine, Key, Reader};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::Problem;
 use crate::guard::Guard;
@@ -32,6 +32,9 @@ pub type Reloading = Pin<Box<dyn Future<Output = Result<Reloaded, String>> + Sen
 /// Reads the config again, in the name of a principal and at most once for a key.
 pub type Reload = Arc<dyn Fn(String, Option<Key>) -> Reloading + Send + Sync>;
 
+/// Reads at a time, which is no limit: as many as the runtime has threads for them at most.
+const READS: u16 = u16::MAX;
+
 /// A home as its listeners see it; clones share it.
 #[derive(Clone)]
 pub struct Door(Arc<Shared>);
@@ -48,6 +51,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub histories: Histories,
     pub recent: Recent,
+    /// One permit for each read that is under way, also where nobody waits for it any more.
+    reads: Arc<Semaphore>,
 }
 
 impl Deref for Door {
@@ -78,6 +83,7 @@ impl Door {
             metrics: Metrics::new(),
             histories: Histories::default(),
             recent: Recent::default(),
+            reads: Arc::new(Semaphore::new(usize::from(READS))),
         }))
     }
 
@@ -96,13 +102,25 @@ impl Door {
         reloading.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
+    /// Lets the reads that are under way end, and begins no other: after this nobody asks the journal.
+    pub async fn shut(&self) {
+        let _all = self.reads.acquire_many(READS.into()).await;
+        self.reads.close();
+    }
+
     /// Runs what may wait for the disk where it holds up nobody.
     pub(crate) async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let door = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&door)).await;
+        let reading = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| Problem::draining())?;
+        let work = move || {
+            let done = work(&door);
+            drop(reading);
+            done
+        };
+        let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 }

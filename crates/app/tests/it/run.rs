@@ -194,3 +194,12 @@ fn a_stdout_that_takes_nothing_is_a_fault() {
     place.run(&words).expect(0);
     assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
 }
+
+/// The stream that was followed may still be reading when the command has seen enough.
+#[test]
+fn a_command_that_ends_closes_the_journal_under_nobody() {
+    let place = Place::with_home();
+    for _ in 0..24 {
+        assert_eq!(place.run(&["run", "/say one"]).expect(0).stderr, "");
+    }
+}
