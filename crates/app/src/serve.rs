@@ -152,6 +152,10 @@ impl Opened {
     /// Ends cleanly: what runs gets time, the log is emptied, the lock goes.
     pub async fn close(self) {
         self.engine.drain(DRAIN).await;
+        self.close_journal();
+    }
+
+    fn close_journal(&self) {
         if let Err(error) = self.engine.store().close() {
             tracing::error!(%error, "the journal did not close cleanly; the next start reads its log");
         }
