@@ -242,23 +242,8 @@ impl Engine {
         });
         let admission = Arc::new(Admission::new(limits.messages_per_minute));
         let engine = Self { shared, home, admission };
-        engine.tell_of_restore().await?;
         tokio::spawn(wake_sessions(engine.clone()));
         Ok(engine)
-    }
-
-    /// What was on its way in a backup is in doubt before anybody can look at it, also in a home that
-    /// stays frozen: no yes is asked for that nobody may give any more.
-    async fn tell_of_restore(&self) -> Result<(), EngineError> {
-        let restored =
-            self.shared.store.untold_of_restore().map_err(|error| EngineError::Unreadable(error.to_string()))?;
-        for session in restored {
-            // A session listens to nobody before its first pass, which notes the restore.
-            if let Err(error) = self.subscribe(Role::User, session).await {
-                tracing::warn!(%session, %error, "what it had on its way is in doubt once it is woken");
-            }
-        }
-        Ok(())
     }
 
     #[must_use]

@@ -70,23 +70,6 @@ impl Store {
         })
     }
 
-    /// Sessions of a restored home that have open work and have not been told of the restore.
-    ///
-    /// # Errors
-    /// Those of a read.
-    pub fn untold_of_restore(&self) -> Result<Vec<SessionId>, StoreError> {
-        const SQL: &str = "SELECT h.session FROM heads h JOIN entries e ON e.id = h.entry
-            WHERE h.id IN (SELECT id FROM heads INDEXED BY heads_people WHERE people = 1 UNION
-                SELECT id FROM heads INDEXED BY heads_due WHERE (open = 1 OR wake_at IS NOT NULL) AND open = 1)
-            AND e.lineage <> ?1 AND h.session <> ?2";
-        let lineage = self.lineage();
-        self.read(|db| {
-            let mut statement = db.prepare(SQL)?;
-            let rows = statement.query_map(params![lineage, SessionId::HOME.0], |row| Ok(SessionId(row.get(0)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
     /// The earliest time at which a session wants to be woken.
     ///
     /// # Errors

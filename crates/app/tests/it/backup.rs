@@ -96,18 +96,3 @@ fn a_restore_leaves_foreign_directories_alone_and_follows_no_link_of_a_backup() 
     std::fs::rename(place.path("outside/toml"), place.path("copy/backstay.toml")).unwrap();
     place.run(&["restore", &path("copy"), &path("new")]).expect(0);
 }
-
-#[test]
-fn what_waited_in_the_backup_is_in_doubt_as_soon_as_it_is_looked_for() {
-    let place = Place::with_home();
-    let waits = place.run(&["run", "write the report", "--json"]).json(4);
-    let (copy, new) = (place.path("copy"), place.path("new"));
-    let (copy, new) = (copy.to_str().unwrap(), new.to_str().unwrap());
-    place.run(&["backup", copy]).expect(0);
-    place.run(&["restore", copy, new]).expect(0);
-    let there = |arguments: &[&str]| place.run(&[&["--home", new, "--json"], arguments].concat()).json(0);
-    assert_eq!(there(&["approvals"])["approvals"], serde_json::json!([]));
-    assert_eq!(there(&["doubts"])["doubts"][0]["id"], waits["id"]);
-    assert_eq!(there(&["status"])["frozen"], true);
-    assert_eq!(place.run(&["approvals", "--json"]).json(0)["approvals"].as_array().unwrap().len(), 1);
-}
