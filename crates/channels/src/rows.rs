@@ -13,7 +13,7 @@ use crate::error::Problem;
 pub struct Row {
     pub session: SessionId,
     pub seq: Seq,
-    pub open: bool,
+    /// As its latest record left it.
     pub wait: String,
     pub agent: String,
     pub principal: String,
@@ -30,7 +30,6 @@ macro_rules! row {
         Row {
             session: head.session,
             seq: head.seq,
-            open: head.open,
             wait: head.wait.unwrap_or_default(),
             agent: head.agent,
             principal: head.principal,
@@ -79,9 +78,9 @@ impl Door {
         Ok(heads.into_iter().map(|head| row!(head)).collect())
     }
 
+    /// A session as whoever speaks to it will meet it.
     pub(crate) fn fold(&self, session: SessionId) -> Result<Session, Problem> {
-        let folded = backstay_engine::fold(self.engine.store(), session);
-        folded.map(|folded| folded.state).map_err(|error| Problem::unreadable(&error))
+        Ok(self.engine.look(session)?)
     }
 
     /// The bytes of a body; `None` once they are erased.

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::{Command, Submission};
+use backstay_kernel::head;
 use backstay_kernel::id::{Place, Seq, SessionId};
 use backstay_kernel::record::{Mode, Record};
 use http::{HeaderMap, StatusCode};
@@ -77,8 +78,7 @@ fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
     let title = row.title.as_ref().map(|title| door.text(title)).transpose()?.flatten();
     let turn = state.turn.as_ref();
     let next = turn.map(|turn| turn.id).or_else(|| state.queue.iter().map(|waiting| waiting.seq).next());
-    let wait = match row.wait.as_str() {
-        "" => "idle",
+    let wait = match head(&state).wait.word() {
         // No record says so: switches are the home's.
         "running" | "budget" | "backoff" if next.is_some_and(|turn| waits::is_frozen(door, &state, turn)) => {
             waits::FROZEN

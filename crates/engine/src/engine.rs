@@ -8,9 +8,6 @@ use backstay_kernel::budget::{Amount, Used, Window, WindowState};
 use backstay_kernel::frame::Switches;
 use backstay_kernel::id::{Boot, Millis, SessionId};
 use backstay_kernel::policy::{Policy, Role};
-use backstay_kernel::record::{Entry, Record};
-use backstay_kernel::session::FOLD_VERSION;
-use backstay_kernel::{Session, apply};
 use backstay_store::{Append, AppendError, Durable, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +16,7 @@ use crate::addresses::{Address, Addresses, Mailbox};
 use crate::admission::Admission;
 use crate::error::EngineError;
 use crate::events::Event;
+use crate::fold::{Folded, fold};
 use crate::home::{HomeHandle, whole};
 use crate::limits;
 use crate::live::{Accepted, Asked, Command, Key, Letter};
@@ -54,13 +52,6 @@ pub(crate) struct Shared {
     falls: Mutex<HashMap<SessionId, Duration>>,
     /// Sessions with something that runs, or that has ended and is not in the journal yet.
     busy: Arc<AtomicUsize>,
-}
-
-/// A session as the journal has it.
-pub struct Folded {
-    pub state: Session,
-    pub receipt: Option<Durable>,
-    pub entries_since_snapshot: u64,
 }
 
 /// A poisoned lock only says that a thread panicked elsewhere; these values are replaced whole.
@@ -181,24 +172,6 @@ fn used(store: &Store, windows: Vec<Window>) -> Vec<WindowState> {
     let used_up = Used { settled, reserved: Amount::ZERO };
     let used = store.ledger(&keys).unwrap_or_else(|_| vec![used_up; keys.len()]);
     windows.into_iter().zip(used).map(|(window, used)| WindowState { window, used }).collect()
-}
-
-/// Reads and folds a session; one that is not there is empty.
-pub fn fold(store: &Store, id: SessionId) -> Result<Folded, String> {
-    let Some(loaded) = store.load(id, FOLD_VERSION).map_err(|error| error.to_string())? else {
-        return Ok(Folded { state: Session::new(id), receipt: None, entries_since_snapshot: 0 });
-    };
-    let mut state = match &loaded.snapshot {
-        Some(snapshot) => serde_json::from_str(&snapshot.body).map_err(|error| error.to_string())?,
-        None => Session::new(id),
-    };
-    let entries = loaded.entries;
-    let entries_since_snapshot = entries.len() as u64;
-    for row in entries {
-        let entry: Entry<Record> = serde_json::from_str(&row.body).map_err(|error| error.to_string())?;
-        entry.records.iter().for_each(|record| apply(&mut state, record));
-    }
-    Ok(Folded { state, receipt: Some(loaded.durable), entries_since_snapshot })
 }
 
 /// A cheap handle on a running home.

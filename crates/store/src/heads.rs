@@ -1,6 +1,6 @@
 //! The heads: what start-up, schedules and lists know of a session without reading its entries.
 use backstay_kernel::id::{BodyRef, Digest, Millis, Seq, SessionId};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::error::StoreError;
 use crate::store::Store;
@@ -101,12 +101,28 @@ impl Store {
         }
     }
 
-    /// Sessions that wait for a person, the one that waits longest first.
+    /// Sessions that wait for a person, the one that waits longest first. In a restored home also those
+    /// with anything on its way that have not noted the restore: that is in doubt once they do.
     ///
     /// # Errors
     /// Those of a read.
     pub fn needing_people(&self) -> Result<Vec<Head>, StoreError> {
+        const WAITING: &str = "SELECT id FROM heads INDEXED BY heads_people WHERE people = 1";
+        const UNTOLD: &str = "SELECT h.id FROM heads h JOIN entries e ON e.id = h.entry
+            WHERE h.wait <> 'idle' AND e.lineage <> ?1";
+        if self.was_restored()? {
+            let rest = format!("WHERE id IN ({WAITING} UNION {UNTOLD}) ORDER BY updated_at");
+            return self.heads(&rest, params![self.lineage()]);
+        }
         self.heads("INDEXED BY heads_people WHERE people = 1 ORDER BY updated_at", [])
+    }
+
+    /// The first entry of all is of another lineage than the home has now.
+    fn was_restored(&self) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT lineage FROM entries ORDER BY id LIMIT 1";
+        let first: Option<u64> =
+            self.read(|db| Ok(db.prepare_cached(SQL)?.query_row([], |row| row.get(0)).optional()?))?;
+        Ok(first.is_some_and(|first| first != self.lineage()))
     }
 
     fn heads(&self, rest: &str, values: impl rusqlite::Params) -> Result<Vec<Head>, StoreError> {

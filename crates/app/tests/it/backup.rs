@@ -96,3 +96,36 @@ fn a_restore_leaves_foreign_directories_alone_and_follows_no_link_of_a_backup() 
     std::fs::rename(place.path("outside/toml"), place.path("copy/backstay.toml")).unwrap();
     place.run(&["restore", &path("copy"), &path("new")]).expect(0);
 }
+
+#[test]
+fn what_waited_in_the_backup_is_in_doubt_as_soon_as_it_is_looked_for() {
+    let place = Place::with_home();
+    let waits = place.run(&["run", "write the report", "--json"]).json(4);
+    let before = place.run(&["approvals", "--json"]).json(0)["approvals"].clone();
+    let (copy, new) = (place.path("copy"), place.path("new"));
+    let (copy, new) = (copy.to_str().unwrap(), new.to_str().unwrap());
+    place.run(&["backup", copy]).expect(0);
+    place.run(&["restore", copy, new]).expect(0);
+    let ran = |arguments: &[&str]| place.run(&[&["--home", new, "--json"], arguments].concat());
+    let there = |arguments: &[&str]| ran(arguments).json(0);
+    let (id, session) = (waits["id"].as_str().unwrap(), waits["session"].as_str().unwrap());
+    // Twice: nobody wakes the session by looking at it, and the next process finds it the same.
+    for _ in 0..2 {
+        assert_eq!(there(&["approvals"])["approvals"], serde_json::json!([]));
+        assert_eq!(there(&["doubts"])["doubts"][0]["id"], id);
+        let status = there(&["status"]);
+        assert_eq!(status["frozen"], true);
+        assert_eq!(status["waits"], serde_json::json!({ "approvals": 0, "questions": 0, "doubts": 1 }));
+        assert_eq!(there(&["sessions", "show", session])["wait"], "doubt");
+        assert_eq!(there(&["trace", waits["turn"].as_str().unwrap()])["state"], "waiting");
+        let next = there(&[])["next"].to_string();
+        assert!(next.contains("resolve") && !next.contains("approve"), "{next}");
+        assert_eq!(there(&["sql", "SELECT count(*) FROM v_records WHERE kind = 'lineage'"])["rows"][0][0], 0);
+    }
+    assert_eq!(ran(&["approve", id]).error(5)["code"], "no_such_approval");
+    assert_eq!(ran(&["resolve", id, "not-done", "--note", "I looked"]).json(4)["outcome"], "not-done");
+    assert_eq!(there(&["doubts"])["doubts"], serde_json::json!([]));
+    there(&["unfreeze"]);
+    there(&["audit", "verify"]);
+    assert_eq!(place.run(&["approvals", "--json"]).json(0)["approvals"], before, "the home that was copied goes on");
+}

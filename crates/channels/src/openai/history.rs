@@ -90,7 +90,7 @@ pub fn find_open(door: &Door, principal: &str, session: Option<&Row>, chat: &Cha
         Some(row) => vec![row.clone()],
         None => candidates(door, principal, chat)?,
     };
-    for row in rows.into_iter().filter(|row| row.open || row.wait != "idle") {
+    for row in rows.into_iter().filter(|row| row.wait != "idle") {
         let now = read(door, &row)?;
         let same = match session {
             Some(_) => now.messages.last().is_some_and(|looks| looks.contains(&last)),

@@ -1,22 +1,22 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
+use backstay_kernel::Session;
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
-use backstay_kernel::{Input, Session};
 use backstay_store::{Admission, NewMemory};
 
 use super::SessionTask;
 use crate::draft::Draft;
 use crate::error::EngineError;
+use crate::fold::restore_of;
 use crate::live::{Accepted, Asked, Letter, inputs};
 use crate::running::{self, Finished};
 
 impl SessionTask {
     /// A session of a restored home says so before anything else happens in it.
     pub(super) fn note_restore(&mut self, policy: &Policy, draft: &mut Draft) {
-        let (old, new) = (self.state.lineage, self.shared.lineage);
-        if self.exists() && old != new {
-            let _ = self.decide(Input::Lineage { old, new }, policy, draft);
+        if let Some(input) = restore_of(&self.state, self.shared.lineage) {
+            let _ = self.decide(input, policy, draft);
         }
     }
 

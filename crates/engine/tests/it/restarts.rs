@@ -1,7 +1,9 @@
 //! The process goes away in the middle: the same turn goes on, nothing is repeated.
-use backstay_engine::{Command, EngineError, Reader, TurnState, TurnView};
+use backstay_engine::{Command, EngineError, Reader, Submitted, TurnState, TurnView, fold};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Record, Resolution, StopReason, Verdict};
+use backstay_kernel::refusal::Code;
+use backstay_kernel::session::State;
 use backstay_store::Options;
 
 use crate::stage::{Line, Play, call, message, owner, policy};
@@ -123,4 +125,72 @@ async fn without_room_nothing_new_is_admitted_and_what_was_begun_is_finished() {
     second.engine.command(&owner(), said.session, yes, None).await.unwrap();
     assert_eq!(second.text(second.ended(said).await.reply), "done");
     assert_eq!(second.stage.acts_of("guarded"), 1);
+}
+
+/// Runs `script` until `done`, dies, and makes a home of what is left; the engine of that home has not
+/// woken anybody yet.
+async fn restored(script: Vec<Line>, done: fn(&Record) -> bool) -> (tempfile::TempDir, Play, Submitted) {
+    let homes = tempfile::tempdir().unwrap();
+    let (old, new) = (homes.path().join("old"), homes.path().join("new"));
+    let path = old.clone();
+    let death = std::thread::spawn(move || {
+        crash(async move {
+            let play = Play::begin(&path, policy(), script).await;
+            play.hold();
+            let said = play.say(None, "do it").await;
+            play.until(said, |view| view.records.iter().any(|placed| done(&placed.record))).await;
+            play.store.close().unwrap();
+            play.release();
+            said
+        })
+    });
+    let said = death.join().unwrap();
+    backstay_store::restore(&old, &new).unwrap();
+    (homes, Play::begin(&new, policy(), vec![Line::Say("understood")]).await, said)
+}
+
+#[tokio::test]
+async fn what_had_started_before_a_backup_is_shown_in_doubt_before_its_session_is_woken() {
+    let (_homes, play, said) =
+        restored(vec![call("send", "{}")], |record| matches!(record, Record::Started(s) if s.request.is_none())).await;
+    let seq = play.store.head(said.session).unwrap().unwrap().seq;
+    let shown = play.engine.look(said.session).unwrap();
+    let (effect, open) = shown.effects.first_key_value().unwrap();
+    assert_eq!(open.state, State::Doubt);
+    let found = play.store.needing_people().unwrap();
+    assert_eq!(found.iter().map(|head| head.session).collect::<Vec<_>>(), [said.session]);
+    assert!(!found[0].people, "its head says nothing of it yet");
+    assert_eq!(play.store.head(said.session).unwrap().unwrap().seq, seq, "looking writes nothing");
+    let (effect, resolution) = (*effect, Resolution::Done);
+    let resolve = Command::Resolve { effect, resolution, by: "owner".into(), note: "I looked".into() };
+    play.engine.command(&owner(), said.session, resolve, None).await.unwrap();
+    assert!(play.store.needing_people().unwrap().is_empty());
+    assert_eq!(play.engine.look(said.session).unwrap(), fold(&play.store, said.session).unwrap().state);
+    play.engine.freeze(false, "owner", None).await.unwrap();
+    assert_eq!(play.ended(said).await.completion.done, [effect]);
+    assert_eq!(play.stage.acts_of("send"), 0);
+}
+
+#[tokio::test]
+async fn a_yes_to_what_was_asked_before_a_backup_is_refused_and_tells_the_session() {
+    let (_homes, play, said) =
+        restored(vec![call("guarded", "{}")], |record| matches!(record, Record::Judged(_))).await;
+    let view = Reader::new(play.store.clone()).turn(said.session, said.turn).unwrap();
+    let (effect, asked) = view.calls.iter().next().unwrap();
+    let Some(Verdict::Ask { digest, .. }) = asked.verdict else { panic!("it was not asked") };
+    assert_eq!(play.engine.look(said.session).unwrap().effects[effect].state, State::Doubt);
+    let yes = Command::Decide {
+        effect: *effect,
+        digest,
+        approve: true,
+        by: "owner".into(),
+        role: Role::Owner,
+        speaks: backstay_kernel::home::Speaks::Program,
+        note: None,
+    };
+    let refused = play.engine.command(&owner(), said.session, yes, None).await;
+    assert!(matches!(&refused, Err(EngineError::Refused(refusal)) if refusal.code == Code::AskClosed), "{refused:?}");
+    assert_eq!(fold(&play.store, said.session).unwrap().state.effects[effect].state, State::Doubt);
+    assert_eq!(play.wait(said), "doubt");
+    assert_eq!(play.stage.acts_of("guarded"), 0);
 }

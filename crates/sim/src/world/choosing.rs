@@ -1,7 +1,7 @@
 //! What happens next where nothing moves: a script's order, or a seed's.
 use std::time::Duration;
 
-use backstay_engine::{Engine, Store, fold};
+use backstay_engine::{Engine, Store};
 use backstay_kernel::record::Resolution;
 use backstay_kernel::session::State;
 
@@ -55,7 +55,7 @@ impl Play {
 
     fn is_ready(&self, engine: &Engine, held: &[String], busy: bool) -> bool {
         let Some(step) = self.step() else { return false };
-        let state = |who: usize| self.who[who].and_then(|id| fold(engine.store(), id).ok()).map(|folded| folded.state);
+        let state = |who: usize| self.who[who].and_then(|id| engine.look(id).ok());
         let any = |who, is: fn(&State) -> bool| state(who).is_some_and(|s| s.effects.values().any(|e| is(&e.state)));
         match step.when {
             // Said before, and nobody heard the answer: it is said again at once.
@@ -71,7 +71,7 @@ impl Play {
     /// A doubt that a person can look into: nothing of the old process is on its way any more.
     fn a_doubt(&self, engine: &Engine) -> Option<Move> {
         for head in engine.store().needing_people().ok()? {
-            let state = fold(engine.store(), head.session).ok()?.state;
+            let state = engine.look(head.session).ok()?;
             let Some((effect, open)) = state.effects.iter().find(|(_, open)| open.state == State::Doubt) else {
                 continue;
             };

@@ -134,7 +134,7 @@ impl Play {
     }
 
     fn fold(&self, engine: &Engine, who: usize) -> Option<Session> {
-        fold(engine.store(), self.who[who]?).ok().map(|folded| folded.state)
+        engine.look(self.who[who]?).ok()
     }
 
     fn decision(&self, engine: &Engine, who: usize, approve: bool) -> Option<Command> {
