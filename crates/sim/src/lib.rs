@@ -1,6 +1,10 @@
-//! The simulated world: development only, never part of the product.
+//! The simulated world, and the world under direction of the engine's and the doors' own tests:
+//! development only, never part of the product.
 pub mod dice;
 pub mod disk;
 pub mod explorer;
 pub mod life;
+pub mod setting;
+pub mod stage;
+pub mod wire;
 pub mod world;

@@ -27,7 +27,7 @@ async fn on_all(house: &House, doors: &[&Route], headers: &[(&str, &str)]) -> Ve
         for (name, value) in headers {
             call = call.header(*name, *value);
         }
-        house.script.now.fetch_add(60_000, Ordering::SeqCst);
+        house.play.stage.now.fetch_add(60_000, Ordering::SeqCst);
         told.push(Told::of(house.tcp.clone().oneshot(call.body(Body::from("{}")).unwrap()).await.unwrap()).await);
     }
     told
@@ -54,7 +54,7 @@ async fn every_call_but_two_refuses_who_has_no_token() {
             assert!(!told.text.contains("bks_"), "a credential is not said back");
         }
     }
-    assert_eq!(house.engine.store().stats().unwrap().sessions, 1, "nothing was opened");
+    assert_eq!(house.play.engine.store().stats().unwrap().sessions, 1, "nothing was opened");
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +145,7 @@ async fn a_token_is_worth_what_its_principal_is_now() {
     let mut without = policy();
     without.principals.remove("ann");
     let limits = backstay_engine::Limits { messages_per_minute: 10 };
-    house.engine.reload(without, "without ann", "test", None, limits).await.unwrap();
+    house.play.engine.reload(without, "without ann", "test", None, limits).await.unwrap();
     assert_eq!(house.get("ann", "/api/sessions").none().await.status, StatusCode::UNAUTHORIZED);
 
     let id: String = house.token("bob").chars().take(12).collect();

@@ -1,267 +1,64 @@
 //! A home with its doors, some principals and a model that says what the test has written.
-use std::collections::{BTreeMap, VecDeque};
-use std::future::{Future, poll_fn};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use backstay_channels::{Auth, Door, Peer, Reload, Reloaded, router};
-use backstay_engine::*;
-use backstay_engine::{Store, StoreOptions as Options};
-use backstay_kernel::Permit;
-use backstay_kernel::budget::{Budget, Ceiling, Price, Usage};
-use backstay_kernel::context::{Answer, Item};
-use backstay_kernel::effect::{FailureClass, Finish, Probed};
-use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_engine::{Engine, NewToken};
 use backstay_kernel::home::Speaks;
-use backstay_kernel::id::{BodyRef, Millis};
-use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
-use backstay_kernel::request::Piece;
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
-use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use backstay_kernel::policy::{Policy, Role};
+use backstay_kernel::rule::{Approvers, Rule, RuleVerdict};
+use backstay_kernel::tool::Idempotency;
+use backstay_sim::setting::{self, rule};
+use backstay_sim::stage::Play;
+pub use backstay_sim::stage::{Line, call, slowly};
 use futures_core::Stream as _;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 pub const LISTEN: &str = "127.0.0.1:7717";
 /// Of one principal.
 pub const CONNECTIONS: u32 = 4;
 
-/// What the model does when it is called.
-#[derive(Clone)]
-pub enum Line {
-    Say(&'static str),
-    /// Says the first part, waits for [`World::go`], says the rest.
-    Slowly(&'static str, &'static str),
-    /// Says something, fails, and is called again.
-    Break(&'static str),
-    Fail(FailureClass),
-    /// Says something, waits for [`World::go`], and calls a tool.
-    SlowlyCall(&'static str, &'static str),
-    /// Says something and calls a tool.
-    Call(&'static str, &'static str, &'static str),
-}
-
-pub struct Script {
-    pub lines: Mutex<VecDeque<Line>>,
-    pub sent: Mutex<Vec<String>>,
-    pub go: Notify,
-    pub now: AtomicU64,
-    /// The call of `stuck` that takes it ends with its sender.
-    pub stuck: Mutex<Option<mpsc::Receiver<()>>>,
-    random: AtomicU64,
-}
-
-struct TestWorld(Arc<Script>);
-
-impl World for TestWorld {
-    fn now(&self) -> Millis {
-        self.0.now.load(Ordering::SeqCst)
-    }
-
-    fn random(&self) -> u64 {
-        let mut z = self.0.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn envelope(&self, policy: &Policy, agent: &str, _: &str, most: u64) -> Envelope {
-        let head = format!("{{\"instructions\":{:?},\"messages\":[", policy.agents[agent].instructions);
-        Envelope { head, lead: None, tail: format!("],\"max\":{most}}}") }
-    }
-
-    fn item(
-        &self,
-        _: &Policy,
-        _: &str,
-        item: &Item,
-        bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
-    ) -> Result<Fragment, BodyRef> {
-        let escaped = |role: &str, body: &BodyRef| -> Result<Fragment, BodyRef> {
-            let text = bodies(body).ok_or(*body)?;
-            let mut wire = format!("{{\"{role}\":\"");
-            backstay_kernel::request::escape(&String::from_utf8_lossy(&text), &mut wire);
-            wire.push_str("\"}");
-            let pieces =
-                vec![Piece::Text(format!("{{\"{role}\":\"")), Piece::Escaped(*body), Piece::Text("\"}".into())];
-            Ok(Fragment { wire, pieces })
-        };
-        let plain =
-            |value: Value| Ok(Fragment { wire: value.to_string(), pieces: vec![Piece::Text(value.to_string())] });
-        match item {
-            Item::User { body, .. } => escaped("user", body),
-            Item::Assistant { text: Some(text), .. } => escaped("said", text),
-            Item::Assistant { text: None, .. } => plain(json!({ "said": null })),
-            Item::Results { answers, .. } => match answers.first() {
-                Some(Answer::Body { body, .. }) => escaped("result", body),
-                Some(Answer::Note(note)) => plain(json!({ "note": note.text() })),
-                None => plain(json!({})),
-            },
-            Item::Notice(notice) => plain(json!({ "notice": notice.text() })),
-        }
-    }
-
-    fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
-        let class = manifests()[&call.tool].class;
-        let access = if class == EffectClass::Read { Access::Read } else { Access::Write };
-        let paths = vec![PathFact { access, real: format!("/desk/{}", call.tool) }];
-        Ok(Facts { class, paths, probe: None })
-    }
-
-    fn probe(&self, _: &ToolCall, _: &Facts) -> Probed {
-        Probed::NotDone
-    }
-
-    fn run_tool(&self, _: Permit, call: &ToolCall, _: &Facts) -> ToolRan {
-        if call.tool == "lost" {
-            return ToolRan::Unknown;
-        }
-        if call.tool == "stuck" {
-            let stuck = self.0.stuck.lock().unwrap().take().unwrap();
-            let _ = stuck.recv();
-        }
-        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory: None }
-    }
-
-    fn call_model(
-        &self,
-        call: ModelCall,
-        mut on_delta: Box<dyn FnMut(Delta) + Send>,
-    ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
-        self.0.sent.lock().unwrap().push(String::from_utf8(call.wire.to_vec()).unwrap());
-        let line = self.0.lines.lock().unwrap().pop_front().unwrap_or(Line::Say("nothing more is written"));
-        let script = Arc::clone(&self.0);
-        Box::pin(async move {
-            let failure = |class| ModelFailure { class, retry_at: None, detail: "as written".into(), billed: false };
-            match line {
-                Line::Say(text) => {
-                    on_delta(Delta::Text(text.into()));
-                    Ok(reply(text.into(), vec![]))
-                }
-                Line::Slowly(first, rest) => {
-                    on_delta(Delta::Text(first.into()));
-                    script.go.notified().await;
-                    on_delta(Delta::Text(rest.into()));
-                    Ok(reply(format!("{first}{rest}"), vec![]))
-                }
-                Line::Break(text) => {
-                    on_delta(Delta::Text(text.into()));
-                    script.go.notified().await;
-                    Err(failure(FailureClass::RetrySame))
-                }
-                Line::Fail(class) => Err(failure(class)),
-                Line::SlowlyCall(text, tool) => {
-                    on_delta(Delta::Text(text.into()));
-                    script.go.notified().await;
-                    let call = RawCall { id: "c0".into(), name: tool.into(), arguments: "{}".into() };
-                    Ok(reply(text.into(), vec![call]))
-                }
-                Line::Call(text, tool, arguments) => {
-                    if !text.is_empty() {
-                        on_delta(Delta::Text(text.into()));
-                    }
-                    let call = RawCall { id: "c0".into(), name: tool.into(), arguments: arguments.into() };
-                    Ok(reply(text.into(), vec![call]))
-                }
-            }
-        })
-    }
-}
-
-fn reply(text: String, calls: Vec<RawCall>) -> ModelReply {
-    let wire = |call: &RawCall| json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } });
-    let calls_json = serde_json::to_string(&calls.iter().map(wire).collect::<Vec<_>>()).unwrap();
-    let finish = if calls.is_empty() { Finish::Stop } else { Finish::Calls };
-    let usage = Some(Usage { uncached: 7, cache_read: 3, output: 5, reasoning: 1, ..Usage::default() });
-    ModelReply { text, calls, calls_json, finish, usage }
-}
-
-fn manifests() -> BTreeMap<String, Manifest> {
-    let tool = |name: &str, class, idempotency, answerer| {
-        let manifest = Manifest {
-            name: name.into(),
-            description: String::new(),
-            class,
-            idempotency,
-            answerer,
-            arguments: vec![],
-            schema: "{}".into(),
-            timeout_ms: 60_000,
-        };
-        (name.to_owned(), manifest)
-    };
-    BTreeMap::from([
-        tool("look", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
-        tool("guarded", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
-        tool("signed", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
-        tool("for_carl", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
-        tool("lost", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
-        tool("stuck", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
-        tool("ask", EffectClass::Read, Idempotency::Pure, Answerer::Human),
-    ])
-}
-
-fn ask(tool: &str, approvers: Approvers) -> Rule {
-    Rule {
-        name: format!("ask for {tool}"),
-        verdict: RuleVerdict::Ask,
-        when: BTreeMap::from([(Field::Tool, Test::Equal(tool.into()))]),
-        approvers,
-        speaks: (tool == "signed").then_some(Speaks::Human),
-        expires_ms: 60_000,
-    }
-}
-
 pub fn policy() -> Policy {
-    let agent = Agent {
-        model: "m".into(),
-        instructions: "be careful".into(),
-        grants: Grants {
-            tools: manifests().into_keys().collect(),
-            read: vec!["/desk".into()],
-            write: vec!["/desk".into()],
-        },
-        rules: vec![
-            ask("guarded", Approvers::Roles(vec![Role::Owner])),
-            ask("signed", Approvers::Roles(vec![Role::Owner])),
-            ask("for_carl", Approvers::Principals(vec!["carl".into()])),
-        ],
-        budget: Budget { day: Ceiling { tokens: Some(1_000_000), micro_usd: None }, ..Budget::default() },
-        caps: Caps { steps: 4, tool_calls: 50, wall_ms: 3_600_000 },
-        in_doubt: InDoubt::Ask,
-    };
-    let price = Price { input: 1_000_000, cached_input: 1_000_000, cache_write: 1_000_000, output: 1_000_000 };
-    let model =
-        Model { provider: "p".into(), name: "m".into(), context_tokens: 100_000, max_output_tokens: 100, price };
-    let principals = [
-        ("owner", Role::Owner),
+    let mut policy = setting::policy(&[
+        ("look", Idempotency::Pure),
+        ("guarded", Idempotency::Keyed),
+        ("signed", Idempotency::Keyed),
+        ("for_carl", Idempotency::Keyed),
+        ("lost", Idempotency::Unsafe),
+        ("send", Idempotency::Unsafe),
+    ]);
+    let people = [
         ("oper", Role::Operator),
         ("carl", Role::Approver),
         ("ann", Role::User),
         ("bob", Role::User),
         ("prom", Role::Metrics),
     ];
-    Policy {
-        epoch: 0,
-        principals: principals.into_iter().map(|(name, role)| (name.to_owned(), role)).collect(),
-        agents: BTreeMap::from([("main".into(), agent.clone()), ("other".into(), agent)]),
-        models: BTreeMap::from([("m".into(), model)]),
-        tools: manifests(),
-        ..Policy::default()
-    }
+    policy.principals.extend(people.map(|(name, role)| (name.to_owned(), role)));
+    let mut agent = policy.agents["main"].clone();
+    let ask = |tool| rule(RuleVerdict::Ask, tool);
+    agent.rules = vec![
+        ask("guarded"),
+        Rule { speaks: Some(Speaks::Human), ..ask("signed") },
+        Rule { approvers: Approvers::Principals(vec!["carl".into()]), ..ask("for_carl") },
+    ];
+    agent.budget.day.tokens = Some(1_000_000);
+    agent.caps.steps = 4;
+    policy.agents = ["main", "other"].map(|name| (name.to_owned(), agent.clone())).into();
+    policy
 }
 
 pub struct House {
-    pub script: Arc<Script>,
-    pub engine: Engine,
+    pub play: Arc<Play>,
     pub tcp: Router,
     pub local: Router,
     tokens: BTreeMap<String, String>,
@@ -275,28 +72,17 @@ impl House {
 
     pub async fn with(policy: Policy, lines: &[Line]) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let script = Arc::new(Script {
-            lines: Mutex::new(lines.iter().cloned().collect()),
-            sent: Mutex::default(),
-            go: Notify::new(),
-            stuck: Mutex::default(),
-            now: AtomicU64::new(1_795_219_200_000),
-            random: AtomicU64::new(7),
-        });
         std::fs::create_dir(place.path().join("workspace")).unwrap();
         std::fs::write(place.path().join("workspace/note.txt"), "a note").unwrap();
         std::fs::write(place.path().join("backstay.toml"), "# as tested\n").unwrap();
-        let store = Store::create(place.path(), Options::default()).unwrap();
-        let world: Arc<dyn World> = Arc::new(TestWorld(Arc::clone(&script)));
-        let limits = Limits { messages_per_minute: 1000 };
-        let engine = Engine::start(store, world, policy.clone(), "as tested", limits).await.unwrap();
+        let play = Play::begin(place.path(), policy.clone(), lines.to_vec()).await;
         let mut tokens = BTreeMap::new();
         for name in policy.principals.keys() {
             let new = NewToken { principal: name.clone(), speaks: Speaks::Program, by: "test".into() };
-            tokens.insert(name.clone(), engine.home().create_token(&policy, new, None).await.unwrap());
+            tokens.insert(name.clone(), play.engine.home().create_token(&policy, new, None).await.unwrap());
         }
-        let (tcp, local) = doors(&engine, place.path());
-        Self { script, engine, tcp, local, tokens, place: Arc::new(place) }
+        let (tcp, local) = doors(&play.engine, place.path());
+        Self { play: Arc::new(play), tcp, local, tokens, place: Arc::new(place) }
     }
 
     pub fn token(&self, name: &str) -> &str {
@@ -305,17 +91,9 @@ impl House {
 
     /// The same home behind doors that remember nothing.
     pub fn reopened(&self) -> Self {
-        let (tcp, local) = doors(&self.engine, self.place.path());
-        let (script, engine) = (Arc::clone(&self.script), self.engine.clone());
-        Self { script, engine, tcp, local, tokens: self.tokens.clone(), place: Arc::clone(&self.place) }
-    }
-
-    /// A second engine on the same journal: what it commits, the first has not heard of, as after a
-    /// commit that was answered with an error and landed.
-    pub async fn other_engine(&self) -> Engine {
-        let world: Arc<dyn World> = Arc::new(TestWorld(Arc::clone(&self.script)));
-        let limits = Limits { messages_per_minute: 1000 };
-        Engine::start(self.engine.store().clone(), world, policy(), "as tested", limits).await.unwrap()
+        let (tcp, local) = doors(&self.play.engine, self.place.path());
+        let (play, place) = (Arc::clone(&self.play), Arc::clone(&self.place));
+        Self { play, tcp, local, tokens: self.tokens.clone(), place }
     }
 
     /// A call of a principal, begun.
@@ -353,7 +131,7 @@ impl House {
     /// The turn, once it is in this state.
     pub async fn turn(&self, turn: &str, state: &str) -> Value {
         let session = backstay_kernel::id::Place::parse(turn).unwrap().session;
-        let mut events = self.engine.subscribe(Role::Owner, session).await.unwrap();
+        let mut events = self.play.engine.subscribe(Role::Owner, session).await.unwrap();
         loop {
             let told = self.get("owner", &format!("/api/turns/{turn}")).none().await;
             if told.json["state"] == state {

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::house::{House, Line};
+use crate::house::{House, Line, slowly};
 
 struct Listener {
     address: std::net::SocketAddr,
@@ -126,7 +126,7 @@ async fn the_local_socket_knows_its_owner() {
 
 #[tokio::test]
 async fn streams_end_when_the_listener_does() {
-    let house = House::new(&[Line::Slowly("first", "")]).await;
+    let house = House::new(&[slowly("first", Line::Say(""))]).await;
     let (session, _) = house.say("ann", "hi").await;
     let listener = listen(&house).await;
     let mut live = TcpStream::connect(listener.address).await.unwrap();
@@ -141,11 +141,11 @@ async fn streams_end_when_the_listener_does() {
         body.len()
     );
     let before =
-        house.engine.store().head(backstay_kernel::id::SessionId::parse(&session).unwrap()).unwrap().unwrap().seq;
+        house.play.engine.store().head(backstay_kernel::id::SessionId::parse(&session).unwrap()).unwrap().unwrap().seq;
     waiting.write_all(call.as_bytes()).await.unwrap();
     let id = backstay_kernel::id::SessionId::parse(&session).unwrap();
-    let mut events = house.engine.subscribe(Role::Owner, id).await.unwrap();
-    while house.engine.store().head(backstay_kernel::id::SessionId::parse(&session).unwrap()).unwrap().unwrap().seq
+    let mut events = house.play.engine.subscribe(Role::Owner, id).await.unwrap();
+    while house.play.engine.store().head(backstay_kernel::id::SessionId::parse(&session).unwrap()).unwrap().unwrap().seq
         == before
     {
         let _ = events.recv().await;

@@ -26,7 +26,7 @@ async fn answers(house: &House, bytes: &str) -> String {
 }
 
 fn sessions(house: &House) -> u64 {
-    house.engine.store().stats().unwrap().sessions - 1
+    house.play.engine.store().stats().unwrap().sessions - 1
 }
 
 /// A request that would open a session if it were taken, with these lines in its head.

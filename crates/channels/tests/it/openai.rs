@@ -5,7 +5,7 @@ use backstay_kernel::effect::FailureClass;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use crate::house::{Frame, House, Line, Told};
+use crate::house::{Frame, House, Line, Told, call, slowly};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -78,7 +78,7 @@ async fn a_completion_has_the_shape_that_clients_read() {
 
 #[tokio::test]
 async fn a_stream_has_the_shape_that_clients_read() {
-    let house = House::new(&[Line::Call("Let me look.", "look", "{}"), Line::Say("Seen.")]).await;
+    let house = House::new(&[Line::Call("Let me look.", vec![("look", "{}".into())]), Line::Say("Seen.")]).await;
     let mut body = talk(&["hi"]);
     body["stream_options"] = json!({ "include_usage": true });
     let frames = stream(&house, body).await;
@@ -98,14 +98,14 @@ async fn a_stream_has_the_shape_that_clients_read() {
 
 #[tokio::test]
 async fn text_comes_while_it_is_written() {
-    let house = House::new(&[Line::Slowly("first", " last")]).await;
+    let house = House::new(&[slowly("first", Line::Say(" last"))]).await;
     let mut body = talk(&["hi"]);
     body["stream"] = json!(true);
     let (headers, mut frames) = house.post("ann", CHAT).frames(Some(body)).await;
     assert!(headers.contains_key("x-backstay-session") && headers.contains_key("x-backstay-turn"));
     frames.next().await.unwrap();
     assert_eq!(streamed(&[frames.next().await.unwrap()]), "first");
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     assert_eq!(streamed(&frames.rest().await), " last");
 }
 
@@ -118,13 +118,13 @@ async fn earlier_messages_continue_the_session_whose_history_they_are() {
     let third = chat(&house, talk(&["a", " one\n", "b", "two", "c"])).await;
     assert_eq!(session(&third), session(&first), "white space around a text does not count");
     assert_eq!(content(&third), "three");
-    let sent = house.script.sent.lock().unwrap().last().unwrap().clone();
+    let sent = house.play.stage.sent.lock().unwrap().last().unwrap().clone();
     assert!(!sent.contains("quoted by the client"));
 
     for other in [&["a", "one", "c"][..], &["a", "one", "b", "two", "c", "other", "d"], &["b", "two", "c"]] {
         let told = chat(&house, talk(other)).await;
         assert_ne!(session(&told), session(&first), "{other:?} is not the whole history");
-        assert!(house.script.sent.lock().unwrap().last().unwrap().contains("quoted by the client"));
+        assert!(house.play.stage.sent.lock().unwrap().last().unwrap().contains("quoted by the client"));
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_quoted_history_is_continued_too() {
     let mut body = talk(&["a", "one", "b"]);
     body["messages"].as_array_mut().unwrap().insert(0, json!({ "role": "system", "content": "be brief" }));
     let first = chat(&house, body.clone()).await;
-    let sent = house.script.sent.lock().unwrap()[0].clone();
+    let sent = house.play.stage.sent.lock().unwrap()[0].clone();
     for text in
         ["how it would like you to behave]\\nbe brief", "message of the user]\\na", "reply of the assistant]\\none"]
     {
@@ -182,7 +182,7 @@ async fn with_the_header_the_journal_is_the_history() {
     let first = session(&chat(&house, talk(&["a"])).await);
     let told = house.post("ann", CHAT).header("x-backstay-session", &first).json(talk(&["x", "made up", "b"])).await;
     assert_eq!((session(&told), content(&told)), (first.clone(), "two"));
-    let sent = house.script.sent.lock().unwrap().last().unwrap().clone();
+    let sent = house.play.stage.sent.lock().unwrap().last().unwrap().clone();
     assert!(sent.contains("\"one\"") && !sent.contains("made up"));
     let mut other = talk(&["b"]);
     other["model"] = json!("other");
@@ -215,7 +215,7 @@ async fn mistakes_are_said_in_openais_shape() {
 
 #[tokio::test]
 async fn a_wait_for_a_person_is_answered_at_once_and_the_reply_later() {
-    let house = House::new(&[Line::Call("I'll write.", "guarded", "{}"), Line::Say("written")]).await;
+    let house = House::new(&[Line::Call("I'll write.", vec![("guarded", "{}".into())]), Line::Say("written")]).await;
     let call = || house.post("ann", CHAT).key("k").json(talk(&["write"]));
     let told = call().await;
     assert_eq!(told.status, StatusCode::OK);
@@ -243,7 +243,9 @@ async fn a_wait_for_a_person_is_answered_at_once_and_the_reply_later() {
 
 #[tokio::test]
 async fn a_question_is_answered_by_the_next_completion() {
-    let house = House::new(&[Line::Call("Hm.", "ask", "{\"question\":\"which file?\"}"), Line::Say("thanks")]).await;
+    let house =
+        House::new(&[Line::Call("Hm.", vec![("ask", "{\"question\":\"which file?\"}".into())]), Line::Say("thanks")])
+            .await;
     let frames = stream(&house, talk(&["write"])).await;
     assert_eq!(streamed(&frames), "Hm.\n\nwhich file?");
     let end = frames[frames.len() - 2].json();
@@ -266,7 +268,7 @@ async fn a_turn_without_a_reply_says_why() {
 
 #[tokio::test]
 async fn a_retry_attaches_to_its_open_turn_and_to_no_other() {
-    let house = House::new(&[Line::Slowly("first", " reply"), Line::Say("second"), Line::Say("third")]).await;
+    let house = House::new(&[slowly("first", Line::Say(" reply")), Line::Say("second"), Line::Say("third")]).await;
     let mut hung_up = talk(&["hi"]);
     hung_up["stream"] = json!(true);
     let (headers, frames) = house.post("ann", CHAT).frames(Some(hung_up.clone())).await;
@@ -287,7 +289,7 @@ async fn a_retry_attaches_to_its_open_turn_and_to_no_other() {
     let retry = house.post("ann", CHAT).header("x-stainless-retry-count", "1");
     let (headers, mut frames) = retry.frames(Some(hung_up.clone())).await;
     assert_eq!(header(&headers, "x-backstay-turn"), turn);
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     assert_eq!(streamed(&frames.rest().await), "first reply", "whole, though it was joined in the middle");
 
     let (headers, _) =
@@ -297,7 +299,7 @@ async fn a_retry_attaches_to_its_open_turn_and_to_no_other() {
 
 #[tokio::test]
 async fn equal_text_without_a_word_of_retry_is_a_new_turn() {
-    let house = House::new(&[Line::Slowly("one", ""), Line::Slowly("two", "")]).await;
+    let house = House::new(&[slowly("one", Line::Say("")), slowly("two", Line::Say(""))]).await;
     let mut body = talk(&["hi"]);
     body["stream"] = json!(true);
     let (first, _one) = house.post("ann", CHAT).frames(Some(body.clone())).await;
@@ -307,7 +309,7 @@ async fn equal_text_without_a_word_of_retry_is_a_new_turn() {
 
 #[tokio::test]
 async fn a_retry_finds_its_turn_by_the_journal_where_the_process_is_new() {
-    let house = House::new(&[Line::Slowly("first", " reply")]).await;
+    let house = House::new(&[slowly("first", Line::Say(" reply"))]).await;
     let mut body = talk(&["hi"]);
     body["stream"] = json!(true);
     let (headers, _frames) = house.post("ann", CHAT).frames(Some(body.clone())).await;
@@ -319,13 +321,13 @@ async fn a_retry_finds_its_turn_by_the_journal_where_the_process_is_new() {
     assert_ne!(another["x-backstay-turn"], headers["x-backstay-turn"]);
     let (again, mut frames) = fresh.post("ann", CHAT).header("x-stainless-retry-count", "2").frames(Some(body)).await;
     assert_eq!(again["x-backstay-turn"], headers["x-backstay-turn"]);
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     assert_eq!(streamed(&frames.rest().await), "first reply");
 }
 
 #[tokio::test]
 async fn shown_text_that_is_withdrawn_ends_the_stream_and_not_the_turn() {
-    let house = House::new(&[Line::Break("half a"), Line::Say("whole")]).await;
+    let house = House::new(&[slowly("half a", Line::Fail(FailureClass::RetrySame)), Line::Say("whole")]).await;
     let mut body = talk(&["hi"]);
     body["stream"] = json!(true);
     let (headers, mut frames) = house.post("ann", CHAT).key("k").frames(Some(body.clone())).await;
@@ -334,10 +336,10 @@ async fn shown_text_that_is_withdrawn_ends_the_stream_and_not_the_turn() {
     let turn = header(&headers, "x-backstay-turn");
     let session = header(&headers, "x-backstay-session");
     let mut live = house.get("ann", &format!("/api/sessions/{session}/events")).frames(None).await.1;
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     live.until("retried").await;
-    house.script.now.fetch_add(120_000, Ordering::SeqCst);
-    house.engine.freeze(false, "test", None).await.unwrap();
+    house.play.stage.now.fetch_add(120_000, Ordering::SeqCst);
+    house.play.engine.freeze(false, "test", None).await.unwrap();
     let rest = frames.rest().await;
     let error = rest.last().unwrap().json()["error"].clone();
     assert_eq!((&error["code"], &error["session"]), (&json!("stream_reset"), &json!(session)));
@@ -348,19 +350,19 @@ async fn shown_text_that_is_withdrawn_ends_the_stream_and_not_the_turn() {
 
 #[tokio::test]
 async fn a_completion_waits_behind_another_turn_and_hears_its_own_only() {
-    let house = House::new(&[Line::Slowly("first", " reply"), Line::Say("second")]).await;
+    let house = House::new(&[slowly("first", Line::Say(" reply")), Line::Say("second")]).await;
     let mut body = talk(&["a"]);
     body["stream"] = json!(true);
     let (headers, _one) = house.post("ann", CHAT).frames(Some(body.clone())).await;
     let session = header(&headers, "x-backstay-session");
     let (_, mut two) = house.post("ann", CHAT).header("x-backstay-session", &session).frames(Some(body)).await;
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     assert_eq!(streamed(&two.rest().await), "second");
 }
 
 #[tokio::test]
 async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
-    let house = House::new(&[Line::SlowlyCall("Let me look.", "look"), Line::Say("done"), Line::Say("more")]).await;
+    let house = House::new(&[slowly("Let me look.", call("look", "{}")), Line::Say("done"), Line::Say("more")]).await;
     let call = || house.post("ann", CHAT).key("k");
     let mut body = talk(&["one"]);
     body["stream"] = json!(true);
@@ -368,8 +370,8 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
     frames.next().await.unwrap();
     frames.next().await.unwrap();
     // The model is at work: it may end, and only then nothing more can happen.
-    house.engine.freeze(true, "test", None).await.unwrap();
-    house.script.go.notify_one();
+    house.play.engine.freeze(true, "test", None).await.unwrap();
+    house.play.stage.go.notify_one();
     let rest = frames.rest().await;
     let words = "This home is frozen: nothing starts in it. The turn goes on after `backstay unfreeze`.";
     assert_eq!(streamed(&rest), format!("\n\n{words}"));
@@ -386,7 +388,7 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
     let later = later.rest().await;
     assert!(streamed(&later).ends_with(words), "whoever comes later is told too");
 
-    house.engine.freeze(false, "test", None).await.unwrap();
+    house.play.engine.freeze(false, "test", None).await.unwrap();
     let (_, mut after) = call().frames(Some(body)).await;
     assert_eq!(streamed(&after.rest().await), "done");
     let kept = format!("Let me look.\n\n{words}");
@@ -396,14 +398,14 @@ async fn a_freeze_is_told_to_who_waits_and_the_turn_goes_on_after_it() {
 
 #[tokio::test]
 async fn a_reply_that_nobody_was_told_of_is_found() {
-    let house = House::new(&[Line::Slowly("cut", "off"), Line::Say("whole")]).await;
+    let house = House::new(&[slowly("cut", Line::Say("off")), Line::Say("whole")]).await;
     let mut body = talk(&["hi"]);
     body["stream"] = json!(true);
     let (headers, mut frames) = house.post("ann", CHAT).frames(Some(body)).await;
     frames.next().await.unwrap();
     let (session, turn) = (header(&headers, "x-backstay-session"), header(&headers, "x-backstay-turn"));
     // It takes the turn for one that a dead process has left, and ends it.
-    let _other = house.other_engine().await;
+    let _other = house.play.other_engine(crate::house::policy()).await;
     while house.get("ann", &format!("/api/turns/{turn}")).none().await.json["state"] != "ended" {
         tokio::task::yield_now().await;
     }
@@ -414,11 +416,10 @@ async fn a_reply_that_nobody_was_told_of_is_found() {
 
 #[tokio::test]
 async fn a_wait_beside_a_call_that_an_earlier_turn_left_running_is_told() {
-    let house = House::new(&[Line::Call("", "stuck", "{}"), Line::Call("", "guarded", "{}")]).await;
-    let (_let_go, stuck) = std::sync::mpsc::channel();
-    *house.script.stuck.lock().unwrap() = Some(stuck);
+    let house = House::new(&[call("send", "{}"), call("guarded", "{}")]).await;
+    house.play.stage.hold(&["send"]);
     let (session, turn) = house.say("ann", "one").await;
-    while house.script.stuck.lock().unwrap().is_some() {
+    while house.play.stage.held() == 0 {
         tokio::task::yield_now().await;
     }
     house.post("ann", &format!("/api/turns/{turn}/cancel")).none().await;
@@ -429,7 +430,7 @@ async fn a_wait_beside_a_call_that_an_earlier_turn_left_running_is_told() {
 
 #[tokio::test]
 async fn a_revoked_token_waits_for_nothing_any_more() {
-    let house = House::new(&[Line::Slowly("first", "last"), Line::Slowly("", "")]).await;
+    let house = House::new(&[slowly("first", Line::Say("last")), slowly("", Line::Say(""))]).await;
     let mut body = talk(&["hi"]);
     body["stream"] = json!(true);
     let (headers, mut frames) = house.post("ann", CHAT).frames(Some(body)).await;
@@ -439,7 +440,7 @@ async fn a_revoked_token_waits_for_nothing_any_more() {
         let id: String = house.token("ann").chars().take(12).collect();
         let path = format!("/api/tokens/{id}/revoke");
         // The second call waits for its turn behind the first.
-        while house.script.sent.lock().unwrap().len() < 2 {
+        while house.play.stage.sent.lock().unwrap().len() < 2 {
             tokio::task::yield_now().await;
         }
         assert_eq!(house.post("owner", &path).none().await.status, StatusCode::OK);
@@ -450,6 +451,6 @@ async fn a_revoked_token_waits_for_nothing_any_more() {
     let error = rest.last().unwrap().json();
     assert_eq!(error["error"]["code"], "unauthorized", "{rest:?}");
     assert_eq!(error["error"]["turn"], header(&headers, "x-backstay-turn"));
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     house.turn(&header(&headers, "x-backstay-turn"), "ended").await;
 }

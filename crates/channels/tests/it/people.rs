@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::house::{House, Line};
+use crate::house::{House, Line, call};
 
 async fn approval(house: &House, name: &str) -> Value {
     house.get(name, "/api/approvals").none().await.json["approvals"][0].clone()
@@ -13,7 +13,7 @@ async fn approval(house: &House, name: &str) -> Value {
 
 #[tokio::test]
 async fn a_yes_is_for_one_exact_action_once() {
-    let house = House::new(&[Line::Call("", "guarded", "{\"path\":\"a\"}"), Line::Say("written")]).await;
+    let house = House::new(&[call("guarded", "{\"path\":\"a\"}"), Line::Say("written")]).await;
     let (session, turn) = house.say("ann", "write").await;
     let waiting = house.turn(&turn, "waiting").await;
     let item = approval(&house, "owner").await;
@@ -25,11 +25,11 @@ async fn a_yes_is_for_one_exact_action_once() {
     assert_eq!((&item["session"], &item["turn"], &item["principal"]), (&json!(session), &json!(turn), &json!("ann")));
     assert_eq!(
         (&item["tool"], &item["args"], &item["rule"]),
-        (&json!("guarded"), &json!({ "path": "a" }), &json!("ask for guarded"))
+        (&json!("guarded"), &json!({ "path": "a" }), &json!("about guarded"))
     );
     assert_eq!(item["approvers"], json!({ "role": ["owner"] }));
-    assert_eq!(item["facts"]["paths"][0]["real"], "/desk/guarded");
-    assert_eq!(item["expires_at"], house.engine.now() + 60_000);
+    assert_eq!(item["facts"]["paths"][0]["real"], "/home/guarded");
+    assert_eq!(item["expires_at"], house.play.engine.now() + 60_000);
 
     let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
     let yes = json!({ "decision": "approve", "digest": item["digest"], "note": "fine" });
@@ -56,7 +56,7 @@ async fn a_yes_is_for_one_exact_action_once() {
 
 #[tokio::test]
 async fn who_a_rule_names_may_answer_without_seeing_the_session() {
-    let house = House::new(&[Line::Call("", "for_carl", "{}"), Line::Say("no then")]).await;
+    let house = House::new(&[call("for_carl", "{}"), Line::Say("no then")]).await;
     let (session, turn) = house.say("ann", "write").await;
     house.turn(&turn, "waiting").await;
     assert_eq!(approval(&house, "bob").await, Value::Null);
@@ -73,11 +73,11 @@ async fn who_a_rule_names_may_answer_without_seeing_the_session() {
 
 #[tokio::test]
 async fn an_expired_approval_is_gone() {
-    let house = House::new(&[Line::Call("", "guarded", "{}"), Line::Say("too late")]).await;
+    let house = House::new(&[call("guarded", "{}"), Line::Say("too late")]).await;
     let (_, turn) = house.say("ann", "write").await;
     house.turn(&turn, "waiting").await;
     let item = approval(&house, "owner").await;
-    house.script.now.fetch_add(60_000, Ordering::SeqCst);
+    house.play.stage.now.fetch_add(60_000, Ordering::SeqCst);
     assert_eq!(approval(&house, "owner").await, Value::Null);
     let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
     let told = house.post("owner", &path).json(json!({ "decision": "approve", "digest": item["digest"] })).await;
@@ -86,7 +86,7 @@ async fn an_expired_approval_is_gone() {
 
 #[tokio::test]
 async fn a_question_is_answered_by_name_or_by_the_next_message() {
-    let question = Line::Call("", "ask", "{\"question\":\"which file?\"}");
+    let question = call("ask", "{\"question\":\"which file?\"}");
     let house = House::new(&[question.clone(), Line::Say("thanks"), question, Line::Say("thanks again")]).await;
     let (session, turn) = house.say("ann", "write").await;
     assert_eq!(house.turn(&turn, "waiting").await["wait"], "question");
@@ -111,7 +111,7 @@ async fn a_question_is_answered_by_name_or_by_the_next_message() {
 
 #[tokio::test]
 async fn an_operator_says_what_became_of_a_doubt() {
-    let house = House::new(&[Line::Call("", "lost", "{}"), Line::Say("good")]).await;
+    let house = House::new(&[call("lost", "{}"), Line::Say("good")]).await;
     let (_, turn) = house.say("ann", "write").await;
     assert_eq!(house.turn(&turn, "waiting").await["wait"], "doubt");
     let item = house.get("ann", "/api/doubts").none().await.json["doubts"][0].clone();
@@ -132,7 +132,7 @@ async fn an_operator_says_what_became_of_a_doubt() {
 
 #[tokio::test]
 async fn where_a_rule_wants_a_persons_yes_a_program_can_only_say_no() {
-    let lines = [Line::Call("", "signed", "{}"), Line::Say("done"), Line::Call("", "signed", "{}"), Line::Say("not")];
+    let lines = [call("signed", "{}"), Line::Say("done"), call("signed", "{}"), Line::Say("not")];
     let house = House::new(&lines).await;
     let (_, turn) = house.say("ann", "write").await;
     house.turn(&turn, "waiting").await;
@@ -165,7 +165,7 @@ async fn where_a_rule_wants_a_persons_yes_a_program_can_only_say_no() {
 
 #[tokio::test]
 async fn at_a_terminal_the_home_s_own_user_is_a_person() {
-    let house = House::new(&[Line::Call("", "signed", "{}"), Line::Say("done")]).await;
+    let house = House::new(&[call("signed", "{}"), Line::Say("done")]).await;
     let (_, turn) = house.say("ann", "write").await;
     house.turn(&turn, "waiting").await;
     let item = approval(&house, "owner").await;

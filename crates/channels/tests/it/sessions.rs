@@ -5,7 +5,7 @@ use backstay_kernel::request::{digest, fragment_digest};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::house::{House, Line};
+use crate::house::{House, Line, slowly};
 
 #[tokio::test]
 async fn a_message_becomes_a_turn_with_a_reply() {
@@ -78,10 +78,10 @@ async fn a_key_makes_every_other_call_once() {
     assert_eq!(told.code(), "key_reused");
 
     let create = || house.post("owner", "/api/tokens").key("t").json(json!({ "principal": "ann", "speaks": "human" }));
-    let before = house.engine.home().state().tokens.len();
+    let before = house.play.engine.home().state().tokens.len();
     let (one, two) = tokio::join!(create(), create());
     assert_eq!((one.status, &one.json), (StatusCode::CREATED, &two.json));
-    assert_eq!(house.engine.home().state().tokens.len(), before + 1);
+    assert_eq!(house.play.engine.home().state().tokens.len(), before + 1);
     let told = house.post("owner", "/api/tokens").key("t").json(json!({ "principal": "bob", "speaks": "human" })).await;
     assert_eq!(told.code(), "key_reused");
     let told =
@@ -116,7 +116,8 @@ async fn records_come_in_pages_with_their_texts() {
 
 #[tokio::test]
 async fn a_trace_tells_what_was_seen_decided_and_touched() {
-    let house = House::new(&[Line::Call("let me see", "look", "{\"path\":\"a\"}"), Line::Say("seen")]).await;
+    let house =
+        House::new(&[Line::Call("let me see", vec![("look", "{\"path\":\"a\"}".into())]), Line::Say("seen")]).await;
     let (_, turn) = house.say("ann", "look at \"a\"").await;
     house.turn(&turn, "ended").await;
     let trace = house.get("ann", &format!("/api/turns/{turn}/trace")).none().await.json;
@@ -132,9 +133,9 @@ async fn a_trace_tells_what_was_seen_decided_and_touched() {
     assert_eq!((&touched["end"]["outcome"], &touched["end"]["result"]), (&json!("done"), &json!("look did it")));
     let view = house.get("ann", &format!("/api/turns/{turn}")).none().await.json;
     assert_eq!(view["completion"]["done"][0]["tool"], "look");
-    assert_eq!(view["completion"]["done"][0]["paths"], json!(["/desk/look"]));
+    assert_eq!(view["completion"]["done"][0]["paths"], json!(["/home/look"]));
 
-    let sent = house.script.sent.lock().unwrap().clone();
+    let sent = house.play.stage.sent.lock().unwrap().clone();
     for (n, wire) in sent.iter().enumerate() {
         let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent={}", n + 1)).none().await;
         assert_eq!(&told.text, wire, "byte for byte");
@@ -160,7 +161,7 @@ async fn requests_of_later_turns_are_rebuilt_from_their_bases() {
     }
     house.turn(&turn, "ended").await;
     let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent=1")).none().await;
-    assert_eq!(Some(&told.text), house.script.sent.lock().unwrap().last());
+    assert_eq!(Some(&told.text), house.play.stage.sent.lock().unwrap().last());
 }
 
 #[tokio::test]
@@ -170,9 +171,9 @@ async fn an_erased_body_is_said_to_be_erased() {
     house.turn(&turn, "ended").await;
     let place = Place::parse(&turn).unwrap();
     let before = Seq(place.seq.0 - 1);
-    let placed = house.engine.reader().records(place.session, before, 1).unwrap().remove(0);
+    let placed = house.play.engine.reader().records(place.session, before, 1).unwrap().remove(0);
     let backstay_kernel::record::Record::Admitted(admitted) = placed.record else { panic!("not the message") };
-    assert!(house.engine.store().erase_body(&admitted.body).unwrap());
+    assert!(house.play.engine.store().erase_body(&admitted.body).unwrap());
     let told = house.get("ann", &format!("/api/turns/{turn}/trace?as_sent=1")).none().await;
     assert_eq!((told.status, told.code()), (StatusCode::GONE, "erased"));
     let trace = house.get("ann", &format!("/api/turns/{turn}/trace")).none().await.json;
@@ -215,7 +216,7 @@ async fn a_frozen_home_takes_no_messages() {
 
 #[tokio::test]
 async fn a_turn_can_be_cancelled_once() {
-    let house = House::new(&[Line::Slowly("I am", " never done")]).await;
+    let house = House::new(&[slowly("I am", Line::Say(" never done"))]).await;
     let (_, turn) = house.say("ann", "hi").await;
     house.turn(&turn, "running").await;
     let path = format!("/api/turns/{turn}/cancel");
@@ -294,7 +295,7 @@ async fn health_needs_no_token_and_readiness_says_why_not() {
     };
     assert_eq!(ask("/live").await.status, StatusCode::OK);
     assert_eq!(ask("/ready").await.json, json!({ "ready": true, "reasons": [] }));
-    house.engine.drain(std::time::Duration::ZERO).await;
+    house.play.engine.drain(std::time::Duration::ZERO).await;
     let told = ask("/ready").await;
     assert_eq!((told.status, &told.json["reasons"]), (StatusCode::SERVICE_UNAVAILABLE, &json!(["draining"])));
     assert_eq!(ask("/live").await.status, StatusCode::OK);
@@ -322,7 +323,7 @@ async fn growth_is_measured_over_the_last_days() {
     let status = async || house.get("oper", "/api/status").none().await.json;
     let young = status().await;
     assert_eq!((&young["growth_bytes_per_day"], &young["days_until_full"]), (&Value::Null, &Value::Null));
-    house.script.now.fetch_add(10 * 86_400_000, std::sync::atomic::Ordering::SeqCst);
+    house.play.stage.now.fetch_add(10 * 86_400_000, std::sync::atomic::Ordering::SeqCst);
     let at_rest = status().await;
     assert_eq!((&at_rest["growth_bytes_per_day"], &at_rest["days_until_full"]), (&json!(0), &Value::Null));
     let (_, turn) = house.say("ann", "hi").await;
@@ -339,7 +340,7 @@ async fn each_config_says_what_it_has_changed() {
     let house = House::new(&[]).await;
     let limits = backstay_engine::Limits { messages_per_minute: 10 };
     for (text, by) in [("as tested\nand more", "oper"), ("as tested\nand more", "oper"), ("another", "SIGHUP")] {
-        house.engine.reload(crate::house::policy(), text, by, None, limits).await.unwrap();
+        house.play.engine.reload(crate::house::policy(), text, by, None, limits).await.unwrap();
     }
     assert_eq!(house.get("ann", "/api/epochs").none().await.code(), "forbidden");
     let told = house.get("oper", "/api/epochs").none().await.json;
@@ -354,5 +355,5 @@ async fn each_config_says_what_it_has_changed() {
     assert_eq!((&page["epochs"][0]["epoch"], &page["next"]), (&json!(2), &json!(2)));
     let (_, turn) = house.say("ann", "hi").await;
     house.turn(&turn, "ended").await;
-    assert!(house.engine.store().verify().unwrap().is_sound());
+    assert!(house.play.engine.store().verify().unwrap().is_sound());
 }

@@ -1,10 +1,11 @@
 //! The live view of a session.
 use backstay_engine::{Caller, Command};
+use backstay_kernel::effect::FailureClass;
 use backstay_kernel::policy::Role;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::house::{Frame, House, Line};
+use crate::house::{Frame, House, Line, slowly};
 
 fn seqs(frames: &[Frame]) -> Vec<u64> {
     frames.iter().filter_map(|frame| frame.id).collect()
@@ -12,7 +13,7 @@ fn seqs(frames: &[Frame]) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_stream_replays_and_goes_on_without_gap_or_double() {
-    let house = House::new(&[Line::Say("one"), Line::Slowly("tw", "o")]).await;
+    let house = House::new(&[Line::Say("one"), slowly("tw", Line::Say("o"))]).await;
     let (session, turn) = house.say("ann", "first").await;
     house.turn(&turn, "ended").await;
     let path = format!("/api/sessions/{session}/events");
@@ -29,7 +30,7 @@ async fn a_stream_replays_and_goes_on_without_gap_or_double() {
     let mut more = live.until("delta").await;
     let delta = more.last().unwrap();
     assert_eq!((delta.id, delta.json()["text"].clone()), (None, json!("tw")));
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     more.extend(live.until("turn_ended").await);
     let all: Vec<u64> = seqs(&replayed).into_iter().chain(seqs(&more)).collect();
     assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
@@ -90,7 +91,7 @@ async fn a_commit_that_nobody_was_told_of_is_not_left_out() {
     let id = backstay_kernel::id::SessionId::parse(&session).unwrap();
     let ann = Caller { principal: "ann".into(), role: Role::User, channel: "test".into() };
     let stop = Command::Stop { by: "ann".into() };
-    house.other_engine().await.command(&ann, id, stop, None).await.unwrap();
+    house.play.other_engine(crate::house::policy()).await.command(&ann, id, stop, None).await.unwrap();
     for call in ["stop", "resume"] {
         house.post("ann", &format!("/api/sessions/{session}/{call}")).none().await;
     }
@@ -101,14 +102,14 @@ async fn a_commit_that_nobody_was_told_of_is_not_left_out() {
 
 #[tokio::test]
 async fn what_is_tried_again_is_withdrawn() {
-    let house = House::new(&[Line::Break("half a"), Line::Say("whole")]).await;
+    let house = House::new(&[slowly("half a", Line::Fail(FailureClass::RetrySame)), Line::Say("whole")]).await;
     let (session, turn) = house.say("ann", "first").await;
     let (_, mut live) = house.get("ann", &format!("/api/sessions/{session}/events")).frames(None).await;
     live.until("started").await;
-    house.script.go.notify_one();
+    house.play.stage.go.notify_one();
     live.until("retried").await;
-    house.script.now.fetch_add(120_000, std::sync::atomic::Ordering::SeqCst);
-    house.engine.freeze(false, "test", None).await.unwrap();
+    house.play.stage.now.fetch_add(120_000, std::sync::atomic::Ordering::SeqCst);
+    house.play.engine.freeze(false, "test", None).await.unwrap();
     let rest = live.until("turn_ended").await;
     assert!(rest.iter().any(|frame| frame.event == "reset"));
     assert_eq!(house.turn(&turn, "ended").await["reply"], "whole");
@@ -125,7 +126,7 @@ async fn a_stream_ends_with_its_reason_when_its_token_does() {
     own.until("turn_ended").await;
     others.until("turn_ended").await;
     let id: String = house.token("ann").chars().take(12).collect();
-    house.engine.home().revoke_token(&id, "test", None).await.unwrap();
+    house.play.engine.home().revoke_token(&id, "test", None).await.unwrap();
     let end = own.next().await.unwrap();
     assert_eq!((end.id, end.event.as_str(), &end.json()["code"]), (None, "end", &json!("unauthorized")));
     assert_eq!(own.next().await, None);
@@ -134,7 +135,7 @@ async fn a_stream_ends_with_its_reason_when_its_token_does() {
     let mut changed = crate::house::policy();
     changed.principals.insert("oper".into(), backstay_kernel::policy::Role::User);
     let limits = backstay_engine::Limits { messages_per_minute: 10 };
-    house.engine.reload(changed, "oper is a user", "test", None, limits).await.unwrap();
+    house.play.engine.reload(changed, "oper is a user", "test", None, limits).await.unwrap();
     assert_eq!(others.until("end").await.last().unwrap().json()["code"], "unauthorized");
 }
 

@@ -5,13 +5,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use backstay_engine::{Command, EngineError, Submitted, TurnState, TurnView};
-use backstay_kernel::id::{BodyRef, Digest, EffectId};
+use backstay_engine::{EngineError, Submitted, TurnState, TurnView};
+use backstay_kernel::id::BodyRef;
 use backstay_kernel::policy::Role;
-use backstay_kernel::record::{Planned, Record, StopReason, Verdict};
+use backstay_kernel::record::{Planned, Record, StopReason};
 use tokio::time::timeout;
 
-use crate::stage::{Line, Play, call, message, owner, policy};
+use crate::stage::{Line, Play, asked, call, decide, message, owner, policy};
 
 /// Puts `new` in the place of every `old` in a home's state file.
 fn replace(home: &Path, old: &str, new: &str) {
@@ -23,13 +23,6 @@ fn replace(home: &Path, old: &str, new: &str) {
     assert!(!places.is_empty());
     let file = OpenOptions::new().write(true).open(path).unwrap();
     places.into_iter().for_each(|at| file.write_all_at(new.as_bytes(), at as u64).unwrap());
-}
-
-fn asked(view: &TurnView) -> Option<(EffectId, Digest)> {
-    view.calls.iter().find_map(|(id, call)| match &call.verdict {
-        Some(Verdict::Ask { digest, .. }) => Some((*id, *digest)),
-        _ => None,
-    })
 }
 
 /// The first body that records of this turn refer to in such a place.
@@ -55,9 +48,7 @@ async fn waiting(home: &Path) -> (Submitted, TurnView) {
 }
 
 async fn approve(play: &Play, said: Submitted, view: &TurnView) {
-    let (effect, digest) = asked(view).unwrap();
-    let (by, speaks) = ("owner".into(), backstay_kernel::home::Speaks::Program);
-    let yes = Command::Decide { effect, digest, approve: true, by, role: Role::Owner, speaks, note: None };
+    let yes = decide(asked(view).unwrap(), true);
     play.engine.command(&owner(), said.session, yes, None).await.unwrap();
 }
 

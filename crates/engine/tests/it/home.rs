@@ -1,48 +1,27 @@
 //! What the home's stream says is in force, whoever waited for the answer to it.
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use backstay_engine::{Engine, HomeHandle, Limits, NewToken, TurnState};
+use backstay_engine::{Engine, HomeHandle, NewToken, TurnState};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks};
-use backstay_kernel::id::{Seq, SessionId};
+use backstay_kernel::id::SessionId;
 use backstay_kernel::record::{Entry, Record, StopReason, VERSION};
-use backstay_store::{Append, HeadUpdate, NewSession, Store};
+use backstay_store::Store;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio::time::timeout;
 
-use crate::stage::{Line, Play, StageWorld, count, policy};
-
-fn append(store: &Store, session: SessionId, expected: Seq, entry: String) -> Append {
-    let new = NewSession { agent: "main".into(), principal: "ann".into(), channel: "api".into(), title: None };
-    Append {
-        session,
-        expected,
-        at: 1,
-        lineage: store.lineage(),
-        records: 1,
-        entry,
-        head: HeadUpdate::default(),
-        create: (expected == Seq(0)).then_some(new),
-        bodies: Vec::new(),
-        inbox: None,
-        ledger: Vec::new(),
-        snapshot: None,
-        memories: Vec::new(),
-    }
-}
+use crate::stage::{LIMITS, Line, Play, append, commit, count, elsewhere, policy, slowly};
 
 /// Holds the writer until something is sent or dropped.
 fn hold_writer(store: &Store) -> SyncSender<()> {
     let (held, holds) = sync_channel(0);
     let (go, told) = sync_channel::<()>(0);
-    let entry = r#"{"v":1,"at":1,"records":[{"resumed":{"by":"ann"}}]}"#.to_owned();
     let done = move |_| {
         held.send(()).unwrap();
         let _ = told.recv();
     };
-    store.append(append(store, SessionId([9; 10]), Seq(0), entry), Box::new(done));
+    store.append(elsewhere(store), Box::new(done));
     holds.recv().unwrap();
     go
 }
@@ -51,10 +30,8 @@ fn hold_writer(store: &Store) -> SyncSender<()> {
 fn write_unseen(play: &Play, record: HomeRecord) {
     let entry = Entry { v: VERSION, at: 1, records: vec![record] };
     let entry = serde_json::to_string(&entry).unwrap();
-    let (done, outcome) = sync_channel(1);
-    let append = append(&play.store, SessionId::HOME, play.engine.home().state().seq, entry);
-    play.store.append(append, Box::new(move |told| done.send(told).unwrap()));
-    outcome.recv().unwrap().unwrap();
+    let home = play.engine.home().state().seq;
+    commit(&play.store, append(&play.store, SessionId::HOME, home, entry));
 }
 
 async fn token(engine: &Engine) -> String {
@@ -84,7 +61,7 @@ async fn until(home: &HomeHandle, mut changes: tokio::sync::watch::Receiver<()>,
 #[tokio::test]
 async fn what_a_caller_who_hung_up_had_asked_for_comes_into_force() {
     let dir = tempfile::tempdir().unwrap();
-    let script = vec![Line::Hold("one"), Line::Say("two")];
+    let script = vec![slowly("", Line::Say("one")), Line::Say("two")];
     let play = Play::begin(dir.path(), policy(), script).await;
     let (home, changes) = (play.engine.home(), play.engine.home().changes());
     let token = token(&play.engine).await;
@@ -114,8 +91,7 @@ async fn what_the_journal_has_behind_a_lost_answer_is_what_the_next_command_is_d
     write_unseen(&play, HomeRecord::Unfrozen { by: "owner".into() });
     play.engine.freeze(true, "owner", None).await.unwrap();
     assert_eq!(play.engine.home().state().frozen, Some(FreezeReason::Operator));
-    let world = Arc::new(StageWorld(Arc::clone(&play.stage)));
-    let as_written = HomeHandle::open(play.store.clone(), world).await.unwrap();
+    let as_written = HomeHandle::open(play.store.clone(), play.stage.clone()).await.unwrap();
     assert_eq!(as_written.state(), play.engine.home().state());
 }
 
@@ -126,9 +102,8 @@ async fn a_call_that_was_decided_before_a_reload_is_not_made_after_it() {
     let (engine, here) = (play.engine.clone(), Handle::current());
     let mut without = policy();
     without.models.clear();
-    let limits = Limits { messages_per_minute: 1000 };
     let reload = move || {
-        let reload = engine.reload(without, "another", "owner", None, limits);
+        let reload = engine.reload(without, "another", "owner", None, LIMITS);
         block_in_place(|| here.block_on(reload)).unwrap();
     };
     *play.stage.meanwhile.lock().unwrap() = Some(Box::new(reload));

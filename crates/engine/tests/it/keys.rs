@@ -1,23 +1,20 @@
 //! A keyed command is done once, and whoever repeats it is told the same, in this process and the
 //! next.
-use backstay_engine::{Accepted, Command, EngineError, Limits, Submission, Submitted, TurnView};
+use backstay_engine::{Accepted, Command, EngineError, Submission, Submitted, TurnView};
 use backstay_kernel::home::HomeRecord;
 use backstay_kernel::id::{Digest, EffectId};
-use backstay_kernel::policy::Role;
-use backstay_kernel::record::{Mode, Record, Verdict};
+use backstay_kernel::record::{Mode, Record};
 
-use crate::stage::{Line, Play, call, count, message, owner, policy};
+use crate::stage::{LIMITS, Line, Play, asked, call, count, decide, message, owner, policy, slowly};
 
 fn key(name: &str) -> Option<(String, Digest)> {
     Some((name.to_owned(), Digest::of("test", &[name.as_bytes()])))
 }
 
-/// The turn's latest call, once it was judged: its effect, and the digest where it is an approval.
-fn asked(view: &TurnView) -> Option<(EffectId, Option<Digest>)> {
+/// The question that the turn's latest call puts, once it was judged.
+fn question(view: &TurnView) -> Option<EffectId> {
     let (id, call) = view.calls.iter().next_back()?;
-    let verdict = call.verdict.as_ref()?;
-    let digest = if let Verdict::Ask { digest, .. } = verdict { Some(*digest) } else { None };
-    Some((*id, digest))
+    call.verdict.as_ref().map(|_| *id)
 }
 
 async fn twice(play: &Play, said: Submitted, command: Command, name: &str) -> Accepted {
@@ -34,21 +31,11 @@ async fn a_repeated_steer_answer_or_decision_names_the_turn_that_it_went_into() 
     let script = vec![call("ask", "{}"), call("guarded", "{}"), Line::Hang];
     let play = Play::begin(home.path(), policy(), script).await;
     let said = play.say(None, "help").await;
-    let view = play.until(said, |view| asked(view).is_some()).await;
-    let answer = Command::Answer { effect: asked(&view).unwrap().0, text: "blue".into(), by: "owner".into() };
+    let view = play.until(said, |view| question(view).is_some()).await;
+    let answer = Command::Answer { effect: question(&view).unwrap(), text: "blue".into(), by: "owner".into() };
     let answered = twice(&play, said, answer.clone(), "answer").await;
-    let view = play.until(said, |view| asked(view).is_some_and(|(_, digest)| digest.is_some())).await;
-    let (effect, digest) = asked(&view).unwrap();
-    let (by, role, digest) = ("owner".into(), Role::Owner, digest.unwrap());
-    let decide = Command::Decide {
-        effect,
-        digest,
-        approve: true,
-        by,
-        role,
-        speaks: backstay_kernel::home::Speaks::Program,
-        note: None,
-    };
+    let view = play.until(said, |view| asked(view).is_some()).await;
+    let decide = decide(asked(&view).unwrap(), true);
     let decided = twice(&play, said, decide.clone(), "decide").await;
     play.stage.hung.notified().await;
     let steer = Submission { mode: Mode::Steer, key: key("steer"), ..message(Some(said.session), "and green") };
@@ -82,7 +69,8 @@ async fn of_two_at_the_same_time_one_is_admitted_and_both_are_told_its_turn() {
 #[tokio::test]
 async fn a_steer_is_told_the_turn_that_it_enters_though_the_models_last_word_is_on_its_way() {
     let home = tempfile::tempdir().unwrap();
-    let play = Play::begin(home.path(), policy(), vec![Line::Hold("blue"), Line::Say("blue and green")]).await;
+    let play =
+        Play::begin(home.path(), policy(), vec![slowly("", Line::Say("blue")), Line::Say("blue and green")]).await;
     let said = play.say(None, "help").await;
     play.stage.hung.notified().await;
     let steer = Submission { mode: Mode::Steer, ..message(Some(said.session), "and green") };
@@ -117,16 +105,7 @@ async fn nobody_is_told_that_an_approval_is_closed_by_a_word_that_was_never_stor
     let play = Play::begin(home.path(), policy(), vec![call("guarded", "{}"), Line::Hang]).await;
     let said = play.say(None, "do it").await;
     let view = play.until(said, |view| asked(view).is_some()).await;
-    let (effect, digest) = asked(&view).unwrap();
-    let no = Command::Decide {
-        effect,
-        digest: digest.unwrap(),
-        approve: false,
-        by: "owner".into(),
-        role: Role::Owner,
-        speaks: backstay_kernel::home::Speaks::Program,
-        note: None,
-    };
+    let no = decide(asked(&view).unwrap(), false);
     // The next request is rendered in the commit that holds the first of the two words.
     let store = play.store.clone();
     *play.stage.meanwhile.lock().unwrap() = Some(Box::new(move || store.close().unwrap()));
@@ -142,9 +121,8 @@ async fn nobody_is_told_that_an_approval_is_closed_by_a_word_that_was_never_stor
 async fn the_key_of_a_reload_names_its_epoch_in_the_next_process() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![]).await;
-    let limits = Limits { messages_per_minute: 1000 };
     let reload = play.engine.key("owner", key("reload"));
-    let epoch = play.engine.reload(policy(), "another text", "owner", reload, limits).await.unwrap();
+    let epoch = play.engine.reload(policy(), "another text", "owner", reload, LIMITS).await.unwrap();
     play.store.close().unwrap();
     let next = Play::begin(home.path(), policy(), vec![]).await;
     let said = next.engine.home().said(reload.as_ref()).unwrap();

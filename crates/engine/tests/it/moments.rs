@@ -1,39 +1,14 @@
 //! Two things at the same moment: what was repaired once stays repaired.
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
 
 use backstay_engine::Submission;
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::{Digest, Seq, SessionId};
 use backstay_kernel::record::Record;
-use backstay_store::{Append, HeadUpdate, InboxRow, NewSession, Store};
+use backstay_store::{Append, InboxRow};
 use tokio::task::yield_now;
 
-use crate::stage::{Line, Play, count, message, owner, policy};
-
-/// Puts the row of a key into another session, as if that had been said a moment ago.
-fn say_elsewhere(store: &Store, row: InboxRow) {
-    let entry = r#"{"v":1,"at":1,"records":[{"resumed":{"by":"ann"}}]}"#;
-    let new = NewSession { agent: "main".into(), principal: "ann".into(), channel: "api".into(), title: None };
-    let append = Append {
-        session: SessionId([9; 10]),
-        expected: Seq(0),
-        at: 1,
-        lineage: store.lineage(),
-        records: 1,
-        entry: entry.into(),
-        head: HeadUpdate::default(),
-        create: Some(new),
-        bodies: Vec::new(),
-        inbox: Some(row),
-        ledger: Vec::new(),
-        snapshot: None,
-        memories: Vec::new(),
-    };
-    let (done, outcome) = sync_channel(1);
-    store.append(append, Box::new(move |told| done.send(told).unwrap()));
-    outcome.recv().unwrap().unwrap();
-}
+use crate::stage::{Line, Play, commit, count, elsewhere, message, owner, policy};
 
 #[tokio::test]
 async fn what_a_failed_append_had_rendered_is_in_no_later_request() {
@@ -44,8 +19,10 @@ async fn what_a_failed_append_had_rendered_is_in_no_later_request() {
     let key = ("k".to_owned(), Digest::of("test", &[b"ghost"]));
     let stored = play.engine.key("owner", Some(key.clone())).unwrap();
     let row = InboxRow { key: stored.key, seq: Seq(1), turn: None, body: stored.body, expires_at: stored.expires_at };
+    // Another session has the row of the key, as if that had been said a moment ago.
     let store = play.store.clone();
-    *play.stage.meanwhile.lock().unwrap() = Some(Box::new(move || say_elsewhere(&store, row)));
+    let said_elsewhere = move || commit(&store, Append { inbox: Some(row), ..elsewhere(&store) });
+    *play.stage.meanwhile.lock().unwrap() = Some(Box::new(said_elsewhere));
     let ghost = Submission { key: Some(key), ..message(Some(said.session), "ghost words") };
     let told = play.engine.submit(&owner(), ghost).await.unwrap();
     assert_eq!(told.session, SessionId([9; 10]), "it was said there");

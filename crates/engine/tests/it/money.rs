@@ -5,7 +5,7 @@ use backstay_engine::TurnState;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Cap, Record, StopReason};
 
-use crate::stage::{Line, Play, call, count, policy};
+use crate::stage::{Line, Play, call, count, policy, slowly};
 
 /// One call reserves its request's bytes and 100 output tokens: two do not fit in a day.
 fn tight() -> Policy {
@@ -25,7 +25,7 @@ fn is_unfunded(record: &Record) -> bool {
 #[tokio::test]
 async fn a_call_waits_by_name_for_what_another_session_has_reserved_and_goes_on_when_it_is_settled() {
     let home = tempfile::tempdir().unwrap();
-    let play = Play::begin(home.path(), tight(), vec![Line::Hold("first"), Line::Say("second")]).await;
+    let play = Play::begin(home.path(), tight(), vec![slowly("", Line::Say("first")), Line::Say("second")]).await;
     let first = play.say(None, "a").await;
     play.stage.hung.notified().await;
     let second = play.say(None, &filler()).await;

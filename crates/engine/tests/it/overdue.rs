@@ -17,12 +17,12 @@ fn is_overdue(record: &Record) -> bool {
 async fn a_probed_call_past_its_limit_is_awaited_by_name_and_acts_once() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![call("edit", "{}"), Line::Say("edited")]).await;
-    play.hold();
+    play.stage.hold(&["edit"]);
     let said = play.say(None, "edit it").await;
     play.until(said, |view| count(view, is_overdue) == 1).await;
     assert_eq!(play.wait(said), "overdue");
     assert_eq!(play.stage.probes.load(Ordering::SeqCst), 0);
-    play.release();
+    play.stage.hold(&[]);
     let view = play.ended(said).await;
     assert_eq!(play.text(view.reply), "edited");
     assert_eq!((view.completion.done.len(), play.stage.acts_of("edit")), (1, 1));
@@ -33,11 +33,11 @@ async fn a_probed_call_past_its_limit_is_awaited_by_name_and_acts_once() {
 async fn a_keyed_call_past_its_limit_is_told_as_unknown_and_not_made_again() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![call("slow", "{}"), Line::Say("who knows")]).await;
-    play.hold();
+    play.stage.hold(&["slow"]);
     let said = play.say(None, "post it").await;
     let view = play.ended(said).await;
     assert_eq!((view.completion.unknown.len(), play.stage.acts_of("slow")), (1, 0));
-    play.release();
+    play.stage.hold(&[]);
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_turn_cancelled_over_a_call_past_its_limit_ends_and_its_truth_comes_la
     let home = tempfile::tempdir().unwrap();
     let script = vec![call("edit", "{}"), Line::Say("the next turn")];
     let play = Play::begin(home.path(), policy(), script).await;
-    play.hold();
+    play.stage.hold(&["edit"]);
     let said = play.say(None, "edit it").await;
     play.until(said, |view| count(view, is_overdue) == 1).await;
     play.cancel(said).await;
@@ -55,7 +55,7 @@ async fn a_turn_cancelled_over_a_call_past_its_limit_ends_and_its_truth_comes_la
     let next = play.say(Some(said.session), "and now?").await;
     play.ended(next).await;
     assert_eq!(play.wait(next), "overdue", "the old call is still known");
-    play.release();
+    play.stage.hold(&[]);
     play.until(next, |_| is_done(&play, said)).await;
     assert_eq!((play.stage.acts_of("edit"), play.stage.probes.load(Ordering::SeqCst)), (1, 0));
 }
@@ -71,7 +71,7 @@ fn is_done(play: &Play, said: Submitted) -> bool {
 async fn a_session_whose_tool_still_runs_does_not_leave_memory_and_a_drain_waits_for_it() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![call("edit", "{}"), Line::Say("edited")]).await;
-    play.hold();
+    play.stage.hold(&["edit"]);
     let said = play.say(None, "edit it").await;
     play.until(said, |view| count(view, is_overdue) == 1).await;
     // No thread of a tool runs unseen by the clock: time moves by hand while one holds.
@@ -84,7 +84,7 @@ async fn a_session_whose_tool_still_runs_does_not_leave_memory_and_a_drain_waits
     let mut drain = std::pin::pin!(play.engine.drain(Duration::from_secs(60)));
     let early = poll_once(drain.as_mut()).await;
     assert!(!early, "it waits");
-    play.release();
+    play.stage.hold(&[]);
     drain.await;
     assert!(is_done(&play, said));
     assert_eq!(play.stage.acts_of("edit"), 1);

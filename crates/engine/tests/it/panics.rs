@@ -76,13 +76,13 @@ async fn a_call_whose_inspection_panics_is_told_so() {
 async fn a_session_whose_task_panics_goes_on_from_the_journal_by_itself() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![call("put", "{}"), Line::Say("put")]).await;
-    play.hold();
+    play.stage.hold(&["put"]);
     let said = play.say(None, "go").await;
     let is_act = |record: &Record| matches!(record, Record::Started(started) if started.request.is_none());
     play.until(said, |view| count(view, is_act) == 1).await;
     // The pass that hears of the act's end renders the next request.
     *play.stage.meanwhile.lock().unwrap() = Some(Box::new(|| panic!("planted: item")));
-    play.release();
+    play.stage.hold(&[]);
     assert_eq!(play.text(play.ended(said).await.reply), "put");
     assert!(play.stage.meanwhile.lock().unwrap().is_none());
 }

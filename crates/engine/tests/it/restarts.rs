@@ -1,12 +1,11 @@
 //! The process goes away in the middle: the same turn goes on, nothing is repeated.
-use backstay_engine::{Command, EngineError, Reader, Submitted, TurnState, TurnView, fold};
-use backstay_kernel::policy::Role;
-use backstay_kernel::record::{Record, Resolution, StopReason, Verdict};
+use backstay_engine::{Command, EngineError, Reader, Submitted, TurnState, fold};
+use backstay_kernel::record::{Record, Resolution, StopReason};
 use backstay_kernel::refusal::Code;
 use backstay_kernel::session::State;
 use backstay_store::Options;
 
-use crate::stage::{Line, Play, call, message, owner, policy};
+use crate::stage::{Line, Play, asked, call, decide, message, owner, policy};
 
 /// Runs `first` until it says so, then kills everything; the store's files are all that is left.
 fn crash<T: Send + 'static>(first: impl Future<Output = T> + Send + 'static) -> T {
@@ -46,12 +45,11 @@ fn an_unsafe_act_that_was_cut_off_is_a_doubt_and_waits_for_a_person() {
     let path = home.path().to_owned();
     let said = crash(async move {
         let play = Play::begin(&path, policy(), vec![call("send", "{}")]).await;
-        *play.stage.held.lock().unwrap() = true;
+        play.stage.hold(&["send"]);
         let said = play.say(None, "send it").await;
         play.until(said, |v| v.records.iter().any(|p| matches!(&p.record, Record::Started(s) if s.request.is_none())))
             .await;
         play.store.close().unwrap();
-        *play.stage.held.lock().unwrap() = false;
         said
     });
     run(async {
@@ -98,14 +96,8 @@ async fn without_room_nothing_new_is_admitted_and_what_was_begun_is_finished() {
     let home = tempfile::tempdir().unwrap();
     let first = Play::begin(home.path(), policy(), vec![call("guarded", "{}")]).await;
     let said = first.say(None, "do it").await;
-    let asked = |view: &TurnView| {
-        view.calls.iter().find_map(|(id, call)| match &call.verdict {
-            Some(Verdict::Ask { digest, .. }) => Some((*id, *digest)),
-            _ => None,
-        })
-    };
     let view = first.until(said, |view| asked(view).is_some()).await;
-    let (effect, digest) = asked(&view).unwrap();
+    let yes = decide(asked(&view).unwrap(), true);
     first.store.close().unwrap();
     let no_room = Options { ballast_bytes: 0, free_bytes_min: u64::MAX };
     let second = Play::begin_with(home.path(), no_room, policy(), vec![Line::Say("done")]).await;
@@ -113,15 +105,6 @@ async fn without_room_nothing_new_is_admitted_and_what_was_begun_is_finished() {
     assert!(matches!(refused, Err(EngineError::Halted(_))), "{refused:?}");
     let refused = second.engine.open_session(&owner(), "main", None, None).await;
     assert!(matches!(refused, Err(EngineError::Halted(_))), "{refused:?}");
-    let yes = Command::Decide {
-        effect,
-        digest,
-        approve: true,
-        by: "owner".into(),
-        role: Role::Owner,
-        speaks: backstay_kernel::home::Speaks::Program,
-        note: None,
-    };
     second.engine.command(&owner(), said.session, yes, None).await.unwrap();
     assert_eq!(second.text(second.ended(said).await.reply), "done");
     assert_eq!(second.stage.acts_of("guarded"), 1);
@@ -136,11 +119,11 @@ async fn restored(script: Vec<Line>, done: fn(&Record) -> bool) -> (tempfile::Te
     let death = std::thread::spawn(move || {
         crash(async move {
             let play = Play::begin(&path, policy(), script).await;
-            play.hold();
+            play.stage.hold(&["send"]);
             let said = play.say(None, "do it").await;
             play.until(said, |view| view.records.iter().any(|placed| done(&placed.record))).await;
             play.store.close().unwrap();
-            play.release();
+            play.stage.hold(&[]);
             said
         })
     });
@@ -176,21 +159,12 @@ async fn a_yes_to_what_was_asked_before_a_backup_is_refused_and_tells_the_sessio
     let (_homes, play, said) =
         restored(vec![call("guarded", "{}")], |record| matches!(record, Record::Judged(_))).await;
     let view = Reader::new(play.store.clone()).turn(said.session, said.turn).unwrap();
-    let (effect, asked) = view.calls.iter().next().unwrap();
-    let Some(Verdict::Ask { digest, .. }) = asked.verdict else { panic!("it was not asked") };
-    assert_eq!(play.engine.look(said.session).unwrap().effects[effect].state, State::Doubt);
-    let yes = Command::Decide {
-        effect: *effect,
-        digest,
-        approve: true,
-        by: "owner".into(),
-        role: Role::Owner,
-        speaks: backstay_kernel::home::Speaks::Program,
-        note: None,
-    };
+    let (effect, digest) = asked(&view).unwrap();
+    assert_eq!(play.engine.look(said.session).unwrap().effects[&effect].state, State::Doubt);
+    let yes = decide((effect, digest), true);
     let refused = play.engine.command(&owner(), said.session, yes, None).await;
     assert!(matches!(&refused, Err(EngineError::Refused(refusal)) if refusal.code == Code::AskClosed), "{refused:?}");
-    assert_eq!(fold(&play.store, said.session).unwrap().state.effects[effect].state, State::Doubt);
+    assert_eq!(fold(&play.store, said.session).unwrap().state.effects[&effect].state, State::Doubt);
     assert_eq!(play.wait(said), "doubt");
     assert_eq!(play.stage.acts_of("guarded"), 0);
 }

@@ -8,7 +8,7 @@ use crate::stage::{Line, Play, call, count, policy};
 const TOOL_SLOTS: usize = 64;
 
 fn calls(tool: &'static str, times: usize) -> Line {
-    Line::Call((0..times).map(|n| (tool, format!("{{\"n\":{n}}}"))).collect())
+    Line::Call("", (0..times).map(|n| (tool, format!("{{\"n\":{n}}}"))).collect())
 }
 
 async fn started(play: &Play, said: Submitted, times: usize) {
@@ -25,7 +25,7 @@ async fn a_free_slot_goes_to_one_that_waits_also_beside_a_call_of_an_earlier_tur
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![]).await;
     let write = |line| play.stage.script.lock().unwrap().push_back(line);
-    play.hold();
+    play.stage.hold(&["edit", "put", "send"]);
     // An overdue call outlives its turn, and every other slot is taken.
     write(call("edit", "{}"));
     let old = play.say(None, "edit it").await;
@@ -47,8 +47,7 @@ async fn a_free_slot_goes_to_one_that_waits_also_beside_a_call_of_an_earlier_tur
         waiting.push(said);
     }
     // One slot becomes free, and again when the first of the two has used it.
-    play.stage.stuck.lock().unwrap().extend(["edit", "put"]);
-    *play.stage.held.lock().unwrap() = false;
+    play.stage.hold(&["edit", "put"]);
     let order = [waiting[0].session, waiting[1].session];
     for said in waiting {
         let view = play.ended(said).await;
@@ -60,5 +59,6 @@ async fn a_free_slot_goes_to_one_that_waits_also_beside_a_call_of_an_earlier_tur
         );
     }
     assert_eq!(play.stage.acts_of("send"), 3);
-    assert!(play.stage.actors.lock().unwrap().ends_with(&order), "who waited longer is told first");
+    let actors: Vec<_> = play.stage.acts.lock().unwrap().iter().map(|act| act.session).collect();
+    assert!(actors.ends_with(&order), "who waited longer is told first");
 }

@@ -1,10 +1,10 @@
 //! Whole turns: what they say, what they cost in commits, how they wait for people.
-use backstay_engine::{Command, EngineError, TurnState};
+use backstay_engine::{EngineError, TurnState};
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::Digest;
-use backstay_kernel::record::{Record, StopReason, Verdict};
+use backstay_kernel::record::{Record, StopReason};
 
-use crate::stage::{Line, Play, call, message, owner, policy};
+use crate::stage::{Line, Play, asked, call, decide, message, owner, policy};
 
 const CLAIMED: TurnState = TurnState::Ended(StopReason::Claimed);
 
@@ -35,7 +35,7 @@ async fn five_parallel_calls_are_each_done_once_and_answered_in_order() {
     let home = tempfile::tempdir().unwrap();
     let five = ["put", "look", "send", "put", "look"];
     let calls = five.iter().enumerate().map(|(n, tool)| (*tool, format!("{{\"n\":{n}}}"))).collect();
-    let play = Play::begin(home.path(), policy(), vec![Line::Call(calls), Line::Say("done")]).await;
+    let play = Play::begin(home.path(), policy(), vec![Line::Call("", calls), Line::Say("done")]).await;
     let said = play.say(None, "go").await;
     let view = play.ended(said).await;
     assert_eq!(view.completion.done.len(), 5);
@@ -50,35 +50,20 @@ async fn an_approval_is_bound_to_its_digest_and_used_once() {
     let home = tempfile::tempdir().unwrap();
     let play = Play::begin(home.path(), policy(), vec![call("guarded", "{}"), Line::Say("ok")]).await;
     let said = play.say(None, "do it").await;
-    let asked = |view: &backstay_engine::TurnView| {
-        view.calls.iter().find_map(|(id, call)| match &call.verdict {
-            Some(Verdict::Ask { digest, .. }) => Some((*id, *digest)),
-            _ => None,
-        })
-    };
     let view = play.until(said, |view| asked(view).is_some()).await;
     let (effect, digest) = asked(&view).unwrap();
-    let decide = |digest, approve| Command::Decide {
-        effect,
-        digest,
-        approve,
-        by: "owner".into(),
-        role: backstay_kernel::policy::Role::Owner,
-        speaks: backstay_kernel::home::Speaks::Program,
-        note: None,
-    };
     assert_eq!(play.stage.acts_of("guarded"), 0);
     let code = |error| match error {
         Err(EngineError::Refused(refusal)) => refusal.code.word(),
         other => panic!("{other:?}"),
     };
-    let wrong = play.engine.command(&owner(), said.session, decide(Digest::default(), true), None).await;
+    let wrong = play.engine.command(&owner(), said.session, decide((effect, Digest::default()), true), None).await;
     assert_eq!(code(wrong), "wrong_digest");
-    play.engine.command(&owner(), said.session, decide(digest, true), None).await.unwrap();
+    play.engine.command(&owner(), said.session, decide((effect, digest), true), None).await.unwrap();
     let view = play.ended(said).await;
     assert_eq!(view.completion.done, vec![effect]);
     assert_eq!(play.stage.acts_of("guarded"), 1);
-    let again = play.engine.command(&owner(), said.session, decide(digest, true), None).await;
+    let again = play.engine.command(&owner(), said.session, decide((effect, digest), true), None).await;
     assert_eq!(code(again), "approval_closed");
 }
 
@@ -131,7 +116,7 @@ async fn a_failed_attempt_waits_and_is_made_again() {
 async fn what_calls_of_one_commit_remember_is_all_remembered() {
     let home = tempfile::tempdir().unwrap();
     let both = [r#"{"remember":"north"}"#, r#"{"remember":"south"}"#].map(|what| ("look", what.to_owned()));
-    let play = Play::begin(home.path(), policy(), vec![Line::Call(both.to_vec()), Line::Say("noted")]).await;
+    let play = Play::begin(home.path(), policy(), vec![Line::Call("", both.to_vec()), Line::Say("noted")]).await;
     let said = play.say(None, "note both").await;
     let view = play.ended(said).await;
     assert_eq!(view.completion.done.len(), 2);

@@ -342,7 +342,7 @@ impl<'a> Books<'a> {
 }
 
 fn class_of(tool: &str) -> Idempotency {
-    house::manifests().get(tool).map_or(Idempotency::Unsafe, |tool| tool.idempotency)
+    house::idempotency(tool).unwrap_or(Idempotency::Unsafe)
 }
 
 /// Whether the latest word of the journal on this call is "done"; `None` where it says neither.

@@ -8,13 +8,12 @@ use std::time::Duration;
 use backstay_engine::*;
 use backstay_kernel::Permit;
 use backstay_kernel::budget::Usage;
-use backstay_kernel::context::{Answer, Item};
-use backstay_kernel::effect::{FailureClass, Finish, Probed};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
+use backstay_kernel::context::Item;
+use backstay_kernel::effect::{FailureClass, Probed};
+use backstay_kernel::facts::{Facts, Invalid, Probe};
 use backstay_kernel::id::{BodyRef, Digest, Millis};
 use backstay_kernel::policy::Policy;
-use backstay_kernel::request::{Piece, escape};
-use backstay_kernel::tool::{EffectClass, Idempotency};
+use backstay_kernel::tool::Idempotency;
 
 use super::gate::Gate;
 use super::house;
@@ -22,6 +21,7 @@ use super::outside::{Act, Mood, Outside, Send as Sent, Side, Start};
 use super::script::{self, Line};
 use crate::disk::Disk;
 use crate::life::Switch;
+use crate::{setting, wire};
 
 /// How long a client waits for a silent provider.
 const GIVES_UP: Duration = Duration::from_secs(120);
@@ -58,10 +58,8 @@ impl World for Double {
         self.outside.random()
     }
 
-    fn envelope(&self, policy: &Policy, agent: &str, _: &str, most: u64) -> Envelope {
-        let instructions = serde_json::to_string(&policy.agents[agent].instructions).unwrap();
-        let head = format!("{{\"instructions\":{instructions},\"messages\":[");
-        Envelope { head, lead: None, tail: format!("],\"max\":{most}}}") }
+    fn envelope(&self, policy: &Policy, agent: &str, _: &str, output_tokens_max: u64) -> Envelope {
+        wire::envelope(policy, agent, output_tokens_max)
     }
 
     fn item(
@@ -71,54 +69,17 @@ impl World for Double {
         item: &Item,
         bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
     ) -> Result<Fragment, BodyRef> {
-        let mut out = Writer { pieces: Vec::new(), wire: String::new(), bodies };
-        match item {
-            Item::User { body, .. } => {
-                out.text("{\"user\":");
-                out.string(body)?;
-            }
-            Item::Assistant { text, calls } => {
-                out.text("{\"said\":");
-                match text {
-                    Some(text) => out.string(text)?,
-                    None => out.text("null"),
-                }
-                out.text(",\"calls\":");
-                match calls {
-                    Some(calls) => out.raw(calls)?,
-                    None => out.text("null"),
-                }
-            }
-            Item::Results { answers, .. } => {
-                out.text("{\"answers\":[");
-                for (place, answer) in answers.iter().enumerate() {
-                    out.text(if place > 0 { "," } else { "" });
-                    match answer {
-                        Answer::Body { body, .. } => out.string(body)?,
-                        Answer::Note(note) => out.text(&serde_json::to_string(&note.text()).unwrap()),
-                    }
-                }
-                out.text("]");
-            }
-            Item::Notice(notice) => {
-                out.text("{\"notice\":");
-                out.text(&serde_json::to_string(notice.text()).unwrap());
-            }
-        }
-        out.text("}");
-        Ok(Fragment { wire: out.wire, pieces: out.pieces })
+        wire::item(item, bodies)
     }
 
     fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
         self.gate.moved();
-        let Some(manifest) = house::manifests().remove(&call.tool) else {
+        let Some(idempotency) = house::idempotency(&call.tool) else {
             return Err(Refused { why: Invalid::UnknownTool, detail: "no such tool".into() });
         };
-        let access = if manifest.class == EffectClass::Read { Access::Read } else { Access::Write };
-        let paths = vec![PathFact { access, real: format!("/home/{}", call.tool) }];
         let after = Digest::of("a file of the simulation", &[call.arguments.as_bytes()]);
-        let probe = (manifest.idempotency == Idempotency::Probed).then_some(Probe { before: None, after });
-        Ok(Facts { class: manifest.class, paths, probe })
+        let probe = (idempotency == Idempotency::Probed).then_some(Probe { before: None, after });
+        Ok(Facts { probe, ..setting::facts(&call.tool, idempotency) })
     }
 
     fn probe(&self, call: &ToolCall, _: &Facts) -> Probed {
@@ -128,7 +89,7 @@ impl World for Double {
 
     fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
         let start = self.start(&permit);
-        let class = house::manifests().remove(&call.tool).map_or(Idempotency::Unsafe, |tool| tool.idempotency);
+        let class = house::idempotency(&call.tool).unwrap_or(Idempotency::Unsafe);
         if self.life.is_dead() {
             return ToolRan::Unknown;
         }
@@ -241,54 +202,9 @@ fn answer(line: Line, mood: Mood, now: Millis, on_delta: &mut dyn FnMut(Delta)) 
         Mood::Answers => Ok(match line {
             Line::Say(text) => {
                 on_delta(Delta::Text(text.clone()));
-                ModelReply { text, calls: vec![], calls_json: String::new(), finish: Finish::Stop, usage: Some(USAGE) }
+                wire::reply(text, [], USAGE)
             }
-            Line::Call(calls) => {
-                let raw = calls.into_iter().enumerate();
-                let calls: Vec<RawCall> =
-                    raw.map(|(n, (name, arguments))| RawCall { id: format!("c{n}"), name, arguments }).collect();
-                let json = |call: &RawCall| {
-                    serde_json::json!({ "id": call.id, "type": "function",
-                        "function": { "name": call.name, "arguments": call.arguments } })
-                };
-                let calls_json = serde_json::Value::from(calls.iter().map(json).collect::<Vec<_>>()).to_string();
-                ModelReply { text: String::new(), calls, calls_json, finish: Finish::Calls, usage: Some(USAGE) }
-            }
+            Line::Call(calls) => wire::reply(String::new(), calls, USAGE),
         }),
-    }
-}
-
-/// Writes an item twice: as it is sent, and as it is stored.
-struct Writer<'a> {
-    pieces: Vec<Piece>,
-    wire: String,
-    bodies: &'a dyn Fn(&BodyRef) -> Option<Bytes>,
-}
-
-impl Writer<'_> {
-    fn text(&mut self, text: &str) {
-        self.wire.push_str(text);
-        self.pieces.push(Piece::Text(text.to_owned()));
-    }
-
-    fn body(&self, body: &BodyRef) -> Result<String, BodyRef> {
-        let bytes = (self.bodies)(body).ok_or(*body)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    fn raw(&mut self, body: &BodyRef) -> Result<(), BodyRef> {
-        let text = self.body(body)?;
-        self.wire.push_str(&text);
-        self.pieces.push(Piece::Raw(*body));
-        Ok(())
-    }
-
-    fn string(&mut self, body: &BodyRef) -> Result<(), BodyRef> {
-        let text = self.body(body)?;
-        self.text("\"");
-        escape(&text, &mut self.wire);
-        self.pieces.push(Piece::Escaped(*body));
-        self.text("\"");
-        Ok(())
     }
 }

@@ -1,18 +1,22 @@
-//! The set-up of every simulated home: its tools, one of each class, its policy, its people.
-use std::collections::BTreeMap;
+//! The set-up of every simulated home: its tools, one of each class, and its policy.
+use backstay_kernel::policy::{InDoubt, Policy};
+use backstay_kernel::rule::RuleVerdict;
+use backstay_kernel::tool::Idempotency;
 
-use backstay_engine::Caller;
-use backstay_kernel::budget::{Budget, Price};
-use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
-use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use crate::setting::{self, rule};
 
-/// After this time nobody's yes counts any more, milliseconds.
-const ASK_EXPIRES_MS: u64 = 60_000;
 /// Sessions of a simulated home; far more than any has.
 pub const SESSIONS_MAX: usize = 1000;
-/// What a tool may take, milliseconds.
-pub const TOOL_TIMEOUT_MS: u64 = 30_000;
+
+const TOOLS: &[(&str, Idempotency)] = &[
+    ("look", Idempotency::Pure),
+    ("set", Idempotency::Idempotent),
+    ("put", Idempotency::Keyed),
+    ("file", Idempotency::Probed),
+    ("send", Idempotency::Unsafe),
+    ("guarded", Idempotency::Unsafe),
+    ("fails", Idempotency::Keyed),
+];
 
 /// What an operator changes between two lives of the process, or by a reload.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,83 +32,24 @@ pub enum Change {
 }
 
 #[must_use]
-pub fn owner() -> Caller {
-    Caller { principal: "owner".into(), role: Role::Owner, channel: "test".into() }
-}
-
-#[must_use]
-pub fn manifests() -> BTreeMap<String, Manifest> {
-    let tool = |name: &str, class, idempotency, answerer| {
-        let manifest = Manifest {
-            name: name.into(),
-            description: String::new(),
-            class,
-            idempotency,
-            answerer,
-            arguments: vec![],
-            schema: "{}".into(),
-            timeout_ms: TOOL_TIMEOUT_MS,
-        };
-        (name.to_owned(), manifest)
-    };
-    BTreeMap::from([
-        tool("look", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
-        tool("set", EffectClass::Write, Idempotency::Idempotent, Answerer::Tool),
-        tool("put", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
-        tool("file", EffectClass::Write, Idempotency::Probed, Answerer::Tool),
-        tool("send", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
-        tool("guarded", EffectClass::Write, Idempotency::Unsafe, Answerer::Tool),
-        tool("fails", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
-        tool("ask", EffectClass::Read, Idempotency::Pure, Answerer::Human),
-    ])
-}
-
-fn rule(name: &str, verdict: RuleVerdict, tool: &str) -> Rule {
-    Rule {
-        name: name.into(),
-        verdict,
-        when: BTreeMap::from([(Field::Tool, Test::Equal(tool.into()))]),
-        approvers: Approvers::Roles(vec![Role::Owner]),
-        speaks: None,
-        expires_ms: ASK_EXPIRES_MS,
-    }
-}
-
-#[must_use]
 pub fn policy(changes: &[Change]) -> Policy {
-    let mut agent = Agent {
-        model: "m".into(),
-        instructions: "be careful".into(),
-        grants: Grants {
-            tools: manifests().into_keys().collect(),
-            read: vec!["/home".into()],
-            write: vec!["/home".into()],
-        },
-        rules: vec![rule("guarded", RuleVerdict::Ask, "guarded")],
-        budget: Budget::default(),
-        caps: Caps { steps: 20, tool_calls: 50, wall_ms: 3_600_000 },
-        in_doubt: InDoubt::Ask,
-    };
-    let mut home_budget = Budget::default();
-    home_budget.day.tokens = Some(1_000_000);
+    let mut policy = setting::policy(TOOLS);
+    policy.home_budget.day.tokens = Some(1_000_000);
+    let Some(agent) = policy.agents.get_mut("main") else { return policy };
+    agent.rules.push(rule(RuleVerdict::Ask, "guarded"));
     for change in changes {
         match change {
             Change::Ungrant(tool) => agent.grants.tools.retain(|granted| granted != tool),
-            Change::Deny(tool) => agent.rules.push(rule("narrowed", RuleVerdict::Deny, tool)),
-            Change::DayTokens(most) => home_budget.day.tokens = Some(*most),
+            Change::Deny(tool) => agent.rules.push(rule(RuleVerdict::Deny, tool)),
+            Change::DayTokens(most) => policy.home_budget.day.tokens = Some(*most),
             Change::AssumeDone => agent.in_doubt = InDoubt::AssumeDone,
         }
     }
-    let price = Price { input: 1_000_000, cached_input: 1_000_000, cache_write: 1_000_000, output: 1_000_000 };
-    let model =
-        Model { provider: "p".into(), name: "m".into(), context_tokens: 100_000, max_output_tokens: 100, price };
-    Policy {
-        epoch: 0,
-        principals: BTreeMap::from([("owner".into(), Role::Owner)]),
-        agents: BTreeMap::from([("main".into(), agent)]),
-        models: BTreeMap::from([("m".into(), model)]),
-        tools: manifests(),
-        home_budget,
-        ..Policy::default()
-    }
+    policy
+}
+
+/// How often one of its tools may act; none for a tool that it does not have.
+#[must_use]
+pub fn idempotency(tool: &str) -> Option<Idempotency> {
+    TOOLS.iter().find(|(name, _)| *name == tool).map(|(_, idempotency)| *idempotency)
 }

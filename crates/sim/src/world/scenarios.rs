@@ -2,9 +2,10 @@
 use backstay_kernel::record::Mode;
 
 use super::checks::{Ending, Turn};
-use super::house::{Change, TOOL_TIMEOUT_MS};
+use super::house::Change;
 use super::outside::Mood;
 use super::scenario::{Do, Scenario, Step, Wanted, When};
+use crate::setting::TOOL_TIMEOUT_MS;
 
 fn step(when: When, act: Do) -> Step {
     Step { when, act }

@@ -12,6 +12,7 @@ use backstay_kernel::session::{Session, State};
 use super::house;
 use super::play::{Answer, LIMITS, Life, Next, Play};
 use super::scenario::Do;
+use crate::setting;
 
 /// How long a process that is asked to go may take.
 const DRAIN: Duration = Duration::from_secs(600);
@@ -31,7 +32,7 @@ impl Play {
         self.doubts += 1;
         let command = Command::Resolve { effect, resolution, by: "owner".into(), note: "I looked".into() };
         let engine = engine.clone();
-        self.fly(async move { engine.command(&house::owner(), session, command, None).await.map(Some) });
+        self.fly(async move { engine.command(&setting::owner(), session, command, None).await.map(Some) });
         self.resolving = true;
     }
 
@@ -80,7 +81,7 @@ impl Play {
                 let (session, agent) = (self.who[who], "main".to_owned());
                 let submission = Submission { session, agent, mode, quoted: vec![], text, key };
                 return self.fly(async move {
-                    let said = engine.submit(&house::owner(), submission).await?;
+                    let said = engine.submit(&setting::owner(), submission).await?;
                     Ok(Some(Accepted { session: said.session, seq: said.seq, turn: Some(said.turn) }))
                 });
             }
@@ -91,7 +92,7 @@ impl Play {
         };
         // There is nothing to say it about.
         let (Some(command), Some(session)) = (command, self.who[who]) else { return self.advance() };
-        self.fly(async move { engine.command(&house::owner(), session, command, key).await.map(Some) });
+        self.fly(async move { engine.command(&setting::owner(), session, command, key).await.map(Some) });
     }
 
     fn operate(&mut self, engine: &Engine, act: Do) {
