@@ -7,18 +7,16 @@ use axum::extract::State;
 use backstay_engine::Epoch;
 use backstay_kernel::budget::{Ceiling, Used, windows};
 use backstay_kernel::home::HomeRecord;
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::{LocalOwner, Operator};
 use crate::door::Door;
 use crate::error::{Problem, Why};
-use crate::input::{Asked, Input};
+use crate::input::{Asked, Input, Keyed, Nothing};
 use crate::limits::{EPOCHS_DEFAULT, EPOCHS_MAX};
-use crate::sessions::Nothing;
 use crate::waits::{self, Kind};
-use crate::{idempotency, openai, workspace};
+use crate::{openai, workspace};
 
 /// What a backup brings along from the home.
 const CONFIG: &str = "backstay.toml";
@@ -27,24 +25,24 @@ const WORKSPACE: &str = "workspace";
 pub async fn freeze(
     operator: Operator,
     State(door): State<Door>,
-    headers: HeaderMap,
+    key: Keyed,
     _: Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    set_frozen(&door, true, operator.name(), &headers).await
+    set_frozen(&door, true, operator.name(), key).await
 }
 
 pub async fn unfreeze(
     operator: Operator,
     State(door): State<Door>,
-    headers: HeaderMap,
+    key: Keyed,
     _: Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    set_frozen(&door, false, operator.name(), &headers).await
+    set_frozen(&door, false, operator.name(), key).await
 }
 
-async fn set_frozen(door: &Door, frozen: bool, by: &str, headers: &HeaderMap) -> Result<Json<Value>, Problem> {
+async fn set_frozen(door: &Door, frozen: bool, by: &str, key: Keyed) -> Result<Json<Value>, Problem> {
     let call = if frozen { "freeze" } else { "unfreeze" };
-    let key = idempotency::of_home(door, by, headers, call, &[])?;
+    let key = door.engine.key(by, key.for_call(call, &[]));
     door.engine.freeze(frozen, by, key).await?;
     Ok(Json(json!({ "frozen": frozen })))
 }
@@ -52,10 +50,10 @@ async fn set_frozen(door: &Door, frozen: bool, by: &str, headers: &HeaderMap) ->
 pub async fn reload(
     operator: Operator,
     State(door): State<Door>,
-    headers: HeaderMap,
+    key: Keyed,
     _: Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    let key = idempotency::of_home(&door, operator.name(), &headers, "reload", &[])?;
+    let key = door.engine.key(operator.name(), key.for_call("reload", &[]));
     // Another process did it: nothing waits for a restart any more.
     if let Some(HomeRecord::Config { epoch, .. }) = door.engine.home().said(key.as_ref())? {
         return Ok(Json(json!({ "epoch": epoch, "changed": true, "needs_restart": [] })));

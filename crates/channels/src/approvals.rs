@@ -8,15 +8,13 @@ use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::Approvers;
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::Problem;
-use crate::idempotency;
-use crate::input::{At, Input, digest_of};
+use crate::input::{At, Input, Keyed};
 use crate::waits::{Kind, question_of};
 
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
@@ -86,7 +84,7 @@ pub async fn decide(
     speaker: Speaker,
     State(door): State<Door>,
     At(place): At,
-    headers: HeaderMap,
+    key: Keyed,
     Input(decision): Input<Decision>,
 ) -> Result<Json<Value>, Problem> {
     let (turn, approvers) = door.off_thread(move |door| asked(door, place)).await?;
@@ -97,8 +95,8 @@ pub async fn decide(
     let approve = decision.decision == Word::Approve;
     let word = if approve { "approve" } else { "deny" };
     let note = decision.note.as_deref().unwrap_or_default();
-    let body =
-        digest_of("decide", &[place.to_string().as_bytes(), word.as_bytes(), &decision.digest.0, note.as_bytes()]);
+    let named = place.to_string();
+    let key = key.for_call("decide", &[named.as_bytes(), word.as_bytes(), &decision.digest.0, note.as_bytes()]);
     let command = Command::Decide {
         effect: place.seq,
         digest: decision.digest,
@@ -108,7 +106,6 @@ pub async fn decide(
         speaks: speaker.speaks(),
         note: decision.note,
     };
-    let key = idempotency::key(&headers)?.map(|key| (key, body));
     let accepted = door.engine.command(caller, place.session, command, key).await?;
     Ok(Json(json!({
         "id": place.to_string(),
@@ -171,12 +168,11 @@ pub async fn answer(
     speaker: Speaker,
     State(door): State<Door>,
     At(place): At,
-    headers: HeaderMap,
+    key: Keyed,
     Input(answer): Input<Answer>,
 ) -> Result<Json<Value>, Problem> {
     door.session_of(&speaker, place.session).await?;
-    let body = digest_of("answer", &[place.to_string().as_bytes(), answer.text.as_bytes()]);
-    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let key = key.for_call("answer", &[place.to_string().as_bytes(), answer.text.as_bytes()]);
     let command = Command::Answer { effect: place.seq, text: answer.text, by: speaker.caller().principal.clone() };
     let accepted = door.engine.command(speaker.caller(), place.session, command, key).await?;
     Ok(Json(json!({

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use backstay_engine::{Engine, Key, Reader};
 use tokio::sync::{Semaphore, watch};
 
+use crate::answers::Answers;
 use crate::error::Problem;
 use crate::guard::Guard;
-use crate::idempotency::Keys;
 use crate::metrics::Metrics;
-use crate::openai::history::Histories;
+use crate::openai::pasts::Pasts;
 use crate::openai::recent::Recent;
 use crate::places::Places;
 
@@ -47,9 +47,9 @@ pub struct Shared {
     reload: Reload,
     pub guard: Guard,
     pub places: Places,
-    pub keys: Keys,
+    pub answers: Answers,
     pub metrics: Metrics,
-    pub histories: Histories,
+    pub pasts: Pasts,
     pub recent: Recent,
     /// One permit for each read that is under way, also where nobody waits for it any more.
     reads: Arc<Semaphore>,
@@ -79,9 +79,9 @@ impl Door {
             reload,
             guard: Guard::default(),
             places: Places::new(connections_per_principal),
-            keys: Keys::default(),
+            answers: Answers::default(),
             metrics: Metrics::new(),
-            histories: Histories::default(),
+            pasts: Pasts::default(),
             recent: Recent::default(),
             reads: Arc::new(Semaphore::new(usize::from(READS))),
         }))

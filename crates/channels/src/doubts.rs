@@ -4,15 +4,13 @@ use axum::extract::State;
 use backstay_engine::Command;
 use backstay_kernel::id::{Place, Seq};
 use backstay_kernel::record::{Planned, Record, Resolution};
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::{Operator, Speaker};
 use crate::door::Door;
 use crate::error::Problem;
-use crate::idempotency;
-use crate::input::{At, Input, digest_of};
+use crate::input::{At, Input, Keyed};
 use crate::waits::Kind;
 
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
@@ -74,13 +72,12 @@ pub async fn resolve(
     operator: Operator,
     State(door): State<Door>,
     At(place): At,
-    headers: HeaderMap,
+    key: Keyed,
     Input(wanted): Input<Resolve>,
 ) -> Result<Json<Value>, Problem> {
     door.off_thread(move |door| door.session(place.session)).await?;
     let word = wanted.outcome.word();
-    let body = digest_of("resolve", &[place.to_string().as_bytes(), word.as_bytes(), wanted.note.as_bytes()]);
-    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let key = key.for_call("resolve", &[place.to_string().as_bytes(), word.as_bytes(), wanted.note.as_bytes()]);
     let command = Command::Resolve {
         effect: place.seq,
         resolution: wanted.outcome.resolution(),

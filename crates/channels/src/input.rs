@@ -12,11 +12,12 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Problem, Why};
-use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX, HEAD_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_TIME_MAX, HEAD_BYTES_MAX, KEY_CHARS_MAX};
 
 /// The bytes of the body as they came.
 #[derive(Clone, Debug)]
@@ -151,7 +152,51 @@ async fn named<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, P
     path.map(|Path(text)| text).map_err(|_| Problem::not_found("id"))
 }
 
-/// What a key stands for: which call, and all that it says.
+/// For calls that have nothing to say beyond their path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// The `Idempotency-Key` of a request, if it has one.
+#[derive(Debug)]
+pub struct Keyed(Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for Keyed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(&parts.headers)
+    }
+}
+
+impl Keyed {
+    /// # Errors
+    /// More than one, or one that is no key.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut all = headers.get_all("idempotency-key").iter();
+        let Some(value) = all.next() else { return Ok(Self(None)) };
+        let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= KEY_CHARS_MAX);
+        match (text, all.next()) {
+            (Some(text), None) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(Some(text.to_owned()))),
+            _ => {
+                let what = format!("Idempotency-Key is one header of 1 to {KEY_CHARS_MAX} visible characters");
+                Err(Problem::malformed(what))
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        self.0
+    }
+
+    /// The key with what it stands for: which call, and all that it says.
+    #[must_use]
+    pub fn for_call(self, call: &str, parts: &[&[u8]]) -> Option<(String, Digest)> {
+        self.0.map(|key| (key, digest_of(call, parts)))
+    }
+}
+
 #[must_use]
 pub fn digest_of(call: &str, parts: &[&[u8]]) -> Digest {
     let all: Vec<&[u8]> = std::iter::once(call.as_bytes()).chain(parts.iter().copied()).collect();

@@ -2,6 +2,7 @@
 //! out who calls and hands on what they say; it decides nothing.
 
 mod admin;
+mod answers;
 mod approvals;
 mod as_sent;
 mod auth;

@@ -4,13 +4,8 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
-use axum::extract::{MatchedPath, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use backstay_engine::{APPEND_BUCKETS, Latency};
-use http::Request;
-use http::header::CONTENT_TYPE;
+use backstay_engine::{APPEND_BUCKETS, Engine, Latency};
+use http::StatusCode;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
@@ -19,8 +14,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::auth::Scraper;
-use crate::door::Door;
 use crate::error::Problem;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -116,9 +109,24 @@ impl Metrics {
         }
     }
 
-    /// Takes over what others count.
-    fn read(&self, door: &Door) -> Result<String, Problem> {
-        let totals = door.engine.totals();
+    /// A request was answered; `route` is its path in the table, or `other`.
+    pub fn answered(&self, route: String, status: StatusCode) {
+        let status = match status.as_u16() {
+            0..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            500..=u16::MAX => "5xx",
+        };
+        self.calls.get_or_create(&Call { route, status }).inc();
+    }
+
+    /// All of them as a scraper reads them, with what others count.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn read(&self, engine: &Engine) -> Result<String, Problem> {
+        let totals = engine.totals();
         for (reason, count) in totals.turns_ended {
             set(&self.turns_ended.get_or_create(&Ended { reason }), count);
         }
@@ -130,13 +138,13 @@ impl Metrics {
         set(&self.approvals_asked, totals.approvals_asked);
         *self.appends.0.lock().unwrap_or_else(PoisonError::into_inner) = totals.appends;
         set(&self.doubts, totals.doubts);
-        let stats = door.engine.store().stats().map_err(|error| Problem::unreadable(&error))?;
+        let stats = engine.store().stats().map_err(|error| Problem::unreadable(&error))?;
         set(&self.commits, stats.commits);
         self.db_bytes.set(stats.db_bytes.saturating_add(stats.wal_bytes));
         self.free_bytes.set(stats.free_bytes);
-        self.sessions_live.set(i64::try_from(door.engine.live_sessions()).unwrap_or(i64::MAX));
-        self.frozen.set(i64::from(door.engine.home().switches().frozen));
-        self.journal_writable.set(i64::from(door.engine.store().writable().is_ok()));
+        self.sessions_live.set(i64::try_from(engine.live_sessions()).unwrap_or(i64::MAX));
+        self.frozen.set(i64::from(engine.home().switches().frozen));
+        self.journal_writable.set(i64::from(engine.store().writable().is_ok()));
         let mut text = String::new();
         encode(&mut text, &self.registry).map_err(|error| Problem::internal(&error))?;
         Ok(text)
@@ -146,25 +154,4 @@ impl Metrics {
 /// The total is counted elsewhere; here it is only told.
 fn set(counter: &Counter, total: u64) {
     counter.inner().store(total, std::sync::atomic::Ordering::Relaxed);
-}
-
-pub async fn scrape(_: Scraper, State(door): State<Door>) -> Result<Response, Problem> {
-    let text = door.off_thread(|door| door.metrics.read(door)).await?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(CONTENT_TYPE, kind)], text).into_response())
-}
-
-/// Counts every answer.
-pub async fn count(State(door): State<Door>, request: Request<Body>, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
-    let response = next.run(request).await;
-    let status = match response.status().as_u16() {
-        0..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=u16::MAX => "5xx",
-    };
-    door.metrics.calls.get_or_create(&Call { route, status }).inc();
-    response
 }

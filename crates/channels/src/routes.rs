@@ -8,9 +8,7 @@ use http::Method;
 use crate::auth::{Auth, authenticate};
 use crate::door::Door;
 use crate::error::{Problem, Why, shape};
-use crate::{
-    admin, approvals, doubts, events, health, idempotency, input, metrics, openai, sessions, tokens, trace, turns,
-};
+use crate::{admin, approvals, doubts, events, health, idempotency, input, openai, sessions, tokens, trace, turns};
 
 /// Who may call; enforced by the type of the handler's caller, stated here for those who read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +50,7 @@ const CHAT: &str = "/v1/chat/completions";
 pub static ROUTES: [Route; 32] = [
     read("/live", Needs::Nobody, || get(health::live)),
     read("/ready", Needs::Nobody, || get(health::ready)),
-    read("/metrics", Needs::Scraper, || get(metrics::scrape)),
+    read("/metrics", Needs::Scraper, || get(health::metrics)),
     act("/api/sessions", Needs::Speaker, || post(sessions::open)),
     read("/api/sessions", Needs::Speaker, || get(sessions::list)),
     read("/api/sessions/{id}", Needs::Speaker, || get(sessions::one)),
@@ -84,27 +82,30 @@ pub static ROUTES: [Route; 32] = [
     act(CHAT, Needs::Speaker, || post(openai::chat)),
 ];
 
-/// Messages keep their keys in the journal.
-pub fn keeps_its_own_keys(path: &str) -> bool {
-    path == MESSAGES || path == CHAT
+/// Messages keep their keys in the journal; the answer to any other call is kept for its key.
+fn is_once(route: &Route) -> bool {
+    route.method == Method::POST && route.path != MESSAGES && route.path != CHAT
 }
 
 /// All calls, for a listener that knows its callers by `auth`.
 pub fn router(door: Door, auth: Auth) -> Router {
     let (mut open, mut closed) = (Router::new(), Router::new());
     for route in &ROUTES {
+        let mut handler = (route.handler)();
+        if is_once(route) {
+            handler = handler.layer(from_fn_with_state(door.clone(), idempotency::once));
+        }
         let side = if route.needs == Needs::Nobody { &mut open } else { &mut closed };
-        *side = std::mem::take(side).route(route.path, (route.handler)());
+        *side = std::mem::take(side).route(route.path, handler);
     }
     // The last layer is the first to see a request.
     let closed = closed
         .fallback(no_such_call)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(door.clone(), idempotency::once))
         .layer(from_fn(input::read))
         .layer(from_fn_with_state((door.clone(), auth), authenticate))
         .layer(from_fn(shape));
-    let count = from_fn_with_state(door.clone(), metrics::count);
+    let count = from_fn_with_state(door.clone(), health::count);
     open.merge(closed).layer(count).layer(from_fn(input::small_head)).layer(from_fn(input::one_length)).with_state(door)
 }
 

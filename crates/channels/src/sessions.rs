@@ -8,17 +8,17 @@ use backstay_engine::{Command, Submission};
 use backstay_kernel::head;
 use backstay_kernel::id::{Place, Seq, SessionId};
 use backstay_kernel::record::{Mode, Record};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::{Problem, Why};
-use crate::input::{Asked, Input, OfSession, digest_of};
+use crate::input::{Asked, Input, Keyed, Nothing, OfSession};
 use crate::limits::{RECORDS_BYTES_MAX, RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX};
 use crate::rows::{Row, outranks};
-use crate::{idempotency, records, waits};
+use crate::{records, waits};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +30,7 @@ pub struct Open {
 pub async fn open(
     speaker: Speaker,
     State(door): State<Door>,
-    headers: HeaderMap,
+    key: Keyed,
     Input(wanted): Input<Open>,
 ) -> Result<Response, Problem> {
     if let Some(title) = &wanted.title
@@ -39,8 +39,8 @@ pub async fn open(
         let why = format!("`title` has at most {TITLE_CHARS_MAX} characters, and no control characters");
         return Err(Problem::malformed(why));
     }
-    let body = digest_of("open", &[wanted.agent.as_bytes(), wanted.title.as_deref().unwrap_or_default().as_bytes()]);
-    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let title = wanted.title.as_deref().unwrap_or_default();
+    let key = key.for_call("open", &[wanted.agent.as_bytes(), title.as_bytes()]);
     let session = door.engine.open_session(speaker.caller(), &wanted.agent, wanted.title, key).await?;
     Ok((StatusCode::CREATED, Json(json!({ "session": session }))).into_response())
 }
@@ -121,7 +121,7 @@ pub async fn say(
     speaker: Speaker,
     State(door): State<Door>,
     OfSession(id): OfSession,
-    headers: HeaderMap,
+    key: Keyed,
     Input(message): Input<Say>,
 ) -> Result<Response, Problem> {
     let row = door.session_of(&speaker, id).await?;
@@ -129,14 +129,14 @@ pub async fn say(
         return Err(Problem::malformed("`text` is empty"));
     }
     let mode = format!("{:?}", message.mode);
-    let body = digest_of("message", &[&id.0, mode.as_bytes(), message.text.as_bytes()]);
+    let key = key.for_call("message", &[&id.0, mode.as_bytes(), message.text.as_bytes()]);
     let submission = Submission {
         session: Some(id),
         agent: row.agent,
         mode: message.mode,
         quoted: Vec::new(),
         text: message.text,
-        key: idempotency::key(&headers)?.map(|key| (key, body)),
+        key,
     };
     let submitted = door.engine.submit(speaker.caller(), submission).await?;
     let answer = json!({
@@ -173,22 +173,16 @@ pub async fn records(
     Ok(Json(found.await?))
 }
 
-/// Stop and resume have nothing to say beyond their path.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
 pub async fn stop(
     speaker: Speaker,
     State(door): State<Door>,
     OfSession(id): OfSession,
-    headers: HeaderMap,
+    key: Keyed,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
     door.session_of(&speaker, id).await?;
-    let key = idempotency::key(&headers)?.map(|key| (key, digest_of("stop", &[&id.0])));
     let by = speaker.caller().principal.clone();
-    door.engine.command(speaker.caller(), id, Command::Stop { by }, key).await?;
+    door.engine.command(speaker.caller(), id, Command::Stop { by }, key.for_call("stop", &[&id.0])).await?;
     Ok(Json(json!({ "session": id, "stopped": true })))
 }
 
@@ -196,7 +190,7 @@ pub async fn resume(
     speaker: Speaker,
     State(door): State<Door>,
     OfSession(id): OfSession,
-    headers: HeaderMap,
+    key: Keyed,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
     door.session_of(&speaker, id).await?;
@@ -205,9 +199,8 @@ pub async fn resume(
         let message = "another principal has stopped this session";
         return Err(Problem::new(Why::Forbidden, message, "ask an operator to resume it"));
     }
-    let key = idempotency::key(&headers)?.map(|key| (key, digest_of("resume", &[&id.0])));
     let by = speaker.caller().principal.clone();
-    door.engine.command(speaker.caller(), id, Command::Resume { by }, key).await?;
+    door.engine.command(speaker.caller(), id, Command::Resume { by }, key.for_call("resume", &[&id.0])).await?;
     Ok(Json(json!({ "session": id, "stopped": false })))
 }
 

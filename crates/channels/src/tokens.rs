@@ -5,17 +5,15 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use backstay_engine::NewToken;
 use backstay_kernel::home::Speaks;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Owner;
 use crate::door::Door;
 use crate::error::Problem;
-use crate::idempotency;
-use crate::input::Input;
+use crate::input::{Input, Keyed, Nothing};
 use crate::limits::TOKEN_PREFIX_CHARS;
-use crate::sessions::Nothing;
 
 pub async fn list(_: Owner, State(door): State<Door>) -> Json<Value> {
     let tokens = door.engine.home().state().tokens;
@@ -41,12 +39,12 @@ pub struct New {
 pub async fn create(
     owner: Owner,
     State(door): State<Door>,
-    headers: HeaderMap,
+    key: Keyed,
     Input(new): Input<New>,
 ) -> Result<Response, Problem> {
     let speaks = format!("{:?}", new.speaks);
     let parts = [new.principal.as_bytes(), speaks.as_bytes()];
-    let key = idempotency::of_home(&door, owner.name(), &headers, "create token", &parts)?;
+    let key = door.engine.key(owner.name(), key.for_call("create token", &parts));
     let wanted = NewToken { principal: new.principal.clone(), speaks: new.speaks, by: owner.name().to_owned() };
     let token = door.engine.home().create_token(&door.engine.policy(), wanted, key).await?;
     let id: String = token.chars().take(TOKEN_PREFIX_CHARS).collect();
@@ -58,10 +56,10 @@ pub async fn revoke(
     owner: Owner,
     State(door): State<Door>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    key: Keyed,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
-    let key = idempotency::of_home(&door, owner.name(), &headers, "revoke token", &[id.as_bytes()])?;
+    let key = door.engine.key(owner.name(), key.for_call("revoke token", &[id.as_bytes()]));
     door.engine.home().revoke_token(&id, owner.name(), key).await?;
     Ok(Json(json!({ "id": id, "revoked": true })))
 }

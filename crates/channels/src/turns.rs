@@ -4,15 +4,12 @@ use axum::extract::State;
 use backstay_engine::{CallView, Command, EngineError, TurnState, TurnView};
 use backstay_kernel::id::{EffectId, Place, SessionId};
 use backstay_kernel::record::{Completion, Record};
-use http::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::Problem;
-use crate::idempotency;
-use crate::input::{At, Input, digest_of};
-use crate::sessions::Nothing;
+use crate::input::{At, Input, Keyed, Nothing};
 use crate::waits::{self, Waiting};
 
 /// A turn as the journal has it now.
@@ -129,12 +126,11 @@ pub async fn cancel(
     speaker: Speaker,
     State(door): State<Door>,
     At(place): At,
-    headers: HeaderMap,
+    key: Keyed,
     Input(Nothing {}): Input<Nothing>,
 ) -> Result<Json<Value>, Problem> {
     door.session_of(&speaker, place.session).await?;
-    let body = digest_of("cancel", &[place.to_string().as_bytes()]);
-    let key = idempotency::key(&headers)?.map(|key| (key, body));
+    let key = key.for_call("cancel", &[place.to_string().as_bytes()]);
     let command = Command::Cancel { turn: Some(place.seq), by: speaker.caller().principal.clone() };
     let accepted = door.engine.command(speaker.caller(), place.session, command, key).await?;
     Ok(Json(json!({ "turn": place.to_string(), "seq": accepted.seq })))

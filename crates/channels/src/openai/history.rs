@@ -5,7 +5,6 @@
 //! remembered; the open turn is read again.
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 
 use backstay_engine::Placed;
 use backstay_kernel::effect::CallRef;
@@ -14,35 +13,14 @@ use backstay_kernel::label::Source;
 use backstay_kernel::record::{End, Judged, Planned, Record, Verdict};
 use backstay_kernel::tool::Answerer;
 
+use super::pasts::Looks;
 use super::request::{Chat, Role};
 use super::{CHANNEL, fingerprint, fingerprints, quote, words};
 use crate::door::Door;
 use crate::error::Problem;
-use crate::limits::{HISTORIES_MAX, HISTORY_MESSAGES_MAX, HISTORY_SESSIONS_MAX};
+use crate::limits::{HISTORY_MESSAGES_MAX, HISTORY_SESSIONS_MAX};
 use crate::rows::Row;
 use crate::waits::question_of;
-
-/// All that one message may have looked like to the client.
-type Looks = Vec<u64>;
-
-#[derive(Default, Debug)]
-pub struct Histories {
-    known: Mutex<Known>,
-}
-
-#[derive(Default, Debug)]
-struct Known {
-    sessions: HashMap<SessionId, Past>,
-    uses: u64,
-}
-
-/// A session's messages up to a record after which no turn was open.
-#[derive(Clone, Default, Debug)]
-struct Past {
-    seq: Seq,
-    messages: Vec<Looks>,
-    used: u64,
-}
 
 /// A session's messages now.
 struct Now {
@@ -114,31 +92,8 @@ fn are_same(messages: &[Looks], wanted: &[u64]) -> bool {
     messages.len() == wanted.len() && messages.iter().zip(wanted).all(|(looks, wanted)| looks.contains(wanted))
 }
 
-impl Histories {
-    fn get(&self, session: SessionId) -> Past {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.uses += 1;
-        let uses = known.uses;
-        let past = known.sessions.get_mut(&session).map(|past| {
-            past.used = uses;
-            past.clone()
-        });
-        past.unwrap_or_default()
-    }
-
-    fn put(&self, session: SessionId, seq: Seq, messages: &[Looks]) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.sessions.len() >= HISTORIES_MAX && !known.sessions.contains_key(&session) {
-            let oldest = known.sessions.iter().min_by_key(|(_, past)| past.used).map(|(id, _)| *id);
-            oldest.map(|oldest| known.sessions.remove(&oldest));
-        }
-        let used = known.uses;
-        known.sessions.insert(session, Past { seq, messages: messages.to_vec(), used });
-    }
-}
-
 fn read(door: &Door, row: &Row) -> Result<Now, Problem> {
-    let past = door.histories.get(row.session);
+    let past = door.pasts.get(row.session);
     if past.seq >= row.seq || past.messages.len() > HISTORY_MESSAGES_MAX {
         return Ok(Now { messages: past.messages, pending: Looks::new(), still: Looks::new(), last: None });
     }
@@ -149,7 +104,7 @@ fn read(door: &Door, row: &Row) -> Result<Now, Problem> {
         reading.take(&placed).map(ControlFlow::Continue)
     })?;
     if !reading.in_turn {
-        door.histories.put(row.session, last, &reading.messages);
+        door.pasts.put(row.session, last, &reading.messages);
     }
     Ok(Now { messages: reading.messages, pending: reading.looks, still: reading.still, last: reading.last })
 }

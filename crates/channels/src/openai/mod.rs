@@ -1,8 +1,9 @@
 //! The OpenAI-compatible door: an agent is a model, a turn is a completion.
-pub mod history;
+pub mod pasts;
 pub mod recent;
 
 mod follow;
+mod history;
 mod quote;
 mod reply;
 mod request;
@@ -22,8 +23,7 @@ use serde_json::{Value, json};
 use crate::auth::{Speaker, Standing};
 use crate::door::{Closing, Door, closed};
 use crate::error::Problem;
-use crate::idempotency;
-use crate::input::{Input, Whole, digest_of};
+use crate::input::{Input, Keyed, Whole, digest_of};
 use crate::rows::Row;
 use follow::Follow;
 use request::{Chat, Role, Said};
@@ -127,7 +127,7 @@ impl Call {
         Ok(Self {
             caller: speaker.at(CHANNEL),
             session,
-            key: idempotency::key(headers)?,
+            key: Keyed::of(headers)?.text(),
             is_retry: count.is_some_and(|count| count >= 1),
             digest,
         })
