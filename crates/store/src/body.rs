@@ -3,6 +3,7 @@
 //! A random salt keeps a digest that stays behind from telling what was erased. Only what the
 //! operator wrote (instructions, tool schemas, policies) is stored once for all; the rest is never
 //! compared, so that one person's text says nothing about another's.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -109,32 +110,29 @@ impl Known {
     }
 }
 
-/// A row of `bodies`.
-pub(crate) struct Row {
+/// A row of `bodies`, read where it lies.
+pub(crate) struct Row<'a> {
     pub digest: Digest,
-    pub salt: Option<Salt>,
+    salt: Option<Salt>,
     /// 0 as it is, else zstd of that many bytes.
-    pub enc: u32,
-    pub bytes: Option<Vec<u8>>,
+    enc: u32,
+    bytes: Option<&'a [u8]>,
 }
 
-pub(crate) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row {
-        digest: Digest(row.get("digest")?),
-        salt: row.get("salt")?,
-        enc: row.get("enc")?,
-        bytes: row.get("bytes")?,
-    })
-}
+impl<'a> Row<'a> {
+    /// Of a statement that selects digest, salt, enc and bytes first.
+    pub fn of(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let bytes = row.get_ref(3)?.as_blob_or_null()?;
+        Ok(Self { digest: Digest(row.get(0)?), salt: row.get(1)?, enc: row.get(2)?, bytes })
+    }
 
-impl Row {
     /// The plain bytes, `None` once erased.
-    pub fn open(self) -> Result<Option<Vec<u8>>, String> {
+    pub fn open(&self) -> Result<Option<Cow<'a, [u8]>>, String> {
         let (Some(salt), Some(bytes)) = (self.salt, self.bytes) else { return Ok(None) };
         let plain = match usize::try_from(self.enc) {
-            Ok(0) => bytes,
+            Ok(0) => Cow::Borrowed(bytes),
             Ok(length) if length <= BODY_BYTES_MAX => {
-                zstd::bulk::decompress(&bytes, length).map_err(|e| format!("does not decompress: {e}"))?
+                zstd::bulk::decompress(bytes, length).map_err(|e| format!("does not decompress: {e}"))?.into()
             }
             Ok(_) | Err(_) => return Err("has an impossible length".to_owned()),
         };
@@ -155,10 +153,11 @@ pub(crate) struct Plain {
 /// Reads and verifies a body.
 pub(crate) fn read(db: &Connection, id: u64) -> Result<Option<Plain>, StoreError> {
     let mut statement = db.prepare_cached("SELECT digest, salt, enc, bytes FROM bodies WHERE id = ?1")?;
-    let Some(row) = statement.query_row([id], from_row).optional()? else { return Ok(None) };
-    let digest = row.digest;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let row = Row::of(row)?;
     let bytes = row.open().map_err(|why| StoreError::Corrupt(format!("body {id} {why}")))?;
-    Ok(Some(Plain { digest, bytes }))
+    Ok(Some(Plain { digest: row.digest, bytes: bytes.map(Cow::into_owned) }))
 }
 
 /// The stored body with this mark.

@@ -1,6 +1,7 @@
 //! Reads the whole file and says what in it is not as it was written: schema, pages, chains, snapshots,
 //! bodies.
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use backstay_kernel::id::{Digest, Seq, SessionId};
 use rusqlite::Connection;
@@ -65,16 +66,33 @@ struct Tip {
     snapshot: Option<(i64, Seq, Digest)>,
 }
 
+/// On two threads: pages and bodies are looked at beside the chains, on a connection of their own.
 pub(crate) fn verify(db: &Connection) -> Result<Report, StoreError> {
+    let path = db.path().map(Path::new).ok_or_else(|| StoreError::Invalid("a file without a name".to_owned()))?;
+    let second = connect::reader(path)?;
+    let (chains, rest) = std::thread::scope(|threads| {
+        let rest = threads.spawn(move || all_of(&second, &[check_pages, check_bodies]));
+        (all_of(db, &[check_schema, check_chains]), rest.join())
+    });
+    let (mut report, rest) = (chains?, rest.map_err(|_| StoreError::Io("a verification panicked".to_owned()))??);
+    (report.bodies, report.erased) = (rest.bodies, rest.erased);
+    report.fault_count = report.fault_count.saturating_add(rest.fault_count);
+    report.faults.extend(rest.faults);
+    report.faults.truncate(FAULTS_LISTED_MAX);
+    Ok(report)
+}
+
+type Step = fn(&Connection, &mut Report) -> Result<(), StoreError>;
+
+/// What the steps find in one moment of the file.
+fn all_of(db: &Connection, steps: &[Step]) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let moment = db.unchecked_transaction()?;
-    // Damaged pages also make later reads fail: that is a finding too.
-    let steps = [check_schema, check_pages, check_chains, check_bodies];
     for step in steps {
         match step(&moment, &mut report) {
-            Ok(()) => {}
+            // Damaged pages also make reads fail: that is a finding too.
             Err(StoreError::Corrupt(text)) => report.fault(text),
-            Err(other) => return Err(other),
+            other => other?,
         }
     }
     Ok(report)
@@ -161,12 +179,12 @@ fn read_tips(db: &Connection) -> Result<BTreeMap<i64, Tip>, StoreError> {
 }
 
 fn check_bodies(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
-    let mut statement = db.prepare("SELECT id, digest, salt, enc, bytes FROM bodies ORDER BY id")?;
+    let mut statement = db.prepare("SELECT digest, salt, enc, bytes, id FROM bodies ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let id: u64 = row.get(0)?;
+        let id: u64 = row.get(4)?;
         report.bodies += 1;
-        match body::from_row(row)?.open() {
+        match body::Row::of(row)?.open() {
             Ok(Some(_)) => {}
             Ok(None) => report.erased += 1,
             Err(why) => report.fault(format!("body {id} {why}")),
