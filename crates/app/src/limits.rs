@@ -11,6 +11,12 @@ pub const BUSY_WAIT: Duration = Duration::from_secs(2);
 pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// Lines that wait while the chat is busy; a paste is longer than this only by mistake.
 pub const TYPED_LINES_MAX: usize = 1024;
+/// Bytes of one of them: the API takes no message that is longer.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Characters of a line that is named and not shown whole.
+pub const UNREAD_CHARS_MAX: usize = 40;
+/// Lines of a pipe that are counted when its chat has ended: a pipe may never be empty.
+pub const UNREAD_LINES_MAX: usize = 1000;
 /// Characters of a call's arguments in one line of progress.
 pub const PROGRESS_CHARS_MAX: usize = 160;
 /// Characters of another process's command line in a message.

@@ -165,7 +165,7 @@ fn waits_counted(door: &Door) -> Result<Value, Problem> {
                 Kind::Approval { .. } => approvals += 1,
                 Kind::Question => questions += 1,
                 Kind::Doubt => doubts += 1,
-                Kind::Provider => {}
+                Kind::Provider { .. } => {}
             }
         }
     }

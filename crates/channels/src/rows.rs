@@ -61,14 +61,16 @@ impl Door {
         head.map(|head| row!(head)).ok_or_else(|| Problem::not_found("session"))
     }
 
-    /// Sessions after `after`, the newest first; all of them, or one principal's.
+    /// Sessions after `after`, the newest first; all of them, or one principal's, or those in one wait.
     pub(crate) fn sessions(
         &self,
         of: Option<&str>,
+        wait: Option<&str>,
         after: Option<SessionId>,
         limit: usize,
     ) -> Result<Vec<Row>, Problem> {
-        let heads = self.engine.store().sessions(of, after, limit).map_err(|error| Problem::unreadable(&error))?;
+        let heads = self.engine.store().sessions(of, wait, after, limit);
+        let heads = heads.map_err(|error| Problem::unreadable(&error))?;
         Ok(heads.into_iter().map(|head| row!(head)).collect())
     }
 

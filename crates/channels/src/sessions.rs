@@ -5,9 +5,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::{Command, Submission};
-use backstay_kernel::head;
 use backstay_kernel::id::{Place, Seq, SessionId};
 use backstay_kernel::record::{Mode, Record};
+use backstay_kernel::{Wait, head};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ pub async fn open(
 pub struct Page {
     after: Option<SessionId>,
     limit: Option<usize>,
+    /// As the session's own records say it; no record says `frozen`.
+    wait: Option<Wait>,
 }
 
 pub async fn list(
@@ -60,7 +62,7 @@ pub async fn list(
     let limit = page.limit.unwrap_or(SESSIONS_DEFAULT).clamp(1, SESSIONS_MAX);
     let of = (!speaker.sees_all()).then(|| speaker.caller().principal.clone());
     let found = door.off_thread(move |door| {
-        let rows = door.sessions(of.as_deref(), page.after, limit)?;
+        let rows = door.sessions(of.as_deref(), page.wait.map(Wait::word), page.after, limit)?;
         let next = (rows.len() == limit).then(|| rows.last().map(|row| row.session)).flatten();
         let items = rows.iter().map(|row| item(door, row)).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "sessions": items, "next": next }))
@@ -78,9 +80,12 @@ fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
     let title = row.title.as_ref().map(|title| door.text(title)).transpose()?.flatten();
     let turn = state.turn.as_ref();
     let next = turn.map(|turn| turn.id).or_else(|| state.queue.iter().map(|waiting| waiting.seq).next());
-    let wait = match head(&state).wait.word() {
+    let head = head(&state);
+    let wait = match head.wait.word() {
         // No record says so: switches are the home's.
-        "running" | "budget" | "backoff" if next.is_some_and(|turn| waits::is_frozen(door, &state, turn)) => {
+        "running" | "budget" | "backoff" | "provider"
+            if next.is_some_and(|turn| waits::is_frozen(door, &state, turn)) =>
+        {
             waits::FROZEN
         }
         word => word,
@@ -94,6 +99,7 @@ fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
         "title": title,
         "state": named,
         "wait": (named == "waiting").then_some(wait),
+        "until": head.wake_at.filter(|_| named == "waiting" && wait != waits::FROZEN),
         "turn": turn.map(|turn| Place { session: row.session, seq: turn.id }.to_string()),
         "seq": row.seq,
         "opened_at": row.opened_at,

@@ -53,10 +53,9 @@ impl Door {
             return Ok(Now { place, view, waiting: None, ahead: None, is_frozen: false, open: None });
         }
         let state = self.fold(place.session)?;
-        let waiting = waits::of_turn(&state, place.seq, self.engine.now());
+        let (waiting, is_frozen) = waits::of_turn_here(self, &state, place.seq);
         let before = state.turn.as_ref().filter(|_| matches!(view.state, TurnState::Queued));
         let ahead = before.and_then(|turn| waits::of_turn(&state, turn.id, self.engine.now()));
-        let is_frozen = waits::is_frozen(self, &state, place.seq);
         let open = state.turn.filter(|turn| turn.id == place.seq);
         let open = open.map(|turn| (turn.completion, turn.spent));
         Ok(Now { place, view, waiting, ahead, is_frozen, open })
@@ -88,6 +87,7 @@ fn show(door: &Door, now: &Now) -> Result<Value, Problem> {
         "state": now.state(),
         "reason": reason,
         "wait": now.wait().or(now.ahead.as_ref().map(|waiting| waiting.wait().word())),
+        "until": now.waiting.as_ref().or(now.ahead.as_ref()).and_then(Waiting::until),
         "id": now.waiting.as_ref().or(now.ahead.as_ref()).map(|waiting| waiting.place().to_string()),
         "reply": reply,
         "spend": spent,

@@ -22,10 +22,18 @@ pub struct Waiting {
 
 #[derive(Clone, Debug)]
 pub enum Kind {
-    Approval { by: Reason, approvers: Approvers, expires_at: Millis, digest: Digest },
+    Approval {
+        by: Reason,
+        approvers: Approvers,
+        expires_at: Millis,
+        digest: Digest,
+    },
     Question,
     Doubt,
-    Provider,
+    /// Until the model is asked again.
+    Provider {
+        until: Millis,
+    },
 }
 
 impl Waiting {
@@ -35,7 +43,16 @@ impl Waiting {
             Kind::Approval { .. } => Wait::Approval,
             Kind::Question => Wait::Question,
             Kind::Doubt => Wait::Doubt,
-            Kind::Provider => Wait::Provider,
+            Kind::Provider { .. } => Wait::Provider,
+        }
+    }
+
+    /// When time alone ends it.
+    #[must_use]
+    pub fn until(&self) -> Option<Millis> {
+        match self.kind {
+            Kind::Approval { expires_at: until, .. } | Kind::Provider { until } => Some(until),
+            Kind::Question | Kind::Doubt => None,
         }
     }
 
@@ -66,7 +83,7 @@ pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
             },
             State::Question => Kind::Question,
             State::Doubt => Kind::Doubt,
-            State::Backoff { provider_wait: true, .. } => Kind::Provider,
+            State::Backoff { provider_wait: true, not_before } => Kind::Provider { until: *not_before },
             State::Backoff { provider_wait: false, .. }
             | State::Unfunded { .. }
             | State::Planned
@@ -90,6 +107,17 @@ pub fn of_turn(state: &Session, turn: TurnId, now: Millis) -> Option<Waiting> {
     }
     waits.sort_by_key(Waiting::wait);
     waits.into_iter().next()
+}
+
+/// The same, and whether the turn is frozen instead: what goes on by itself does not while the
+/// home is frozen, and what a person may answer still is theirs to answer.
+#[must_use]
+pub fn of_turn_here(door: &Door, state: &Session, turn: TurnId) -> (Option<Waiting>, bool) {
+    let frozen = is_frozen(door, state, turn);
+    let waiting = of_turn(state, turn, door.engine.now());
+    let waiting = waiting.filter(|waiting| !frozen || waiting.wait().needs_a_person());
+    let frozen = frozen && waiting.is_none();
+    (waiting, frozen)
 }
 
 impl Door {

@@ -79,25 +79,27 @@ impl Store {
         self.read(|db| Ok(db.prepare_cached(SQL)?.query_row([], |row| row.get(0))?))
     }
 
-    /// Sessions, the newest first, of one principal or of all; `after` is the last of the page
-    /// before. The home's own stream is not among them.
+    /// Sessions, the newest first, of one principal or of all, in this wait or in any; `after` is
+    /// the last of the page before. The home's own stream is not among them.
     ///
     /// # Errors
     /// Those of a read.
     pub fn sessions(
         &self,
         principal: Option<&str>,
+        wait: Option<&str>,
         after: Option<SessionId>,
         limit: usize,
     ) -> Result<Vec<Head>, StoreError> {
-        let rest = "WHERE session <> ?1 AND (?2 IS NULL OR id < (SELECT id FROM heads WHERE session = ?2))";
+        let rest = "WHERE session <> ?1 AND (?2 IS NULL OR id < (SELECT id FROM heads WHERE session = ?2))
+            AND (?3 IS NULL OR wait = ?3)";
         let (home, after) = (SessionId::HOME.0, after.map(|session| session.0));
         match principal {
             Some(name) => {
-                let rest = format!("{rest} AND principal = ?3 ORDER BY id DESC LIMIT ?4");
-                self.heads(&rest, params![home, after, name, limit])
+                let rest = format!("{rest} AND principal = ?4 ORDER BY id DESC LIMIT ?5");
+                self.heads(&rest, params![home, after, wait, name, limit])
             }
-            None => self.heads(&format!("{rest} ORDER BY id DESC LIMIT ?3"), params![home, after, limit]),
+            None => self.heads(&format!("{rest} ORDER BY id DESC LIMIT ?4"), params![home, after, wait, limit]),
         }
     }
 

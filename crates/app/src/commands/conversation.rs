@@ -39,8 +39,11 @@ pub enum Seen {
     Held(String),
     /// Something may wait for a person or a provider now.
     MayWait,
-    /// A person's answer about this effect is in the journal.
-    Settled(u64),
+    /// What a person was asked about this effect is settled: answered, or expired.
+    Settled {
+        effect: u64,
+        expired: bool,
+    },
     Ended,
     /// Nothing that is shown.
     Nothing,
@@ -75,8 +78,6 @@ pub struct Conversation<'a> {
     calls: BTreeMap<u64, String>,
     /// Models by the effect of their call, with the attempt that was started last.
     models: BTreeMap<u64, (String, u64)>,
-    /// What the model call of this turn waits for, if it does.
-    pub retry: Option<Retry>,
 }
 
 impl<'a> Conversation<'a> {
@@ -118,7 +119,6 @@ impl<'a> Conversation<'a> {
             said: String::new(),
             calls: BTreeMap::new(),
             models: BTreeMap::new(),
-            retry: None,
         })
     }
 
@@ -130,7 +130,6 @@ impl<'a> Conversation<'a> {
         let path = format!("/api/sessions/{}/messages", self.session);
         let said = self.client.post_keyed(&path, &json!({ "text": text }), key).await?;
         self.turn = Some(place(&self.session, said.get("turn")));
-        self.retry = None;
         Ok(())
     }
 
@@ -214,7 +213,9 @@ impl<'a> Conversation<'a> {
                 Seen::Held(format!("{tool} takes longer than its limit; waiting for it"))
             }
             "doubted" => Seen::MayWait,
-            "decided" | "answered" | "resolved" => Seen::Settled(effect),
+            "decided" | "answered" | "resolved" => {
+                Seen::Settled { effect, expired: text(body, "decision") == "expire" }
+            }
             "ended" => self.ended(data, body, effect),
             "turn_ended" if self.is_ours(body) => Seen::Ended,
             _ => Seen::Nothing,
@@ -251,7 +252,6 @@ impl<'a> Conversation<'a> {
             not_before: number(body, "not_before"),
             is_long: body.get("provider_wait").and_then(Value::as_bool).unwrap_or_default(),
         };
-        self.retry = Some(retry.clone());
         Seen::Retried(retry)
     }
 
@@ -273,9 +273,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn ended(&mut self, data: &Value, body: &Value, effect: u64) -> Seen {
-        if self.models.remove(&effect).is_some() {
-            self.retry = None;
-        }
+        self.models.remove(&effect);
         let end = body.get("end").unwrap_or(&Value::Null);
         if let Some(replied) = end.get("replied") {
             return self.replied(&words(data, replied.get("text")), effect);

@@ -1,19 +1,20 @@
 //! `backstay` alone: what to do next in the state that it finds, each step as a command that can be
-//! copied. It only looks; nothing of the home is set going.
+//! copied, and no command that would be refused. It only looks; nothing of the home is set going.
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::conversation::{list, text};
+use super::turn;
 use crate::client::{Client, Intent};
 use crate::config;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home::{self, Found};
-use crate::print::{Out, Tone, short};
+use crate::print::{Out, Tone, short, visible_line};
 
-/// Of each kind of wait, those that are named; lists have the rest.
+/// Of each kind of wait, the newest are named; lists have the rest.
 const NAMED_MAX: usize = 3;
-/// Characters of what an action or a question is about.
+/// Characters of what a question is about.
 const ABOUT_CHARS_MAX: usize = 60;
 
 /// What was found.
@@ -47,6 +48,7 @@ impl Guide {
             "busy" => "in use",
             "blocked" => "does not open",
             "running" => "running",
+            "draining" => "shutting down",
             _ => "not running",
         }
     }
@@ -129,53 +131,80 @@ async fn look(home: &Path) -> Guide {
 /// What keeps the home from working comes first, then what waits for a person.
 async fn open(client: &Client) -> Outcome<Guide> {
     let status = client.get("/api/status").await?;
-    let mut guide = Guide::new(if client.is_running() { "running" } else { "stopped" });
-    guide.frozen = status.get("frozen").and_then(Value::as_bool).unwrap_or_default();
+    let flag = |field: &str| status.get(field).and_then(Value::as_bool).unwrap_or_default();
+    let mut guide = Guide::new(match (client.is_running(), flag("draining")) {
+        (true, true) => "draining",
+        (true, false) => "running",
+        (false, _) => "stopped",
+    });
+    guide.frozen = flag("frozen");
     if guide.frozen {
         guide = guide.step("unfreeze", "let it go on");
     }
     for (kind, all) in [("approvals", "approvals"), ("questions", "status"), ("doubts", "doubts")] {
         let found = client.get(&format!("/api/{kind}")).await?;
         let items = list(&found, kind);
-        for item in items.iter().take(NAMED_MAX) {
-            let (rest, why) = answer_to(kind, item);
+        for item in items.iter().rev().take(NAMED_MAX) {
+            let (rest, why) = answer_to(kind, item, client.home());
             guide = guide.step(rest, why);
         }
         if items.len() > NAMED_MAX {
             guide = guide.step(all, format!("all {} {kind}", items.len()));
         }
     }
-    let sessions = client.get("/api/sessions").await?;
-    let waits = list(&sessions, "sessions").iter().filter(|item| matches!(text(item, "wait"), "provider" | "backoff"));
-    for item in waits.take(NAMED_MAX) {
-        let why = "its model's API does not answer; a process that serves the home goes on by itself when it does";
-        guide = guide.step(format!("chat --session {}", text(item, "session")), why);
+    let takes_messages = !guide.frozen && guide.state != "draining";
+    if takes_messages {
+        guide = providers(client, guide).await?.step("chat", "talk to the agent");
     }
-    guide = guide.step("chat", "talk to the agent");
-    Ok(if client.is_running() {
-        guide.step("status", "see what runs and what waits")
-    } else {
-        guide
-            .step("serve", "open the HTTP API and keep working")
-            .step("run \"TASK\"", "do one task")
-            .step("doctor", "look for what is wrong")
-    })
+    if client.is_running() {
+        return Ok(guide.step("status", "see what runs and what waits"));
+    }
+    guide = guide.step("serve", "open the HTTP API and keep working");
+    if takes_messages {
+        guide = guide.step("run \"TASK\"", "do one task");
+    }
+    Ok(guide.step("doctor", "look for what is wrong"))
+}
+
+/// Turns whose model is asked again later; of a frozen home none is.
+async fn providers(client: &Client, mut guide: Guide) -> Outcome<Guide> {
+    let goes_on =
+        if client.is_running() { "then it is asked again" } else { "`serve` and this command ask it again then" };
+    for wait in ["provider", "backoff"] {
+        let found = client.get(&format!("/api/sessions?wait={wait}&limit={}", NAMED_MAX.saturating_add(1))).await?;
+        let items = list(&found, "sessions");
+        for item in items.iter().take(NAMED_MAX) {
+            let why =
+                format!("the turn {} waits for its model's API{}: {goes_on}", text(item, "turn"), turn::until(item));
+            guide = guide.step(format!("chat --session {}", text(item, "session")), why);
+        }
+        if items.len() > NAMED_MAX {
+            guide = guide.step("sessions list", "more turns wait for their model's API");
+        }
+    }
+    Ok(guide)
 }
 
 /// The command that answers what waits, and what it is about.
-fn answer_to(kind: &str, item: &Value) -> (String, String) {
+fn answer_to(kind: &str, item: &Value, home: &Path) -> (String, String) {
     let id = text(item, "id");
     match kind {
-        "approvals" => {
-            let paths = item.get("facts").map_or(&[][..], |facts| list(facts, "paths"));
-            let paths: Vec<&str> = paths.iter().map(|path| text(path, "real")).collect();
-            let what = short(&format!("{} {}", text(item, "tool"), paths.join(" ")), ABOUT_CHARS_MAX);
-            (format!("approve {id}"), format!("yes to {what} (no: deny {id})"))
-        }
+        "approvals" => (format!("approve {id}"), format!("yes to {} (no: deny {id})", action(item, home))),
         "questions" => (format!("answer {id} \"TEXT\""), short(text(item, "text"), ABOUT_CHARS_MAX)),
-        _ => {
-            let what = short(text(item, "tool"), ABOUT_CHARS_MAX);
-            (format!("resolve {id} done --note \"…\""), format!("say what became of {what}: done, not-done or retry"))
-        }
+        _ => (
+            format!("resolve {id} done --note \"…\""),
+            format!("say what became of {}: done or not-done", action(item, home)),
+        ),
     }
+}
+
+/// A tool and the files that it touches, by their whole names: two that differ look different.
+fn action(item: &Value, home: &Path) -> String {
+    let paths = item.get("facts").map_or(&[][..], |facts| list(facts, "paths"));
+    let named = paths.iter().map(|path| {
+        let real = text(path, "real");
+        Path::new(real).strip_prefix(home).ok().and_then(Path::to_str).unwrap_or(real)
+    });
+    let words: Vec<&str> = std::iter::once(text(item, "tool")).chain(named).collect();
+    visible_line(&words.join(" "))
 }

@@ -62,7 +62,7 @@ async fn one(client: &Client, task: &str, args: &RunArgs, out: &Out) -> Outcome<
     if out.json {
         out.value(&standing);
     }
-    Ok(turn::finish(client, &standing, talk.retry.as_ref(), out).await)
+    Ok(turn::finish(client, &standing, out).await)
 }
 
 /// Ends the turn, and waits for that unless the person is tired of waiting.

@@ -26,7 +26,7 @@ pub fn progress(client: &Client, seen: &Seen, out: &Out) {
         | Seen::Withdrawn
         | Seen::Said
         | Seen::MayWait
-        | Seen::Settled(_)
+        | Seen::Settled { .. }
         | Seen::Ended
         | Seen::Nothing => {}
     }
@@ -68,7 +68,7 @@ pub async fn follow(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> 
             let seen = talk.next().await?;
             progress(client, &seen, out);
             match seen {
-                Seen::MayWait | Seen::Became { .. } | Seen::Settled(_) | Seen::Ended => break,
+                Seen::MayWait | Seen::Became { .. } | Seen::Settled { .. } | Seen::Ended => break,
                 Seen::Retried(retry) if retry.is_long => break,
                 Seen::Retried(_)
                 | Seen::Held(_)
@@ -83,11 +83,11 @@ pub async fn follow(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> 
 }
 
 /// Says what a turn waits for, and the command that moves it.
-pub fn tell_wait(standing: &Value, retry: Option<&Retry>, out: &Out) {
+pub fn tell_wait(standing: &Value, out: &Out) {
     let command = &out.command;
     let (id, turn) = (text(standing, "id"), text(standing, "turn"));
     let session = text(standing, "session");
-    let until = retry.map(|retry| format!(" until {}Z", time::clock(retry.not_before))).unwrap_or_default();
+    let until = until(standing);
     let model = format!("waits for the model's API{until}; a process that serves the home goes on by itself");
     let (what, next) = match text(standing, "wait") {
         "approval" => ("waits for a yes", format!("{command} approve {id}   (or: {command} deny {id})")),
@@ -96,9 +96,19 @@ pub fn tell_wait(standing: &Value, retry: Option<&Retry>, out: &Out) {
             "has an effect whose outcome nobody knows",
             format!("{command} resolve {id} done|not-done|retry --note \"how it is known\""),
         ),
+        "frozen" => ("stands still, since the home is frozen", format!("{command} unfreeze")),
         _ => (model.as_str(), format!("{command} chat --session {session}   (or: {command} serve)")),
     };
     out.talk(Tone::Warning, &format!("The turn {turn} {what}.\n  next: {next}"));
+}
+
+/// ` until 2026-11-21 06:00:00Z` of a session or a turn whose wait ends by itself.
+#[must_use]
+pub fn until(waits: &Value) -> String {
+    match waits.get("until").and_then(Value::as_u64) {
+        Some(until) => format!(" until {}", time::stamp(until)),
+        None => String::new(),
+    }
 }
 
 /// Says how a turn ended, where it did not end as it should, and what of it was not done.
@@ -195,6 +205,11 @@ fn exit_of(reason: &str) -> Exit {
 /// The API's no.
 pub async fn go_on(client: &Client, turn: &str, out: &Out) -> Outcome<Exit> {
     let Some((session, _)) = turn.split_once('.') else { return Ok(Exit::Ok) };
+    let standing = client.get(&format!("/api/turns/{turn}")).await?;
+    if text(&standing, "wait") == "frozen" {
+        tell_wait(&standing, out);
+        return Ok(Exit::Waiting);
+    }
     if client.is_running() {
         let see = format!("The running process goes on with the turn; see: {} trace {turn}", out.command);
         out.talk(Tone::Dim, &see);
@@ -203,13 +218,13 @@ pub async fn go_on(client: &Client, turn: &str, out: &Out) -> Outcome<Exit> {
     out.talk(Tone::Dim, "The home is not running, so this command goes on with the turn.");
     let mut talk = Conversation::follow(client, session.to_owned(), Some(turn.to_owned())).await?;
     let standing = follow(client, &mut talk, out).await?;
-    Ok(finish(client, &standing, talk.retry.as_ref(), out).await)
+    Ok(finish(client, &standing, out).await)
 }
 
 /// The reply, or what the turn waits for.
-pub async fn finish(client: &Client, standing: &Value, retry: Option<&Retry>, out: &Out) -> Exit {
+pub async fn finish(client: &Client, standing: &Value, out: &Out) -> Exit {
     if text(standing, "state") == "waiting" {
-        tell_wait(standing, retry, out);
+        tell_wait(standing, out);
         return Exit::Waiting;
     }
     let reply = text(standing, "reply");

@@ -4,7 +4,9 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::door::Door;
 use crate::place::{Place, Ran};
+use crate::scripted::{Play, Scripted};
 
 fn guide(place: &Place, state: &str) -> Value {
     let guide = place.run(&["--json"]).json(0);
@@ -45,12 +47,70 @@ fn what_waits_for_a_person_comes_first_with_the_command_that_answers_it() {
 }
 
 #[test]
-fn a_frozen_home_is_let_go_on_first() {
+fn the_newest_of_what_waits_is_named_by_whole_file_names() {
     let place = Place::with_home();
+    let directory = "a-directory-with-a-name-that-is-longer-than-a-line-of-a-terminal-would-like-to-show-in-one-piece";
+    let mut ids = Vec::new();
+    for n in 1..=5 {
+        let call = serde_json::json!({ "path": format!("out/reports/{directory}/{n}.md"), "content": "x" });
+        let turn = place.run(&["run", &format!("/call write_file {call}"), "--json"]).json(4);
+        ids.push(turn["id"].as_str().unwrap().to_owned());
+    }
+    let found = guide(&place, "stopped");
+    for (at, n) in [5, 4, 3].into_iter().enumerate() {
+        let step = &found["next"][at];
+        assert_eq!(step["command"], format!("backstay approve {}", ids[n - 1]));
+        let why = format!("yes to write_file workspace/out/reports/{directory}/{n}.md (no: deny {})", ids[n - 1]);
+        assert_eq!(step["why"], why);
+    }
+    let all = &found["next"][3];
+    assert_eq!((&all["command"], &all["why"]), (&"backstay approvals".into(), &"all 5 approvals".into()));
+}
+
+#[test]
+fn a_frozen_home_is_let_go_on_first_and_nothing_is_offered_that_it_refuses() {
+    let place = Place::with_home();
+    place.run(&["run", "write the report"]).expect(4);
+    place.run(&["run", "/fail wait 1"]).expect(4);
     place.run(&["freeze"]).expect(0);
-    let frozen = guide(&place, "stopped");
-    assert_eq!((first(&frozen), &frozen["frozen"]), ("backstay unfreeze", &Value::Bool(true)));
     assert!(place.run(&[]).expect(0).stdout.contains("frozen: nothing starts in it"));
+    for served in [false, true] {
+        let served = served.then(|| place.serve());
+        let frozen = guide(&place, if served.is_some() { "running" } else { "stopped" });
+        assert_eq!((first(&frozen), &frozen["frozen"]), ("backstay unfreeze", &Value::Bool(true)));
+        let steps = frozen["next"].as_array().unwrap().iter().map(|step| step["command"].as_str().unwrap());
+        let steps: Vec<&str> = steps.map(|step| step.split(' ').nth(1).unwrap()).collect();
+        let rest: &[&str] = if served.is_some() { &["status"] } else { &["serve", "doctor"] };
+        assert_eq!(steps, [&["unfreeze", "approve"], rest].concat());
+    }
+}
+
+/// What it says of a home that shuts down is what the home takes then.
+#[test]
+fn a_home_that_shuts_down_is_asked_for_nothing() {
+    let place = Place::with_home();
+    let model = Scripted::start(|_, _| Play::Hang);
+    let token = place.run(&["tokens", "create", "--principal", "owner", "--speaks", "program", "--json"]).json(0);
+    place.write_config(&model.config(""));
+    let door = Door::serve(&place, token["token"].as_str().unwrap(), &[("MODEL_KEY", "k")]);
+    door.say("hello");
+    while model.heads().is_empty() {
+        std::thread::yield_now();
+    }
+    let terminated = std::process::Command::new("kill").args(["-TERM", &door.id().to_string()]).status();
+    assert!(terminated.unwrap().success());
+    loop {
+        let found = place.run(&["--json"]).json(0);
+        match found["state"].as_str().unwrap() {
+            "running" => {}
+            "draining" => {
+                assert_eq!(found["next"].as_array().unwrap().len(), 1, "{found}");
+                assert_eq!(first(&found), "backstay status");
+                break;
+            }
+            state => panic!("it was {state} before it was shown to shut down: {found}"),
+        }
+    }
 }
 
 #[test]
@@ -76,15 +136,34 @@ fn a_key_that_is_missing_and_a_journal_that_does_not_open_are_told() {
 }
 
 #[test]
-fn a_session_whose_provider_is_away_is_named() {
+fn a_turn_that_waits_for_its_provider_is_named_with_the_time_it_is_asked_again() {
     let place = Place::with_home();
+    // In the long wait after all tries, and killed in the short one between two.
+    let long = place.run(&["run", "/fail wait 1", "--json"]).json(4);
     let mut child = place.command(&["run", "/fail wait 3600000"]).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let next = first(&guide(&place, "stopped")).to_owned();
-    assert!(next.starts_with("backstay chat --session "), "{next}");
+    let sessions = place.run(&["sessions", "list", "--json"]).json(0);
+    let short = &sessions["sessions"][0];
+    assert_eq!((&short["wait"], &long["wait"]), (&"backoff".into(), &"provider".into()));
+    for _ in 0..20 {
+        place.run(&["run", "/say newer"]).expect(0);
+    }
+    let found = guide(&place, "stopped");
+    for (at, item) in [(0, &long), (1, short)] {
+        let step = &found["next"][at];
+        assert_eq!(step["command"], format!("backstay chat --session {}", item["session"].as_str().unwrap()));
+        let seconds = item["until"].as_u64().unwrap() / 1000;
+        let stamp = place.run(&["sql", &format!("SELECT datetime({seconds}, 'unixepoch')"), "--json"]).json(0);
+        let until = format!("until {}Z: ", stamp["rows"][0][0].as_str().unwrap());
+        let why = step["why"].as_str().unwrap();
+        assert!(why.starts_with(&format!("the turn {} waits for its model's API ", item["turn"].as_str().unwrap())));
+        assert!(why.contains(&until), "{why}: {until}");
+    }
+    let _served = place.serve();
+    assert_eq!(first(&guide(&place, "running")), found["next"][0]["command"]);
 }
 
 #[test]

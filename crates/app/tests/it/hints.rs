@@ -135,3 +135,28 @@ fn stdout_is_json_for_every_command_that_is_asked_for_it() {
         }
     }
 }
+
+/// What waits and what is told of it, in a home that does nothing until it is let go on.
+#[test]
+fn whatever_a_freeze_holds_up_says_so() {
+    let place = Place::with_home();
+    let provider = place.run(&["run", "/fail wait 1", "--json"]).json(4);
+    assert_eq!(provider["wait"], "provider");
+    assert!(provider["until"].as_u64() > provider["started_at"].as_u64(), "{provider}");
+    let asked = place.run(&["run", "write the report", "--json"]).json(4);
+    let question = place.run(&["run", "ask me something", "--json"]).json(4);
+    place.run(&["freeze"]).expect(0);
+    let id = |turn: &Value| turn["id"].as_str().unwrap().to_owned();
+    for arguments in [&["approve", &id(&asked)][..], &["answer", &id(&question), "Bergen"]] {
+        let answered = place.run(arguments);
+        let told = &answered.expect(4).stderr;
+        assert!(told.contains("stands still, since the home is frozen.\n  next: backstay unfreeze\n"), "{told}");
+        assert!(!told.contains("goes on with the turn"), "{told}");
+    }
+    let session = provider["session"].as_str().unwrap();
+    let resumed = place.pipe(&["chat", "--session", session], "/say on\n");
+    assert!(resumed.expect(4).stderr.contains("backstay unfreeze"), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("(1 line of stdin not read"), "{}", resumed.stderr);
+    let shown = place.run(&["sessions", "show", session, "--json"]).json(0);
+    assert_eq!((&shown["wait"], &shown["until"]), (&"frozen".into(), &Value::Null));
+}

@@ -244,8 +244,8 @@ fn pause(door: &Door, state: &Session, turn: Seq) -> Result<Option<Pause>, Probl
     if state.stopped && state.queue.iter().any(|waiting| waiting.seq == turn) {
         return Ok(Some(Pause { wait: Wait::Stopped.word(), id: None, words: words::stopped(state.id) }));
     }
-    let Some(waiting) = waits::of_turn(state, turn, door.engine.now()) else {
-        let frozen = waits::is_frozen(door, state, turn);
+    let (waiting, frozen) = waits::of_turn_here(door, state, turn);
+    let Some(waiting) = waiting else {
         return Ok(frozen.then(|| Pause { wait: waits::FROZEN, id: None, words: words::frozen() }));
     };
     let call = door.call_of(state, waiting.effect)?.0;
@@ -253,7 +253,7 @@ fn pause(door: &Door, state: &Session, turn: Seq) -> Result<Option<Pause>, Probl
         Kind::Approval { .. } => words::approval(&call.tool, waiting.place()),
         Kind::Question => question_of(&call),
         Kind::Doubt => words::doubt(&call.tool, waiting.place()),
-        Kind::Provider => words::provider(),
+        Kind::Provider { .. } => words::provider(),
     };
     Ok(Some(Pause { wait: waiting.wait().word(), id: Some(waiting.place()), words }))
 }

@@ -83,7 +83,7 @@ pub fn find_open(door: &Door, principal: &str, session: Option<&Row>, chat: &Cha
 }
 
 fn candidates(door: &Door, principal: &str, chat: &Chat) -> Result<Vec<Row>, Problem> {
-    let mut rows = door.sessions(Some(principal), None, HISTORY_SESSIONS_MAX)?;
+    let mut rows = door.sessions(Some(principal), None, None, HISTORY_SESSIONS_MAX)?;
     rows.retain(|row| row.channel == CHANNEL && row.agent == chat.agent);
     Ok(rows)
 }

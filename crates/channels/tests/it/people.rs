@@ -22,6 +22,12 @@ async fn a_yes_is_for_one_exact_action_once() {
     assert_eq!((&next["wait"], &next["id"]), (&json!("approval"), &item["id"]), "what it waits behind");
     assert_eq!(waiting["wait"], "approval");
     assert_eq!(waiting["id"], item["id"]);
+    assert_eq!((&waiting["until"], &next["until"]), (&item["expires_at"], &item["expires_at"]));
+    let listed = house.get("ann", "/api/sessions?wait=approval").none().await.json;
+    assert_eq!(listed["sessions"][0]["session"], json!(session));
+    assert_eq!(listed["sessions"][0]["until"], item["expires_at"]);
+    assert_eq!(house.get("ann", "/api/sessions?wait=question").none().await.json["sessions"], json!([]));
+    assert_eq!(house.get("ann", "/api/sessions?wait=tea").none().await.code(), "malformed");
     assert_eq!((&item["session"], &item["turn"], &item["principal"]), (&json!(session), &json!(turn), &json!("ann")));
     assert_eq!(
         (&item["tool"], &item["args"], &item["rule"]),

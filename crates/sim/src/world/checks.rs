@@ -65,7 +65,7 @@ pub fn check(play: &Play) -> Result<Ending, String> {
 impl<'a> Books<'a> {
     fn read(store: &'a Store, play: &Play) -> Result<Self, String> {
         let reader = Reader::new(store.clone());
-        let rows = store.sessions(None, None, house::SESSIONS_MAX).map_err(|error| error.to_string())?;
+        let rows = store.sessions(None, None, None, house::SESSIONS_MAX).map_err(|error| error.to_string())?;
         let mut sessions = Vec::new();
         for row in rows {
             let records = reader.records(row.session, Seq(0), usize::MAX).map_err(|error| error.to_string())?;

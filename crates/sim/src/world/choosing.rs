@@ -19,7 +19,7 @@ impl Play {
             return Move::Pass;
         }
         let held = life.gate.held();
-        let heads = engine.store().sessions(None, None, house::SESSIONS_MAX);
+        let heads = engine.store().sessions(None, None, None, house::SESSIONS_MAX);
         let Ok(heads) = heads else { return Move::Pass };
         // A frozen home waits for its operator, whatever is open.
         let frozen = engine.home().switches().frozen;
@@ -87,7 +87,7 @@ impl Play {
     }
 
     pub(super) fn situation(&self, engine: &Engine, life: &Life) -> String {
-        let heads = engine.store().sessions(None, None, house::SESSIONS_MAX);
+        let heads = engine.store().sessions(None, None, None, house::SESSIONS_MAX);
         let heads = heads.map(|heads| heads.into_iter().map(|h| (h.open, h.wake_at, h.wait)).collect::<Vec<_>>());
         format!(
             "step {} {:?}, held {:?}, {heads:?}, now {}",

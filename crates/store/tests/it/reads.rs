@@ -58,12 +58,19 @@ fn sessions_are_listed_in_pages_the_newest_first() {
     stream.session = SessionId::HOME;
     home.commit(stream).unwrap();
     let names = |principal, after, limit| -> Vec<_> {
-        home.store.sessions(principal, after, limit).unwrap().into_iter().map(|h| h.session).collect()
+        home.store.sessions(principal, None, after, limit).unwrap().into_iter().map(|h| h.session).collect()
     };
     assert_eq!(names(None, None, 2), [session(5), session(4)]);
     assert_eq!(names(None, Some(session(4)), 9), [session(3), session(2), session(1)]);
     assert_eq!(names(Some("ann"), None, 9), [session(5), session(3), session(1)]);
     assert_eq!(names(Some("ann"), Some(session(3)), 9), [session(1)]);
+    home.commit(with(home.next(2, 2), true, true, None)).unwrap();
+    let waiting = |principal, wait| home.store.sessions(principal, Some(wait), None, 9).unwrap().len();
+    assert_eq!(
+        [waiting(None, "approval"), waiting(Some("bob"), "approval"), waiting(Some("ann"), "approval")],
+        [1, 1, 0]
+    );
+    assert_eq!(waiting(None, "provider"), 0);
     assert_eq!(home.store.head(session(5)).unwrap().unwrap().title, Some(title.reference()));
     assert!(home.store.load(SessionId::HOME, FOLD).unwrap().is_some());
 }
