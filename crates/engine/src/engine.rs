@@ -1,27 +1,27 @@
-//! The engine of one home: which sessions live, what they share, who wakes them.
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+//! The engine of one home: which sessions live, and who wakes them.
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use backstay_kernel::budget::{Amount, Used, Window, WindowState};
-use backstay_kernel::frame::Switches;
+use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{Boot, Millis, SessionId};
 use backstay_kernel::policy::{Policy, Role};
-use backstay_store::{Append, AppendError, Durable, Store, StoreError};
+use backstay_kernel::{Session, apply, decide};
+use backstay_store::{Store, StoreError};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::addresses::{Address, Addresses, Mailbox};
-use crate::admission::Admission;
+use crate::addresses::{Address, Addresses};
 use crate::error::EngineError;
 use crate::events::Event;
-use crate::fold::{Folded, fold};
+use crate::fold::{fold, restore_of};
 use crate::home::{HomeHandle, whole};
 use crate::limits;
 use crate::live::{Accepted, Asked, Command, Key, Letter};
+use crate::rate::Rate;
 use crate::read::Reader;
 use crate::session::SessionTask;
+use crate::shared::{Shared, locked};
 use crate::totals::Totals;
 use crate::world::World;
 
@@ -31,155 +31,12 @@ pub struct Limits {
     pub messages_per_minute: u32,
 }
 
-/// What all sessions of a home share.
-pub(crate) struct Shared {
-    pub store: Store,
-    pub world: Arc<dyn World>,
-    pub boot: Boot,
-    pub lineage: u64,
-    pub model_slots: Arc<Semaphore>,
-    pub tool_slots: Arc<Semaphore>,
-    policy: Mutex<Arc<Policy>>,
-    switches: Mutex<Switches>,
-    addresses: Addresses,
-    /// The earliest moment at which a session that is not in memory has something to do.
-    next_wake: Mutex<Option<Millis>>,
-    sooner: Notify,
-    totals: Mutex<Totals>,
-    /// Told whenever what was reserved in the ledger is settled.
-    pub settled: watch::Sender<()>,
-    /// The next pause of each session whose task has panicked.
-    falls: Mutex<HashMap<SessionId, Duration>>,
-    /// Sessions with something that runs, or that has ended and is not in the journal yet.
-    busy: Arc<AtomicUsize>,
-}
-
-/// A poisoned lock only says that a thread panicked elsewhere; these values are replaced whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&locked(&self.policy))
-    }
-
-    pub fn switches(&self) -> Switches {
-        *locked(&self.switches)
-    }
-
-    pub async fn append(&self, append: Append) -> Result<Durable, AppendError> {
-        let (done, result) = oneshot::channel();
-        let since = Instant::now();
-        self.store.append(append, Box::new(move |outcome| drop(done.send(outcome))));
-        let outcome = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)));
-        if outcome.is_ok() {
-            locked(&self.totals).appends.note(since.elapsed());
-        }
-        outcome
-    }
-
-    /// What the ledger windows hold now. One that cannot be read counts as used up: errors deny (I8).
-    pub fn used(&self, windows: Vec<Window>) -> Vec<WindowState> {
-        used(&self.store, windows)
-    }
-
-    pub async fn load(&self, id: SessionId) -> Result<Folded, String> {
-        let store = self.store.clone();
-        let folded = tokio::task::spawn_blocking(move || fold(&store, id)).await;
-        folded.map_err(|error| error.to_string())?
-    }
-
-    pub fn wake_at(&self, at: Option<Millis>) {
-        let mut next = locked(&self.next_wake);
-        if at.is_some_and(|at| next.is_none_or(|next| at < next)) {
-            *next = at;
-            self.sooner.notify_one();
-        }
-    }
-
-    pub fn count(&self, committed: &Event) {
-        if let Event::Committed { records, .. } = committed {
-            locked(&self.totals).count(records);
-        }
-    }
-
-    /// The earliest of what was noted and `found`, which is noted from now on.
-    fn first_wake(&self, found: Option<Millis>) -> Option<Millis> {
-        let mut next = locked(&self.next_wake);
-        *next = next.into_iter().chain(found).min();
-        *next
-    }
-
-    /// A session without work goes out of memory until `wake_at`, unless somebody writes to it.
-    pub fn leave(&self, id: SessionId, wake_at: Option<Millis>, mailbox: &Mailbox) -> bool {
-        let leaves = self.addresses.leave(id, mailbox);
-        if leaves {
-            self.wake_at(wake_at);
-        }
-        leaves
-    }
-
-    /// So many sessions are in memory that one without work is in the way.
-    pub fn is_crowded(&self) -> bool {
-        self.addresses.count() >= limits::CROWDED
-    }
-
-    /// Counts a panic of a session's task; the pause that it must make now.
-    fn fell(&self, session: SessionId) -> Duration {
-        let mut falls = locked(&self.falls);
-        let pause = falls.entry(session).or_insert(limits::FALL_PAUSE_MIN);
-        let now = *pause;
-        *pause = pause.saturating_mul(2).min(limits::FALL_PAUSE_MAX);
-        now
-    }
-
-    pub fn draw_boot(&self) -> Boot {
-        Boot(self.world.random() & ((1 << 53) - 1))
-    }
-}
-
-/// Whether one session counts among those that a drain waits for.
-pub(crate) struct Busy {
-    all: Arc<AtomicUsize>,
-    counts: bool,
-}
-
-impl Busy {
-    pub fn new(shared: &Shared) -> Self {
-        Self { all: Arc::clone(&shared.busy), counts: false }
-    }
-
-    pub fn set(&mut self, busy: bool) {
-        match (self.counts, busy) {
-            (false, true) => drop(self.all.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(self.all.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
-        self.counts = busy;
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.set(false);
-    }
-}
-
-fn used(store: &Store, windows: Vec<Window>) -> Vec<WindowState> {
-    let keys: Vec<String> = windows.iter().map(|window| window.key.clone()).collect();
-    let settled = Amount { tokens: u64::MAX, micro_usd: u64::MAX };
-    let used_up = Used { settled, reserved: Amount::ZERO };
-    let used = store.ledger(&keys).unwrap_or_else(|_| vec![used_up; keys.len()]);
-    windows.into_iter().zip(used).map(|(window, used)| WindowState { window, used }).collect()
-}
-
 /// A cheap handle on a running home.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
     home: HomeHandle,
-    admission: Arc<Admission>,
+    rate: Arc<Rate>,
 }
 
 impl Engine {
@@ -213,8 +70,8 @@ impl Engine {
             store,
             world,
         });
-        let admission = Arc::new(Admission::new(limits.messages_per_minute));
-        let engine = Self { shared, home, admission };
+        let rate = Arc::new(Rate::new(limits.messages_per_minute));
+        let engine = Self { shared, home, rate };
         tokio::spawn(wake_sessions(engine.clone()));
         Ok(engine)
     }
@@ -234,6 +91,23 @@ impl Engine {
         Reader::new(self.shared.store.clone())
     }
 
+    /// A session as whoever speaks to it will meet it. One that was not woken since a restore has not
+    /// noted it yet; what it will note is shown already, and written when it is woken.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn look(&self, session: SessionId) -> Result<Session, EngineError> {
+        let mut state = fold(self.store(), session).map_err(EngineError::Unreadable)?.state;
+        let Some(input) = restore_of(&state, self.store().lineage()) else { return Ok(state) };
+        let (policy, slots) = (self.policy(), Slots { model: 0, tool: 0 });
+        let switches = self.home().switches();
+        let frame =
+            Frame { now: self.now(), boot: self.boot(), policy: &policy, switches, slots, allowance: Vec::new() };
+        let records = decide(&state, input, &frame).map_err(|refusal| EngineError::Internal(refusal.to_string()))?;
+        records.iter().for_each(|record| apply(&mut state, record));
+        Ok(state)
+    }
+
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
         self.shared.policy()
@@ -249,8 +123,8 @@ impl Engine {
         &*self.shared.world
     }
 
-    pub(crate) fn admission(&self) -> &Admission {
-        &self.admission
+    pub(crate) fn rate(&self) -> &Rate {
+        &self.rate
     }
 
     /// A fresh name for a session.
@@ -278,7 +152,7 @@ impl Engine {
         let epoch = self.home.configure(config_text, by, key).await?;
         policy.epoch = epoch;
         *locked(&self.shared.policy) = Arc::new(policy);
-        self.admission.set_rate(limits.messages_per_minute);
+        self.rate.set(limits.messages_per_minute);
         self.shared.addresses.look();
         self.home.announce();
         Ok(epoch)
@@ -456,25 +330,5 @@ async fn watch_over(engine: Engine, session: SessionId, task: JoinHandle<()>) {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("boot", &self.shared.boot).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use backstay_kernel::budget::Ceiling;
-    use backstay_store::Options;
-
-    use super::*;
-
-    #[test]
-    fn a_ledger_that_cannot_be_read_counts_as_used_up() {
-        let home = tempfile::tempdir().unwrap();
-        let store = Store::create(home.path(), Options { ballast_bytes: 0, free_bytes_min: 1 }).unwrap();
-        let ceiling = Ceiling { tokens: Some(u64::MAX - 1), micro_usd: Some(u64::MAX - 1) };
-        let windows = vec![Window { key: "agent:main/day".into(), ceiling }];
-        let holds = |states: Vec<WindowState>| states[0].window.ceiling.holds(states[0].used.sum());
-        assert!(holds(used(&store, windows.clone())));
-        store.close().unwrap();
-        assert!(!holds(used(&store, windows)));
     }
 }

@@ -1,14 +1,9 @@
-//! A session from the journal: as it stands there, for its driver; as its next pass will find it, for
-//! those who only look.
-use backstay_kernel::frame::{Frame, Slots};
+//! A session from the journal, and what it has to note before anything else.
 use backstay_kernel::id::{Seq, SessionId};
 use backstay_kernel::record::{Entry, Record};
 use backstay_kernel::session::FOLD_VERSION;
-use backstay_kernel::{Input, Session, apply, decide};
+use backstay_kernel::{Input, Session, apply};
 use backstay_store::{Durable, Store};
-
-use crate::engine::Engine;
-use crate::error::EngineError;
 
 /// A session as the journal has it.
 pub struct Folded {
@@ -42,23 +37,4 @@ pub fn fold(store: &Store, id: SessionId) -> Result<Folded, String> {
 pub(crate) fn restore_of(state: &Session, lineage: u64) -> Option<Input> {
     let is_due = state.seq != Seq::default() && state.lineage != lineage;
     is_due.then_some(Input::Lineage { old: state.lineage, new: lineage })
-}
-
-impl Engine {
-    /// A session as whoever speaks to it will meet it. One that was not woken since a restore has not
-    /// noted it yet; what it will note is shown already, and written when it is woken.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn look(&self, session: SessionId) -> Result<Session, EngineError> {
-        let mut state = fold(self.store(), session).map_err(EngineError::Unreadable)?.state;
-        let Some(input) = restore_of(&state, self.store().lineage()) else { return Ok(state) };
-        let (policy, slots) = (self.policy(), Slots { model: 0, tool: 0 });
-        let switches = self.home().switches();
-        let frame =
-            Frame { now: self.now(), boot: self.boot(), policy: &policy, switches, slots, allowance: Vec::new() };
-        let records = decide(&state, input, &frame).map_err(|refusal| EngineError::Internal(refusal.to_string()))?;
-        records.iter().for_each(|record| apply(&mut state, record));
-        Ok(state)
-    }
 }

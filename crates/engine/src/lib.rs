@@ -13,10 +13,12 @@ mod fold;
 mod home;
 mod limits;
 mod live;
+mod rate;
 mod read;
 mod requests;
 mod running;
 mod session;
+mod shared;
 mod totals;
 mod world;
 

@@ -23,13 +23,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::bodies::Bodies;
 use crate::draft::Draft;
-use crate::engine::{Busy, Shared};
 use crate::error::EngineError;
 use crate::events::Event;
 use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, READ_RETRY_MAX, SNAPSHOT_EVERY};
 use crate::live::Letter;
 use crate::requests::Requests;
 use crate::running::Running;
+use crate::shared::{Busy, Shared};
 
 mod acting;
 mod slots;

@@ -371,7 +371,7 @@ fn end_model(session: &mut Session, request_bytes: u64, ended: &Ended) {
         return;
     };
     if let End::ModelFailed { class, .. } = &ended.end {
-        turn.step = Step::Broken(crate::decide::stop_of(*class));
+        turn.step = Step::Broken((*class).into());
         return;
     }
     let End::Replied { text, calls, count, finish, usage, .. } = &ended.end else { return };

@@ -15,6 +15,13 @@ pub struct Switches {
     pub draining: bool,
 }
 
+impl Switches {
+    #[must_use]
+    pub fn hold(self) -> bool {
+        self.frozen || self.draining
+    }
+}
+
 /// How many effects more may start now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slots {

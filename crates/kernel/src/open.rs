@@ -2,7 +2,6 @@
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::worked_ms;
 use crate::effect::Effect;
 use crate::frame::Frame;
 use crate::id::{Millis, Seq};
@@ -12,7 +11,7 @@ use crate::tool::Idempotency;
 /// Every effect that should be running; the engine starts what is missing and aborts the rest.
 #[must_use]
 pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
-    let still = session.stopped || frame.switches.frozen || frame.switches.draining;
+    let still = session.holds_still(frame.switches);
     let mut out = Vec::new();
     for (id, open) in &session.effects {
         let id = *id;
@@ -26,7 +25,7 @@ pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
                 out.push(Effect::Tool { id, started: *seq, call: call.clone(), pure });
             }
             _ if still => {}
-            (Work::Model { model, output_tokens_max, .. }, state) if is_due(state, frame.now) => {
+            (Work::Model { model, output_tokens_max, .. }, state) if state.is_due(frame.now) => {
                 let output_tokens_max = *output_tokens_max;
                 out.push(Effect::Prepare { id, model: model.clone(), output_tokens_max });
             }
@@ -40,22 +39,6 @@ pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
         }
     }
     out
-}
-
-/// The request of a model call in this state may be rendered and sent.
-pub(crate) fn is_due(state: &State, now: Millis) -> bool {
-    match state {
-        State::Planned => true,
-        State::Backoff { not_before, .. } => *not_before <= now,
-        // Worth another look at the ledger whenever the driver looks.
-        State::Unfunded { .. } => true,
-        State::Asked { .. }
-        | State::Ready
-        | State::Question
-        | State::Started { .. }
-        | State::Probing
-        | State::Doubt => false,
-    }
 }
 
 /// What a session waits for; every session has ended its turn or has one (I10).
@@ -181,5 +164,5 @@ fn wake_at(session: &Session) -> Option<Millis> {
 #[must_use]
 pub fn wall_at(session: &Session, wall_ms: u64, now: Millis) -> Option<Millis> {
     let turn = session.turn.as_ref().filter(|turn| turn.running > 0)?;
-    Some(now.saturating_add(wall_ms.saturating_sub(worked_ms(turn, now))))
+    Some(now.saturating_add(wall_ms.saturating_sub(turn.worked_ms(now))))
 }

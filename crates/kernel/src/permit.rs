@@ -91,7 +91,7 @@ pub fn start(session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<P
     if !is_of_this_boot(open, frame) || !is_wanted(session, open) {
         return bounce(BounceReason::Stopped);
     }
-    if frame.switches.frozen || frame.switches.draining {
+    if frame.switches.hold() {
         return bounce(BounceReason::Frozen);
     }
     if session.stopped {

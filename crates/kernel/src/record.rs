@@ -340,6 +340,20 @@ pub enum StopReason {
     Erased,
 }
 
+/// Of a turn whose model call failed for good.
+impl From<FailureClass> for StopReason {
+    fn from(class: FailureClass) -> Self {
+        match class {
+            FailureClass::RetrySame | FailureClass::Wait => Self::ProviderUnavailable,
+            FailureClass::Shrink => Self::ContextBlocked,
+            FailureClass::Auth => Self::Auth,
+            FailureClass::Quota => Self::Quota,
+            FailureClass::Policy => Self::Policy,
+            FailureClass::Invalid => Self::Invalid,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cap {

@@ -11,6 +11,7 @@ use crate::budget::Amount;
 use crate::context::{Answer, Item, Notice};
 use crate::effect::{CallRef, Finish};
 use crate::facts::Facts;
+use crate::frame::Switches;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::{Label, Source};
 use crate::record::{Completion, Mode, Reason, Reservation, StopReason};
@@ -106,6 +107,15 @@ pub struct Turn {
     /// The message that began it, where the window has moved past it.
     pub pinned: Option<Item>,
     pub completion: Completion,
+}
+
+impl Turn {
+    /// Working time so far; what waits for people, money or providers does not count.
+    #[must_use]
+    pub fn worked_ms(&self, now: Millis) -> u64 {
+        let running = if self.running > 0 { now.saturating_sub(self.running_since) } else { 0 };
+        self.worked_ms.saturating_add(running)
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -212,10 +222,31 @@ pub enum State {
     Doubt,
 }
 
+impl State {
+    /// The request of a model call in this state may be rendered and sent.
+    pub(crate) fn is_due(&self, now: Millis) -> bool {
+        match self {
+            Self::Planned => true,
+            Self::Backoff { not_before, .. } => *not_before <= now,
+            // Worth another look at the ledger whenever the driver looks.
+            Self::Unfunded { .. } => true,
+            Self::Asked { .. } | Self::Ready | Self::Question | Self::Started { .. } | Self::Probing | Self::Doubt => {
+                false
+            }
+        }
+    }
+}
+
 impl Session {
     #[must_use]
     pub fn new(id: SessionId) -> Self {
         Self { id, ..Self::default() }
+    }
+
+    /// Nothing more starts; what runs goes on.
+    #[must_use]
+    pub fn holds_still(&self, switches: Switches) -> bool {
+        self.stopped || switches.hold()
     }
 
     /// What the next request shows, in order; instructions and tools come before it.

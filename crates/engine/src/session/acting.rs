@@ -124,8 +124,8 @@ impl SessionTask {
             }
         }
         // What holds still waits for a person and not for a slot.
-        let still = self.state.stopped || frame.switches.frozen || frame.switches.draining;
-        let ready = !still && self.state.effects.values().any(|open| open.state == State::Ready);
+        let ready = !self.state.holds_still(frame.switches)
+            && self.state.effects.values().any(|open| open.state == State::Ready);
         if ready {
             self.slots.await_tool(&self.shared.tool_slots);
         } else {
@@ -159,10 +159,8 @@ impl SessionTask {
         match effect {
             Effect::Model { model, .. } => {
                 let Some(wire) = self.requests.wire(id) else {
-                    {
-                        self.bounce(effect, BounceReason::Busy);
-                        return Ok(());
-                    }
+                    self.bounce(effect, BounceReason::Busy);
+                    return Ok(());
                 };
                 let (events, attempt) = (self.events.clone(), permit.attempt());
                 if attempt > 1 {
@@ -185,10 +183,8 @@ impl SessionTask {
                 let all = &self.shared.tool_slots;
                 let slot = if *pure { Arc::clone(all).try_acquire_owned().ok() } else { self.slots.use_tool(all) };
                 if slot.is_none() && !*pure {
-                    {
-                        self.bounce(effect, BounceReason::Busy);
-                        return Ok(());
-                    }
+                    self.bounce(effect, BounceReason::Busy);
+                    return Ok(());
                 }
                 let limit = policy.tools.get(&call.tool).map_or(0, |tool| tool.timeout_ms);
                 self.running.tool(permit, call, facts, slot, Duration::from_millis(limit));

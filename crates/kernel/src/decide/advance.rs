@@ -11,7 +11,6 @@ use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::judge;
 use crate::limits;
-use crate::open::is_due;
 use crate::policy::Agent;
 use crate::record::{
     Cap, Decision, End, Ended, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason, TurnStarted,
@@ -46,13 +45,9 @@ fn end_cancelled(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
     }
 }
 
-fn holds_still(session: &Session, frame: &Frame<'_>) -> bool {
-    session.stopped || frame.switches.frozen || frame.switches.draining
-}
-
 /// One message begins a turn, with whatever was quoted before it; an interrupting one goes first.
 fn begin_turn(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
-    if session.turn.is_some() || holds_still(session, frame) {
+    if session.turn.is_some() || session.holds_still(frame.switches) {
         return Vec::new();
     }
     let Some(own) = session.next_in_queue() else { return Vec::new() };
@@ -62,13 +57,13 @@ fn begin_turn(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
 }
 
 fn go_on(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
-    let Some(turn) = session.turn.as_ref().filter(|_| !holds_still(session, frame)) else {
+    let Some(turn) = session.turn.as_ref().filter(|_| !session.holds_still(frame.switches)) else {
         return Vec::new();
     };
     let Some(agent) = frame.policy.agents.get(&session.agent) else {
         return end_turn(session, turn, StopReason::Policy, frame);
     };
-    if worked_ms(turn, frame.now) >= agent.caps.wall_ms {
+    if turn.worked_ms(frame.now) >= agent.caps.wall_ms {
         return end_turn(session, turn, StopReason::Cap(Cap::Wall), frame);
     }
     match &turn.step {
@@ -89,12 +84,6 @@ fn go_on(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
         }
         Step::Broken(reason) => shrink_or_end(session, turn, *reason, frame),
     }
-}
-
-/// Working time of the turn; what waits for people, money or providers does not count.
-pub fn worked_ms(turn: &Turn, now: u64) -> u64 {
-    let running = if turn.running > 0 { now.saturating_sub(turn.running_since) } else { 0 };
-    turn.worked_ms.saturating_add(running)
 }
 
 /// What steers enters the turn that its sender was told, also where the model has just said its last.
@@ -140,7 +129,8 @@ pub fn start_model(session: &Session, effect: EffectId, request: Request, frame:
         return Vec::new();
     };
     let Work::Model { model, output_tokens_max, .. } = &open.work else { return Vec::new() };
-    if !is_due(&open.state, frame.now) || turn.cancelled || holds_still(session, frame) || frame.slots.model == 0 {
+    if !open.state.is_due(frame.now) || turn.cancelled || session.holds_still(frame.switches) || frame.slots.model == 0
+    {
         return Vec::new();
     }
     let Some(model) = frame.policy.models.get(model) else {

@@ -20,9 +20,6 @@ mod outcome;
 mod people;
 mod windup;
 
-pub(crate) use advance::worked_ms;
-pub(crate) use outcome::stop_of;
-
 /// Everything that can happen to a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {

@@ -9,7 +9,7 @@ use crate::id::{EffectId, Millis, RepeatKey, Seq};
 use crate::limits;
 use crate::permit::{Bounce, is_of_this_boot, is_wanted};
 use crate::policy::InDoubt;
-use crate::record::{BounceReason, End, Ended, Planned, Record, Resolution, Retried, StopReason};
+use crate::record::{BounceReason, End, Ended, Planned, Record, Resolution, Retried};
 use crate::session::{Open, Session, State, Work};
 use crate::tool::Idempotency;
 
@@ -136,18 +136,6 @@ fn backoff(effect: EffectId, open: &Open, failure: &Failure, now: Millis) -> Opt
 
 fn doubled(base: u64, cap: u64, times: u32) -> u64 {
     base.saturating_mul(1u64.checked_shl(times).unwrap_or(u64::MAX)).min(cap)
-}
-
-/// Why a turn ends whose model call failed for good.
-pub fn stop_of(class: FailureClass) -> StopReason {
-    match class {
-        FailureClass::RetrySame | FailureClass::Wait => StopReason::ProviderUnavailable,
-        FailureClass::Shrink => StopReason::ContextBlocked,
-        FailureClass::Auth => StopReason::Auth,
-        FailureClass::Quota => StopReason::Quota,
-        FailureClass::Policy => StopReason::Policy,
-        FailureClass::Invalid => StopReason::Invalid,
-    }
 }
 
 /// What becomes of every effect that a dead process had started.
