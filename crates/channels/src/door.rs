@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use backstay_engine::{Engine, Key, Reader};
+use backstay_kernel::id::SessionId;
 use tokio::sync::{Semaphore, watch};
 
 use crate::answers::Answers;
@@ -106,6 +107,19 @@ impl Door {
     pub async fn shut(&self) {
         let _all = self.reads.acquire_many(READS.into()).await;
         self.reads.close();
+    }
+
+    /// Reads a few rows of a session by their keys. Those of one that is in memory were written or
+    /// read lately, so they are read at once; for others the disk may have to be waited for.
+    pub(crate) async fn rows_of<T: Send + 'static>(
+        &self,
+        session: SessionId,
+        work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        if !self.engine.is_live(session) {
+            return self.off_thread(work).await;
+        }
+        if self.reads.is_closed() { Err(Problem::draining()) } else { work(self) }
     }
 
     /// Runs what may wait for the disk where it holds up nobody.

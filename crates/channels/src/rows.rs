@@ -47,7 +47,7 @@ impl Door {
     /// # Errors
     /// 404 where there is none, and where it is none of theirs: nobody learns which.
     pub(crate) async fn session_of(&self, speaker: &Speaker, session: SessionId) -> Result<Row, Problem> {
-        let row = self.off_thread(move |door| door.session(session)).await?;
+        let row = self.rows_of(session, move |door| door.session(session)).await?;
         let theirs = speaker.sees_all() || row.principal == speaker.caller().principal;
         if theirs { Ok(row) } else { Err(Problem::not_found("session")) }
     }

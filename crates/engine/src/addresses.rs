@@ -67,6 +67,10 @@ impl Addresses {
         }
     }
 
+    pub fn has(&self, session: SessionId) -> bool {
+        self.lock().contains_key(&session)
+    }
+
     pub fn count(&self) -> usize {
         self.lock().len()
     }

@@ -255,6 +255,12 @@ impl Engine {
         }
     }
 
+    /// Whether a session is in memory: what it has read and written lately is at hand.
+    #[must_use]
+    pub fn is_live(&self, session: SessionId) -> bool {
+        self.shared.addresses.has(session)
+    }
+
     /// Sessions in memory.
     #[must_use]
     pub fn live_sessions(&self) -> usize {

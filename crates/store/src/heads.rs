@@ -52,8 +52,8 @@ impl Store {
     /// # Errors
     /// Those of a read.
     pub fn head(&self, session: SessionId) -> Result<Option<Head>, StoreError> {
-        let heads = self.heads("WHERE session = ?1", params![session.0])?;
-        Ok(heads.into_iter().next())
+        let sql = format!("SELECT {HEAD} FROM heads WHERE session = ?1");
+        self.read_row(|db| Ok(db.prepare_cached(&sql)?.query_row([session.0], head_from).optional()?))
     }
 
     /// Sessions that start-up has to go on with: effects are open, or their time has come.

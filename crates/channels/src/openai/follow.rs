@@ -201,10 +201,9 @@ impl Follow {
         for (seq, record) in (first.0..).map(Seq).zip(records) {
             if let Some(ended) = self.take(seq, record) {
                 let (ended, effect) = (ended.clone(), self.last_reply);
-                let read = self
-                    .door
-                    .off_thread(move |door| finish(door, ended.reason, ended.reply.as_ref(), effect, ended.completion));
-                return Ok(Some(Step::Ended(read.await?)));
+                let read =
+                    move |door: &Door| finish(door, ended.reason, ended.reply.as_ref(), effect, ended.completion);
+                return Ok(Some(Step::Ended(self.door.rows_of(self.place.session, read).await?)));
             }
         }
         // Beside what waits for a person, a call that an earlier turn has left may run.

@@ -1,5 +1,6 @@
 //! The OpenAI-compatible door.
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use backstay_kernel::effect::FailureClass;
 use http::{HeaderMap, StatusCode};
@@ -107,6 +108,25 @@ async fn text_comes_while_it_is_written() {
     assert_eq!(streamed(&[frames.next().await.unwrap()]), "first");
     house.play.stage.go.notify_one();
     assert_eq!(streamed(&frames.rest().await), " last");
+}
+
+/// Longer than a turn takes on the busiest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_turn_without_tools_of_a_session_in_memory_waits_for_no_thread() {
+    let one = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    one.block_on(async {
+        let house = House::new(&[Line::Say("one"), Line::Say("two")]).await;
+        let first = session(&chat(&house, talk(&["a"])).await);
+        let (free, taken) = std::sync::mpsc::channel::<()>();
+        let only = tokio::task::spawn_blocking(move || taken.recv().is_err());
+        let next = house.post("ann", CHAT).header("x-backstay-session", &first).json(talk(&["b"]));
+        let told = tokio::time::timeout(PATIENCE, next).await;
+        drop(free);
+        assert_eq!(content(&told.expect("it waits for the thread that is taken")), "two");
+        assert!(only.await.unwrap());
+    });
 }
 
 #[tokio::test]
