@@ -18,14 +18,14 @@ use backstay_kernel::refusal::Refusal;
 use backstay_kernel::session::State;
 use backstay_kernel::{Head, Input, Session, apply, budget, decide, head};
 use backstay_store::{Admission, AppendError, Durable, StoreError};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::bodies::Bodies;
 use crate::draft::Draft;
 use crate::error::EngineError;
-use crate::events::Event;
-use crate::limits::{DISK_RETRY, EVENTS_MAX, LINGER, READ_RETRY_MAX, SNAPSHOT_EVERY};
+use crate::events::{Event, Listeners};
+use crate::limits::{DISK_RETRY, LINGER, READ_RETRY_MAX, SNAPSHOT_EVERY};
 use crate::live::Letter;
 use crate::requests::Requests;
 use crate::running::Running;
@@ -55,7 +55,7 @@ pub struct SessionTask {
     /// When the latest pass looked at the time: what was due then has had its turn.
     passed_at: Millis,
     mailbox: mpsc::Receiver<Letter>,
-    events: broadcast::Sender<Event>,
+    listeners: Listeners,
 }
 
 /// What a session at rest waits for, beside letters and ends.
@@ -101,7 +101,7 @@ impl SessionTask {
             busy: Busy::new(&shared),
             passed_at: 0,
             mailbox,
-            events: broadcast::Sender::new(EVENTS_MAX),
+            listeners: Listeners::default(),
             shared,
         })
     }
@@ -143,7 +143,7 @@ impl SessionTask {
             },
             finished = self.running.next() => self.running.keep(finished),
             Ok(()) = self.settlements.changed(), if rest.needs_money => {}
-            () = self.events.closed(), if rest.is_kept_by_ear => {}
+            () = self.listeners.gone(), if rest.is_kept_by_ear => {}
             () = sleep_until(rest.until) => {
                 if rest.may_leave && self.shared.leave(self.state.id, rest.wake_at, &self.mailbox) {
                     return false;
@@ -161,7 +161,7 @@ impl SessionTask {
         let (head, now) = (head(&self.state), self.shared.world.now());
         let after = |at: Millis| Instant::now() + Duration::from_millis(at.saturating_sub(now));
         let moment = self.moment(&head, now).map(after);
-        let is_heard = self.events.receiver_count() > 0;
+        let is_heard = self.listeners.are_there();
         let linger = if self.shared.is_crowded() && !is_heard { Duration::ZERO } else { LINGER };
         let linger = Instant::now() + linger;
         let idle = self.running.is_empty() && !head.open && moment.is_none_or(|moment| moment > linger);
@@ -284,7 +284,7 @@ impl SessionTask {
                 if settles {
                     self.shared.settled.send_replace(());
                 }
-                let _ = self.events.send(committed);
+                self.listeners.tell(committed);
                 Ok(())
             }
             Err(AppendError::Duplicate(before)) => Err(Setback::Duplicate(before)),
@@ -300,7 +300,7 @@ impl SessionTask {
             match self.shared.load(self.state.id).await {
                 Ok(folded) => {
                     if folded.receipt.map(|now| now.seq()) > self.receipt.map(|known| known.seq()) {
-                        let _ = self.events.send(Event::Missed);
+                        self.listeners.tell(Event::Missed);
                     }
                     self.state = folded.state;
                     self.receipt = folded.receipt;

@@ -162,12 +162,12 @@ impl SessionTask {
                     self.bounce(effect, BounceReason::Busy);
                     return Ok(());
                 };
-                let (events, attempt) = (self.events.clone(), permit.attempt());
+                let (listeners, attempt) = (self.listeners.clone(), permit.attempt());
                 if attempt > 1 {
-                    let _ = events.send(Event::Reset { effect: id });
+                    listeners.tell(Event::Reset { effect: id });
                 }
                 let on_delta = Box::new(move |delta| {
-                    let _ = events.send(Event::Delta { effect: id, attempt, delta });
+                    listeners.tell(Event::Delta { effect: id, attempt, delta });
                 });
                 let call = ModelCall { permit, model: model.clone(), wire };
                 self.running.model(call, self.slots.use_model(), on_delta);

@@ -28,7 +28,7 @@ impl SessionTask {
         let asked = match letter {
             Letter::Command(asked) => asked,
             Letter::Subscribe(reply) => {
-                let _ = reply.send(Ok(self.events.subscribe()));
+                let _ = reply.send(Ok(self.listeners.subscribe()));
                 return None;
             }
             Letter::Look => return None,
