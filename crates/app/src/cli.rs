@@ -1,7 +1,7 @@
 //! The grammar of the command line. What a command does stands in `commands/`.
 use std::path::PathBuf;
 
-use backstay_kernel::id::{Place, SessionId};
+use backstay_kernel::id::{Digest, Place, SessionId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -222,8 +222,8 @@ pub struct DecideArgs {
     #[arg(value_parser = place)]
     pub id: Place,
     /// The digest of the action that is meant; without it, of the action that waits now and is shown
-    #[arg(long)]
-    pub digest: Option<String>,
+    #[arg(long, value_parser = digest)]
+    pub digest: Option<Digest>,
     /// Why; kept in the journal
     #[arg(long)]
     pub note: Option<String>,
@@ -334,7 +334,8 @@ pub enum AuditCommand {
 
 #[derive(Debug, Args)]
 pub struct SqlArgs {
-    /// Views: v_turns, v_effects, v_spend, v_context, v_approvals, v_records; body(id) reads a text
+    /// Views: v_turns, v_effects, v_spend, v_context, v_approvals, v_records; body(id) reads a text,
+    /// session_name(session) is the session as other commands take it
     pub query: String,
 }
 
@@ -344,6 +345,10 @@ fn session(text: &str) -> Result<SessionId, String> {
 
 fn place(text: &str) -> Result<Place, String> {
     Place::parse(text).ok_or_else(|| "it is written SESSION.NUMBER, as the commands show it".to_owned())
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    Digest::parse(text).ok_or_else(|| "it has 64 hexadecimal digits; `backstay approvals` shows it".to_owned())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub fn look(home: &Path) -> Found {
 pub fn require(home: &Path) -> Outcome<()> {
     match look(home) {
         Found::Home => Ok(()),
-        Found::Nothing => Err(Failure::no_home(home)),
+        Found::Nothing => Err(nothing(home)),
         Found::Part => {
             let mut failure = Failure::no_home(home);
             failure.message = format!("{} is not a whole home: {STATE} is missing", home.display());
@@ -65,6 +65,19 @@ pub fn require(home: &Path) -> Outcome<()> {
         }
         Found::Unconfigured => Err(Failure::unconfigured(home)),
     }
+}
+
+/// Why nothing is seen there, and the way on: a home of another user's looks like none.
+fn nothing(home: &Path) -> Failure {
+    let mut failure = Failure::no_home(home);
+    match std::fs::read_dir(home) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Failure::io(home, &error),
+        _ if refuse_foreign(home).is_err() => {
+            "give the home with --home DIR; a new one: backstay init DIR".clone_into(&mut failure.next);
+        }
+        _ => {}
+    }
+    failure
 }
 
 /// A directory in which anything else lies is not ours to lock and to make private.
@@ -78,6 +91,10 @@ pub fn refuse_foreign(home: &Path) -> Outcome<()> {
     };
     let entries = match std::fs::read_dir(home) {
         Ok(entries) => entries,
+        Err(_) if home.is_symlink() && !home.exists() => {
+            let message = format!("{} is a link that leads nowhere", home.display());
+            return Err(Failure::new(Exit::Refused, "not_empty", message, "mend the link, or give another directory"));
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Failure::io(home, &error)),
     };

@@ -1,5 +1,6 @@
 //! What operators do with the home as a whole.
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use axum::Json;
@@ -110,6 +111,10 @@ pub async fn backup(
             let message = format!("{} is not empty; a backup overwrites nothing", wanted.to.display());
             return Err(Problem::new(Why::NotEmpty, message, NEXT));
         }
+        // The store would speak of its own files.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&wanted.to).map_err(|error| {
+            Problem::new(Why::BackupFailed, format!("{} cannot be made: {error}", wanted.to.display()), NEXT)
+        })?;
         let beside = || {
             workspace::copy_file(&door.home.join(CONFIG), &wanted.to.join(CONFIG))?;
             let (from, to) = (door.home.join(WORKSPACE), wanted.to.join(WORKSPACE));

@@ -90,3 +90,6 @@ pub const HISTORY_MESSAGES_MAX: usize = 2000;
 pub const RECENT_MAX: usize = 4096;
 /// Characters of a session's title: a line in a list.
 pub const TITLE_CHARS_MAX: usize = 200;
+/// Records in which the first message is looked for where there is no title: it is the second, unless older
+/// messages were quoted before it.
+pub const TITLE_RECORDS_MAX: usize = 8;

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::{Command, Submission};
 use backstay_kernel::id::{Place, Seq, SessionId};
+use backstay_kernel::label::Source;
 use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::{Wait, head};
 use http::StatusCode;
@@ -16,7 +17,9 @@ use crate::auth::Speaker;
 use crate::door::Door;
 use crate::error::{Problem, Why};
 use crate::input::{Asked, Input, Keyed, Nothing, OfSession};
-use crate::limits::{RECORDS_BYTES_MAX, RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX};
+use crate::limits::{
+    RECORDS_BYTES_MAX, RECORDS_DEFAULT, RECORDS_MAX, SESSIONS_DEFAULT, SESSIONS_MAX, TITLE_CHARS_MAX, TITLE_RECORDS_MAX,
+};
 use crate::rows::{Row, outranks};
 use crate::{records, waits};
 
@@ -77,7 +80,10 @@ pub async fn one(speaker: Speaker, State(door): State<Door>, OfSession(id): OfSe
 
 fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
     let state = door.fold(row.session)?;
-    let title = row.title.as_ref().map(|title| door.text(title)).transpose()?.flatten();
+    let title = match &row.title {
+        Some(title) => door.text(title)?,
+        None => beginning(door, row.session)?,
+    };
     let turn = state.turn.as_ref();
     let next = turn.map(|turn| turn.id).or_else(|| state.queue.iter().map(|waiting| waiting.seq).next());
     let head = head(&state);
@@ -113,6 +119,18 @@ fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
         "spend": state.spent,
         "reserved": state.reserved,
     }))
+}
+
+/// Of the first thing that was said, so that a list without titles tells one from another.
+fn beginning(door: &Door, session: SessionId) -> Result<Option<String>, Problem> {
+    let first = door.reader.records(session, Seq(0), TITLE_RECORDS_MAX)?;
+    let said = first.into_iter().find_map(|placed| {
+        let Record::Admitted(said) = placed.record else { return None };
+        (said.label.source != Source::Quoted).then_some(said.body)
+    });
+    let text = said.map(|body| door.text(&body)).transpose()?.flatten();
+    Ok(text
+        .map(|text| text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(TITLE_CHARS_MAX).collect()))
 }
 
 #[derive(Debug, Deserialize)]

@@ -232,7 +232,7 @@ impl<'a> Body<'a> {
         let chunk = match timeout_at(deadline, self.response.chunk()).await {
             Err(_) if self.begun => return Err(self.clock.late("more of the reply")),
             Err(_) => return Err(self.clock.late("the first byte")),
-            Ok(Err(error)) => return Err(Failed::same_again(format!("the reply was cut: {}", chain(&error)), true)),
+            Ok(Err(error)) => return Err(Failed::same_again(format!("the reply was cut: {}", cause(&error)), true)),
             Ok(Ok(chunk)) => chunk,
         };
         self.begun = true;
@@ -365,26 +365,21 @@ fn key_headers(remote: &Remote) -> Result<HeaderMap, Failed> {
 
 fn unsent(error: &reqwest::Error) -> Failed {
     if error.is_builder() {
-        return Failed::unsendable(FailureClass::Invalid, format!("cannot be sent: {}", chain(error)));
+        return Failed::unsendable(FailureClass::Invalid, format!("cannot be sent: {}", cause(error)));
     }
     if error.is_connect() {
-        return Failed::same_again(format!("not reached: {}", chain(error)), false);
+        return Failed::same_again(format!("not reached: {}", cause(error)), false);
     }
-    Failed::same_again(format!("no answer: {}", chain(error)), true)
+    Failed::same_again(format!("no answer: {}", cause(error)), true)
 }
 
-/// An error and its causes, without the URL.
-fn chain(error: &reqwest::Error) -> String {
-    let mut out = String::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if !out.is_empty() {
-            out.push_str(": ");
-        }
-        out.push_str(&inner.to_string());
-        cause = inner.source();
+/// What it comes to in the end, without the URL: the errors around it only say by whom it was met.
+fn cause(error: &reqwest::Error) -> String {
+    let mut last = std::error::Error::source(error);
+    while let Some(inner) = last.and_then(std::error::Error::source) {
+        last = Some(inner);
     }
-    if out.is_empty() { "connection failed".to_owned() } else { out }
+    last.map_or_else(|| "connection failed".to_owned(), ToString::to_string)
 }
 
 #[cfg(test)]

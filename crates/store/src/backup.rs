@@ -104,7 +104,7 @@ fn sound(db: &Connection) -> Result<Report, StoreError> {
         return Ok(report);
     }
     let first = report.faults.first().map(String::as_str).unwrap_or_default();
-    Err(StoreError::Corrupt(format!("the copy has {} faults, first: {first}", report.fault_count)))
+    Err(StoreError::Corrupt(format!("faults in the copy: {}, first: {first}", report.fault_count)))
 }
 
 /// Closes so that one file is left, with everything in it.

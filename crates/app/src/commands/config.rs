@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::cli::ConfigCommand;
 use crate::config;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Exit, Outcome};
+use crate::home::{self, Found};
 use crate::print::Out;
 
 pub fn run(home: &Path, command: &ConfigCommand, out: &Out) -> Outcome<Exit> {
@@ -18,8 +19,9 @@ pub fn run(home: &Path, command: &ConfigCommand, out: &Out) -> Outcome<Exit> {
         }
         ConfigCommand::Check | ConfigCommand::Show { .. } => {}
     }
-    if !home.is_dir() {
-        return Err(Failure::no_home(home));
+    match home::look(home) {
+        Found::Nothing | Found::Unconfigured => home::require(home)?,
+        Found::Part | Found::Home => {}
     }
     let checked = match config::load(home, backstay_tools::manifests()) {
         Ok(checked) => checked,

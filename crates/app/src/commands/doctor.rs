@@ -80,7 +80,10 @@ fn show(finding: &Finding, out: &Out) {
 
 async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
     match home::look(home) {
-        Found::Nothing => return vec![bad("home", format!("there is none at {}", home.display()), "backstay init")],
+        Found::Nothing => {
+            let failure = home::require(home).err().unwrap_or_else(|| Failure::no_home(home));
+            return vec![bad("home", failure.message, failure.next)];
+        }
         Found::Part => {
             let message = home::require(home).err().map(|failure| failure.message).unwrap_or_default();
             let next = "backstay init goes on where one was cut off; else put the file back from a backup";

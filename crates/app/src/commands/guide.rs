@@ -84,6 +84,12 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
 async fn look(home: &Path) -> Guide {
     match home::look(home) {
         Found::Nothing => {
+            if let Err(failure) = home::refuse_foreign(home) {
+                let state = if failure.code == "io" { "blocked" } else { "none" };
+                let mut guide = Guide::new(state).step("init DIR", "make a home elsewhere");
+                guide.trouble = format!("{}; {}", failure.message, failure.next);
+                return guide;
+            }
             return Guide::new("none")
                 .step("quickstart", "make a home there, with the model you have a key for or a rehearsal, and talk")
                 .step("init", "only make the home; `init DIR` makes one elsewhere");

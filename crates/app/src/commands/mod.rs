@@ -27,6 +27,7 @@ mod turn;
 use std::path::Path;
 
 use clap::CommandFactory as _;
+use serde_json::json;
 
 use crate::cli::{AuditCommand, Cli, Command};
 use crate::exit::{Exit, Outcome};
@@ -42,11 +43,20 @@ pub async fn run(cli: Cli, out: &Out) -> Outcome<Exit> {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "backstay", &mut script);
-            out.bytes(&script);
+            if out.json {
+                out.value(&json!({ "script": String::from_utf8_lossy(&script) }));
+            } else {
+                out.bytes(&script);
+            }
             Ok(Exit::Ok)
         }
         Some(Command::Reference { page }) => {
-            out.bytes(reference::markdown(page).as_bytes());
+            let page = reference::markdown(page);
+            if out.json {
+                out.value(&json!({ "markdown": page }))
+            } else {
+                out.bytes(page.as_bytes())
+            }
             Ok(Exit::Ok)
         }
         Some(Command::Restore(args)) => restore::run(&args, out),

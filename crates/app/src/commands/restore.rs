@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use backstay_channels::workspace;
+use backstay_store::StoreError;
 use serde_json::json;
 
 use crate::cli::RestoreArgs;
@@ -39,8 +40,8 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
         return Err(led_out(&config));
     }
     let files = bring_files(&from, &to, kept)?;
-    let report = backstay_store::restore(&from, &to)?;
-    let next = format!("{} status, then: {0} unfreeze", home::command(&to));
+    let report = backstay_store::restore(&from, &to).map_err(|error| unusable(error, &to))?;
+    let next = format!("{} doubts, then: {0} unfreeze", home::command(&to));
     if out.json {
         out.value(&json!({
             "home": to,
@@ -57,12 +58,11 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
         "{} sessions, {} records, records and texts verified; {files} workspace files",
         report.sessions, report.records
     ));
-    let command = home::command(&to);
     out.talk(
         Tone::Warning,
         "It is frozen: effects after the backup are unknown to it. Those that were on their way are in doubt.",
     );
-    out.line(&format!("next: {command} doubts, then: {command} unfreeze"));
+    out.line(&format!("next: {next}"));
     Ok(Exit::Ok)
 }
 
@@ -90,6 +90,15 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
         workspace::copy_file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
     }
     Ok(files)
+}
+
+/// A damaged backup is mended by none; what was brought of it makes no home.
+fn unusable(error: StoreError, to: &Path) -> Failure {
+    let failure = Failure::from(error);
+    if !["damaged", "foreign", "altered"].contains(&failure.code.as_str()) {
+        return failure;
+    }
+    Failure { next: format!("remove {} and restore another backup", to.display()), ..failure }
 }
 
 /// A link in a backup may lead to anything that this user can read.

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 use super::conversation::list;
 use crate::client::{Client, Intent};
 use crate::desk;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{Out, Tone};
 
 pub async fn run(home: &Path, query: &str, out: &Out) -> Outcome<Exit> {
+    if query.trim().is_empty() {
+        return Err(Failure::usage("the query is empty", "backstay sql \"SELECT * FROM v_turns\""));
+    }
     let client = Client::connect(home, Intent::Read).await?;
     let answer = client.post(desk::SQL, &json!({ "query": query })).await;
     client.close().await;

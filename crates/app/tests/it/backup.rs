@@ -12,6 +12,10 @@ fn a_backup_comes_back_frozen_with_its_config_and_its_files() {
     place.run(&["backup", copy]).expect(3);
     let restored = place.run(&["restore", copy, new, "--json"]).json(0);
     assert_eq!((restored["frozen"].as_bool(), restored["workspace_files"].as_u64()), (Some(true), Some(1)));
+    assert!(
+        restored["next"].as_str().unwrap().ends_with(" unfreeze")
+            && restored["next"].as_str().unwrap().contains(" doubts, then: ")
+    );
     assert_eq!(mode(&place.path("new")), 0o700);
     assert_eq!(mode(&place.path("new/backstay.toml")), 0o600);
     assert_eq!(std::fs::read_to_string(place.path("new/workspace/out/note.md")).unwrap().trim(), "mend the sails");
@@ -35,6 +39,8 @@ fn a_restore_overwrites_nothing_and_invents_nothing() {
     place.run(&["restore", place.path("nothing").to_str().unwrap(), place.path("new").to_str().unwrap()]).expect(5);
     let inside = place.home().join("copy");
     place.run(&["backup", inside.to_str().unwrap()]).expect(2);
+    let error = place.run(&["backup", "/proc/copy", "--json"]).error(1);
+    assert!(error["message"].as_str().unwrap().starts_with("/proc/copy cannot be made: No such file"), "{error}");
 }
 
 #[test]
@@ -49,8 +55,11 @@ fn a_damaged_backup_is_refused() {
     let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
     bytes[at] = b'S';
     std::fs::write(&state, bytes).unwrap();
-    place.run(&["restore", copy.to_str().unwrap(), place.path("new").to_str().unwrap()]).expect(1);
-    assert!(!place.path("new/state.db").exists());
+    let new = place.path("new");
+    let error = place.run(&["restore", copy.to_str().unwrap(), new.to_str().unwrap(), "--json"]).error(1);
+    assert_eq!(error["code"], "damaged");
+    assert_eq!(error["next"], format!("remove {} and restore another backup", new.display()));
+    assert!(!new.join("state.db").exists());
 }
 
 #[test]

@@ -77,6 +77,11 @@ fn a_wrong_command_line_is_json_where_json_is_asked_for() {
         assert_eq!((&error["code"], &error["next"]), (&Value::from("usage"), &Value::from(next)), "{arguments:?}");
         assert!(error["message"].as_str().unwrap().contains(said), "{arguments:?}: {error}");
     }
+    let digest = place.run(&["approve", "0000000000000001.2", "--digest", "00", "--json"]).error(2);
+    assert!(digest["message"].as_str().unwrap().contains("64 hexadecimal digits"), "{digest}");
+    let home = Place::with_home();
+    let empty = home.run(&["sql", " ", "--json"]).error(2);
+    assert_eq!((&empty["message"], &empty["code"]), (&"the query is empty".into(), &"usage".into()));
     let words = place.run(&["approve", "--", "--json"]);
     assert!(words.expect(2).stderr.starts_with("error: "), "after `--` it is no flag: {}", words.stderr);
 }
@@ -100,7 +105,7 @@ fn stdout_is_json_for_every_command_that_is_asked_for_it() {
     let (turn, session) = (turn["turn"].as_str().unwrap().to_owned(), turn["session"].as_str().unwrap().to_owned());
     let waits = place.run(&["run", "write the report", "--json"]).json(4);
     let copy = place.path("copy");
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 26] = [
         &[],
         &["status"],
         &["doctor"],
@@ -116,6 +121,8 @@ fn stdout_is_json_for_every_command_that_is_asked_for_it() {
         &["config", "check"],
         &["config", "show"],
         &["config", "schema"],
+        &["completions", "bash"],
+        &["reference", "cli"],
         &["tokens", "list"],
         &["tokens", "create", "--principal", "owner", "--speaks", "human"],
         &["audit", "verify"],

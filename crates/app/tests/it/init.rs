@@ -50,7 +50,8 @@ fn a_model_server_can_be_named_before_it_is_up() {
     let place = Place::empty();
     let ran = place.run(&["init", "--base-url", "http://127.0.0.1:9/v1", "--model", "small"]);
     assert!(
-        ran.expect(0).stderr.contains("not reached") && ran.stderr.contains("doctor --providers"),
+        ran.expect(0).stderr.starts_with("http://127.0.0.1:9/v1: not reached: Connection refused (os error 111)\n")
+            && ran.stderr.contains("doctor --providers"),
         "{}",
         ran.stderr
     );
@@ -69,7 +70,9 @@ fn a_model_server_can_be_named_before_it_is_up() {
 fn a_model_server_is_asked_what_it_has() {
     let one = r#"{"data":[{"id":"only"}]}"#;
     let two = r#"{"data":[{"id":"small"},{"id":"large"}]}"#;
-    let steps: [(&'static str, &[&str], i32, &str); 4] = [
+    let steps: [(&'static str, &[&str], i32, &str); 6] = [
+        (r#"{"data":[]}"#, &[], 2, "lists no model\n  next: load one there, or name one with --model"),
+        ("<html>It works!</html>", &[], 2, "as its API has it, often with /v1"),
         (one, &[], 0, "name = \"only\""),
         (two, &[], 2, "small, large"),
         (two, &["--model", "large"], 0, "name = \"large\""),

@@ -136,3 +136,58 @@ fn a_reader_that_leaves_is_no_fault_of_any_command() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}");
     }
 }
+
+/// The binary as a user whom nothing lets into a directory that is closed.
+fn shut_out(place: &Place, arguments: &[&str]) -> Ran {
+    let mut command = Command::new("setpriv");
+    if rustix::process::geteuid().is_root() {
+        command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+    }
+    command.arg(env!("CARGO_BIN_EXE_backstay")).args(arguments).env_clear().stdin(Stdio::null());
+    Ran::of(&command.env("HOME", place.path("")).env("BACKSTAY_HOME", place.home()).output().unwrap())
+}
+
+#[test]
+fn another_users_home_is_not_taken_for_none() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::with_home();
+    let open = |mode| std::fs::set_permissions(place.home(), std::fs::Permissions::from_mode(mode)).unwrap();
+    open(0o000);
+    let status = shut_out(&place, &["status", "--json"]);
+    let found = shut_out(&place, &["--json"]);
+    let doctor = shut_out(&place, &["doctor"]);
+    open(0o700);
+    let error = status.error(1);
+    assert!(error["message"].as_str().unwrap().ends_with("Permission denied (os error 13)"), "{error}");
+    assert!(error["next"].as_str().unwrap().contains("change to the user whose it is"), "{error}");
+    let found = found.json(0);
+    assert_eq!((&found["state"], &found["next"][0]["command"]), (&"blocked".into(), &"backstay init DIR".into()));
+    assert!(found["trouble"].as_str().unwrap().contains("change to the user whose it is"), "{found}");
+    assert!(doctor.expect(1).stdout.contains("Permission denied"), "{}", doctor.stdout);
+}
+
+#[test]
+fn where_no_home_can_be_made_none_is_offered() {
+    let place = Place::empty();
+    let foreign = place.path("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("letters"), "").unwrap();
+    std::fs::write(place.path("file"), "").unwrap();
+    std::os::unix::fs::symlink("nowhere", place.path("link")).unwrap();
+    for (name, why) in [("foreign", "letters lies there"), ("file", "Not a directory"), ("link", "leads nowhere")] {
+        let home = place.path(name);
+        let at = |arguments: &[&str]| place.run(&[&["--home", home.to_str().unwrap()], arguments].concat());
+        let found = at(&["--json"]).json(0);
+        assert!(found["trouble"].as_str().unwrap().contains(why), "{found}");
+        assert_eq!(found["next"].as_array().unwrap().len(), 1);
+        assert!(found["next"][0]["command"].as_str().unwrap().ends_with(" init DIR"), "{found}");
+        for arguments in [&["status", "--json"][..], &["config", "check", "--json"]] {
+            let error = at(arguments).error(5);
+            assert_eq!(error["code"], "no_home");
+            assert!(error["next"].as_str().unwrap().contains("init DIR"), "{error}");
+        }
+        assert!(at(&["doctor"]).expect(1).stdout.contains("init DIR"));
+        let refused = at(&["init"]);
+        assert!(refused.code != 0 && refused.stderr.contains(why), "{}", refused.stderr);
+    }
+}

@@ -22,6 +22,7 @@ async fn a_message_becomes_a_turn_with_a_reply() {
     assert_eq!((&one["state"], &one["agent"], &one["principal"]), (&json!("idle"), &json!("main"), &json!("ann")));
     assert_eq!(one["spend"]["tokens"], 15);
     assert_eq!(one["channel"], "api");
+    assert_eq!(one["title"], "hi", "without a title it begins as it was begun");
 }
 
 #[tokio::test]

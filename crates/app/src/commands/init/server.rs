@@ -37,7 +37,9 @@ pub async fn choose(
                 | FailureClass::Wait
                 | FailureClass::Shrink
                 | FailureClass::Quota
-                | FailureClass::Policy => "start the server, or name a model with --model",
+                | FailureClass::Policy => {
+                    "start the server, or give its --base-url as its API has it, often with /v1; or name a model with --model"
+                }
             };
             // A server that is not up yet is no mistake, as long as it is known what to ask it for.
             let Some(model) = model.filter(|_| failed.class != FailureClass::Invalid) else {
@@ -59,6 +61,9 @@ pub async fn choose(
             Ok(chosen(model))
         }
         (None, [one]) => Ok(chosen(one.clone())),
+        (None, []) => {
+            Err(Failure::usage(format!("{base_url} lists no model"), "load one there, or name one with --model"))
+        }
         (None, _) => Err(Failure::usage(
             format!("{base_url} has {} models: {}", known.len(), names(&known)),
             "name one with --model",
