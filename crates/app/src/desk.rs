@@ -34,7 +34,7 @@ async fn sql(State(engine): State<Engine>, Json(asked): Json<Query>) -> Response
     })
 }
 
-/// `{sound, sessions, entries, records, bodies, erased, fault_count, faults}`.
+/// `{sound, sessions, entries, records, bodies, erased, windows, keys, memories, fault_count, faults}`.
 async fn verify(State(engine): State<Engine>) -> Response {
     let store = engine.store().clone();
     let report = tokio::task::spawn_blocking(move || store.verify()).await;
@@ -46,6 +46,9 @@ async fn verify(State(engine): State<Engine>) -> Response {
             "records": report.records,
             "bodies": report.bodies,
             "erased": report.erased,
+            "windows": report.windows,
+            "keys": report.keys,
+            "memories": report.memories,
             "fault_count": report.fault_count,
             "faults": report.faults,
         })

@@ -3,6 +3,7 @@
 //! [`Store::append`] extends one session under a fence and answers with a [`Durable`] after the
 //! commit; everything else is derived from the entries. Nothing outside this crate knows SQLite.
 mod append;
+mod audit;
 mod backup;
 mod body;
 mod chain;

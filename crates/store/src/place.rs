@@ -212,7 +212,7 @@ fn put_rest(db: &Connection, append: &Append, placed: &Placed) -> Result<(), App
     Ok(())
 }
 
-fn exact(amount: Amount) -> (i64, i64) {
+pub fn exact(amount: Amount) -> (i64, i64) {
     (whole(amount.tokens), whole(amount.micro_usd))
 }
 

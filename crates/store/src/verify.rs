@@ -1,11 +1,12 @@
 //! Reads the whole file and says what in it is not as it was written: schema, pages, chains, snapshots,
-//! bodies.
+//! bodies, and the rows beside the chain ([`crate::audit`]).
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use backstay_kernel::id::{Digest, Seq, SessionId};
 use rusqlite::Connection;
 
+use crate::audit::{Audit, Passing};
 use crate::body;
 use crate::chain;
 use crate::connect;
@@ -23,6 +24,10 @@ pub struct Report {
     pub bodies: u64,
     /// Bodies that were erased on purpose; that is no fault.
     pub erased: u64,
+    /// Rows of the ledger, the inbox and the memories, compared with the records.
+    pub windows: u64,
+    pub keys: u64,
+    pub memories: u64,
     /// All of them, also those that are not listed.
     pub fault_count: u64,
     /// In words, the first hundred.
@@ -35,7 +40,7 @@ impl Report {
         self.fault_count == 0
     }
 
-    fn fault(&mut self, text: String) {
+    pub(crate) fn fault(&mut self, text: String) {
         self.fault_count = self.fault_count.saturating_add(1);
         if self.faults.len() < FAULTS_LISTED_MAX {
             self.faults.push(text);
@@ -120,6 +125,7 @@ fn check_pages(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
 /// Entries in the order of their ids, which is that of the file: each extends its session's tip.
 fn check_chains(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
     let mut tips = read_tips(db)?;
+    let mut audit = Audit::read(db, report)?;
     report.sessions = u64::try_from(tips.len()).unwrap_or(u64::MAX);
     let mut statement = db.prepare("SELECT id, session, seq, n, prev, lineage, hash, body FROM entries ORDER BY id")?;
     let mut rows = statement.query([])?;
@@ -128,7 +134,8 @@ fn check_chains(db: &Connection, report: &mut Report) -> Result<(), StoreError> 
         let (seq, records) = (Seq(row.get(2)?), row.get::<_, u64>(3)?);
         report.entries += 1;
         report.records = report.records.saturating_add(records);
-        let Some(tip) = tips.get_mut(&row.get::<_, i64>(1)?) else {
+        let head = row.get(1)?;
+        let Some(tip) = tips.get_mut(&head) else {
             report.fault(format!("entry {id} belongs to no session"));
             continue;
         };
@@ -139,11 +146,13 @@ fn check_chains(db: &Connection, report: &mut Report) -> Result<(), StoreError> 
         if !follows || hash != stored {
             report.fault(format!("the chain of {} breaks at {}", tip.session, seq.0));
         }
+        audit.pass(&Passing { head, session: tip.session, seq, records, text }, report);
         if tip.snapshot == Some((id, seq, stored)) {
             tip.snapshot = None;
         }
         (tip.entry, tip.seq, tip.hash) = (Some(id), seq, stored);
     }
+    audit.conclude(report);
     for tip in tips.into_values() {
         if (tip.entry.unwrap_or(0), tip.seq, tip.hash) != tip.head {
             report.fault(format!("the chain of {} does not reach its head", tip.session));

@@ -28,7 +28,7 @@ pub async fn run(home: &Path, args: &BackupArgs, out: &Out) -> Outcome<Exit> {
     let files =
         if args.workspace { format!(", {} workspace files", number(&done, "workspace_files")) } else { String::new() };
     out.line(&format!(
-        "{}: {} sessions, {} records, records and texts verified{files}",
+        "{}: {} sessions, {} records, records, texts and ledger verified{files}",
         text(&done, "to"),
         number(&done, "sessions"),
         number(&done, "records"),

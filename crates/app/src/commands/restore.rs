@@ -55,7 +55,7 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
     }
     out.line(&format!("home: {}", to.display()));
     out.line(&format!(
-        "{} sessions, {} records, records and texts verified; {files} workspace files",
+        "{} sessions, {} records, records, texts and ledger verified; {files} workspace files",
         report.sessions, report.records
     ));
     out.talk(

@@ -25,7 +25,8 @@ fn a_backup_comes_back_frozen_with_its_config_and_its_files() {
     there(&["trace", turn["turn"].as_str().unwrap()]).expect(0);
     there(&["unfreeze"]).expect(0);
     there(&["run", "hello"]).expect(0);
-    there(&["audit", "verify"]).expect(0);
+    let report = there(&["audit", "verify", "--json"]).json(0);
+    assert!(report["windows"].as_u64().unwrap() > 0, "its budget is in the ledger: {report}");
     place.run(&["run", "hello"]).expect(0);
 }
 

@@ -1,10 +1,12 @@
 //! Laws that hold for every input.
-use backstay_kernel::budget::{Amount, Ceiling, Price, Usage};
+use backstay_kernel::audit::{Change, Replay};
+use backstay_kernel::budget::{Amount, Ceiling, LedgerEntry, Price, Usage, Used, Window, WindowState};
 use backstay_kernel::effect::{CallRef, FailureClass, Outcome, Probed};
 use backstay_kernel::facts::{Access, Facts, PathFact};
 use backstay_kernel::id::Seq;
 use backstay_kernel::judge::judge;
-use backstay_kernel::record::{Mode, Record, Resolution, Verdict};
+use backstay_kernel::ledger::entries;
+use backstay_kernel::record::{Entry, Mode, Record, Resolution, VERSION, Verdict};
 use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::session::{State, Work};
 use backstay_kernel::tool::EffectClass;
@@ -39,6 +41,8 @@ fn happen(t: &mut TestSession, what: u8, choice: u8) {
             t.probed(effect, all[usize::from(choice) % 3]);
         }
         (9, Some(_), Some(State::Started { .. })) if is_model => drop(t.fails(FailureClass::RetrySame, None, 999)),
+        (10, Some(effect), Some(State::Started { .. })) if is_model => drop(t.outcome(effect, Outcome::Unknown)),
+        (11, Some(effect), Some(State::Started { .. })) if is_model => drop(t.outcome(effect, Outcome::NotStarted)),
         (_, Some(_), Some(State::Started { .. })) if is_model => {
             let tools: Vec<_> = (0..choice % 4).map(|n| (TOOLS[usize::from(choice / 4 + n) % 6].0, n)).collect();
             t.reply(&tools);
@@ -77,6 +81,33 @@ proptest! {
         }
         prop_assert_eq!(&folded, &t.session);
         prop_assert_eq!(folded.seq, Seq(t.records.len() as u64));
+    }
+
+    /// A ledger can be compared with the journal alone.
+    #[test]
+    fn what_is_booked_can_be_read_off_the_stored_entries(
+        script in prop::collection::vec((any::<u8>(), any::<u8>()), 1..80),
+    ) {
+        let mut t = TestSession::new();
+        let window = |key: &str| Window { key: key.into(), ceiling: Ceiling::default() };
+        let open = |key| WindowState { window: window(key), used: Used::default() };
+        t.allowance = vec![open("home/day"), open("agent:\"main\"/day")];
+        for (what, choice) in script {
+            happen(&mut t, what, choice);
+        }
+        let (mut folded, mut replay) = (Session::new(t.session.id), Replay::default());
+        for record in &t.records {
+            let entry = Entry { v: VERSION, at: 1, records: vec![record.clone()] };
+            let text = serde_json::to_string(&entry).unwrap();
+            let booked = entries(&folded, record, &t.allowance);
+            let mut read = Vec::new();
+            replay.read(folded.id, &text, |key, change| read.push(match change {
+                Change::Reserve(amount) => LedgerEntry::Reserve { key: key.into(), amount, ceiling: Ceiling::default() },
+                Change::Settle { reserved, spent } => LedgerEntry::Settle { key: key.into(), reserved, spent },
+            })).unwrap();
+            prop_assert_eq!(read, booked);
+            apply(&mut folded, record);
+        }
     }
 
     /// I9.

@@ -4,6 +4,7 @@
 mod harness;
 
 mod admission;
+mod audit;
 mod backup;
 mod bodies;
 mod journal;
