@@ -16,6 +16,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
 use crate::heap;
@@ -24,8 +25,8 @@ use crate::world::{RealWorld, Setup};
 /// The socket through which the command line speaks to the running process.
 pub const SOCKET: &str = "backstay.sock";
 
-/// What runs gets this long to end after SIGTERM; what has not ended by then goes on after the
-/// next start.
+/// What runs gets this long to end after SIGTERM, and connections with their reads as long again; what
+/// has not ended by then goes on after the next start.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Files that a serving process wants to hold open: both listeners' connections, and as many again
@@ -155,6 +156,17 @@ impl Opened {
         self.close_journal();
     }
 
+    /// The same for a home that was served. What did not end in its time is not given a second one:
+    /// whoever stops the process kills it after a while.
+    async fn leave(self, doors: impl Future, reads: impl Future) {
+        self.engine.drain(DRAIN).await;
+        let until = Instant::now() + DRAIN;
+        let _ = timeout_at(until, doors).await;
+        let _ = std::fs::remove_file(self.home.join(SOCKET));
+        let _ = timeout_at(until, reads).await;
+        self.close_journal();
+    }
+
     fn close_journal(&self) {
         if let Err(error) = self.engine.store().close() {
             tracing::error!(%error, "the journal did not close cleanly; the next start reads its log");
@@ -251,12 +263,11 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     ready(address);
     signals.wait_for_end(&door).await;
     tracing::info!("stopping: what runs gets time to end");
-    opened.engine.drain(DRAIN).await;
-    let _ = stop.send(true);
-    let _ = tokio::time::timeout(DRAIN, async { tokio::join!(doors, desk) }).await;
-    let _ = std::fs::remove_file(home.join(SOCKET));
-    let _ = tokio::time::timeout(DRAIN, door.shut()).await;
-    opened.close().await;
+    let doors = async {
+        let _ = stop.send(true);
+        tokio::join!(doors, desk)
+    };
+    opened.leave(doors, door.shut()).await;
     Ok(())
 }
 
@@ -317,5 +328,56 @@ impl Signals {
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use backstay_engine::{Caller, Submission};
+    use backstay_kernel::policy::Role;
+    use backstay_kernel::record::Mode;
+
+    use super::*;
+
+    const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+[principals.owner]
+role = "owner"
+[providers.p]
+kind = "openai"
+base_url = "http://ADDRESS/v1"
+[models.default]
+provider = "p"
+name = "m"
+context_tokens = 32768
+max_output_tokens = 512
+price_usd_per_mtok = { input = 0.1, output = 0.5 }
+[agents.main]
+model = "default"
+"#;
+
+    /// A model that never answers, a connection that stays, a read that does not come back.
+    #[tokio::test]
+    async fn a_stop_gives_nothing_a_second_time_to_end() {
+        let home = tempfile::tempdir().unwrap();
+        let model = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = model.local_addr().unwrap().to_string();
+        std::fs::write(home.path().join(config::FILE), CONFIG.replace("ADDRESS", &address)).unwrap();
+        drop(Store::create(home.path(), Options::default()).unwrap());
+        let opened = open(home.path(), Keys::Needed).await.unwrap();
+        let owner = Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() };
+        let (agent, text) = ("main".into(), "hi".into());
+        let message = Submission { session: None, agent, mode: Mode::Queue, quoted: Vec::new(), text, key: None };
+        opened.engine.submit(&owner, message).await.unwrap();
+        let _hangs = model.accept().await.unwrap();
+        tokio::time::pause();
+        let since = Instant::now();
+        opened.leave(pending::<()>(), pending::<()>()).await;
+        let took = since.elapsed();
+        assert!(took >= 2 * DRAIN && took < 2 * DRAIN + Duration::from_secs(1), "{took:?}");
+        Store::open(home.path(), Options::default()).unwrap().close().unwrap();
     }
 }
