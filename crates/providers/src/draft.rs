@@ -168,6 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_no_api_takes_back_is_replaced() {
+        let made = reply(None, &[(&"i".repeat(65), "a", "{}"), (&"i".repeat(64), "b", "{}")]);
+        assert!(made.calls[0].id.starts_with("call_"));
+        assert_eq!(made.calls[1].id.len(), 64);
+    }
+
+    #[test]
+    fn a_reply_of_endless_calls_and_a_bill_of_absurd_tokens_are_nonsense() {
+        let mut draft = Draft::default();
+        for _ in 0..CALLS_MAX {
+            assert!(draft.add_call(None).is_ok());
+        }
+        assert!(draft.add_call(None).is_err());
+        let bill = |tokens: u64| count(&serde_json::json!({ "tokens": tokens }), "/tokens");
+        assert!(matches!(bill(1_000_000_000), Ok(Some(1_000_000_000))));
+        assert!(bill(1_000_000_001).is_err());
+    }
+
+    #[test]
     fn a_name_that_no_api_takes_back_is_mended() {
         let made = reply(None, &[("a", "functions.read file", "{}"), ("b", "", "{}"), ("c", &"n".repeat(99), "{}")]);
         let names: Vec<&str> = made.calls.iter().map(|c| c.name.as_str()).collect();

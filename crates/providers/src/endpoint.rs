@@ -198,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn no_attempt_waits_for_longer_than_an_operator_would() {
+        let Timeouts { first_byte, idle, whole } = Timeouts::default();
+        assert!(idle < first_byte && first_byte < whole && whole <= Duration::from_secs(600));
+    }
+
+    #[test]
     fn the_address_is_the_vendors() {
         let chat = Ok("https://api.openai.com/v1/chat/completions".to_owned());
         assert_eq!(url(Kind::OpenAi, "https://api.openai.com/v1"), chat);

@@ -129,7 +129,7 @@ fn scripted_failures_and_sizes() {
     assert_eq!((failed.class, failed.retry_at), (FailureClass::Quota, None));
     let big = play_turn(&[], "/big 1000")[0].clone().unwrap();
     assert_eq!((big.text.len(), big.usage.unwrap().output), (1_000, 50));
-    for wrong in ["/fail", "/fail x", "/big much", "/big 99999999999", "/call", "/what"] {
+    for wrong in ["/fail", "/fail x", "/big much", "/big 4194305", "/call", "/what"] {
         let text = play_turn(&[], wrong)[0].clone().unwrap().text;
         assert!(text.contains("does not understand") && text.contains(wrong), "{text}");
     }

@@ -79,3 +79,15 @@ fn pattern(principal: &str, query: &str) -> Option<String> {
     }
     Some(format!("principal : \"{name}\" AND {found}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_query_is_looked_for_by_its_first_words() {
+        let words: Vec<String> = (0..100).map(|n| format!("word{n}")).collect();
+        let found = pattern("ann", &words.join(" ")).unwrap();
+        assert_eq!(found.matches("word").count(), RECALL_WORDS_MAX);
+    }
+}

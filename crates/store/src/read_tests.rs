@@ -26,3 +26,11 @@ fn reads_of_single_rows_wait_for_no_long_read() {
         })
         .unwrap();
 }
+
+#[test]
+fn a_reader_only_reads_and_keeps_few_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::create(directory.path(), Options { ballast_bytes: 0, free_bytes_min: 1 }).unwrap();
+    let setting = |name: &str| store.read(|db| Ok(db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?));
+    assert_eq!((setting("cache_size"), setting("query_only")), (Ok(-256), Ok(1)));
+}

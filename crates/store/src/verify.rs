@@ -201,3 +201,15 @@ fn check_bodies(db: &Connection, report: &mut Report) -> Result<(), StoreError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_counted_and_the_first_are_told() {
+        let mut report = Report::default();
+        (0..FAULTS_LISTED_MAX + 5).for_each(|n| report.fault(n.to_string()));
+        assert_eq!((report.faults.len(), report.fault_count), (FAULTS_LISTED_MAX, FAULTS_LISTED_MAX as u64 + 5));
+    }
+}

@@ -118,12 +118,37 @@ fn the_writer_has_the_settings_that_make_it_safe() {
         assert_eq!(read("page_size"), 4096);
         assert_eq!(read("synchronous"), 2, "full");
         assert_eq!(read("wal_autocheckpoint"), 512);
+        assert_eq!(read("journal_size_limit"), 4 << 20);
         assert_eq!(read("secure_delete"), 1);
         assert_eq!(read("cache_size"), -512);
         assert_eq!(read("trusted_schema"), 0);
         let failed: Result<(), StoreError> = store.write(|_| Err(StoreError::Io("planted".into())));
         assert!(failed.is_err());
     }
+}
+
+#[test]
+fn a_commit_takes_so_many_appends_and_the_rest_wait_for_the_next() {
+    let (_directory, store) = open(0);
+    let (held, holds) = sync_channel(0);
+    let (go, told) = sync_channel::<()>(0);
+    let hold = move |_| {
+        held.send(()).unwrap();
+        let _ = told.recv();
+    };
+    store.append(first(&store, 0, 1), Box::new(hold));
+    holds.recv().unwrap();
+    let before = store.stats().unwrap().commits;
+    let (done, answers) = sync_channel(BATCH_MAX + 1);
+    for n in 1..=BATCH_MAX + 1 {
+        let mut append = first(&store, 0, 1);
+        append.session.0[..8].copy_from_slice(&n.to_be_bytes());
+        let done = done.clone();
+        store.append(append, Box::new(move |told| done.send(told).unwrap()));
+    }
+    drop(go);
+    assert!(answers.iter().take(BATCH_MAX + 1).all(|told| told.is_ok()));
+    assert_eq!(store.stats().unwrap().commits - before, 2);
 }
 
 #[test]

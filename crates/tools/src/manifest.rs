@@ -144,6 +144,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tool_may_take_is_declared_and_leaves_a_search_the_time_to_say_that_it_stopped() {
+        for tool in manifests() {
+            let may_take = if tool.class == EffectClass::Write { 30_000 } else { 10_000 };
+            assert_eq!(tool.timeout_ms, may_take, "{}", tool.name);
+        }
+        assert!(crate::limits::SEARCH_TIME_MAX.as_millis() <= 5_000);
+    }
+
+    #[test]
     fn what_a_tool_may_do_after_a_crash_is_declared() {
         let class: Vec<_> = manifests().into_iter().map(|t| (t.name, t.class, t.idempotency, t.answerer)).collect();
         let expected = [

@@ -330,3 +330,31 @@ pub fn the_window_drops_the_oldest_and_keeps_pairs_and_the_open_message() {
     let first = t.session.context().next();
     assert!(matches!(first, Some(Item::User { body: of, .. }) if of.id == 1), "{first:?}");
 }
+
+#[test]
+pub fn only_the_latest_calls_are_remembered_as_repeats() {
+    let mut t = TestSession::new();
+    t.say(1);
+    for (result, _) in (0u8..).zip(0..limits::REPEAT_WINDOW + 5) {
+        t.reply(&[("read", result)]);
+        t.done(t.call("read"), result);
+    }
+    assert_eq!(t.session.repeats.len(), limits::REPEAT_WINDOW);
+}
+
+/// Of 2,000 tokens 1,000 are for the reply, and 92 in a hundred of the rest are 920.
+#[test]
+pub fn before_the_first_bill_a_token_is_taken_for_three_bytes() {
+    for (bytes, fits) in [(2_000, true), (2_760, false)] {
+        let mut t = TestSession::new();
+        t.policy.models.get_mut("m").unwrap().context_tokens = 2_000;
+        let mut message = t.message(1, Mode::Queue);
+        message.body.bytes = bytes;
+        t.tell(Input::Message(message));
+        t.settle();
+        assert_eq!(t.session.turn.is_some(), fits, "{bytes} bytes");
+        if !fits {
+            t.assert_ended(StopReason::ContextBlocked);
+        }
+    }
+}

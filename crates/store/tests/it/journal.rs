@@ -207,3 +207,18 @@ fn a_clean_close_leaves_one_file_and_no_log() {
     assert_eq!(home.store.writable(), Err(StoreError::Closed));
     assert_eq!(home.store.close(), Ok(()));
 }
+
+#[test]
+fn a_number_that_json_does_not_keep_exact_is_never_given() {
+    let home = TestHome::new();
+    let last = (1 << 53) - 1;
+    for (expected, told) in [(last - 2, "stale"), (last, "invalid")] {
+        let outcome = home.commit(home.next(1, expected));
+        let is = if told == "invalid" {
+            matches!(outcome, Err(AppendError::Store(StoreError::Invalid(_))))
+        } else {
+            matches!(outcome, Err(AppendError::Stale { .. }))
+        };
+        assert!(is, "{told}: {outcome:?}");
+    }
+}

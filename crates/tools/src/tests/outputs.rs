@@ -90,6 +90,37 @@ fn a_search_that_finds_too_much_stops_and_says_so() {
     }
 }
 
+#[test]
+fn a_crowd_of_files_is_counted_and_not_looked_at() {
+    let home = Home::new();
+    for (name, files) in [("a", limits::ENTRIES_MAX + 50), ("b", limits::SEARCH_FILES_MAX - limits::ENTRIES_MAX)] {
+        fs::create_dir(home.at(name)).unwrap();
+        (0..files).for_each(|n| fs::write(home.at(&format!("{name}/{n}")), "").unwrap());
+    }
+    let Ran::Done { text, spill } = home.call("list_dir", path("a")) else { panic!() };
+    assert!(text.ends_with("… and 9550 more\n"), "{}", &text[text.len() - 60..]);
+    let whole = String::from_utf8(spill.unwrap()).unwrap();
+    assert_eq!(whole.lines().filter(|line| line.ends_with("(0 bytes)")).count(), limits::ENTRIES_MAX);
+    let text = home.done("search_files", json!({ "pattern": "x" }));
+    assert!(text.contains("[stopped after so many files"), "{text}");
+}
+
+#[test]
+fn a_search_reads_so_many_bytes_and_looks_for_no_text_behind_a_nul_at_the_start() {
+    let home = Home::new();
+    let late = [b"needle\n".as_slice(), &vec![b'x'; limits::BINARY_LOOK_BYTES], b"\0"].concat();
+    home.put("text/late", late);
+    home.put("text/early", b"needle\n\0");
+    let found = home.done("search_files", json!({ "pattern": "needle", "path": "text" }));
+    assert!(found.starts_with("text/late:1: needle\n[1 not looked into"), "{found}");
+    fs::create_dir(home.at("zeros")).unwrap();
+    for n in 0..=limits::SEARCH_BYTES_MAX / limits::FILE_BYTES_MAX {
+        fs::File::create(home.at(&format!("zeros/{n}"))).unwrap().set_len(limits::FILE_BYTES_MAX as u64).unwrap();
+    }
+    let text = home.done("search_files", json!({ "pattern": "x", "path": "zeros" }));
+    assert!(text.contains("[stopped after so many bytes"), "{text}");
+}
+
 /// The gate sees the directory that a search begins at; a rule about what lies below must hold too.
 #[test]
 fn a_search_does_not_find_what_a_rule_hides() {

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use serde_json::json;
 
 use super::{Home, SECRET, content, path};
+use crate::limits;
 use crate::place::{child, child_directory};
 use crate::prepare::inspect;
 use crate::roots::{Roots, RootsError};
@@ -105,6 +106,26 @@ fn paths_that_lead_out_are_refused() {
         assert_eq!(write.why, Invalid::OutsideGrants, "{name}: {write}");
     }
     assert_eq!(fs::read_to_string(secret).unwrap(), SECRET);
+}
+
+#[test]
+fn what_is_longer_than_it_may_be_is_refused_for_that() {
+    let home = Home::new();
+    // Fewer names than a path may have, and more bytes.
+    let long = format!("{}/", "d".repeat(204)).repeat(20);
+    assert!(long.len() > limits::PATH_BYTES_MAX);
+    let refused = home.inspect("read_file", path(&long)).unwrap_err();
+    assert!(refused.detail.contains("too long"), "{refused}");
+    for (tool, field, most) in [
+        ("remember", "text", limits::NOTE_BYTES_MAX),
+        ("ask_human", "question", limits::NOTE_BYTES_MAX),
+        ("recall", "query", limits::QUERY_BYTES_MAX),
+        ("search_files", "pattern", limits::PATTERN_BYTES_MAX),
+    ] {
+        let of = |bytes: usize| json!({ field: "x".repeat(bytes) });
+        home.inspect(tool, of(most)).unwrap();
+        assert_eq!(home.why(tool, of(most + 1)), Invalid::BadArguments, "{tool}");
+    }
 }
 
 #[test]
