@@ -60,3 +60,30 @@ impl Answers {
         Turn::First(sender)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(answers: &Answers, key: &str, now: Millis) -> Turn {
+        answers.take(&("ann".to_owned(), key.to_owned()), Digest::default(), now)
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_a_week() {
+        let answers = Answers::default();
+        let Turn::First(_sender) = take(&answers, "k", 5) else { panic!() };
+        assert!(matches!(take(&answers, "k", 4 + KEY_KEPT_MS), Turn::Later(_)));
+        assert!(matches!(take(&answers, "k", 5 + KEY_KEPT_MS), Turn::First(_)));
+    }
+
+    #[test]
+    fn so_many_answers_are_kept_and_the_oldest_is_forgotten() {
+        let answers = Answers::default();
+        let senders: Vec<Turn> = (0..=KEYS_MAX).map(|n| take(&answers, &n.to_string(), n as u64)).collect();
+        assert!(senders.iter().all(|turn| matches!(turn, Turn::First(_))));
+        assert_eq!(answers.slots.lock().unwrap().len(), KEYS_MAX);
+        assert!(matches!(take(&answers, "1", 0), Turn::Later(_)));
+        assert!(matches!(take(&answers, "0", 0), Turn::First(_)));
+    }
+}

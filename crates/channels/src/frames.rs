@@ -93,4 +93,24 @@ mod tests {
         drop(out);
         assert!(sender.send(Event::default(), "late".into()).await.is_err());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_slow_reader_is_bounded_in_frames() {
+        let (sender, _out) = frames(None);
+        for _ in 0..FRAMES_MAX {
+            sender.send(Event::default(), "x".into()).await.unwrap();
+        }
+        let one_more = tokio::time::timeout(HEARTBEAT, sender.send(Event::default(), "x".into()));
+        assert!(one_more.await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_says_now_and_then_that_it_is_alive() {
+        let (_sender, out) = frames(None);
+        let mut body = answer(out).into_body().into_data_stream();
+        let begun = tokio::time::Instant::now();
+        let comment = poll_fn(|context| Pin::new(&mut body).poll_next(context)).await.unwrap().unwrap();
+        assert!(comment.starts_with(b":"), "{comment:?}");
+        assert_eq!(begun.elapsed(), std::time::Duration::from_secs(15));
+    }
 }

@@ -70,6 +70,16 @@ mod tests {
     }
 
     #[test]
+    fn the_principal_who_spoke_least_lately_is_forgotten_for_another() {
+        let rate = Rate::new(1);
+        for n in 0..=BUCKETS_MAX {
+            assert!(rate.admit(&n.to_string(), n as u64).is_ok());
+        }
+        let buckets = rate.buckets.lock().unwrap();
+        assert!(buckets.len() == BUCKETS_MAX && !buckets.contains_key("0"));
+    }
+
+    #[test]
     fn a_clock_that_jumps_back_gives_nothing_away() {
         let rate = Rate::new(1);
         assert!(rate.admit("a", 60_000).is_ok());

@@ -333,3 +333,14 @@ fn clip(mut text: String) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_explanation_is_cut_between_two_characters() {
+        assert_eq!(clip(format!("a{}", "ä".repeat(2000))).len(), DETAIL_BYTES_MAX - 1);
+        assert_eq!(clip("short".to_owned()), "short");
+    }
+}

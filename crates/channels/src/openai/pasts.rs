@@ -51,3 +51,24 @@ impl Pasts {
         known.sessions.insert(session, Past { seq, messages: messages.to_vec(), used });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_pasts_are_remembered_and_the_one_unused_longest_is_forgotten() {
+        let pasts = Pasts::default();
+        let id = |n: usize| {
+            let mut id = [0; 10];
+            id[..8].copy_from_slice(&n.to_le_bytes());
+            SessionId(id)
+        };
+        for n in 0..=HISTORIES_MAX {
+            pasts.get(id(0));
+            pasts.put(id(n), Seq(7), &[]);
+        }
+        assert_eq!(pasts.known.lock().unwrap().sessions.len(), HISTORIES_MAX);
+        assert_eq!((pasts.get(id(0)).seq, pasts.get(id(1)).seq), (Seq(7), Seq(0)));
+    }
+}

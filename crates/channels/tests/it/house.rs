@@ -16,7 +16,7 @@ use backstay_kernel::rule::{Approvers, Rule, RuleVerdict};
 use backstay_kernel::tool::Idempotency;
 use backstay_sim::setting::{self, rule};
 use backstay_sim::stage::Play;
-pub use backstay_sim::stage::{Line, call, slowly};
+pub use backstay_sim::stage::{LIMITS, Line, call, slowly};
 use futures_core::Stream as _;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};

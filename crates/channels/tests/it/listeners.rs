@@ -158,6 +158,23 @@ async fn streams_end_when_the_listener_does() {
     assert!(TcpStream::connect(listener.address).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_closes_waits_for_nobody_for_long() {
+    let house = House::new(&[]).await;
+    let listener = listen(&house).await;
+    let mut stream = TcpStream::connect(listener.address).await.unwrap();
+    let call = get(&house, "/api/sessions", false).replace("GET", "POST");
+    let (head, _) = call.split_once("\r\n\r\n").unwrap();
+    stream.write_all(format!("{head}\r\ncontent-length: 16\r\nexpect: 100-continue\r\n\r\n").as_bytes()).await.unwrap();
+    // The call is under way: its body is asked for.
+    let mut chunk = [0; 64];
+    assert!(stream.read(&mut chunk).await.unwrap() > 0);
+    let begun = tokio::time::Instant::now();
+    listener.stop.send(true).unwrap();
+    listener.task.await.unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(11), "{:?}", begun.elapsed());
+}
+
 /// Begins a call on a connection of its own and reads what comes first.
 async fn begin(listener: &Listener, call: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(listener.address).await.unwrap();

@@ -5,7 +5,7 @@ use backstay_kernel::request::{digest, fragment_digest};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::house::{House, Line, slowly};
+use crate::house::{House, LIMITS, Line, slowly};
 
 #[tokio::test]
 async fn a_message_becomes_a_turn_with_a_reply() {
@@ -64,8 +64,12 @@ async fn a_key_makes_a_message_once_also_for_those_who_ask_at_the_same_time() {
     let told =
         house.post("bob", &format!("/api/sessions/{other}/messages")).key("k1").json(json!({ "text": "mine" })).await;
     assert_eq!(told.status, StatusCode::ACCEPTED, "a key counts for its principal alone");
-    let bad = house.post("ann", &path).header("idempotency-key", "a b").json(json!({ "text": "x" })).await;
-    assert_eq!(bad.code(), "malformed");
+    for bad in ["a b".to_owned(), "k".repeat(256)] {
+        let told = house.post("ann", &path).key(&bad).json(json!({ "text": "x" })).await;
+        assert_eq!(told.code(), "malformed");
+    }
+    let long = house.post("ann", &path).key(&"k".repeat(255)).json(json!({ "text": "x" })).await;
+    assert_eq!(long.status, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]
@@ -357,4 +361,38 @@ async fn each_config_says_what_it_has_changed() {
     let (_, turn) = house.say("ann", "hi").await;
     house.turn(&turn, "ended").await;
     assert!(house.play.engine.store().verify().unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_page_has_a_length_whatever_is_asked_for() {
+    let house = House::new(&[]).await;
+    let owner = backstay_sim::setting::owner();
+    for n in 0..=100 {
+        house.play.engine.open_session(&owner, "main", None, None).await.unwrap();
+        let text = format!("# {n}");
+        house.play.engine.reload(crate::house::policy(), &text, "owner", None, LIMITS).await.unwrap();
+    }
+    for (list, usual, most) in [("sessions", 20, 100), ("epochs", 20, 100)] {
+        for (query, length) in [("", usual), ("?limit=100000", most)] {
+            let page = house.get("owner", &format!("/api/{list}{query}")).none().await.json;
+            assert_eq!(page[list].as_array().unwrap().len(), length, "{list}{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_records_has_a_length_too() {
+    let house = House::new(&[]).await;
+    let (session, mut turn) = house.say("ann", "hi").await;
+    let path = format!("/api/sessions/{session}/messages");
+    // At least six records each.
+    for _ in 0..170 {
+        house.turn(&turn, "ended").await;
+        turn = house.post("ann", &path).json(json!({ "text": "hi" })).await.json["turn"].as_str().unwrap().to_owned();
+    }
+    house.turn(&turn, "ended").await;
+    for (query, length) in [("", 100), ("?limit=100000", 1000)] {
+        let page = house.get("ann", &format!("/api/sessions/{session}/records{query}")).none().await.json;
+        assert_eq!(page["records"].as_array().unwrap().len(), length, "{query}");
+    }
 }

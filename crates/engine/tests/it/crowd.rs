@@ -2,8 +2,9 @@
 use backstay_engine::{Caller, EngineError, Limits};
 use backstay_kernel::id::{Digest, SessionId};
 use backstay_kernel::policy::Role;
+use backstay_kernel::record::Record;
 
-use crate::stage::{Line, Play, message, owner, policy};
+use crate::stage::{Line, Play, count, message, owner, policy};
 
 /// More sessions than fit into memory, and what of it only owners and operators take.
 const TOO_MANY: u64 = 4096;
@@ -63,4 +64,44 @@ async fn a_session_that_is_opened_counts_as_a_message() {
     assert!(matches!(third, Err(EngineError::TooMany { .. })), "{third:?}");
     let said = play.engine.submit(&user(), message(None, "hi")).await;
     assert!(matches!(said, Err(EngineError::TooMany { .. })), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_session_with_nothing_to_do_leaves_memory_after_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let play = Play::begin(dir.path(), policy(), vec![Line::Say("here")]).await;
+    let mut departures = play.engine.departures();
+    let said = play.say(None, "hi").await;
+    play.ended(said).await;
+    assert_eq!(play.engine.live_sessions(), 1);
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    departures.changed().await.unwrap();
+    assert!(begun.elapsed() <= std::time::Duration::from_secs(11), "{:?}", begun.elapsed());
+    assert_eq!(play.engine.live_sessions(), 0);
+}
+
+/// As many as one home has (`limits::MODEL_SLOTS`).
+const MODEL_SLOTS: usize = 256;
+
+#[tokio::test]
+async fn so_many_models_are_called_at_once_and_one_more_waits_for_a_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let play = Play::begin(dir.path(), policy(), vec![Line::Hang; MODEL_SLOTS + 1]).await;
+    let sent = || play.stage.sent.lock().unwrap().len();
+    let first = play.say(None, "hi").await;
+    for _ in 1..MODEL_SLOTS {
+        play.say(None, "hi").await;
+    }
+    while sent() < MODEL_SLOTS {
+        tokio::task::yield_now().await;
+    }
+    let last = play.say(None, "hi").await;
+    play.until(last, |view| count(view, |record| matches!(record, Record::Planned(_))) == 1).await;
+    assert_eq!(sent(), MODEL_SLOTS);
+    play.cancel(first).await;
+    play.until(last, |view| count(view, |record| matches!(record, Record::Started(_))) == 1).await;
+    while sent() == MODEL_SLOTS {
+        tokio::task::yield_now().await;
+    }
 }

@@ -1,5 +1,7 @@
 //! A keyed command is done once, and whoever repeats it is told the same, in this process and the
 //! next.
+use std::sync::atomic::Ordering;
+
 use backstay_engine::{Accepted, Command, EngineError, Submission, Submitted, TurnView};
 use backstay_kernel::home::HomeRecord;
 use backstay_kernel::id::{Digest, EffectId};
@@ -130,4 +132,17 @@ async fn the_key_of_a_reload_names_its_epoch_in_the_next_process() {
     assert_eq!(next.engine.home().said(next.engine.key("owner", key("another")).as_ref()), Ok(None));
     let other = next.engine.key("owner", Some(("reload".into(), Digest::default())));
     assert_eq!(next.engine.home().said(other.as_ref()), Err(EngineError::KeyReused));
+}
+
+#[tokio::test]
+async fn a_key_holds_for_a_week() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![Line::Say("one"), Line::Say("two")]).await;
+    let keyed = || Submission { key: key("k"), ..message(None, "hi") };
+    let first = play.engine.submit(&owner(), keyed()).await.unwrap();
+    play.ended(first).await;
+    play.stage.now.fetch_add(7 * 86_400_000 - 1, Ordering::SeqCst);
+    assert_eq!(play.engine.submit(&owner(), keyed()).await.unwrap(), first);
+    play.stage.now.fetch_add(1, Ordering::SeqCst);
+    assert_ne!(play.engine.submit(&owner(), keyed()).await.unwrap(), first);
 }

@@ -1,10 +1,10 @@
 //! Whole turns: what they say, what they cost in commits, how they wait for people.
-use backstay_engine::{EngineError, TurnState};
+use backstay_engine::{EngineError, TurnState, fold};
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::Digest;
 use backstay_kernel::record::{Record, StopReason};
 
-use crate::stage::{Line, Play, asked, call, decide, message, owner, policy};
+use crate::stage::{Line, Play, asked, call, count, decide, message, owner, policy};
 
 const CLAIMED: TurnState = TurnState::Ended(StopReason::Claimed);
 
@@ -121,4 +121,31 @@ async fn what_calls_of_one_commit_remember_is_all_remembered() {
     let view = play.ended(said).await;
     assert_eq!(view.completion.done.len(), 2);
     assert_eq!(play.store.recall("owner", "remember", 10).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_read_that_takes_long_is_not_waited_for_before_the_commit() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![call("look", "{}"), Line::Say("seen")]).await;
+    play.stage.hold(&["look"]);
+    let said = play.say(None, "look").await;
+    let reads = |record: &Record| matches!(record, Record::Started(started) if started.request.is_none());
+    play.until(said, |view| count(view, reads) == 1).await;
+    play.stage.hold(&[]);
+    assert_eq!(play.text(play.ended(said).await.reply), "seen");
+}
+
+#[tokio::test]
+async fn a_long_session_is_folded_from_a_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), vec![]).await;
+    let first = play.say(None, "hi").await;
+    play.ended(first).await;
+    // Two entries each.
+    for _ in 0..110 {
+        let said = play.say(Some(first.session), "hi").await;
+        play.ended(said).await;
+    }
+    let folded = fold(&play.store, first.session).unwrap();
+    assert!(folded.entries_since_snapshot <= 200, "{}", folded.entries_since_snapshot);
 }
