@@ -56,9 +56,9 @@ impl Play {
     }
 
     pub async fn until(&self, said: Submitted, done: impl Fn(&TurnView) -> bool) -> TurnView {
-        let mut events = self.engine.subscribe(Role::Owner, said.session).await.unwrap();
         let reader = Reader::new(self.store.clone());
         let there = async {
+            let mut events = self.engine.subscribe(Role::Owner, said.session).await.unwrap();
             loop {
                 let view = reader.turn(said.session, said.turn).unwrap();
                 if done(&view) {
