@@ -24,6 +24,27 @@ fn a_select_reads_and_nothing_else_runs() {
 }
 
 #[test]
+fn the_list_of_sessions_is_as_long_as_asked_and_goes_on_where_it_ended() {
+    let place = Place::with_home();
+    let begun = ["/say one", "/say two", "/say three"].map(|task| {
+        let turn = place.run(&["run", task, "--json"]).json(0);
+        turn["session"].as_str().unwrap().to_owned()
+    });
+    let list = |more: &[&str]| {
+        let listed = place.run(&[&["sessions", "list", "--json"], more].concat()).json(0);
+        let sessions: Vec<String> = listed["sessions"].as_array().unwrap().iter().map(session).collect();
+        sessions
+    };
+    let [one, two, three] = begun;
+    assert_eq!(list(&["--limit", "2"]), [three.clone(), two.clone()]);
+    assert_eq!(list(&["--after", &two]), [one]);
+}
+
+fn session(item: &Value) -> String {
+    item["session"].as_str().unwrap().to_owned()
+}
+
+#[test]
 fn a_changed_journal_does_not_verify() {
     let place = Place::with_home();
     place.run(&["run", "/say something to be changed"]).expect(0);
