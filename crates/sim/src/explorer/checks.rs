@@ -1,6 +1,6 @@
 //! The invariants, each checked where it could break. Nothing here asks the kernel what is right:
 //! [`read`] is a second, simpler reading of the records.
-use backstay_kernel::budget::Amount;
+use backstay_kernel::budget::{Amount, WindowState};
 use backstay_kernel::context::{Answer, Item};
 use backstay_kernel::effect::Effect;
 use backstay_kernel::id::Digest;
@@ -63,6 +63,10 @@ pub fn after(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Re
                 format!("{} spent and {} reserved pass the cap", seen.spent, seen.reserved),
             );
         }
+        let over = |window: &WindowState| !window.window.ceiling.holds(window.used.sum());
+        if of_model && node.allowance(seen).iter().any(over) {
+            return broken(Invariant::I5Money, "the window that others share holds more than it may");
+        }
         if of_model && started.reservation.is_none() {
             return broken(Invariant::I5Money, "a model call starts without a reservation");
         }
@@ -90,7 +94,7 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
             let first = queue.find(|waiting| started.messages.contains(&waiting.seq));
             seen.route = first.and_then(|first| CHANNELS.iter().position(|c| *c == first.channel));
             seen.calls.clear();
-            (seen.spent, seen.reserved, seen.in_flight) = (0, 0, 0);
+            (seen.spent, seen.reserved) = (0, 0);
         }
         Record::Planned(Planned::Tool { call, .. }) => {
             if let Some(kind) = Kind::of(call.repeat) {
@@ -146,6 +150,7 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
 
 /// The end of the call in flight: billed, or, without a bill, kept as possibly billed.
 fn settle(seen: &mut Seen, spent: Option<u64>) {
+    seen.settled += spent.unwrap_or(seen.in_flight);
     if let Some(spent) = spent {
         seen.reserved = seen.reserved.saturating_sub(seen.in_flight);
         seen.spent += spent;
@@ -344,10 +349,11 @@ fn waits(driver: &Driver, node: &Node) -> Result<(), Violation> {
         if due.is_some_and(|at| head.wake_at.is_none_or(|wake_at| wake_at > at)) {
             return stuck("a wait without its moment");
         }
+        asleep |= due.is_some_and(|at| at <= node.clock) && !halted;
         asleep |= matches!(open.state, State::Asked { expires_at, .. } if expires_at <= node.clock);
     }
     if asleep {
-        return stuck("an ask is open past its time");
+        return stuck("a wait is open past its time");
     }
     let of_turn = session.turn.as_ref().map(|turn| session.effects.values().any(|open| open.work.turn() == turn.id));
     match of_turn {

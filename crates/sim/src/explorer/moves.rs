@@ -47,6 +47,13 @@ pub enum Move {
         of: Running,
         happened: bool,
     },
+    /// A call outlives its limit, and has had its effect or not.
+    Overdue {
+        of: Running,
+        happened: bool,
+    },
+    /// Others settle what they had reserved in the shared window.
+    Settled,
     Decide {
         effect: EffectId,
         approve: bool,
@@ -151,6 +158,7 @@ impl Driver {
             (left.stops > 0 && !session.stopped, Move::Stop),
             (session.stopped, Move::Resume),
             (left.narrows > 0 && !node.narrowed, Move::Narrow),
+            (node.shared.is_some() && !node.others_settled, Move::Settled),
         ];
         out.extend(switches.into_iter().filter(|(may, _)| *may).map(|(_, made)| made));
     }
@@ -175,12 +183,16 @@ impl Driver {
             if kind == Kind::Read {
                 continue;
             }
-            if left.failures > 0 {
+            if left.failures > 0 && !of.happened {
                 out.push(Move::Failed(*of));
             }
-            if left.unknowns > 0 {
-                out.push(Move::Unknown { of: *of, happened: true });
-                out.push(Move::Unknown { of: *of, happened: false });
+            for happened in [true, false] {
+                if left.unknowns > 0 {
+                    out.push(Move::Unknown { of: *of, happened });
+                }
+                if left.overdue > 0 && !of.overdue {
+                    out.push(Move::Overdue { of: *of, happened });
+                }
             }
         }
     }
@@ -219,6 +231,10 @@ impl Driver {
                 next.frozen = false;
                 None
             }
+            Move::Settled => {
+                next.others_settled = true;
+                None
+            }
             Move::Narrow => {
                 next.narrowed = true;
                 next.left.narrows -= 1;
@@ -237,7 +253,9 @@ impl Driver {
                 self.said(&mut next, made)?
             }
             Move::Reply(_) | Move::ModelFailed { .. } | Move::Busy => self.of_model(&mut next, made),
-            Move::Done(of) | Move::Failed(of) | Move::Unknown { of, .. } => Some(self.of_tool(&mut next, of, made)?),
+            Move::Done(of) | Move::Failed(of) | Move::Unknown { of, .. } | Move::Overdue { of, .. } => {
+                Some(self.of_tool(&mut next, of, made)?)
+            }
         };
         self.pass(&mut next, input)?;
         self.reconcile(&mut next)?;
@@ -347,7 +365,7 @@ impl Driver {
                 Ok(permit) => {
                     let kind = kind_of(node.session(), id);
                     checks::launched(node, effect, &permit, self.kernel.key(&permit))?;
-                    node.running.push(Running { effect: id, started: seq, kind });
+                    node.running.push(Running { effect: id, started: seq, kind, overdue: false, happened: false });
                     node.running.sort_unstable_by_key(|of| of.effect);
                 }
             }
@@ -361,7 +379,7 @@ impl Driver {
         }
         node.pending.clear();
         for of in std::mem::take(&mut node.running) {
-            if let Some(kind) = of.kind.filter(|kind| happened & kind.bit() != 0) {
+            if let Some(kind) = of.kind.filter(|kind| happened & kind.bit() != 0 && !of.happened) {
                 checks::happens(node, kind)?;
             }
         }
@@ -431,6 +449,8 @@ impl Driver {
             | Move::Done(_)
             | Move::Failed(_)
             | Move::Unknown { .. }
+            | Move::Overdue { .. }
+            | Move::Settled
             | Move::Wake
             | Move::Freeze
             | Move::Unfreeze
@@ -473,13 +493,25 @@ impl Driver {
             }
             Move::Unknown { happened, .. } => {
                 node.left.unknowns -= 1;
-                if happened {
+                if happened && !of.happened {
                     checks::happens(node, kind)?;
                 }
                 Outcome::Unknown
             }
+            Move::Overdue { happened, .. } => {
+                node.left.overdue -= 1;
+                if happened {
+                    checks::happens(node, kind)?;
+                }
+                // It goes on.
+                node.running.push(Running { overdue: true, happened, ..of });
+                node.running.sort_unstable_by_key(|of| of.effect);
+                Outcome::Overdue
+            }
             _ => {
-                checks::happens(node, kind)?;
+                if !of.happened {
+                    checks::happens(node, kind)?;
+                }
                 Outcome::Done { result, repeat: kind.key(), label: Label::of(Source::Tool) }
             }
         };

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use backstay_kernel::context::{Item, Notice};
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::frame::Frame;
-use backstay_kernel::id::{Digest, EffectId, Seq};
+use backstay_kernel::id::{Boot, Digest, EffectId, Seq};
 use backstay_kernel::policy::Role;
-use backstay_kernel::record::{Decision, End, Reason, Record, Resolution, Verdict};
+use backstay_kernel::record::{Decision, End, Ended, Reason, Record, Resolution, Verdict};
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::session::{Session, State, Work};
 use backstay_kernel::{Bounce, Head, Input, Permit};
@@ -52,6 +52,9 @@ mutants! {
     ProbeInverted: I3Once, "The world's answer to a probe is read the wrong way.";
     KeyPerAttempt: I3Once, "Every attempt has its own idempotency key.";
     DoneIsFailed: I3Once, "What was done is recorded as failed.";
+    OverdueLapses: I3Once, "A call that outlives its limit is started again beside itself.";
+    OverdueEndLost: I3Once, "The end of a call past its limit is not taken.";
+    OverdueNotStarted: I3Once, "A call that outlives its limit is called not started.";
     UnsureForgotten: I3Once, "A lapsed call is called not started.";
     OpenForgotten: I3Once, "An effect is forgotten when its turn ends.";
     ResultsSwapped: I4Paired, "Answers change places.";
@@ -62,12 +65,14 @@ mutants! {
     ReservationDropped: I5Money, "A model call starts without a reservation.";
     LapseForgetsMoney: I5Money, "What is possibly billed is forgotten.";
     CapsIgnored: I5Money, "The turn's budget has no reader.";
+    SharedIgnored: I5Money, "The budget that others share has no reader.";
     HiddenState: I6Fold, "The fold depends on something outside of the records.";
     DeadBootForgotten: I10NamedWait, "A new process does not look at what the dead one ran.";
     AskNeverExpires: I10NamedWait, "Nobody closes an ask whose time is over.";
     BounceForgotten: I10NamedWait, "What was turned back is never started again.";
     RetryAfterTurn: I10NamedWait, "A doubt is retried after its turn.";
     WakeForgotten: I10NamedWait, "The head names no moment to wake.";
+    UnfundedAsleep: I10NamedWait, "Nobody looks again whether there is money.";
     HeadAsleep: I10NamedWait, "The head says that nothing is to do.";
     MessageTwice: I11Message, "A message is admitted twice.";
     MessageLost: I11Message, "A turn's end empties the queue.";
@@ -109,6 +114,14 @@ impl Planted {
             policy.agents.values_mut().for_each(|agent| agent.budget.turn.tokens = None);
             return backstay_kernel::decide(session, input, &Frame { policy: &policy, ..frame.clone() });
         }
+        if let (Mutant::OverdueEndLost, Input::Ended { effect, .. }) = (mutant, &input)
+            && session
+                .effects
+                .get(effect)
+                .is_some_and(|open| matches!(open.state, State::Started { overdue: true, .. }))
+        {
+            return Ok(Vec::new());
+        }
         let (session, frame) = (blind(mutant, session, frame), blinkered(mutant, frame));
         let records = backstay_kernel::decide(&session, changed_input(mutant, &session, input), &frame)?;
         Ok(changed_records(mutant, records))
@@ -148,6 +161,12 @@ impl Planted {
         match self.mutant {
             Some(mutant @ Mutant::DeadBootRunsOn) => {
                 backstay_kernel::open_effects(&blind(mutant, session, frame), frame)
+            }
+            Some(Mutant::UnfundedAsleep) => {
+                let waits = |id: EffectId| matches!(session.effects.get(&id), Some(open) if matches!(open.state, State::Unfunded { .. }));
+                let mut open = backstay_kernel::open_effects(session, frame);
+                open.retain(|effect| !waits(effect.id()));
+                open
             }
             _ => backstay_kernel::open_effects(session, frame),
         }
@@ -235,6 +254,9 @@ fn blind(mutant: Mutant, session: &Session, frame: &Frame<'_>) -> Session {
 
 fn blinkered<'a>(mutant: Mutant, frame: &Frame<'a>) -> Frame<'a> {
     let mut frame = frame.clone();
+    if mutant == Mutant::SharedIgnored {
+        frame.allowance.clear();
+    }
     if mutant == Mutant::FrozenGoesOn {
         frame.switches.frozen = false;
     }
@@ -277,6 +299,13 @@ fn changed_records(mutant: Mutant, records: Vec<Record>) -> Vec<Record> {
                 if matches!(judged.verdict, Verdict::Ask { .. }) {
                     judged.verdict = Verdict::Allow { by: Reason::ClassDefault };
                 }
+            }
+            (Mutant::OverdueLapses, Record::Overdue { effect }) => {
+                record = Record::Lapsed { effect: *effect, boot: Boot(0) };
+            }
+            (Mutant::OverdueNotStarted, Record::Overdue { effect }) => {
+                let (effect, end) = (*effect, End::NotStarted);
+                record = Record::Ended(Ended { effect, at: 0, started: None, end, spent: None });
             }
             (Mutant::ReservationDropped, Record::Started(started)) => started.reservation = None,
             (Mutant::UnknownForgotten, Record::TurnEnded(ended)) => ended.completion.unknown.clear(),

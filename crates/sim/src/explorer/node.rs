@@ -2,6 +2,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use backstay_kernel::budget::{Amount, Ceiling, Used, Window, WindowState};
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{Boot, Digest, EffectId, Seq, SessionId};
 use backstay_kernel::policy::Policy;
@@ -10,8 +11,10 @@ use backstay_kernel::session::{Session, Work};
 
 use super::hash;
 use super::moves::Move;
-use super::scope::{CHANNELS, Kind, Left, OWNER, Scope};
+use super::scope::{CHANNELS, Kind, Left, OWNER, Scope, Shared};
 
+/// Windows end with the hour.
+const HOUR_MS: u64 = 3_600_000;
 /// When the clock of the small world starts, milliseconds.
 const CLOCK_START_MS: u64 = 1_000_000;
 
@@ -53,6 +56,8 @@ pub struct Seen {
     pub spent: u64,
     pub reserved: u64,
     pub in_flight: u64,
+    /// Tokens that the session has settled in the window that it shares; a call without a bill at all of it.
+    pub settled: u64,
 }
 
 /// A launched effect of the running process.
@@ -62,6 +67,9 @@ pub struct Running {
     pub started: Seq,
     /// `None`: a model call.
     pub kind: Option<Kind>,
+    /// Past its limit; and whether it has had its effect, of which nobody has heard.
+    pub overdue: bool,
+    pub happened: bool,
 }
 
 /// What has really happened, by kind.
@@ -87,6 +95,9 @@ pub struct Node {
     pub left: Left,
     /// The scope's cap.
     pub turn_tokens: Option<u64>,
+    pub shared: Option<Shared>,
+    /// What others have reserved in the window is settled: they needed nothing.
+    pub others_settled: bool,
     pub depth: u32,
     pub path: Option<Arc<Step>>,
 }
@@ -123,6 +134,8 @@ impl Node {
             narrowed: false,
             left: scope.left,
             turn_tokens: scope.turn_tokens,
+            shared: scope.shared,
+            others_settled: false,
             depth: 0,
             path: None,
         }
@@ -148,8 +161,20 @@ impl Node {
             policy: if self.narrowed { narrow } else { wide },
             switches: Switches { frozen: self.frozen, draining: false },
             slots: Slots { model: 8, tool: 8 },
-            allowance: Vec::new(),
+            allowance: self.allowance(&self.now().seen),
         }
+    }
+
+    /// The shared window; in a later one nobody else holds anything.
+    #[must_use]
+    pub fn allowance(&self, seen: &Seen) -> Vec<WindowState> {
+        let Some(shared) = self.shared else { return Vec::new() };
+        let hour = self.clock / HOUR_MS;
+        let others = if self.others_settled || hour > 0 { 0 } else { shared.reserved };
+        let tokens = |tokens| Amount { tokens, micro_usd: 0 };
+        let ceiling = Ceiling { tokens: Some(shared.tokens), micro_usd: None };
+        let used = Used { settled: tokens(seen.settled), reserved: tokens(seen.in_flight + others) };
+        vec![WindowState { window: Window { key: format!("home/{hour}"), ceiling }, used }]
     }
 
     #[must_use]
@@ -188,7 +213,7 @@ impl Hash for Node {
             state.write_u64(snapshot.hash);
         }
         (&self.running, &self.world, self.clock, self.boot).hash(state);
-        (self.frozen, self.narrowed, self.left).hash(state);
+        (self.frozen, self.narrowed, self.others_settled, self.left).hash(state);
     }
 }
 

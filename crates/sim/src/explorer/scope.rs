@@ -96,6 +96,7 @@ pub struct Left {
     pub stops: u8,
     pub narrows: u8,
     pub busy: u8,
+    pub overdue: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +114,16 @@ pub struct Scope {
     pub in_doubt: InDoubt,
     /// Tokens that a turn may use.
     pub turn_tokens: Option<u64>,
+    /// A ledger window that this session has with others.
+    pub shared: Option<Shared>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Shared {
+    /// What it may hold.
+    pub tokens: u64,
+    /// What others have reserved in it when the search begins.
+    pub reserved: u64,
 }
 
 /// What every model call of the small world is reserved and billed.
@@ -186,7 +197,7 @@ fn manifest(kind: Kind) -> Manifest {
 }
 
 const QUIET: Left =
-    Left { crashes: 0, failures: 0, unknowns: 0, cancels: 0, freezes: 0, stops: 0, narrows: 0, busy: 0 };
+    Left { crashes: 0, failures: 0, unknowns: 0, cancels: 0, freezes: 0, stops: 0, narrows: 0, busy: 0, overdue: 0 };
 
 const BASE: Scope = Scope {
     name: "base",
@@ -197,6 +208,7 @@ const BASE: Scope = Scope {
     eager: true,
     in_doubt: InDoubt::Ask,
     turn_tokens: None,
+    shared: None,
 };
 
 const TWO_MESSAGES: Scope = Scope {
@@ -257,6 +269,20 @@ pub const SCOPES: &[Scope] = &[
         messages: &[Mode::Queue, Mode::Steer],
         replies: &[&[Kind::Shell, Kind::Post, Kind::Write], &[Kind::Read], &[]],
         left: Left { crashes: 2, unknowns: 1, ..QUIET },
+        ..BASE
+    },
+    Scope {
+        name: "past their limits",
+        replies: &[&[Kind::Shell, Kind::Post, Kind::Write], &[]],
+        left: Left { crashes: 2, overdue: 2, cancels: 1, ..QUIET },
+        ..BASE
+    },
+    Scope {
+        name: "money that others hold",
+        messages: &[Mode::Queue, Mode::Queue],
+        replies: &[&[Kind::Shell], &[Kind::Read], &[]],
+        left: Left { crashes: 1, failures: 1, cancels: 1, ..QUIET },
+        shared: Some(Shared { tokens: 60, reserved: 45 }),
         ..BASE
     },
 ];
