@@ -85,6 +85,17 @@ async fn a_head_that_does_not_end_is_not_waited_for() {
     assert!(waited >= Duration::from_secs(9) && waited < Duration::from_secs(12), "{waited:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_without_an_end_is_cut_off_before_it_fills_memory() {
+    let house = House::new(&[]).await;
+    let listener = listen(&house).await;
+    let mut stream = TcpStream::connect(listener.address).await.unwrap();
+    let before = tokio::time::Instant::now();
+    let _ = stream.write_all(format!("GET /live HTTP/1.1\r\nx: {}", "x".repeat(100_000)).as_bytes()).await;
+    all(&mut stream).await;
+    assert!(before.elapsed() < Duration::from_secs(5), "it was waited for: {:?}", before.elapsed());
+}
+
 #[tokio::test]
 async fn strangers_are_bounded_and_those_who_are_known_are_not_counted() {
     let house = House::new(&[]).await;

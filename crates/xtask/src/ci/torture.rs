@@ -11,7 +11,7 @@ const STEPS: &[Step] = &[
     program("kills", 60, &[KILLS, BACKSTAY, "cuts", "signal=SIGKILL"]),
     program("bad disk", 60, &[KILLS, BACKSTAY, "cuts", "error=ENOSPC,error=EIO"]),
     program("load", 60, &[KILLS, BACKSTAY, "load", "500"]),
-    program("simulate", 60, &["target/debug/simulate", "5000"]),
+    program("simulate", 120, &["target/debug/simulate", "5000"]),
     program("odd ones", 30, &[KILLS, BACKSTAY, "odd", "300"]),
 ];
 
