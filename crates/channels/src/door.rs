@@ -166,3 +166,42 @@ pub(crate) async fn closed(closing: Option<Closing>) {
     }
     std::future::pending().await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use backstay_sim::setting;
+    use backstay_sim::stage::Play;
+
+    use super::*;
+    use crate::error::Why;
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_ends_before_the_door_is_shut_and_none_begins_after() {
+        let home = tempfile::tempdir().unwrap();
+        let play = Play::begin(home.path(), setting::policy(&[]), Vec::new()).await;
+        let reload: Reload = Arc::new(|_, _| Box::pin(async { Err(String::new()) }));
+        let door = Door::new(play.engine.clone(), home.path().to_owned(), 1, reload);
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let (began, begun) = tokio::sync::oneshot::channel();
+        let reader = door.clone();
+        let asked = tokio::spawn(async move {
+            let read = move |_: &Door| {
+                began.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(())
+            };
+            reader.off_thread(read).await
+        });
+        begun.await.unwrap();
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+        let mut shut = Box::pin(door.shut());
+        assert!(poll_fn(|context| Poll::Ready(shut.as_mut().poll(context).is_pending())).await, "it still reads");
+        go.send(()).unwrap();
+        shut.await;
+        assert_eq!(door.off_thread(|_| Ok(())).await.unwrap_err().why, Why::Draining);
+    }
+}

@@ -71,3 +71,16 @@ fn nothing_in_procfs_is_opened() {
         assert!(refused.detail.ends_with("is in procfs, which no grant covers"), "{tool}: {}", refused.detail);
     }
 }
+
+/// A key that the home only points at.
+#[test]
+fn what_a_link_in_the_home_leads_to_is_the_homes_own() {
+    let mut home = Home::new();
+    let dir = home.dir.path().to_owned();
+    home.put("out/real.pem", "a key");
+    std::os::unix::fs::symlink(home.at("out/real.pem"), dir.join("tls.key")).unwrap();
+    home.roots = Roots::open(&home.at(""), &[home.at("")], &[home.at("out")]).unwrap().guarding(&dir).unwrap();
+    assert_eq!(home.why("read_file", path("out/real.pem")), Invalid::OutsideGrants);
+    assert_eq!(home.why("write_file", content("out/real.pem", "")), Invalid::OutsideGrants);
+    assert!(!home.done("search_files", json!({"pattern": "key", "path": "."})).contains("real.pem"));
+}
