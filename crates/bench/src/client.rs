@@ -42,6 +42,13 @@ impl Kind {
         }
     }
 
+    /// Commits of so many turns, at most: on a busy machine a read may outlast what a pass waits for it, and
+    /// then has a commit of its own. One more of every turn is a fault of the product.
+    pub fn commits_most(self, turns: u64) -> u64 {
+        let late = if self == Self::Plain { 0 } else { turns / 2 };
+        turns * u64::from(self.commits()) + late
+    }
+
     /// What the rehearsal model is told to do.
     fn message(self, worker: usize) -> String {
         match self {
