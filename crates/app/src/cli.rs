@@ -194,9 +194,15 @@ pub enum SessionsCommand {
     /// One session: what it waits for, what it spent
     #[command(after_help = "Example:\n  backstay sessions show 67yjtg9xww0nx5es")]
     Show(SessionArgs),
-    /// All records of a session as JSON lines, oldest first
+    /// A whole session as JSON lines, with its texts: for another home, or for the record
     #[command(after_help = "Example:\n  backstay sessions export 67yjtg9xww0nx5es > session.jsonl")]
     Export(SessionArgs),
+    /// Take in a session that another home has exported: every byte is verified, and it comes in stopped
+    #[command(after_help = "Example:\n  backstay sessions import session.jsonl")]
+    Import {
+        /// The file; `-` is stdin
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

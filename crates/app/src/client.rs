@@ -137,11 +137,19 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn bytes(&self, path: &str) -> Outcome<Vec<u8>> {
+        whole(self.body(path).await?).await
+    }
+
+    /// An answer that is taken piece by piece.
+    ///
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn body(&self, path: &str) -> Outcome<Body> {
         let response = self.send(Method::GET, path, &Value::Null, None).await?;
-        if !response.status().is_success() {
-            return Err(failure(response).await);
+        if response.status().is_success() {
+            return Ok(response.into_body());
         }
-        whole(response).await
+        Err(failure(response).await)
     }
 
     /// A stream of server-sent events.
@@ -149,11 +157,7 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn stream(&self, path: &str) -> Outcome<Events> {
-        let response = self.send(Method::GET, path, &Value::Null, None).await?;
-        if response.status().is_success() {
-            return Ok(Events::new(response.into_body()));
-        }
-        Err(failure(response).await)
+        Ok(Events::new(self.body(path).await?))
     }
 
     /// Lets what this process has started come to an end, and gives the home back.
@@ -173,7 +177,7 @@ impl Client {
         if !response.status().is_success() {
             return Err(failure(response).await);
         }
-        let bytes = whole(response).await?;
+        let bytes = whole(response.into_body()).await?;
         if bytes.is_empty() {
             return Ok(Value::Object(serde_json::Map::new()));
         }
@@ -217,14 +221,14 @@ async fn over_socket(socket: &Path, request: Request<Body>) -> Outcome<Response<
     Ok(response.map(Body::new))
 }
 
-async fn whole(response: Response<Body>) -> Outcome<Vec<u8>> {
-    let body = Limited::new(response.into_body(), limits::ANSWER_BYTES_MAX).collect().await;
+async fn whole(body: Body) -> Outcome<Vec<u8>> {
+    let body = Limited::new(body, limits::ANSWER_BYTES_MAX).collect().await;
     body.map(|body| body.to_bytes().to_vec()).map_err(|error| Failure::fault(format!("the answer broke off: {error}")))
 }
 
 async fn failure(response: Response<Body>) -> Failure {
     let status = response.status();
-    let body = whole(response).await.unwrap_or_default();
+    let body = whole(response.into_body()).await.unwrap_or_default();
     Failure::of_answer(status, &serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 

@@ -28,7 +28,7 @@ pub const PROBE: Duration = Duration::from_secs(10);
 pub const ROOM_BYTES_SMALL: u64 = 1024 * 1024 * 1024;
 /// 2026-01-01, milliseconds since the Unix epoch: no clock that is right shows less.
 pub const CLOCK_MS_MIN: u64 = 1_767_225_600_000;
-/// Records that one page of an export asks for.
+/// Records that one page of a trace asks for.
 pub const PAGE: u64 = 500;
 /// Bytes of a task on stdin; the API takes no more.
 pub const TASK_BYTES_MAX: u64 = 1024 * 1024;

@@ -218,7 +218,7 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
             return Ok(Self(()));
         }
         let next = "run the command on the machine that holds the home";
-        Err(Problem::new(Why::Forbidden, "this call writes to the machine's files and is for its own user", next))
+        Err(Problem::new(Why::Forbidden, "this call reads or writes the machine's files and is for its own user", next))
     }
 }
 

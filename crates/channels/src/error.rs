@@ -1,7 +1,7 @@
 //! The one place where a refusal or a fault becomes an answer: status, code, words, next step.
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use backstay_engine::EngineError;
+use backstay_engine::{EngineError, ImportError};
 use backstay_kernel::refusal::{Code, Refusal};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
@@ -41,13 +41,15 @@ pub enum Why {
     Unreadable,
     BackupFailed,
     NotEmpty,
+    NotAnExport,
+    SessionExists,
     /// Shown text of a stream was withdrawn.
     StreamReset,
 }
 
 impl Why {
     /// All but the kernel's.
-    pub const OWN: [Self; 28] = [
+    pub const OWN: [Self; 30] = [
         Self::Malformed,
         Self::ConfigInvalid,
         Self::ToolsUnsupported,
@@ -75,6 +77,8 @@ impl Why {
         Self::Unreadable,
         Self::BackupFailed,
         Self::NotEmpty,
+        Self::NotAnExport,
+        Self::SessionExists,
         Self::StreamReset,
     ];
 
@@ -109,6 +113,8 @@ impl Why {
             Self::Unreadable => "unreadable",
             Self::BackupFailed => "backup_failed",
             Self::NotEmpty => "not_empty",
+            Self::NotAnExport => "not_an_export",
+            Self::SessionExists => "session_exists",
             Self::StreamReset => "stream_reset",
         }
     }
@@ -123,13 +129,14 @@ impl Why {
             | Self::NUnsupported
             | Self::LogprobsUnsupported
             | Self::ContentUnsupported
-            | Self::LastMessageNotUser => StatusCode::BAD_REQUEST,
+            | Self::LastMessageNotUser
+            | Self::NotAnExport => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::KeyReused | Self::NotEmpty => StatusCode::CONFLICT,
+            Self::KeyReused | Self::NotEmpty | Self::SessionExists => StatusCode::CONFLICT,
             Self::Erased => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFailures | Self::TooManyMessages | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
@@ -218,6 +225,12 @@ impl Problem {
         Self::new(Why::Internal, "Backstay has failed to answer this", "look into the log; a retry may help")
     }
 
+    /// The journal could not be written.
+    fn halted(cause: &str) -> Self {
+        tracing::error!(cause, "the journal cannot be written");
+        Self::new(Why::Halted, "the journal cannot be written now; nothing was done", "see `backstay doctor`")
+    }
+
     /// The journal could not be read.
     pub fn unreadable(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "the journal cannot be read");
@@ -243,12 +256,26 @@ impl From<EngineError> for Problem {
             EngineError::KeyReused => Self::new(Why::KeyReused, error.to_string(), "use a fresh key for a new request"),
             EngineError::Full => Self::new(Why::Full, "too many sessions are live", "try again later"),
             EngineError::Draining => Self::draining(),
-            EngineError::Halted(cause) => {
-                tracing::error!(cause, "the journal cannot be written");
-                Self::new(Why::Halted, "the journal cannot be written now; nothing was done", "see `backstay doctor`")
-            }
+            EngineError::Halted(cause) => Self::halted(&cause),
             EngineError::Unreadable(cause) => Self::unreadable(&cause),
             EngineError::Internal(cause) => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::NotAnExport(_) => {
+                let next = "export the session again, and change nothing in the file";
+                Self::new(Why::NotAnExport, error.to_string(), next)
+            }
+            ImportError::Exists(session) => {
+                let next = format!("see `backstay sessions show {session}`; nothing was changed");
+                Self::new(Why::SessionExists, error.to_string(), next)
+            }
+            ImportError::Refused(refusal) => refusal.into(),
+            ImportError::Halted(cause) => Self::halted(&cause),
         }
     }
 }

@@ -29,6 +29,7 @@ mod serve;
 mod sessions;
 mod tokens;
 mod trace;
+mod transfer;
 mod turns;
 mod waits;
 pub mod workspace;
@@ -36,6 +37,7 @@ pub mod workspace;
 pub use auth::{Auth, Peer, SPEAKS};
 pub use door::{Door, Reload, Reloaded, Reloading};
 pub use error::{Problem, Why};
+pub use limits::IMPORT_BYTES_MAX;
 pub use routes::{Needs, ROUTES, Route, router};
 pub use serve::{Listening, serve_local, serve_tcp, tls};
 /// What [`tls`] reads.

@@ -67,6 +67,9 @@ pub const EPOCHS_MAX: usize = 100;
 /// record.
 pub const RECORDS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of a file that becomes a session: all of it is in memory while it is checked.
+pub const IMPORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// Silence on a stream of events before a comment says that the line is up.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Frames that wait for a slow reader, and their bytes; what comes meanwhile is read from the journal

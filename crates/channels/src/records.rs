@@ -1,8 +1,7 @@
 //! Records as the doors show them: place, time, kind and the record itself, and beside it the
 //! texts that it refers to.
 use backstay_engine::Placed;
-use backstay_kernel::id::BodyRef;
-use backstay_kernel::record::{End, Planned, Record, Verdict};
+use backstay_kernel::record::Record;
 use serde_json::{Map, Value, json};
 
 use crate::door::Door;
@@ -13,7 +12,7 @@ pub fn page(door: &Door, placed: &[Placed], bytes_max: usize) -> Result<Vec<Valu
     let mut bytes = 0;
     let fits = |placed: &&Placed| {
         let own: usize =
-            bodies_of(&placed.record).iter().map(|body| usize::try_from(body.bytes).unwrap_or(usize::MAX)).sum();
+            placed.record.texts().iter().map(|body| usize::try_from(body.bytes).unwrap_or(usize::MAX)).sum();
         let first = bytes == 0;
         bytes = own.saturating_add(bytes).max(1);
         first || bytes <= bytes_max
@@ -25,7 +24,7 @@ pub fn page(door: &Door, placed: &[Placed], bytes_max: usize) -> Result<Vec<Valu
 pub fn item(door: &Door, placed: &Placed) -> Result<Value, Problem> {
     let (kind, body) = split(&placed.record);
     let mut item = json!({ "seq": placed.seq.0, "at": placed.at, "kind": kind, "body": body });
-    let bodies = bodies_of(&placed.record);
+    let bodies = placed.record.texts();
     if let Some(fields) = item.as_object_mut().filter(|_| !bodies.is_empty()) {
         let mut texts = Map::new();
         for body in &bodies {
@@ -42,47 +41,5 @@ pub fn split(record: &Record) -> (String, Value) {
         Ok(Value::Object(fields)) => fields.into_iter().next().unwrap_or_default(),
         Ok(other) => (other.as_str().unwrap_or_default().to_owned(), Value::Null),
         Err(_) => (String::new(), Value::Null),
-    }
-}
-
-/// The bodies that hold words of people, models and tools. A request is no such text: it is
-/// rebuilt on demand.
-pub fn bodies_of(record: &Record) -> Vec<BodyRef> {
-    match record {
-        Record::Opened(opened) => opened.title.into_iter().collect(),
-        Record::Admitted(admitted) => vec![admitted.body],
-        Record::Planned(Planned::Tool { call, .. }) => vec![call.calls],
-        Record::Judged(judged) => match &judged.verdict {
-            Verdict::Invalid { detail, .. } => detail.iter().copied().collect(),
-            Verdict::Allow { .. }
-            | Verdict::Ask { .. }
-            | Verdict::Deny { .. }
-            | Verdict::Blocked { .. }
-            | Verdict::TooMany => Vec::new(),
-        },
-        Record::Decided { note, .. } | Record::Resolved { note, .. } => note.iter().copied().collect(),
-        Record::Answered { body, .. } => vec![*body],
-        Record::Retried(retried) => vec![retried.detail],
-        Record::Ended(ended) => match &ended.end {
-            End::Replied { text, calls, .. } => text.iter().chain(calls).copied().collect(),
-            End::ModelFailed { detail, .. } => vec![*detail],
-            End::Done { result, .. } | End::Failed { result, .. } => vec![*result],
-            End::Concluded { .. } | End::NotStarted | End::Unknown => Vec::new(),
-        },
-        Record::TurnEnded(ended) => ended.reply.into_iter().collect(),
-        Record::TurnStarted(_)
-        | Record::Entered { .. }
-        | Record::Windowed { .. }
-        | Record::Planned(Planned::Model { .. })
-        | Record::Started(_)
-        | Record::Unfunded { .. }
-        | Record::Overdue { .. }
-        | Record::Bounced { .. }
-        | Record::Lapsed { .. }
-        | Record::Doubted { .. }
-        | Record::Cancelled { .. }
-        | Record::Stopped { .. }
-        | Record::Resumed { .. }
-        | Record::Lineage { .. } => Vec::new(),
     }
 }

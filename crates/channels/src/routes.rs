@@ -8,7 +8,9 @@ use http::Method;
 use crate::auth::{Auth, authenticate};
 use crate::door::Door;
 use crate::error::{Problem, Why, shape};
-use crate::{admin, approvals, doubts, events, health, idempotency, input, openai, sessions, tokens, trace, turns};
+use crate::{
+    admin, approvals, doubts, events, health, idempotency, input, openai, sessions, tokens, trace, transfer, turns,
+};
 
 /// Who may call; enforced by the type of the handler's caller, stated here for those who read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +49,7 @@ const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Doo
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const CHAT: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 32] = [
+pub static ROUTES: [Route; 34] = [
     read("/live", Needs::Nobody, || get(health::live)),
     read("/ready", Needs::Nobody, || get(health::ready)),
     read("/metrics", Needs::Scraper, || get(health::metrics)),
@@ -57,6 +59,8 @@ pub static ROUTES: [Route; 32] = [
     act(MESSAGES, Needs::Speaker, || post(sessions::say)),
     read("/api/sessions/{id}/events", Needs::Speaker, || get(events::stream)),
     read("/api/sessions/{id}/records", Needs::Speaker, || get(sessions::records)),
+    read("/api/sessions/{id}/export", Needs::Speaker, || get(transfer::export)),
+    act("/api/sessions/import", Needs::LocalOwner, || post(transfer::import)),
     act("/api/sessions/{id}/stop", Needs::Speaker, || post(sessions::stop)),
     act("/api/sessions/{id}/resume", Needs::Speaker, || post(sessions::resume)),
     read("/api/turns/{id}", Needs::Speaker, || get(turns::one)),

@@ -20,6 +20,7 @@ mod running;
 mod session;
 mod shared;
 mod totals;
+mod transfer;
 mod world;
 
 pub use admission::{Caller, Submission, Submitted};
@@ -38,6 +39,7 @@ pub use live::{Accepted, Command, Key, Opening};
 pub use read::{CallView, Placed, Reader, TurnState, TurnView};
 pub use requests::join_wires;
 pub use totals::{Latency, Totals};
+pub use transfer::{Export, ImportError, Imported};
 pub use world::{
     Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
     ToolRan, World,

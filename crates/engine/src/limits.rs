@@ -46,6 +46,8 @@ pub const APPEND_BUCKETS: [Duration; 12] = [
 pub const KEY_KEPT_MS: u64 = 7 * 86_400_000;
 /// Bytes of a config's difference that are kept; the whole texts are kept too.
 pub const DIFF_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an export that are made at once; one entry with its texts may be more.
+pub const EXPORT_CHUNK_BYTES: usize = 256 * 1024;
 /// Bytes of an error text that is kept.
 pub const DETAIL_BYTES_MAX: usize = 2048;
 /// Model calls and tool calls that run at the same time in one home.

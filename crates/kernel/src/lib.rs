@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod request;
 pub mod rule;
 pub mod session;
+mod texts;
 pub mod tool;
 pub mod window;
 

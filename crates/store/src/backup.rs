@@ -9,7 +9,7 @@ use crate::connect::{self, Kind};
 use crate::error::StoreError;
 use crate::home::{self, Home, Options, STATE};
 use crate::limits::BUSY_MS;
-use crate::opening::draw_lineage;
+use crate::lineage;
 use crate::store::Store;
 use crate::verify::{Report, verify};
 
@@ -75,7 +75,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<Report, StoreError> {
     }
     connect::arm(&db)?;
     let report = sound(&db)?;
-    let lineage = draw_lineage()?;
+    let body_last = db.query_row("SELECT coalesce(max(id), 0) FROM bodies", [], |row| row.get(0))?;
+    let lineage = lineage::draw(body_last)?;
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.execute("INSERT OR REPLACE INTO meta SELECT 'restored', value FROM meta WHERE name = 'lineage'", [])?;
     db.execute("UPDATE meta SET value = ?1 WHERE name = 'lineage'", [lineage])?;

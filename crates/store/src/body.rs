@@ -147,6 +147,7 @@ impl<'a> Row<'a> {
 pub(crate) struct Plain {
     pub digest: Digest,
     /// `None` once erased.
+    pub salt: Option<Salt>,
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -157,7 +158,7 @@ pub(crate) fn read(db: &Connection, id: u64) -> Result<Option<Plain>, StoreError
     let Some(row) = rows.next()? else { return Ok(None) };
     let row = Row::of(row)?;
     let bytes = row.open().map_err(|why| StoreError::Corrupt(format!("body {id} {why}")))?;
-    Ok(Some(Plain { digest: row.digest, bytes: bytes.map(Cow::into_owned) }))
+    Ok(Some(Plain { digest: row.digest, salt: row.salt, bytes: bytes.map(Cow::into_owned) }))
 }
 
 /// The stored body with this mark.

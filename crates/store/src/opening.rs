@@ -11,7 +11,8 @@ use crate::body;
 use crate::connect::{self, Kind};
 use crate::error::StoreError;
 use crate::home::{self, Home, Options};
-use crate::limits::{EXACT_MAX, QUEUE_MAX};
+use crate::limits::QUEUE_MAX;
+use crate::lineage;
 use crate::schema;
 use crate::store::{Common, Inner, Store};
 use crate::writer::Writer;
@@ -37,7 +38,7 @@ impl Store {
         connect::arm(&db)?;
         let mut dedupe_key = [0; 32];
         body::draw(&mut dedupe_key)?;
-        let lineage = draw_lineage()?;
+        let lineage = lineage::draw(0)?;
         schema::create(&mut db, &[("dedupe_key", &dedupe_key), ("epoch", &0), ("lineage", &lineage)])?;
         home::flush_directory(directory)?;
         Self::start(home, db)
@@ -69,7 +70,12 @@ impl Store {
             other => other?,
         };
         let meta = read_meta(&db)?;
-        let body_id_last: Option<u64> = db.query_row("SELECT max(id) FROM bodies", [], |row| row.get(0))?;
+        let bodies = lineage::bodies(meta.lineage);
+        let body_id_last: Option<u64> = db.query_row(
+            "SELECT max(id) FROM bodies WHERE id BETWEEN ?1 AND ?2",
+            (bodies.start(), bodies.end()),
+            |row| row.get(0),
+        )?;
         // A full disk is no reason to stay away: outcomes may still have to be written.
         let _ = home.check_room();
         let common = Arc::new(Common::new(home, epoch, meta.lineage));
@@ -84,7 +90,7 @@ impl Store {
             reader: Mutex::new(None),
             row_reader: Mutex::new(None),
             closed: AtomicBool::new(false),
-            body_id_next: AtomicU64::new(body_id_last.unwrap_or(0).saturating_add(1)),
+            body_id_next: AtomicU64::new(body_id_last.map_or(*bodies.start(), |last| last.saturating_add(1))),
             dedupe_key: meta.dedupe_key,
             restored: Mutex::new(meta.restored),
         };
@@ -118,11 +124,4 @@ fn read_meta(db: &Connection) -> Result<Meta, StoreError> {
         restored: number("restored"),
         dedupe_key: key.ok_or_else(|| damaged("dedupe_key"))?,
     })
-}
-
-/// A random number that JSON keeps exact, never 0.
-pub(crate) fn draw_lineage() -> Result<u64, StoreError> {
-    let mut bytes = [0; 8];
-    body::draw(&mut bytes)?;
-    Ok((u64::from_be_bytes(bytes) % EXACT_MAX).max(1))
 }

@@ -11,6 +11,7 @@ use crate::body;
 use crate::connect;
 use crate::error::StoreError;
 use crate::limits::{COMPRESS_BYTES_MIN, COMPRESS_LEVEL};
+use crate::lineage;
 use crate::store::{Store, lock};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +22,6 @@ pub struct Stats {
     pub free_bytes: u64,
     pub sessions: u64,
     pub entries: u64,
-    pub bodies: u64,
     /// Since the home was opened.
     pub commits: u64,
     pub appends: u64,
@@ -101,10 +101,13 @@ impl Store {
     pub fn compress_some(&self, limit: usize) -> Result<usize, StoreError> {
         const FIND: &str = "SELECT id, bytes FROM bodies
             WHERE id > coalesce((SELECT value FROM meta WHERE name = 'compressed_to'), 0)
-            AND enc = 0 AND length(bytes) >= ?1 ORDER BY id LIMIT ?2";
+            AND id <= ?3 AND enc = 0 AND length(bytes) >= ?1 ORDER BY id LIMIT ?2";
+        // Numbers above come with sessions of other homes, once: the ones of this lineage stay below them.
+        let last = *lineage::bodies(self.lineage()).end();
         let found: Vec<(u64, Vec<u8>)> = self.read(|db| {
             let mut statement = db.prepare_cached(FIND)?;
-            let rows = statement.query_map(params![COMPRESS_BYTES_MIN, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows =
+                statement.query_map(params![COMPRESS_BYTES_MIN, limit, last], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })?;
         let (count, last) = (found.len(), found.last().map(|(id, _)| *id));
@@ -136,10 +139,9 @@ impl Store {
     /// Those of a read.
     pub fn stats(&self) -> Result<Stats, StoreError> {
         // Rows of these tables are never deleted: the last id is the count, or a little above it.
-        const SQL: &str = "SELECT (SELECT coalesce(max(id), 0) FROM heads),
-            (SELECT coalesce(max(id), 0) FROM entries), (SELECT coalesce(max(id), 0) FROM bodies)";
-        let counts = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let (sessions, entries, bodies) = self.read(|db| Ok(db.query_row(SQL, [], counts)?))?;
+        const SQL: &str = "SELECT (SELECT coalesce(max(id), 0) FROM heads), (SELECT coalesce(max(id), 0) FROM entries)";
+        let counts = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (sessions, entries) = self.read(|db| Ok(db.query_row(SQL, [], counts)?))?;
         let common = &self.inner.common;
         let state = common.home.state();
         let bytes_of = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |found| found.len());
@@ -149,7 +151,6 @@ impl Store {
             free_bytes: common.home.free_bytes()?,
             sessions,
             entries,
-            bodies,
             commits: common.commits.load(Ordering::Relaxed),
             appends: common.appends.load(Ordering::Relaxed),
         })

@@ -13,6 +13,7 @@ use crate::body::{self, Body, Known, Shared};
 use crate::connect;
 use crate::error::{AppendError, StoreError};
 use crate::home::Home;
+use crate::lineage;
 use crate::writer::Command;
 
 /// An open home. Clones share it; the last one closes it.
@@ -100,7 +101,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Invalid`] where it is larger than a body may be.
     pub fn seal(&self, bytes: Vec<u8>) -> Result<Body, StoreError> {
-        Body::seal(self.body_id(), bytes, None)
+        Body::seal(self.body_id()?, bytes, None)
     }
 
     /// The same for what the operator wrote (instructions, tool schemas, policies): stored once in
@@ -117,11 +118,13 @@ impl Store {
             lock(&self.inner.common.known).insert(mark, reference);
             return Ok(Shared::Stored(reference));
         }
-        Body::seal(self.body_id(), bytes, Some(mark)).map(Shared::New)
+        Body::seal(self.body_id()?, bytes, Some(mark)).map(Shared::New)
     }
 
-    fn body_id(&self) -> u64 {
-        self.inner.body_id_next.fetch_add(1, Ordering::Relaxed)
+    fn body_id(&self) -> Result<u64, StoreError> {
+        let id = self.inner.body_id_next.fetch_add(1, Ordering::Relaxed);
+        let is_ours = lineage::bodies(self.lineage()).contains(&id);
+        is_ours.then_some(id).ok_or_else(|| StoreError::Invalid("more bodies than a lineage has numbers".to_owned()))
     }
 
     /// Erases a body: bytes, salt and dedupe key go, from the log too; the digest in the records

@@ -22,6 +22,7 @@ mod status;
 mod switches;
 mod tokens;
 mod trace;
+mod transfer;
 mod turn;
 
 use std::path::Path;

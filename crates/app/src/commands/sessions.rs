@@ -1,14 +1,14 @@
-//! `sessions list | show | export`: conversations, and one of them as JSON lines.
+//! `sessions list | show | export | import`: conversations, and the way from home to home.
 use std::path::Path;
 
 use backstay_kernel::id::SessionId;
 use serde_json::Value;
 
 use super::conversation::{list, number, text};
+use super::transfer;
 use crate::cli::SessionsCommand;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
-use crate::limits::PAGE;
 use crate::print::{Out, short};
 use crate::time;
 
@@ -20,7 +20,8 @@ pub async fn run(home: &Path, command: &SessionsCommand, out: &Out) -> Outcome<E
     let done = match command {
         SessionsCommand::List { limit, after } => list_some(&client, *limit, *after, out).await,
         SessionsCommand::Show(args) => show(&client, args.session, out).await,
-        SessionsCommand::Export(args) => export(&client, args.session, out).await,
+        SessionsCommand::Export(args) => transfer::export(&client, args.session, out).await,
+        SessionsCommand::Import { file } => transfer::import(&client, file, out).await,
     };
     client.close().await;
     done.map(|()| Exit::Ok)
@@ -73,17 +74,4 @@ async fn show(client: &Client, session: SessionId, out: &Out) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-/// One record per line, with the texts that it refers to.
-async fn export(client: &Client, session: SessionId, out: &Out) -> Outcome<()> {
-    let mut after = 0;
-    loop {
-        let page = client.get(&format!("/api/sessions/{session}/records?after={after}&limit={PAGE}")).await?;
-        list(&page, "records").iter().for_each(|record| out.value(record));
-        match page.get("next").and_then(Value::as_u64) {
-            Some(next) if next > after && !out.is_gone() => after = next,
-            _ => return Ok(()),
-        }
-    }
 }

@@ -1,0 +1,58 @@
+//! Which bodies a record refers to: whoever shows a session shows these with it, whoever moves one
+//! takes all of them along.
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::id::BodyRef;
+use crate::record::{End, Planned, Record, Verdict};
+
+impl Record {
+    /// The bodies that hold words of people, models and tools. A request is no such text: it is
+    /// rebuilt on demand.
+    #[must_use]
+    pub fn texts(&self) -> Vec<BodyRef> {
+        match self {
+            Self::Opened(opened) => opened.title.into_iter().collect(),
+            Self::Admitted(admitted) => vec![admitted.body],
+            Self::Planned(Planned::Tool { call, .. }) => vec![call.calls],
+            Self::Judged(judged) => match &judged.verdict {
+                Verdict::Invalid { detail, .. } => detail.iter().copied().collect(),
+                Verdict::Allow { .. }
+                | Verdict::Ask { .. }
+                | Verdict::Deny { .. }
+                | Verdict::Blocked { .. }
+                | Verdict::TooMany => Vec::new(),
+            },
+            Self::Decided { note, .. } | Self::Resolved { note, .. } => note.iter().copied().collect(),
+            Self::Answered { body, .. } => vec![*body],
+            Self::Retried(retried) => vec![retried.detail],
+            Self::Ended(ended) => match &ended.end {
+                End::Replied { text, calls, .. } => text.iter().chain(calls).copied().collect(),
+                End::ModelFailed { detail, .. } => vec![*detail],
+                End::Done { result, .. } | End::Failed { result, .. } => vec![*result],
+                End::Concluded { .. } | End::NotStarted | End::Unknown => Vec::new(),
+            },
+            Self::TurnEnded(ended) => ended.reply.into_iter().collect(),
+            Self::TurnStarted(_)
+            | Self::Entered { .. }
+            | Self::Windowed { .. }
+            | Self::Planned(Planned::Model { .. })
+            | Self::Started(_)
+            | Self::Unfunded { .. }
+            | Self::Overdue { .. }
+            | Self::Bounced { .. }
+            | Self::Lapsed { .. }
+            | Self::Doubted { .. }
+            | Self::Cancelled { .. }
+            | Self::Stopped { .. }
+            | Self::Resumed { .. }
+            | Self::Lineage { .. } => Vec::new(),
+        }
+    }
+
+    /// The body that says how the request of a model call is made from others.
+    #[must_use]
+    pub fn rope(&self) -> Option<BodyRef> {
+        if let Self::Started(started) = self { started.request.map(|request| request.rope) } else { None }
+    }
+}

@@ -1,0 +1,115 @@
+//! Sessions on their way from one home to another: bodies with what seals them, and a whole session
+//! taken in by one commit.
+use backstay_kernel::id::{BodyRef, Digest};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::append::Append;
+use crate::body;
+use crate::error::{AppendError, StoreError};
+use crate::place::place;
+use crate::store::Store;
+
+/// What keeps a digest that stays behind from telling what was erased.
+pub type Salt = body::Salt;
+
+/// A body as it can be sealed again elsewhere: the same number, the same digest.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed {
+    reference: BodyRef,
+    /// `None` once erased.
+    content: Option<(Salt, Vec<u8>)>,
+}
+
+impl Sealed {
+    /// `None` where the content is not what the reference says.
+    #[must_use]
+    pub fn new(reference: BodyRef, content: Option<(Salt, Vec<u8>)>) -> Option<Self> {
+        let is_whole = content.as_ref().is_none_or(|(salt, bytes)| {
+            body::digest(salt, bytes) == reference.digest && u32::try_from(bytes.len()) == Ok(reference.bytes)
+        });
+        is_whole.then_some(Self { reference, content })
+    }
+
+    #[must_use]
+    pub fn reference(&self) -> BodyRef {
+        self.reference
+    }
+
+    #[must_use]
+    pub fn content(&self) -> Option<(&Salt, &[u8])> {
+        self.content.as_ref().map(|(salt, bytes)| (salt, bytes.as_slice()))
+    }
+}
+
+/// The text itself stays out of logs.
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Sealed").field(&self.reference).finish()
+    }
+}
+
+impl Store {
+    /// A body with its salt.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where it is not what was sealed.
+    pub fn sealed(&self, reference: &BodyRef) -> Result<Sealed, StoreError> {
+        let id = reference.id;
+        let found = self.read_row(|db| body::read(db, id))?;
+        let found = found.ok_or_else(|| StoreError::Corrupt(format!("body {id} is gone")))?;
+        let sealed = Sealed::new(*reference, found.salt.zip(found.bytes));
+        sealed.ok_or_else(|| StoreError::Corrupt(format!("body {id} is another one")))
+    }
+
+    /// Takes in a session that this home does not have: all of its appends, the first of which creates
+    /// it, and the bodies that they refer to, in one commit.
+    ///
+    /// # Errors
+    /// See [`AdoptError`].
+    pub fn adopt(&self, appends: Vec<Append>, bodies: Vec<Sealed>) -> Result<(), AdoptError> {
+        self.write(move |db| {
+            let work = db.transaction()?;
+            for body in &bodies {
+                if !put(&work, body)? {
+                    return Ok(Err(AdoptError::Taken(body.reference.id)));
+                }
+            }
+            for append in &appends {
+                match place(&work, append) {
+                    Ok(_) => {}
+                    Err(AppendError::Store(error)) => return Err(error),
+                    Err(AppendError::Stale { .. }) => return Ok(Err(AdoptError::Exists)),
+                    Err(refused) => return Err(StoreError::Invalid(refused.to_string())),
+                }
+            }
+            work.commit()?;
+            Ok(Ok(()))
+        })?
+    }
+}
+
+/// Why a session was not taken in; nothing of it is stored.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AdoptError {
+    #[error("this home has the session")]
+    Exists,
+    #[error("the number {0} stands for another text in this home")]
+    Taken(u64),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One that is here already stays as it is: what was erased here does not come back. False where its
+/// number is another's.
+fn put(db: &Connection, body: &Sealed) -> Result<bool, StoreError> {
+    const FIND: &str = "SELECT digest FROM bodies WHERE id = ?1";
+    const PUT: &str = "INSERT INTO bodies(id, digest, salt, dedupe, enc, bytes) VALUES(?1, ?2, ?3, NULL, 0, ?4)";
+    let reference = body.reference;
+    let found = db.prepare_cached(FIND)?.query_row([reference.id], |row| Ok(Digest(row.get(0)?))).optional()?;
+    if let Some(found) = found {
+        return Ok(found == reference.digest);
+    }
+    let (salt, bytes) = body.content().unzip();
+    db.prepare_cached(PUT)?.execute(params![reference.id, reference.digest.0, salt, bytes])?;
+    Ok(true)
+}
