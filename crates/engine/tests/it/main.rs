@@ -18,4 +18,5 @@ mod panics;
 mod restarts;
 mod slots;
 mod stage;
+mod transfer;
 mod turns;

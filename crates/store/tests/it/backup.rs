@@ -109,3 +109,27 @@ fn a_log_that_was_left_behind_is_not_taken_for_the_restored_files() {
     std::fs::remove_file(to.join("state.db-wal")).unwrap();
     assert!(restore(&copy, &to).unwrap().is_sound());
 }
+
+#[test]
+fn bodies_have_numbers_that_no_other_lineage_gives() {
+    let home = TestHome::new();
+    let seal = |store: &Store| store.seal(b"text".to_vec()).unwrap();
+    let (first, second) = (seal(&home.store), seal(&home.store));
+    assert_eq!(second.reference().id, first.reference().id + 1);
+    home.session_of(1, 1);
+    home.commit(Append { bodies: vec![first, second.clone()], ..home.next(1, 2) }).unwrap();
+    let copy = home.beside("copy");
+    home.store.backup(&copy, || Ok(())).unwrap();
+    let mut restored = Vec::new();
+    for name in ["a", "b"] {
+        restore(&copy, &home.beside(name)).unwrap();
+        let store = Store::open(&home.beside(name), OPTIONS).unwrap();
+        // After all that are in the file, where a row costs least.
+        restored.push(seal(&store).reference().id);
+        assert!(restored.iter().all(|id| *id > second.reference().id), "{restored:?}");
+    }
+    let other = TestHome::new();
+    let all = [seal(&home.store).reference().id, restored[0], restored[1], seal(&other.store).reference().id];
+    let upper: std::collections::BTreeSet<u64> = all.iter().map(|id| id >> 32).collect();
+    assert_eq!(upper.len(), all.len(), "{all:?}");
+}

@@ -11,4 +11,5 @@ mod journal;
 mod money;
 mod opening;
 mod reads;
+mod transfer;
 mod views;

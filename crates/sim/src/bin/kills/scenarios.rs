@@ -41,6 +41,9 @@ const PARALLEL: &str = concat!(
 const REPORT: &str =
     "/call write_file {\"path\":\"out/reports/q3.md\",\"content\":\"the report\"}\n/then\n/say the report is written";
 const ASK: &str = "/call ask_human {\"question\":\"which harbour?\"}\n/then\n/say thank you";
+/// In the directory beside the home: a session of another home, and its name.
+const EXPORT: &str = "session.jsonl";
+const ARRIVING: &str = "arriving";
 const BIG: &str = "/big 60000";
 /// The log is checkpointed at 512 pages of 4 KiB: a little below, bytes.
 const NEARLY_A_CHECKPOINT: u64 = 1_800_000;
@@ -87,7 +90,36 @@ pub fn scenarios() -> Vec<Scenario> {
             },
             check: restored_is_whole,
         },
+        Scenario {
+            name: "import",
+            prepare: arriving,
+            victim: Command { line: |house| line(&["sessions", "import", &beside(house, EXPORT)]), again: &[3] },
+            check: arrived,
+        },
     ]
+}
+
+/// A home, and beside it what another has exported: a session with a call that nobody has answered for.
+fn arriving(house: &House) {
+    talk(house);
+    let there = House::below(house.binary(), house.path());
+    history(&there);
+    let file = there.ok(&["sessions", "export", &there.session()]);
+    fs::write(house.path().join(EXPORT), file).expect("the export is written");
+    fs::write(house.path().join(ARRIVING), there.session()).expect("its name is kept");
+}
+
+/// All of it or nothing; and it is stopped, with the call in doubt.
+fn arrived(house: &House) -> Result<(), String> {
+    let session = fs::read_to_string(house.path().join(ARRIVING)).map_err(|error| error.to_string())?;
+    let shown = house.run(&["sessions", "show", &session, "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).map_err(|_| format!("the session: {}", said(&shown)))?;
+    let doubts: Value = serde_json::from_slice(&house.ok(&["doubts", "--json"])).map_err(|error| error.to_string())?;
+    let count = doubts.get("doubts").and_then(Value::as_array).map_or(0, Vec::len);
+    if count != 1 || text(&shown, "turn") != "" {
+        return Err(format!("not as it was imported: {shown} {doubts}"));
+    }
+    Ok(())
 }
 
 fn nothing(_: &House) -> Result<(), String> {
