@@ -29,6 +29,7 @@ mod scripted;
 mod secrets;
 mod terminal;
 mod tls;
+mod transfer;
 mod trouble;
 
 #[test]

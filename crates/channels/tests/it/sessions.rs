@@ -364,6 +364,7 @@ async fn each_config_says_what_it_has_changed() {
 }
 
 #[tokio::test]
+
 async fn a_page_has_a_length_whatever_is_asked_for() {
     let house = House::new(&[]).await;
     let owner = backstay_sim::setting::owner();
@@ -395,4 +396,33 @@ async fn a_page_of_records_has_a_length_too() {
         let page = house.get("ann", &format!("/api/sessions/{session}/records{query}")).none().await.json;
         assert_eq!(page["records"].as_array().unwrap().len(), length, "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_session_is_exported_to_whoever_may_see_it_and_imported_by_the_local_owner_alone() {
+    let house = House::new(&[Line::Say("hello")]).await;
+    let (session, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    let path = format!("/api/sessions/{session}/export");
+    let told = house.get("ann", &path).none().await;
+    assert_eq!((told.status, told.headers["content-type"].to_str().unwrap()), (StatusCode::OK, "application/x-ndjson"));
+    assert_eq!(told.text, house.get("owner", &path).none().await.text);
+    assert_eq!(house.get("bob", &path).none().await.status, StatusCode::NOT_FOUND);
+    let other = House::new(&[]).await;
+    let file = other.place.path().join("session.jsonl");
+    std::fs::write(&file, &told.text).unwrap();
+    let from = json!({ "from": file });
+    for name in ["ann", "oper", "owner"] {
+        let no = other.post(name, "/api/sessions/import").json(from.clone()).await;
+        assert_eq!((no.status, &no.json["error"]["code"]), (StatusCode::FORBIDDEN, &json!("forbidden")), "{name}");
+    }
+    let relative = other.locally(Method::POST, "/api/sessions/import", json!({ "from": "session.jsonl" })).await;
+    assert_eq!(relative.status, StatusCode::BAD_REQUEST);
+    let done = other.locally(Method::POST, "/api/sessions/import", from.clone()).await;
+    assert_eq!(done.status, StatusCode::CREATED, "{}", done.text);
+    assert_eq!(done.json, json!({ "session": session, "records": done.json["records"], "doubts": 0, "stopped": true }));
+    let again = other.locally(Method::POST, "/api/sessions/import", from).await;
+    assert_eq!((again.status, &again.json["error"]["code"]), (StatusCode::CONFLICT, &json!("session_exists")));
+    assert_eq!(other.get("ann", &format!("/api/sessions/{session}")).none().await.json["state"], "stopped");
+    assert_eq!(other.get("bob", &format!("/api/sessions/{session}")).none().await.status, StatusCode::NOT_FOUND);
 }
