@@ -68,7 +68,7 @@ fn what_is_no_export_is_named_and_nothing_is_waited_for() {
         0,
     )
     .unwrap();
-    assert_eq!(import("pipe")["message"].as_str().unwrap().contains("not a file"), true);
+    assert!(import("pipe")["message"].as_str().unwrap().contains("not a file"));
     for (name, content) in [("empty", ""), ("words", "hello"), ("json", "{}\n"), ("binary", "\u{0}\u{1}")] {
         std::fs::write(place.path(name), content).unwrap();
         let no = import(name);

@@ -179,11 +179,12 @@ impl File {
         let expected = self.state.seq;
         let mut create = None;
         for record in &entry.records {
-            match record {
-                Record::Opened(opened) if self.state.seq == Seq(0) => create = Some(new_session(opened)),
-                Record::Opened(_) => return Err("the session is opened twice".to_owned()),
-                _ if self.state.seq == Seq(0) => return Err("the session is not opened first".to_owned()),
-                _ => {}
+            let is_first = self.state.seq == Seq(0);
+            if let Record::Opened(opened) = record {
+                create = Some(new_session(opened)).filter(|_| is_first);
+            }
+            if is_first != matches!(record, Record::Opened(_)) {
+                return Err("a session is opened by its first record, and once".to_owned());
             }
             self.has_bodies_of(record)?;
             apply(&mut self.state, record);

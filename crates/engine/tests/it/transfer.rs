@@ -212,7 +212,7 @@ async fn a_forged_file_gets_no_other_text_of_the_home_and_starts_nothing() {
     let opened = json!({ "opened": {
         "agent": "main", "principal": "owner", "channel": "api", "title": null, "lineage": to.store.lineage(),
     } });
-    assert!(refused(&to, &with(&file, &opened)).to_string().contains("twice"));
+    assert!(refused(&to, &with(&file, &opened)).to_string().contains("and once"));
     // A call for a turn that has not begun, which would ride along with it.
     let mut planned = Value::Null;
     for line in file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
