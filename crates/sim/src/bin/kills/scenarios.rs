@@ -116,7 +116,7 @@ fn arrived(house: &House) -> Result<(), String> {
     let shown: Value = serde_json::from_slice(&shown.stdout).map_err(|_| format!("the session: {}", said(&shown)))?;
     let doubts: Value = serde_json::from_slice(&house.ok(&["doubts", "--json"])).map_err(|error| error.to_string())?;
     let count = doubts.get("doubts").and_then(Value::as_array).map_or(0, Vec::len);
-    if count != 1 || text(&shown, "turn") != "" {
+    if count != 1 || !text(&shown, "turn").is_empty() {
         return Err(format!("not as it was imported: {shown} {doubts}"));
     }
     Ok(())
