@@ -38,9 +38,12 @@ fn replied(model: &Scripted, reply: &str) -> (Place, Value) {
 /// The classes of the turn's failed attempts, by the journal.
 fn failures(place: &Place, standing: &Value) -> Vec<String> {
     let exported = ask(place, &["sessions", "export", standing["session"].as_str().unwrap()]);
-    let records = exported.expect(0).stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let retried = records.filter(|record| record["kind"] == "retried");
-    retried.map(|record| record["body"]["class"].as_str().unwrap().to_owned()).collect()
+    let mut classes = Vec::new();
+    for line in exported.expect(0).stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let records = line["entry"]["stored"]["records"].as_array().into_iter().flatten();
+        classes.extend(records.filter_map(|record| Some(record["retried"]["class"].as_str()?.to_owned())));
+    }
+    classes
 }
 
 /// What the model was told in answer to its calls, in the last request.
