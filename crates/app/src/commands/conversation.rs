@@ -151,6 +151,20 @@ impl<'a> Conversation<'a> {
         self.client.get(&format!("/api/turns/{turn}")).await
     }
 
+    /// Where the session's journal is now.
+    ///
+    /// # Errors
+    /// The API's no.
+    pub async fn latest(&self) -> Outcome<u64> {
+        Ok(number(&self.client.get(&format!("/api/sessions/{}", self.session)).await?, "seq"))
+    }
+
+    /// Whether the stream has brought this record, or had begun after it.
+    #[must_use]
+    pub fn has_seen(&self, seq: u64) -> bool {
+        self.seq >= seq
+    }
+
     /// The next happening. May be dropped and called again.
     ///
     /// # Errors

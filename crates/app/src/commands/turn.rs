@@ -61,6 +61,11 @@ pub async fn follow(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> 
     loop {
         let standing = talk.standing().await?;
         if matches!(text(&standing, "state"), "ended" | "waiting") {
+            // The journal is ahead of the stream: what led there is still on its way.
+            let latest = talk.latest().await?;
+            while !talk.has_seen(latest) {
+                progress(client, &talk.next().await?, out);
+            }
             return Ok(standing);
         }
         // Only these can change how it stands.
