@@ -278,7 +278,10 @@ impl<'a> Conversation<'a> {
             "allow" if human => return Seen::MayWait,
             "allow" => return Seen::Nothing,
             "deny" => format!("denied by {}", reason(verdict.pointer("/deny/by"))),
-            "invalid" => "is no call".to_owned(),
+            "invalid" => {
+                let why = verdict.pointer("/invalid/why").and_then(Value::as_str).unwrap_or_default();
+                format!("is no call, {}", why.replace('_', " "))
+            }
             "blocked" => "stopped: the same call gave the same result too often".to_owned(),
             other => other.replace('_', " "),
         };

@@ -1,5 +1,6 @@
 //! `trace [TURN]`: the three columns of a turn, saw, decided, touched; or one of its requests as it
 //! was sent.
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use backstay_kernel::id::SessionId;
@@ -76,13 +77,24 @@ pub async fn show(client: &Client, turn: &str, out: &Out) -> Outcome<()> {
     out.toned(Tone::Strong, "decided");
     list(&trace, "decided").iter().for_each(|item| decided(item, out));
     out.toned(Tone::Strong, "touched");
-    let answered = list(&trace, "decided").iter().filter(|item| text(item, "kind") == "answered");
-    let answered: Vec<u64> = answered.filter_map(|item| item.pointer("/body/effect")?.as_u64()).collect();
+    let settled: BTreeMap<u64, &str> = list(&trace, "decided").iter().filter_map(settled).collect();
     for item in list(&trace, "touched") {
-        let effect = text(item, "id").rsplit('.').next().and_then(|seq| seq.parse().ok());
-        touched(item, effect.is_some_and(|effect| answered.contains(&effect)), out);
+        let effect = text(item, "id").rsplit('.').next().and_then(|seq| seq.parse::<u64>().ok());
+        touched(item, effect.and_then(|effect| settled.get(&effect).copied()).unwrap_or("open"), out);
     }
     Ok(())
+}
+
+/// A call that came to its end without a start.
+fn settled(item: &Value) -> Option<(u64, &'static str)> {
+    let body = item.get("body")?;
+    let how = match (text(item, "kind"), variant(body.get("verdict")).0) {
+        ("answered", _) => "answered by a person",
+        ("judged", "deny" | "invalid" | "blocked" | "too_many") => "refused",
+        ("decided", _) if text(body, "decision") != "approve" => "refused",
+        _ => return None,
+    };
+    Some((number(body, "effect"), how))
 }
 
 fn cut(text: &str) -> String {
@@ -114,8 +126,13 @@ fn decided(item: &Value, out: &Out) {
     let said = match text(item, "kind") {
         "judged" => {
             let (verdict, inside) = variant(body.get("verdict"));
-            format!("call {}: {verdict}, {}", number(body, "effect"), reason(inside.get("by")))
+            let why = match verdict {
+                "invalid" => format!("{} {}", text(inside, "why").replace('_', " "), list_texts(item)),
+                _ => reason(inside.get("by")),
+            };
+            format!("call {}: {}, {why}", number(body, "effect"), verdict.replace('_', " "))
         }
+        "decided" if text(body, "decision") == "expire" => format!("call {}: expired", number(body, "effect")),
         "decided" => format!("call {}: {} by {}", number(body, "effect"), text(body, "decision"), text(body, "by")),
         "ended" => {
             let (end, inside) = variant(body.get("end"));
@@ -128,7 +145,8 @@ fn decided(item: &Value, out: &Out) {
         "turn_ended" => format!("the turn ended: {}", super::turn::reason(body.get("reason").unwrap_or(&Value::Null))),
         kind => format!("{} {}", kind.replace('_', " "), cut(&list_texts(item))),
     };
-    out.line(&format!("  {}  {}", time::clock(number(item, "at")), cut(&said)));
+    let said = cut(said.trim_end_matches([',', ' ']));
+    out.line(&format!("  {}  {said}", time::clock(number(item, "at"))));
 }
 
 fn list_texts(item: &Value) -> String {
@@ -146,27 +164,23 @@ fn variant(value: Option<&Value>) -> (&str, &Value) {
     }
 }
 
-fn touched(item: &Value, is_answered: bool, out: &Out) {
+/// `settled`: what became of it if it has no end of its own.
+fn touched(item: &Value, settled: &str, out: &Out) {
     let facts = item.get("facts").unwrap_or(&Value::Null);
     let paths: Vec<&str> = list(facts, "paths").iter().map(|path| text(path, "real")).collect();
     let end = item.get("end").unwrap_or(&Value::Null);
-    let outcome = match (end.is_null(), is_answered) {
-        (false, _) => text(end, "outcome"),
-        (true, true) => "answered by a person",
-        (true, false) => "open",
+    let outcome = if end.is_null() { settled } else { text(end, "outcome") };
+    let class = match text(item, "class") {
+        "" => String::new(),
+        class => format!(" ({class})"),
     };
     let starts = match list(item, "starts").len() {
         0 => String::new(),
         1 => ", started once".to_owned(),
         more => format!(", started {more} times"),
     };
-    out.line(&format!(
-        "  {}  {} ({}): {outcome}{starts}  {}",
-        text(item, "id"),
-        text(item, "tool"),
-        text(item, "class"),
-        paths.join(" "),
-    ));
+    let what = format!("  {}  {}{class}: {outcome}{starts}  {}", text(item, "id"), text(item, "tool"), paths.join(" "));
+    out.line(what.trim_end());
     if let Some(args) = item.get("args") {
         out.line(&format!("      asked: {}", cut(&args.to_string())));
     }

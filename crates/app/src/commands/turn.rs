@@ -15,7 +15,9 @@ pub fn progress(client: &Client, seen: &Seen, out: &Out) {
     let cut = |text: &str| short(text.trim(), limits::PROGRESS_CHARS_MAX);
     match seen {
         Seen::Called { tool, args } => out.talk(Tone::Dim, &format!("· {tool} {}", cut(args))),
-        Seen::Became { tool, how, text } => out.talk(Tone::Dim, &format!("· {tool}: {how}. {}", cut(text))),
+        Seen::Became { tool, how, text } => {
+            out.talk(Tone::Dim, format!("· {tool}: {how}. {}", cut(text)).trim_end());
+        }
         Seen::Retried(retry) => {
             // The first of a call, and the first of the long wait after all tries.
             let is_first = retry.failed <= 1 || retry.is_long && retry.failed <= u64::from(ATTEMPTS_MAX);

@@ -112,3 +112,20 @@ fn looking_needs_no_key_and_starts_nothing() {
     }
     assert_eq!(model.heads().len(), 1);
 }
+
+/// What a trace says of calls that never started, each for another reason.
+#[test]
+fn what_was_refused_does_not_stand_open_in_a_trace() {
+    let place = Place::with_home();
+    let outside = "/call read_file {\"path\":\"../x\"}\n/call nothing {}\n/say tried";
+    place.run(&["run", outside]).expect(0);
+    let trace = place.run(&["trace"]).expect(0).stdout.clone();
+    assert!(trace.contains(": invalid, outside grants `..` is not taken"), "{trace}");
+    assert!(trace.contains(": invalid, unknown tool\n"), "{trace}");
+    assert!(trace.contains("  read_file: refused\n") && trace.contains("  nothing: refused\n"), "{trace}");
+    let waits = place.run(&["run", "write the report", "--json"]).json(4);
+    let (turn, id) = (waits["turn"].as_str().unwrap(), waits["id"].as_str().unwrap());
+    assert!(place.run(&["trace", turn]).stdout.contains("  write_file (write): open  /"));
+    place.run(&["deny", id]).expect(0);
+    assert!(place.run(&["trace", turn]).stdout.contains("  write_file (write): refused  /"));
+}
