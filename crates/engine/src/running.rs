@@ -279,13 +279,13 @@ pub fn input(
 fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) {
     match ran {
         ToolRan::Done { mut text, spill, memory } => {
-            if let Some(full) = spill {
-                let body = bodies.seal(full);
+            let spill = spill.map(|full| bodies.seal(full));
+            if let Some(body) = &spill {
                 text.push_str(&format!("\n[the full output is kept as body {}]", body.id));
             }
             let repeat = bodies.result_key(&text);
             let result = bodies.seal(text.into_bytes());
-            (Outcome::Done { result, repeat, label: Label::of(Source::Tool) }, memory)
+            (Outcome::Done { result, spill, repeat, label: Label::of(Source::Tool) }, memory)
         }
         ToolRan::Failed { text } => {
             let repeat = bodies.result_key(&text);

@@ -117,6 +117,8 @@ pub enum Outcome {
     /// The tool did it.
     Done {
         result: BodyRef,
+        /// All that it put out, where `result` is a part of it.
+        spill: Option<BodyRef>,
         repeat: RepeatKey,
         label: Label,
     },

@@ -303,6 +303,9 @@ pub enum End {
         repeat: RepeatKey,
         label: Label,
         warned: bool,
+        /// All that it put out, where the result is a part of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spill: Option<BodyRef>,
     },
     /// A probe, a person or a rule concluded it; the result itself is lost.
     Concluded {

@@ -29,7 +29,8 @@ impl Record {
             Self::Ended(ended) => match &ended.end {
                 End::Replied { text, calls, .. } => text.iter().chain(calls).copied().collect(),
                 End::ModelFailed { detail, .. } => vec![*detail],
-                End::Done { result, .. } | End::Failed { result, .. } => vec![*result],
+                End::Done { result, spill, .. } => core::iter::once(result).chain(spill).copied().collect(),
+                End::Failed { result, .. } => vec![*result],
                 End::Concluded { .. } | End::NotStarted | End::Unknown => Vec::new(),
             },
             Self::TurnEnded(ended) => ended.reply.into_iter().collect(),

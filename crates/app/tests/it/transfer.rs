@@ -81,3 +81,21 @@ fn what_is_no_export_is_named_and_nothing_is_waited_for() {
     large.set_len((256 << 20) + 1).unwrap();
     assert_eq!(import("large")["code"], "too_large");
 }
+
+#[test]
+fn what_a_result_is_a_part_of_comes_along() {
+    let (here, there) = (Place::with_home(), Place::with_home());
+    let lines: String = (0..4000).map(|n| format!("sail number {n} needs mending\n")).collect();
+    std::fs::write(here.path("home/workspace/sails.txt"), lines).unwrap();
+    let turn = here.run(&["run", "/call search_files {\"pattern\":\"sail\"}", "--json"]).json(0);
+    let session = turn["session"].as_str().unwrap();
+    let file = here.run(&["sessions", "export", session]).expect(0).stdout.clone();
+    let parse = |line| serde_json::from_str::<Value>(line).unwrap();
+    let records = file.lines().map(parse).flat_map(|line| line["entry"]["stored"]["records"].as_array().cloned());
+    let spill = records.flatten().find_map(|record| record["ended"]["end"]["done"]["spill"]["id"].as_u64()).unwrap();
+    assert_eq!(there.pipe(&["sessions", "import", "-"], &file).code, 0);
+    let whole = format!("SELECT length(body({spill}))");
+    let length = |place: &Place| place.run(&["sql", &whole, "--json"]).json(0)["rows"][0][0].clone();
+    assert!(length(&there).as_u64().unwrap() > 32_768, "{}", length(&there));
+    assert_eq!(length(&here), length(&there));
+}

@@ -47,9 +47,9 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
         // Ask again; what was reserved stays, as possibly billed.
         (Work::Model { .. }, Outcome::Unknown) => Vec::from([Record::Lapsed { effect, boot: frame.boot }]),
         (Work::Model { .. }, Outcome::NotStarted) => Vec::from([Record::Bounced { effect, why: BounceReason::Busy }]),
-        (Work::Tool { call, .. }, Outcome::Done { result, repeat, label }) => {
+        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat, label }) => {
             let warned = is_third(session, call.repeat, repeat);
-            end(End::Done { result, repeat, label, warned }, None)
+            end(End::Done { result, repeat, label, warned, spill }, None)
         }
         (Work::Tool { .. }, Outcome::Failed { result, repeat }) => end(End::Failed { result, repeat }, None),
         (Work::Tool { .. }, Outcome::Overdue) if *overdue => Vec::new(),

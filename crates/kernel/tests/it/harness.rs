@@ -306,7 +306,7 @@ impl TestSession {
     pub fn done(&mut self, effect: EffectId, result: u8) -> Vec<Record> {
         let repeat = RepeatKey([result; 8]);
         let label = Label::of(Source::Tool);
-        self.outcome(effect, Outcome::Done { result: body(600 + u64::from(result)), repeat, label })
+        self.outcome(effect, Outcome::Done { result: body(600 + u64::from(result)), spill: None, repeat, label })
     }
 
     pub fn failed(&mut self, effect: EffectId) -> Vec<Record> {

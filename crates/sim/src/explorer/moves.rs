@@ -512,7 +512,7 @@ impl Driver {
                 if !of.happened {
                     checks::happens(node, kind)?;
                 }
-                Outcome::Done { result, repeat: kind.key(), label: Label::of(Source::Tool) }
+                Outcome::Done { result, spill: None, repeat: kind.key(), label: Label::of(Source::Tool) }
             }
         };
         let ended = |started| Input::Ended { effect: of.effect, started, outcome: outcome.clone() };

@@ -79,7 +79,13 @@ fn reply(home: &TestHome, n: u8) {
         memories: vec![NewMemory { principal: "ann".into(), text: "kept".into() }],
         ..home.next(n, 4)
     };
-    let done = End::Done { result: body(2), repeat: RepeatKey([1; 8]), label: Label::of(Source::Tool), warned: false };
+    let done = End::Done {
+        result: body(2),
+        repeat: RepeatKey([1; 8]),
+        label: Label::of(Source::Tool),
+        warned: false,
+        spill: None,
+    };
     home.commit(with(append, vec![ended(9, End::Unknown, Some(BILL)), ended(10, done, None)])).unwrap();
 }
 
