@@ -76,7 +76,7 @@ fn tell(known: &[Known], injection: &str, results: Vec<(&str, &Point, Result<boo
     }
     for (name, point, result) in results {
         match result {
-            Ok(_) => tally.passed += 1,
+            Ok(hit) => tally.passed += usize::from(hit),
             Err(why) => tally.note(&format!("{name}, {point}"), Err(why)),
         }
     }
