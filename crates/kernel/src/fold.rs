@@ -58,7 +58,18 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Resumed { .. } => session.stopped = false,
         Record::Lineage { new, .. } => {
             session.lineage = *new;
+            unjudge(session);
             session.tell(Notice::Restored);
+        }
+    }
+}
+
+/// A verdict and a yes hold under one lineage, as the digest of an approval does: another home counts
+/// its policies for itself.
+fn unjudge(session: &mut Session) {
+    for open in session.effects.values_mut() {
+        if let Work::Tool { judged: Some(judged), .. } = &mut open.work {
+            (judged.epoch, judged.approved_until) = (0, None);
         }
     }
 }
@@ -318,9 +329,10 @@ fn resolve(session: &mut Session, effect: EffectId, resolution: Resolution) {
             if let Some(open) = session.effects.get_mut(&effect) {
                 // A probe is sure that nothing happened; a person only wants it done.
                 open.unsure = open.state == State::Doubt;
-                // What a restore put in doubt may never have been looked at.
-                let looked_at = matches!(&open.work, Work::Tool { judged: Some(_), .. });
-                open.state = if looked_at { State::Ready } else { State::Planned };
+                // What a restore put in doubt may never have been looked at, or by another policy only.
+                let Work::Tool { judged, .. } = &mut open.work else { return };
+                *judged = judged.take().filter(|judged| judged.epoch > 0);
+                open.state = if judged.is_some() { State::Ready } else { State::Planned };
             }
         }
         Resolution::Done => conclude(session, effect, true),

@@ -19,7 +19,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -179,6 +179,7 @@ impl Work {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct JudgedFacts {
     pub facts: Facts,
+    /// The policy that judged; policies count from 1, and 0 is none of this lineage.
     pub epoch: u64,
     pub idempotency: Idempotency,
     pub answerer: Answerer,

@@ -104,6 +104,10 @@ const DESCRIPTORS: &str = "raise the limit of open files (`ulimit -n`)";
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();
+        // A number that SQLite has no room for was never on its way to the file.
+        if let rusqlite::Error::ToSqlConversionFailure(_) = error {
+            return Self::Invalid(text);
+        }
         // An answer of a wrong shape comes from the file, not from the disk.
         let Some(code) = error.sqlite_error_code() else { return Self::Corrupt(text) };
         let is = |codes: &[ErrorCode]| codes.contains(&code);

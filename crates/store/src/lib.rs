@@ -38,6 +38,7 @@ pub use growth::Growth;
 pub use heads::Head;
 pub use home::Options;
 pub use inbox::{Admission, InboxRow};
+pub use limits::EXACT_MAX;
 pub use load::{Entry, Loaded, LoadedSnapshot};
 pub use memory::Memory;
 pub use query::{Answer, Cell};

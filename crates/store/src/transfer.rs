@@ -1,11 +1,15 @@
 //! Sessions on their way from one home to another: bodies with what seals them, and a whole session
 //! taken in by one commit.
+use std::ops::RangeInclusive;
+
 use backstay_kernel::id::{BodyRef, Digest};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::append::Append;
 use crate::body;
 use crate::error::{AppendError, StoreError};
+use crate::limits::{BODY_BYTES_MAX, EXACT_MAX};
+use crate::lineage;
 use crate::place::place;
 use crate::store::Store;
 
@@ -21,13 +25,16 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// `None` where the content is not what the reference says.
+    /// `None` where the content is not what the reference says, or no body is so large or has such a
+    /// number.
     #[must_use]
     pub fn new(reference: BodyRef, content: Option<(Salt, Vec<u8>)>) -> Option<Self> {
         let is_whole = content.as_ref().is_none_or(|(salt, bytes)| {
-            body::digest(salt, bytes) == reference.digest && u32::try_from(bytes.len()) == Ok(reference.bytes)
+            bytes.len() <= BODY_BYTES_MAX
+                && u32::try_from(bytes.len()) == Ok(reference.bytes)
+                && body::digest(salt, bytes) == reference.digest
         });
-        is_whole.then_some(Self { reference, content })
+        (is_whole && reference.id <= EXACT_MAX).then_some(Self { reference, content })
     }
 
     #[must_use]
@@ -67,10 +74,11 @@ impl Store {
     /// # Errors
     /// See [`AdoptError`].
     pub fn adopt(&self, appends: Vec<Append>, bodies: Vec<Sealed>) -> Result<(), AdoptError> {
+        let own = lineage::bodies(self.lineage());
         self.write(move |db| {
             let work = db.transaction()?;
             for body in &bodies {
-                if !put(&work, body)? {
+                if !put(&work, body, &own)? {
                     return Ok(Err(AdoptError::Taken(body.reference.id)));
                 }
             }
@@ -93,21 +101,25 @@ impl Store {
 pub enum AdoptError {
     #[error("this home has the session")]
     Exists,
-    #[error("the number {0} stands for another text in this home")]
+    #[error("the number {0} stands for another text in this home, or will")]
     Taken(u64),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// One that is here already stays as it is: what was erased here does not come back. False where its
-/// number is another's.
-fn put(db: &Connection, body: &Sealed) -> Result<bool, StoreError> {
-    const FIND: &str = "SELECT digest FROM bodies WHERE id = ?1";
+/// One that is here already stays as it is: what was erased here does not come back, and whoever does
+/// not have a text gets none by its number. False where its number is another's, or one that this home
+/// will give.
+fn put(db: &Connection, body: &Sealed, own: &RangeInclusive<u64>) -> Result<bool, StoreError> {
+    const FIND: &str = "SELECT digest, bytes IS NULL FROM bodies WHERE id = ?1";
     const PUT: &str = "INSERT INTO bodies(id, digest, salt, dedupe, enc, bytes) VALUES(?1, ?2, ?3, NULL, 0, ?4)";
     let reference = body.reference;
-    let found = db.prepare_cached(FIND)?.query_row([reference.id], |row| Ok(Digest(row.get(0)?))).optional()?;
-    if let Some(found) = found {
-        return Ok(found == reference.digest);
+    let found = |row: &Row<'_>| Ok((Digest(row.get(0)?), row.get::<_, bool>(1)?));
+    if let Some((digest, is_erased)) = db.prepare_cached(FIND)?.query_row([reference.id], found).optional()? {
+        return Ok(digest == reference.digest && (is_erased || body.content.is_some()));
+    }
+    if own.contains(&reference.id) {
+        return Ok(false);
     }
     let (salt, bytes) = body.content().unzip();
     db.prepare_cached(PUT)?.execute(params![reference.id, reference.digest.0, salt, bytes])?;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use backstay_kernel::audit::{Change, Replay};
-use backstay_kernel::budget::{Amount, Ceiling, LedgerEntry, Used};
+use backstay_kernel::budget::{Amount, LedgerEntry, Used};
 use backstay_kernel::frame::{Frame, Slots};
 use backstay_kernel::id::{BodyRef, Digest, Seq, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
@@ -14,7 +14,7 @@ use backstay_kernel::record::{Entry, Opened, Record, VERSION as RECORDS_VERSION}
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::session::State;
 use backstay_kernel::{Input, Session, apply, decide, head};
-use backstay_store::{AdoptError, Append, HeadUpdate, NewSession, Salt, Sealed, entry_hash};
+use backstay_store::{AdoptError, Append, EXACT_MAX, HeadUpdate, NewSession, Salt, Sealed, StoreError, entry_hash};
 
 use super::{Header, Line, Stored, Text, VERSION, pieces};
 use crate::draft::Draft;
@@ -51,6 +51,7 @@ impl Engine {
     /// # Errors
     /// See [`ImportError`].
     pub fn import(&self, file: &str, by: &str) -> Result<Imported, ImportError> {
+        self.store().writable().map_err(|error| ImportError::Halted(error.to_string()))?;
         let mut file = File::read(file)?;
         let policy = self.policy();
         file.is_at_home(&policy)?;
@@ -63,6 +64,7 @@ impl Engine {
             Ok(()) => Ok(Imported { session, records, doubts }),
             Err(AdoptError::Exists) => Err(ImportError::Exists(session)),
             Err(error @ AdoptError::Taken(_)) => Err(not_an_export(error.to_string())),
+            Err(AdoptError::Store(StoreError::Invalid(why))) => Err(not_an_export(why)),
             Err(AdoptError::Store(error)) => Err(ImportError::Halted(error.to_string())),
         }
     }
@@ -83,10 +85,7 @@ impl Engine {
         };
         let mut say = |input: Input| -> Result<usize, Refusal> {
             let records = decide(session, input, &frame)?;
-            for record in &records {
-                draft.note(session, record, &[]);
-                apply(session, record);
-            }
+            records.iter().for_each(|record| apply(session, record));
             let count = records.len();
             draft.records.extend(records);
             Ok(count)
@@ -106,7 +105,8 @@ impl Engine {
         }
         let head = head(session);
         let (mut append, _) = draft.into_append(session, &head, Vec::new(), true);
-        append.ledger.splice(0..0, file.spent());
+        file.book(&append.entry).map_err(|error| not_an_export(error.to_string()))?;
+        append.ledger = file.spent()?;
         Ok(append)
     }
 }
@@ -173,6 +173,10 @@ impl File {
     fn entry(&mut self, line: &Stored<'_>) -> Result<(), String> {
         let text = line.stored.get();
         let entry: Entry<Record> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        // Or the ledger and the session would read different things in it.
+        if serde_json::to_string(&entry).ok().as_deref() != Some(text) {
+            return Err("its records are not written as a home writes them".to_owned());
+        }
         if entry.v != RECORDS_VERSION {
             return Err(format!("its records have version {}, and this program knows {RECORDS_VERSION}", entry.v));
         }
@@ -242,14 +246,16 @@ impl File {
         })
     }
 
-    /// What it has cost counts here too, in the windows of then.
-    fn spent(&mut self) -> Vec<LedgerEntry> {
-        let open = Ceiling { tokens: None, micro_usd: None };
-        let entries = |(key, used): (String, Used)| {
-            let settle = LedgerEntry::Settle { key: key.clone(), reserved: Amount::ZERO, spent: used.settled };
-            [settle, LedgerEntry::Reserve { key, amount: used.reserved, ceiling: open }]
+    /// What it has cost counts here too, in the windows of then. Nothing of it is in flight any more.
+    fn spent(&mut self) -> Result<Vec<LedgerEntry>, ImportError> {
+        let settle = |(key, used): (String, Used)| {
+            let spent = used.settled;
+            if used.reserved != Amount::ZERO || spent.tokens.max(spent.micro_usd) > EXACT_MAX {
+                return Err(not_an_export(format!("what it has cost under {key} does not add up")));
+            }
+            Ok(LedgerEntry::Settle { key, reserved: Amount::ZERO, spent })
         };
-        std::mem::take(&mut self.used).into_iter().flat_map(entries).collect()
+        std::mem::take(&mut self.used).into_iter().map(settle).collect()
     }
 
     /// The config has whose it is, and who answers in it.

@@ -1,11 +1,11 @@
 //! Sessions that move from one home to another.
 use backstay_engine::{Command, EngineError, ImportError, Imported, Reader, Submitted};
 use backstay_kernel::budget::{Ceiling, Used, windows};
-use backstay_kernel::id::{Digest, SessionId};
-use backstay_kernel::record::Record;
+use backstay_kernel::id::{Digest, Seq, SessionId};
+use backstay_kernel::record::{Entry, Record};
 use backstay_kernel::refusal::Code;
 use backstay_sim::setting::BEGINNING;
-use backstay_store::entry_hash;
+use backstay_store::{Options, entry_hash};
 use serde_json::{Value, json};
 
 use crate::stage::{Line, Play, asked, call, decide, owner, policy};
@@ -162,23 +162,39 @@ async fn a_session_without_its_agent_or_principal_is_refused_by_their_names() {
 }
 
 /// The file with its entries changed and a chain that is right again, as only somebody can make it who
-/// means to.
-fn forged(file: &str, change: impl Fn(&mut Value)) -> String {
+/// means to; `write` makes the text of an entry.
+fn forged_as(file: &str, change: impl Fn(&mut Value), write: impl Fn(&Entry<Record>) -> String) -> String {
     let (mut hash, mut seq) = (Digest::default(), 0);
-    let mut lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let session = SessionId::parse(lines[0]["session"]["session"].as_str().unwrap()).unwrap();
-    for line in &mut lines {
-        let Some(entry) = line.get_mut("entry") else { continue };
+    let mut lines: Vec<String> = Vec::new();
+    let mut header: Value = serde_json::from_str(file.lines().next().unwrap()).unwrap();
+    let session = SessionId::parse(header["session"]["session"].as_str().unwrap()).unwrap();
+    for line in file.lines().skip(1) {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let Some(entry) = value.get_mut("entry") else {
+            lines.push(line.to_owned());
+            continue;
+        };
         change(entry);
-        seq += entry["stored"]["records"].as_array().unwrap().len() as u64;
-        let stored = entry["stored"].to_string();
-        hash = entry_hash(entry["lineage"].as_u64().unwrap(), session, backstay_kernel::id::Seq(seq), &hash, &stored);
-        entry["seq"] = json!(seq);
-        entry["hash"] = json!(hash);
+        let records: Entry<Record> = serde_json::from_value(entry["stored"].clone()).unwrap();
+        seq += records.records.len() as u64;
+        let (lineage, stored) = (entry["lineage"].as_u64().unwrap(), write(&records));
+        hash = entry_hash(lineage, session, Seq(seq), &hash, &stored);
+        lines.push(format!(r#"{{"entry":{{"seq":{seq},"lineage":{lineage},"hash":"{hash}","stored":{stored}}}}}"#));
     }
-    lines[0]["session"]["seq"] = json!(seq);
-    lines[0]["session"]["hash"] = json!(hash);
+    header["session"]["seq"] = json!(seq);
+    header["session"]["hash"] = json!(hash);
+    lines.insert(0, header.to_string());
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn forged(file: &str, change: impl Fn(&mut Value)) -> String {
+    forged_as(file, change, |entry| serde_json::to_string(entry).unwrap())
+}
+
+/// Every record of the kind in a stored entry.
+fn each(entry: &mut Value, kind: &str, change: impl Fn(&mut Value)) {
+    let records = entry["stored"]["records"].as_array_mut().unwrap();
+    records.iter_mut().filter_map(|record| record.get_mut(kind)).for_each(change);
 }
 
 /// Adds a record to the entry in which the model called its tool.
@@ -228,4 +244,74 @@ async fn a_forged_file_gets_no_other_text_of_the_home_and_starts_nothing() {
     let otherwise = forged(&file, |entry| entry["stored"]["at"] = json!(5));
     assert_eq!(to.engine.import(&otherwise, "owner").unwrap().doubts, 0);
     assert_eq!(to.stage.acts_of("send"), 0);
+}
+
+#[tokio::test]
+async fn what_a_forged_file_has_cost_must_add_up() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut dear = policy();
+    dear.agents.get_mut("main").unwrap().budget.day = Ceiling { tokens: Some(1_000_000), micro_usd: None };
+    let script = vec![call("send", "{}"), Line::Say("done")];
+    let from = Play::begin(here.path(), dear.clone(), script).await;
+    let said = from.say(None, "well?").await;
+    from.ended(said).await;
+    let file = exported(&from, said.session);
+    let to = Play::begin(there.path(), dear, vec![]).await;
+    // More than any ledger holds.
+    let most = json!({ "tokens": 1u64 << 53, "micro_usd": 0 });
+    let rich = forged(&file, |entry| {
+        each(entry, "ended", |ended| {
+            if !ended["end"]["replied"].is_null() {
+                ended["spent"] = most.clone();
+            }
+        });
+    });
+    assert!(refused(&to, &rich).to_string().contains("does not add up"));
+    // Money that a tool holds, and gives back to nobody.
+    let money = std::sync::Mutex::new(Value::Null);
+    let held = forged(&file, |entry| {
+        each(entry, "started", |started| {
+            let mut money = money.lock().unwrap();
+            if started["reservation"].is_null() {
+                started["reservation"] = money.clone();
+                started["effect"] = json!(1);
+            } else {
+                *money = started["reservation"].clone();
+            }
+        });
+    });
+    assert!(refused(&to, &held).to_string().contains("does not add up"));
+    // The ledger would miss what is written otherwise.
+    let loose = forged_as(
+        &file,
+        |_| {},
+        |entry| serde_json::to_string(entry).unwrap().replace("{\"started\"", "{ \"started\""),
+    );
+    assert!(refused(&to, &loose).to_string().contains("as a home writes them"));
+    to.engine.import(&file, "owner").unwrap();
+    assert!(to.store.verify().unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_number_that_no_file_holds_is_refused_and_halts_nothing() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (from, said) = played(here.path()).await;
+    let to = Play::begin(there.path(), policy(), vec![]).await;
+    let far = forged(&exported(&from, said.session), |entry| {
+        entry["lineage"] = json!(u64::MAX);
+        each(entry, "opened", |opened| opened["lineage"] = json!(u64::MAX));
+    });
+    assert!(matches!(refused(&to, &far), ImportError::NotAnExport(_)));
+    assert_eq!(to.store.writable(), Ok(()));
+}
+
+#[tokio::test]
+async fn without_room_nothing_comes_in() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (from, said) = played(here.path()).await;
+    let first = Play::begin(there.path(), policy(), vec![]).await;
+    first.store.close().unwrap();
+    let no_room = Options { ballast_bytes: 0, free_bytes_min: u64::MAX };
+    let to = Play::begin_with(there.path(), no_room, policy(), vec![]).await;
+    assert!(matches!(refused(&to, &exported(&from, said.session)), ImportError::Halted(_)));
 }

@@ -1,6 +1,6 @@
 //! Dead processes, doubts, probes, restores.
 use backstay_kernel::budget::{Amount, LedgerEntry};
-use backstay_kernel::effect::{Outcome, Probed};
+use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::InDoubt;
 use backstay_kernel::record::{Mode, Record, Resolution, StopReason};
@@ -319,6 +319,20 @@ pub fn what_a_restore_doubted_before_it_was_looked_at_can_be_retried() {
     t.resolve(effect, Resolution::Retry).unwrap();
     t.settle();
     assert!(t.start(effect).is_ok());
+}
+
+#[test]
+pub fn a_yes_from_before_a_restore_is_none_after_it() {
+    let mut t = TestSession::new();
+    t.say(1);
+    t.reply(&[("shell", 1)]);
+    let effect = t.call("shell");
+    assert!(t.start(effect).is_ok());
+    t.crash();
+    t.tell(Input::Lineage { old: 1, new: 2 });
+    t.resolve(effect, Resolution::Retry).unwrap();
+    assert_eq!(t.effect(effect).state, State::Planned, "to be looked at");
+    assert!(matches!(t.open().as_slice(), [Effect::Inspect { id, .. }] if *id == effect), "{:?}", t.open());
 }
 
 #[test]

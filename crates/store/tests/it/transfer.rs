@@ -1,6 +1,7 @@
 //! What comes from another home, and what it meets here.
 use backstay_kernel::id::{BodyRef, Digest};
-use backstay_store::{AdoptError, Append, Sealed};
+use backstay_store::{AdoptError, Append, Sealed, StoreError};
+use sha2::{Digest as _, Sha256};
 
 use crate::harness::{FOLD, TestHome, session};
 
@@ -83,4 +84,47 @@ fn a_text_that_is_not_what_was_sealed_is_none() {
     assert!(make(reference, *salt, b"next").is_none());
     assert!(make(reference, [0; 16], bytes).is_none());
     assert!(make(BodyRef { bytes: 5, ..reference }, *salt, bytes).is_none());
+}
+
+#[test]
+fn a_number_that_this_home_will_give_is_refused() {
+    let home = TestHome::new();
+    let next = home.store.seal(b"not stored yet".to_vec()).unwrap();
+    let (_other, sealed) = elsewhere(b"one");
+    for ahead in [0, 1, 1_000] {
+        let reference = BodyRef { id: next.reference().id + ahead, ..sealed.reference() };
+        let (salt, bytes) = sealed.content().unwrap();
+        let body = Sealed::new(reference, Some((*salt, bytes.to_vec()))).unwrap();
+        assert_eq!(adopted(&home, 1, &[&body]), Err(AdoptError::Taken(reference.id)));
+    }
+    home.commit(Append { bodies: vec![next], ..home.first(1) }).unwrap();
+}
+
+#[test]
+fn who_does_not_have_a_text_gets_none_by_its_number() {
+    let home = TestHome::new();
+    let body = home.store.seal(b"a secret".to_vec()).unwrap();
+    let reference = body.reference();
+    home.commit(Append { bodies: vec![body], ..home.first(1) }).unwrap();
+    let claimed = Sealed::new(reference, None).unwrap();
+    assert_eq!(adopted(&home, 2, &[&claimed]), Err(AdoptError::Taken(reference.id)));
+    assert!(home.store.load(session(2), FOLD).unwrap().is_none());
+}
+
+#[test]
+fn a_number_without_room_in_the_file_is_the_callers_fault_and_halts_nothing() {
+    let home = TestHome::new();
+    let far = Append { lineage: u64::MAX, ..home.first(1) };
+    assert!(matches!(home.store.adopt(vec![far], Vec::new()), Err(AdoptError::Store(StoreError::Invalid(_)))));
+    assert_eq!(home.store.writable(), Ok(()));
+    let (_other, sealed) = elsewhere(b"one");
+    assert!(Sealed::new(BodyRef { id: (1 << 53) + 1, ..sealed.reference() }, None).is_none());
+}
+
+#[test]
+fn a_text_larger_than_a_body_may_be_is_none() {
+    let bytes = vec![0; 64 * 1024 * 1024 + 1];
+    let digest = Digest(Sha256::new().chain_update([0; 16]).chain_update(&bytes).finalize().into());
+    let reference = BodyRef { id: 1, digest, bytes: 64 * 1024 * 1024 + 1 };
+    assert!(Sealed::new(reference, Some(([0; 16], bytes))).is_none());
 }
