@@ -3,6 +3,7 @@ use backstay_engine::{EngineError, TurnState, fold};
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::Digest;
 use backstay_kernel::record::{Record, StopReason};
+use backstay_kernel::request::Rope;
 
 use crate::stage::{Line, Play, asked, call, count, decide, message, owner, policy};
 
@@ -28,6 +29,22 @@ async fn a_turn_costs_its_commits_and_no_more() {
         assert_eq!(play.text(view.reply), "hello");
         assert_eq!(play.commits() - before, commits);
     }
+}
+
+#[tokio::test]
+async fn a_request_builds_on_so_many_before_it_and_then_stands_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), policy(), (0..70).map(|_| Line::Say("and")).collect()).await;
+    let mut said = play.say(None, "a word").await;
+    let mut depths = Vec::new();
+    for _ in 0..70 {
+        let view = play.ended(said).await;
+        let stored = play.text(view.records.iter().find_map(|placed| placed.record.rope()));
+        let rope: Rope = serde_json::from_str(&stored).unwrap();
+        depths.push(rope.base.map_or(0, |_| depths.last().map_or(0, |depth| depth + 1)));
+        said = play.say(Some(said.session), "a word").await;
+    }
+    assert_eq!((depths.iter().max(), depths.iter().filter(|depth| **depth == 0).count()), (Some(&32), 3), "{depths:?}");
 }
 
 #[tokio::test]
