@@ -34,7 +34,7 @@ impl Sealed {
                 && u32::try_from(bytes.len()) == Ok(reference.bytes)
                 && body::digest(salt, bytes) == reference.digest
         });
-        (is_whole && reference.id <= EXACT_MAX).then_some(Self { reference, content })
+        (is_whole && (1..=EXACT_MAX).contains(&reference.id)).then_some(Self { reference, content })
     }
 
     #[must_use]
@@ -101,7 +101,9 @@ impl Store {
 pub enum AdoptError {
     #[error("this home has the session")]
     Exists,
-    #[error("the number {0} stands for another text in this home, or will")]
+    #[error(
+        "the number {0} stands for another text in this home, or will: the file is of a copy made by hand, or changed"
+    )]
     Taken(u64),
     #[error(transparent)]
     Store(#[from] StoreError),

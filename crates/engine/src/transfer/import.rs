@@ -276,7 +276,12 @@ impl File {
 }
 
 fn parse(line: &str, number: u64) -> Result<Line<'_>, ImportError> {
-    serde_json::from_str(line).map_err(|error| not_an_export(format!("line {number}: {error}")))
+    serde_json::from_str(line).map_err(|error| {
+        let text = error.to_string();
+        // It would call every line the first.
+        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+        not_an_export(format!("line {number}, column {}: {what}", error.column()))
+    })
 }
 
 fn new_session(opened: &Opened) -> NewSession {

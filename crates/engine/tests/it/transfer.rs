@@ -315,3 +315,33 @@ async fn without_room_nothing_comes_in() {
     let to = Play::begin_with(there.path(), no_room, policy(), vec![]).await;
     assert!(matches!(refused(&to, &exported(&from, said.session)), ImportError::Halted(_)));
 }
+
+#[tokio::test]
+async fn a_file_of_a_home_that_was_copied_by_hand_is_refused_and_the_home_goes_on() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (play, _) = played(here.path()).await;
+    play.store.close().unwrap();
+    for file in std::fs::read_dir(here.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), there.path().join(file.file_name())).unwrap();
+    }
+    let copy = Play::begin(there.path(), policy(), vec![Line::Say("in the copy")]).await;
+    let said = copy.say(None, "hello").await;
+    copy.ended(said).await;
+    let first = Play::begin(here.path(), policy(), vec![Line::Say("in the first")]).await;
+    let no = refused(&first, &exported(&copy, said.session));
+    assert!(no.to_string().contains("copy made by hand"), "{no}");
+    let said = first.say(None, "and here?").await;
+    assert_eq!(first.text(first.ended(said).await.reply), "in the first");
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_read_is_told_by_its_own_number() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (from, said) = played(here.path()).await;
+    let to = Play::begin(there.path(), policy(), vec![]).await;
+    let file = exported(&from, said.session);
+    let cut = file.lines().next().unwrap().len() + "\n{\"body\":".len();
+    let told = refused(&to, &file[..cut]).to_string();
+    assert!(told.ends_with("line 2, column 8: EOF while parsing a value"), "{told}");
+}
