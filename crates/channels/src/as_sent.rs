@@ -10,6 +10,7 @@ use backstay_kernel::request::{Piece, Request, Rope, digest, escape, fragment_di
 
 use crate::door::Door;
 use crate::error::{Problem, Why};
+use crate::limits::{FRAGMENT_BYTES, SENT_BYTES_MAX};
 
 /// A request as it went out.
 #[derive(Debug)]
@@ -57,6 +58,19 @@ fn requests(door: &Door, turn: Place, number: usize) -> Result<Vec<(Seq, EffectI
     Ok(all)
 }
 
+/// What a request may still come to. One of a session from another home may double from base to base.
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, fragment: &str) -> Result<(), Problem> {
+        let left = self.0.checked_sub(fragment.len().saturating_add(FRAGMENT_BYTES));
+        let what = "this request is larger than any that is sent";
+        let next = "look at the records that it was made from: backstay sessions export SESSION";
+        self.0 = left.ok_or_else(|| Problem::new(Why::TooLarge, what, next))?;
+        Ok(())
+    }
+}
+
 struct Rebuilding<'a> {
     door: &'a Door,
     session: SessionId,
@@ -83,31 +97,36 @@ impl Rebuilding<'_> {
         let mut texts = HashMap::new();
         let mut fragments: Vec<String> = Vec::new();
         for rope in ropes.iter().rev() {
+            let mut room = Room(SENT_BYTES_MAX);
             let mut next = Vec::new();
             for (from, to) in &rope.kept {
                 let range = usize::try_from(*from).unwrap_or(usize::MAX)..usize::try_from(*to).unwrap_or(usize::MAX);
                 let kept =
                     fragments.get(range).ok_or_else(|| Problem::internal(&"a request keeps what its base lacks"))?;
+                kept.iter().try_for_each(|kept| room.take(kept))?;
                 next.extend_from_slice(kept);
             }
             for pieces in &rope.added {
-                next.push(self.fragment(pieces, &mut texts)?);
+                let mut wire = String::new();
+                for piece in pieces {
+                    let before = wire.len();
+                    self.add(piece, &mut texts, &mut wire)?;
+                    room.take(wire.get(before..).unwrap_or_default())?;
+                }
+                next.push(wire);
             }
             fragments = next;
         }
         Ok(fragments)
     }
 
-    fn fragment(&self, pieces: &[Piece], texts: &mut HashMap<u64, String>) -> Result<String, Problem> {
-        let mut wire = String::new();
-        for piece in pieces {
-            match piece {
-                Piece::Text(text) => wire.push_str(text),
-                Piece::Raw(body) => wire.push_str(self.text(body, texts)?),
-                Piece::Escaped(body) => escape(self.text(body, texts)?, &mut wire),
-            }
+    fn add(&self, piece: &Piece, texts: &mut HashMap<u64, String>, wire: &mut String) -> Result<(), Problem> {
+        match piece {
+            Piece::Text(text) => wire.push_str(text),
+            Piece::Raw(body) => wire.push_str(self.text(body, texts)?),
+            Piece::Escaped(body) => escape(self.text(body, texts)?, wire),
         }
-        Ok(wire)
+        Ok(())
     }
 
     fn text<'t>(&self, body: &BodyRef, texts: &'t mut HashMap<u64, String>) -> Result<&'t str, Problem> {
@@ -124,5 +143,51 @@ impl Rebuilding<'_> {
         let found = self.door.bytes(body)?;
         let next = "what was erased cannot be shown again";
         found.ok_or_else(|| Problem::new(Why::Erased, format!("body {} of this request was erased", body.id), next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use backstay_sim::setting;
+    use backstay_sim::stage::{Line, Play};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_doubles_from_base_to_base_is_not_rebuilt() {
+        const LAST: u64 = 22;
+        let home = tempfile::tempdir().unwrap();
+        let script = (0..LAST).map(|_| Line::Say("ok")).collect();
+        let play = Play::begin(home.path(), setting::policy(&[]), script).await;
+        let reload = Arc::new(|_, _| -> crate::door::Reloading { Box::pin(async { Err(String::new()) }) });
+        let door = Door::new(play.engine.clone(), home.path().to_owned(), 1, reload);
+        let rope = |n: u64| {
+            let before = (0, 1 << n.saturating_sub(2));
+            match n {
+                1 => Rope { added: vec![vec![Piece::Text("ab".to_owned())]], ..Rope::default() },
+                _ => Rope { base: Some(Seq(n - 1)), kept: vec![before, before], ..Rope::default() },
+            }
+        };
+        let mut requests = Vec::new();
+        for n in 1..=LAST {
+            // A message is a body like any other.
+            let said = play.say(None, &serde_json::to_string(&rope(n)).unwrap()).await;
+            let records = play.ended(said).await.records;
+            let admitted = |placed: &backstay_engine::Placed| {
+                if let Record::Admitted(admitted) = &placed.record { Some(admitted.body) } else { None }
+            };
+            let body = records.iter().find_map(admitted);
+            let (digest, bytes) = (Digest::default(), 1 << n);
+            requests.push((Seq(n), Seq(n), Request { rope: body.unwrap(), digest, bytes, bytes_unchanged: 0 }));
+        }
+        let rebuild = |n: usize| {
+            let (at, _, request) = &requests[n - 1];
+            Rebuilding { door: &door, session: SessionId::HOME, requests: &requests }.fragments(*at, request)
+        };
+        assert_eq!(rebuild(3).unwrap(), ["ab"; 4]);
+        let told = rebuild(requests.len()).unwrap_err();
+        assert_eq!(told.why, Why::TooLarge, "{}", told.message);
     }
 }

@@ -67,6 +67,12 @@ pub const EPOCHS_MAX: usize = 100;
 /// record.
 pub const RECORDS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of a request to a model that is rebuilt: the largest context of today, all of it escaped, is a
+/// quarter of it.
+pub const SENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that a part of it takes beside its own: its place, and what the heap adds.
+pub const FRAGMENT_BYTES: usize = 64;
+
 /// Bytes of a file that becomes a session: all of it is in memory while it is checked.
 pub const IMPORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 

@@ -62,7 +62,8 @@ impl Store {
     /// [`StoreError::Corrupt`] where it is not what was sealed.
     pub fn sealed(&self, reference: &BodyRef) -> Result<Sealed, StoreError> {
         let id = reference.id;
-        let found = self.read_row(|db| body::read(db, id))?;
+        // One of many: whoever needs a single row does not wait for it.
+        let found = self.read(|db| body::read(db, id))?;
         let found = found.ok_or_else(|| StoreError::Corrupt(format!("body {id} is gone")))?;
         let sealed = Sealed::new(*reference, found.salt.zip(found.bytes));
         sealed.ok_or_else(|| StoreError::Corrupt(format!("body {id} is another one")))

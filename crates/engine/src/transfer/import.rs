@@ -2,7 +2,7 @@
 //! against its digest, each entry against the chain, each record against the bodies that came before
 //! it. Nothing in it is a permission: the session comes in stopped, its open turn ends, and what the
 //! home that it came from may have done since is in doubt.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use backstay_kernel::audit::{Change, Replay};
 use backstay_kernel::budget::{Amount, LedgerEntry, Used};
@@ -118,6 +118,8 @@ struct File {
     /// Of the entry that was read last.
     hash: Digest,
     bodies: HashMap<u64, Sealed>,
+    /// Requests whose parts are there: each is looked through once.
+    ropes: HashSet<u64>,
     appends: Vec<Append>,
     /// What its records did to the ledger.
     replay: Replay,
@@ -138,10 +140,10 @@ impl File {
         if header.session == SessionId::HOME {
             return Err(not_an_export("it is the stream of a home"));
         }
-        let (bodies, appends) = (HashMap::new(), Vec::new());
+        let (bodies, ropes, appends) = (HashMap::new(), HashSet::new(), Vec::new());
         let (replay, used) = (Replay::default(), BTreeMap::new());
         let state = Session::new(header.session);
-        let mut file = Self { header, state, hash: Digest::default(), bodies, appends, replay, used };
+        let mut file = Self { header, state, hash: Digest::default(), bodies, ropes, appends, replay, used };
         for (line, number) in lines {
             let taken = match parse(line, number)? {
                 Line::Session(_) => Err("a second session".to_owned()),
@@ -219,12 +221,14 @@ impl File {
     }
 
     /// A record refers to nothing but what the file has brought: never to a text of this home.
-    fn has_bodies_of(&self, record: &Record) -> Result<(), String> {
+    fn has_bodies_of(&mut self, record: &Record) -> Result<(), String> {
         record.texts().iter().try_for_each(|text| self.body_of(text).map(drop))?;
-        let Some(rope) = record.rope() else { return Ok(()) };
+        let Some(rope) = record.rope().filter(|rope| !self.ropes.contains(&rope.id)) else { return Ok(()) };
         let Some((_, bytes)) = self.body_of(&rope)?.content() else { return Ok(()) };
         let parts = pieces(bytes).map_err(|error| format!("a request is not one: {error}"))?;
-        parts.iter().try_for_each(|part| self.body_of(part).map(drop))
+        parts.iter().try_for_each(|part| self.body_of(part).map(drop))?;
+        self.ropes.insert(rope.id);
+        Ok(())
     }
 
     fn body_of(&self, reference: &BodyRef) -> Result<&Sealed, String> {
