@@ -64,8 +64,8 @@ pub const RECORDS_MAX: usize = 1000;
 pub const EPOCHS_DEFAULT: usize = 20;
 pub const EPOCHS_MAX: usize = 100;
 /// Bytes of texts on one page of records; a page ends early before it has more, but never without a
-/// record.
-pub const RECORDS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// record. Every connection can hold a page that its caller does not read, so it is one message's size.
+pub const RECORDS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of a request to a model that is rebuilt: the largest context of today, all of it escaped, is a
 /// quarter of it.

@@ -45,16 +45,27 @@ async fn latest(client: &Client) -> Outcome<String> {
         let mut until = row.get(1).and_then(Value::as_u64).unwrap_or_default();
         while until > 0 {
             let after = until.saturating_sub(PAGE);
-            let page = client.get(&format!("/api/sessions/{session}/records?after={after}&limit={PAGE}")).await?;
-            let begun = list(&page, "records").iter().rev().find(|record| text(record, "kind") == "turn_started");
-            let message = begun.and_then(|record| record.pointer("/body/messages")?.as_array()?.last()?.as_u64());
-            if let Some(message) = message {
+            if let Some(message) = begun(client, session, after, until).await? {
                 return Ok(format!("{session}.{message}"));
             }
             until = after;
         }
     }
     Err(Failure::new(Exit::NotFound, "no_turn", "no turn has begun in this home yet", "backstay run \"hello\""))
+}
+
+/// The message of the turn that was begun last among these records. A page of long texts ends early.
+async fn begun(client: &Client, session: &str, mut after: u64, until: u64) -> Outcome<Option<u64>> {
+    let mut message = None;
+    while after < until {
+        let limit = until - after;
+        let page = client.get(&format!("/api/sessions/{session}/records?after={after}&limit={limit}")).await?;
+        let begun = list(&page, "records").iter().rev().find(|record| text(record, "kind") == "turn_started");
+        message = begun.and_then(|record| record.pointer("/body/messages")?.as_array()?.last()?.as_u64()).or(message);
+        let Some(next) = page.get("next").and_then(Value::as_u64) else { break };
+        after = next;
+    }
+    Ok(message)
 }
 
 /// The bytes go out as they were sent, also with `--json`: they are JSON.

@@ -175,6 +175,20 @@ fn the_latest_turn_is_traced_without_its_id() {
     assert!(sent.expect(0).stdout.contains("/say three"), "the session in which something happened last");
 }
 
+#[test]
+fn the_latest_turn_is_found_behind_more_texts_than_a_page_of_records_has() {
+    let place = Place::with_home();
+    let first = place.run(&["run", "/say one", "--json"]).json(0);
+    let session = first["session"].as_str().unwrap();
+    // Longer than the model takes: each is a message and no reply.
+    for _ in 0..5 {
+        place.pipe(&["run", "-", "--session", session], &"x".repeat(900_000)).expect(3);
+    }
+    place.run(&["run", "/say last", "--session", session]).expect(0);
+    let latest = place.run(&["trace"]);
+    assert!(latest.expect(0).stdout.contains("/say last"), "{:.300}", latest.stdout);
+}
+
 /// A script that keeps the output must not take half of it for all.
 #[test]
 fn a_stdout_that_takes_nothing_is_a_fault() {
