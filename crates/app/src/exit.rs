@@ -46,7 +46,9 @@ impl Exit {
                 "a person or a provider is waited for, or the home takes nothing in just now; nothing is lost"
             }
             Self::NotFound => "there is no such home, session, turn, approval, token or agent",
-            Self::Busy => "another process holds the home and answers on no socket, or serves it already",
+            Self::Busy => {
+                "another process holds the home and answers on no socket, or serves it already; another import is reading stdin"
+            }
         }
     }
 
@@ -153,6 +155,12 @@ impl Failure {
     pub fn busy(home: &Path) -> Self {
         let message = format!("{} holds {} and does not answer there", Holder::words(home), home.display());
         Self::new(Exit::Busy, "busy", message, "wait for it to end, or stop it")
+    }
+
+    /// Another import from stdin has this file.
+    pub fn arriving(path: &Path) -> Self {
+        let message = format!("another import is writing {}", path.display());
+        Self::new(Exit::Busy, "busy", message, "wait for it to end, or import from a file")
     }
 
     /// A process serves `home` already.

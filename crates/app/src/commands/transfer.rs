@@ -1,5 +1,6 @@
 //! `sessions export | import`: a conversation leaves its home as lines of JSON and comes into another.
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::fs::{File, TryLockError};
+use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub async fn export(client: &Client, session: SessionId, out: &Out) -> Outcome<(
 
 pub async fn import(client: &Client, file: &Path, out: &Out) -> Outcome<()> {
     let arriving = if file == Path::new("-") { Some(Arriving::from_stdin(client.home())?) } else { None };
-    let from = arriving.as_ref().map_or(file, |arriving| &arriving.0);
+    let from = arriving.as_ref().map_or(file, |arriving| &arriving.path);
     let from = std::path::absolute(from).map_err(|error| Failure::io(file, &error))?;
     let done = client.post("/api/sessions/import", &json!({ "from": from })).await?;
     if out.json {
@@ -53,8 +54,11 @@ pub async fn import(client: &Client, file: &Path, out: &Out) -> Outcome<()> {
     Ok(())
 }
 
-/// A file of the home that is gone when dropped.
-struct Arriving(PathBuf);
+/// A file of the home that is gone when dropped, locked against another import until then.
+struct Arriving {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Arriving {
     fn from_stdin(home: &Path) -> Outcome<Self> {
@@ -62,20 +66,24 @@ impl Arriving {
             let message = "stdin is a terminal, and an export is no text to type";
             return Err(Failure::usage(message, "backstay sessions import FILE, or send the file to stdin"));
         }
-        let arriving = Self(home.join(ARRIVING));
-        // Left by an import that was cut off.
-        let _ = std::fs::remove_file(&arriving.0);
-        let failed = |error: std::io::Error| Failure::io(&arriving.0, &error);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&arriving.0);
-        let mut file = file.map_err(failed)?;
+        let path = home.join(ARRIVING);
+        let failed = |error: std::io::Error| Failure::io(&path, &error);
+        // One that was cut off has left its bytes, and no lock.
+        let mut options = File::options();
+        let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Failure::arriving(&path),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        file.set_len(0).map_err(failed)?;
         let mut stdin = std::io::stdin().lock().take(backstay_channels::IMPORT_BYTES_MAX + 1);
-        std::io::copy(&mut stdin, &mut file).and_then(|_| file.flush()).map_err(failed)?;
-        Ok(arriving)
+        std::io::copy(&mut stdin, &mut file).map_err(failed)?;
+        Ok(Self { path, _lock: file })
     }
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }

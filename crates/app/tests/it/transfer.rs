@@ -54,6 +54,23 @@ fn it_goes_through_a_pipe_and_through_a_running_process() {
 }
 
 #[test]
+fn two_imports_from_stdin_do_not_meet() {
+    let (here, session, _) = talked();
+    let there = Place::with_home();
+    let file = here.run(&["sessions", "export", &session]);
+    let arriving = there.home().join("import.partial");
+    std::fs::write(&arriving, "of one that was cut off, and much longer than what comes".repeat(1000)).unwrap();
+    let other = std::fs::File::open(&arriving).unwrap();
+    other.lock().unwrap();
+    let import = || there.pipe(&["sessions", "import", "-", "--json"], &file.expect(0).stdout);
+    assert_eq!(import().error(6)["code"], "busy");
+    assert!(arriving.exists(), "the other's file is the other's");
+    drop(other);
+    assert_eq!(import().json(0)["session"], session);
+    assert!(!arriving.exists());
+}
+
+#[test]
 fn what_is_no_export_is_named_and_nothing_is_waited_for() {
     let place = Place::with_home();
     let import = |name: &str| place.run(&["sessions", "import", place.path(name).to_str().unwrap(), "--json"]).error(2);
