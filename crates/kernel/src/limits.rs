@@ -42,3 +42,5 @@ pub const FRAME_BYTES: u64 = 64;
 /// Of a model's context, what the estimate of a request may fill, in hundredths: the rest is for
 /// its error.
 pub const CONTEXT_FILL_PERCENT: u64 = 92;
+/// Characters of a wrong name that a refusal repeats: enough to find a slip of the pen.
+pub const ECHOED_CHARS_MAX: usize = 64;

@@ -126,7 +126,8 @@ fn check_pages(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
 fn check_chains(db: &Connection, report: &mut Report) -> Result<(), StoreError> {
     let mut tips = read_tips(db)?;
     let mut audit = Audit::read(db, report)?;
-    report.sessions = u64::try_from(tips.len()).unwrap_or(u64::MAX);
+    let sessions = tips.values().filter(|tip| tip.session != SessionId::HOME).count();
+    report.sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
     let mut statement = db.prepare("SELECT id, session, seq, n, prev, lineage, hash, body FROM entries ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

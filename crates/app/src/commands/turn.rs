@@ -136,6 +136,9 @@ pub async fn tell_end(client: &Client, standing: &Value, out: &Out) -> Exit {
         out.talk(Tone::Dim, "(the turn was ended before its reply)");
     } else if exit != Exit::Ok {
         out.talk(Tone::Warning, &format!("(the turn ended early: {})", reason.replace('_', " ")));
+        if let Some(next) = next(&reason, standing, out) {
+            out.talk(Tone::Dim, &format!("next: {next}"));
+        }
         if matches!(reason.as_str(), "auth" | "invalid" | "quota" | "policy" | "provider_unavailable") {
             blame(client, text(standing, "turn"), &reason, out).await;
         }
@@ -194,6 +197,21 @@ pub fn reason(reason: &Value) -> String {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => String::new(),
     }
+}
+
+/// What makes room again, where the turn or the conversation was at its end.
+fn next(reason: &str, standing: &Value, out: &Out) -> Option<String> {
+    let home = &out.command;
+    let session = text(standing, "turn").split_once('.').map_or("", |(session, _)| session);
+    Some(match reason {
+        "context_blocked" => format!("begin a new session ({home} chat), or raise context_tokens of [models.NAME]"),
+        "output_limit" => "ask for a shorter reply, or raise max_output_tokens of [models.NAME]".to_owned(),
+        "cap steps" | "cap tool_calls" | "cap wall" => {
+            format!("{home} chat --session {session} to go on, or raise [agents.NAME.caps]")
+        }
+        "cap turn_budget" | "cap session_budget" | "cap shared_budget" => format!("{home} budget"),
+        _ => return None,
+    })
 }
 
 fn exit_of(reason: &str) -> Exit {

@@ -26,6 +26,8 @@ fn a_backup_comes_back_frozen_with_its_config_and_its_files() {
     there(&["unfreeze"]).expect(0);
     there(&["run", "hello"]).expect(0);
     let report = there(&["audit", "verify", "--json"]).json(0);
+    let listed = there(&["sessions", "list", "--json"]).json(0);
+    assert_eq!(report["sessions"], listed["sessions"].as_array().unwrap().len(), "the home's own stream is none");
     assert!(report["windows"].as_u64().unwrap() > 0, "its budget is in the ledger: {report}");
     place.run(&["run", "hello"]).expect(0);
 }

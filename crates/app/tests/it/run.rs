@@ -109,6 +109,23 @@ fn a_provider_that_refuses_is_told_with_its_words_and_the_way_on() {
 }
 
 #[test]
+fn a_turn_at_an_end_of_its_means_says_what_gives_it_more() {
+    let place = Place::with_home();
+    let config = place.config();
+    for (more, reason, next) in [
+        ("[agents.main.caps]\nsteps = 1\n", "cap steps", "to go on, or raise [agents.NAME.caps]"),
+        ("[home.budget]\ntokens_per_turn = 1\n", "cap turn budget", "backstay budget"),
+    ] {
+        place.write_config(&format!("{config}\n{more}"));
+        let ran = place.run(&["run", "/call list_dir {\"path\":\".\"}"]);
+        let said = &ran.expect(3).stderr;
+        assert!(said.contains(&format!("(the turn ended early: {reason})")), "{said}");
+        let told = said.split_once("next: ").map_or("", |(_, told)| told);
+        assert!(told.contains(next), "{said}");
+    }
+}
+
+#[test]
 fn a_key_is_spoken_of_as_it_was_given() {
     let place = Place::with_home();
     for empty in ["", " "] {

@@ -120,6 +120,8 @@ async fn names_of_nothing_are_not_found_and_bad_pages_are_malformed() {
     let told = house.post("ann", "/api/sessions").json(json!({ "agent": "nobody" })).await;
     assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "unknown_agent"));
     assert!(told.json["error"]["next"].as_str().unwrap().contains("main"), "{}", told.text);
+    let long = house.post("ann", "/api/sessions").json(json!({ "agent": "é".repeat(10_000) })).await;
+    assert_eq!(long.json["error"]["message"], format!("there is no agent `{}`", "é".repeat(64)));
     let chat = json!({ "model": "nobody", "messages": [{ "role": "user", "content": "x" }] });
     assert_eq!(house.post("ann", "/v1/chat/completions").json(chat).await.code(), "unknown_agent");
     for path in [

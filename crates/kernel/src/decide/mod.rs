@@ -133,10 +133,11 @@ fn open(session: &Session, opened: Opened, frame: &Frame<'_>) -> Result<Vec<Reco
         return Err(Refusal::new(Code::Stale, "this session exists already", "choose another id"));
     }
     if !frame.policy.agents.contains_key(&opened.agent) {
+        let named: String = opened.agent.chars().take(crate::limits::ECHOED_CHARS_MAX).collect();
         let known: Vec<&str> = frame.policy.agents.keys().map(String::as_str).collect();
         return Err(Refusal::new(
             Code::UnknownAgent,
-            alloc::format!("there is no agent `{}`", opened.agent),
+            alloc::format!("there is no agent `{named}`"),
             alloc::format!("use one of: {}", known.join(", ")),
         ));
     }
