@@ -116,6 +116,7 @@ fn item(door: &Door, row: &Row) -> Result<Value, Problem> {
             "steps": turn.map_or(0, |turn| turn.steps),
             "tool_calls": turn.map_or(0, |turn| turn.tool_calls),
         },
+        "label": state.label,
         "spend": state.spent,
         "reserved": state.reserved,
     }))
@@ -126,7 +127,7 @@ fn beginning(door: &Door, session: SessionId) -> Result<Option<String>, Problem>
     let first = door.reader.records(session, Seq(0), TITLE_RECORDS_MAX)?;
     let said = first.into_iter().find_map(|placed| {
         let Record::Admitted(said) = placed.record else { return None };
-        (said.label.source != Source::Quoted).then_some(said.body)
+        (!said.label.is_only(Source::Quoted)).then_some(said.body)
     });
     let text = said.map(|body| door.text(&body)).transpose()?.flatten();
     Ok(text

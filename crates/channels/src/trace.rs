@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::Placed;
 use backstay_kernel::id::{EffectId, Place, Seq};
+use backstay_kernel::label::Label;
 use backstay_kernel::record::{End, Ended, Planned, Record};
 use http::header::{CONTENT_TYPE, HeaderName};
 use serde::Deserialize;
@@ -51,6 +52,7 @@ pub async fn one(
             "session": place.session,
             "agent": row.agent,
             "state": now.state(),
+            "label": trace.label()?,
             "saw": { "messages": trace.saw, "requests": trace.requests },
             "decided": trace.decided,
             "touched": trace.touched.into_values().collect::<Vec<_>>(),
@@ -68,6 +70,8 @@ struct Trace<'a> {
     requests: Vec<Value>,
     decided: Vec<Value>,
     touched: BTreeMap<EffectId, Value>,
+    /// Of the session, before the turn and after it.
+    label: (Option<Label>, Option<Label>),
     /// Model calls of the turn, and their models.
     models: BTreeMap<EffectId, String>,
 }
@@ -82,6 +86,7 @@ impl<'a> Trace<'a> {
             requests: Vec::new(),
             decided: Vec::new(),
             touched: BTreeMap::new(),
+            label: (None, None),
             models: BTreeMap::new(),
         }
     }
@@ -132,7 +137,10 @@ impl<'a> Trace<'a> {
             }
             Record::Started(started) => self.started(placed, started),
             Record::Ended(ended) => self.ended(placed, ended)?,
-            Record::TurnEnded(ended) if ended.turn == turn => self.decide(placed)?,
+            Record::TurnEnded(ended) if ended.turn == turn => {
+                self.label.1 = ended.label.or(self.label.0);
+                self.decide(placed)?;
+            }
             Record::Judged(judged) if self.touched.contains_key(&judged.effect) => self.decide(placed)?,
             Record::Decided { effect, .. }
             | Record::Answered { effect, .. }
@@ -147,6 +155,7 @@ impl<'a> Trace<'a> {
             Record::Retried(retried) if self.models.contains_key(&retried.effect) => self.decide(placed)?,
             Record::TurnStarted(started) if started.messages.contains(&turn) => {
                 self.entered.extend(&started.messages);
+                self.label.0 = started.label;
                 self.decide(placed)?;
             }
             Record::Entered { messages } => {
@@ -177,6 +186,16 @@ impl<'a> Trace<'a> {
             | Record::Lineage { .. } => {}
         }
         Ok(())
+    }
+
+    /// While the turn is open, `after` is what the session has come to.
+    fn label(&self) -> Result<Value, Problem> {
+        let (before, after) = self.label;
+        let after = match (before, after) {
+            (Some(_), None) => Some(self.door.fold(self.place.session)?.label),
+            (_, after) => after,
+        };
+        Ok(json!({ "before": before, "after": after }))
     }
 
     fn name(&self, seq: Seq) -> String {
@@ -216,9 +235,10 @@ impl<'a> Trace<'a> {
                 None
             }
         };
+        let label = result.as_ref().and_then(|_| placed.record.label(Label::NOTHING));
         let outcome = outcome(&ended.end);
         if let Some(end) = self.touched.get_mut(&ended.effect).and_then(|touched| touched.get_mut("end")) {
-            *end = json!({ "at": placed.at, "outcome": outcome, "result": result });
+            *end = json!({ "at": placed.at, "outcome": outcome, "result": result, "label": label });
         }
         Ok(())
     }

@@ -165,7 +165,8 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
             vec![Input::Decide(Decide { effect, digest, approve, by, role, speaks, note })]
         }
         Command::Answer { effect, text, by } => {
-            vec![Input::Answer { effect, body: bodies.seal(text.into_bytes()), by }]
+            let (body, label) = (bodies.seal(text.into_bytes()), Label::of(Source::Principal));
+            vec![Input::Answer { effect, body, by, label }]
         }
         Command::Resolve { effect, resolution, by, note } => {
             let note = bodies.seal(note.into_bytes());

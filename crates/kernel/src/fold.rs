@@ -9,6 +9,7 @@ use crate::budget::Amount;
 use crate::context::{Answer, Item, Note, Notice};
 use crate::effect::CallRef;
 use crate::id::{EffectId, Millis, RepeatKey, Seq, TurnId};
+use crate::label::{Label, Source};
 use crate::limits;
 use crate::record::{
     Admitted, BounceReason, Completion, Decision, End, Ended, Judged, Planned, Reason, Record, Reservation, Resolution,
@@ -26,16 +27,21 @@ pub fn apply(session: &mut Session, record: &Record) {
             session.principal.clone_from(&opened.principal);
             session.channel.clone_from(&opened.channel);
             session.lineage = opened.lineage;
+            session.take_in(Some(Label::of(Source::Config)));
         }
         Record::Admitted(admitted) => admit(session, admitted),
         Record::TurnStarted(started) => start_turn(session, &started.messages),
         Record::Entered { messages } => enter(session, messages),
         Record::Windowed { first } => window(session, *first),
         Record::Planned(planned) => plan(session, planned),
-        Record::Judged(judged) => judge(session, judged),
+        Record::Judged(judged) => {
+            session.take_in(record.label(session.label));
+            judge(session, judged);
+        }
         Record::Decided { effect, decision, .. } => decided(session, *effect, *decision),
-        Record::Answered { effect, body, .. } => {
+        Record::Answered { effect, body, label, .. } => {
             session.effects.remove(effect);
+            session.take_in(Some(*label));
             let answer = Answer::Body { body: *body, warned: false };
             finish_call(session, *effect, answer, |c| &mut c.done, true);
         }
@@ -47,7 +53,10 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Lapsed { effect, .. } => lapse(session, *effect),
         Record::Doubted { effect, .. } => leave_started(session, *effect, State::Doubt, None, false),
         Record::Resolved { effect, resolution, .. } => resolve(session, *effect, *resolution),
-        Record::Ended(ended) => end(session, ended),
+        Record::Ended(ended) => {
+            session.take_in(record.label(session.label).filter(|_| enters(&ended.end)));
+            end(session, ended);
+        }
         Record::Cancelled { turn, .. } => {
             if let Some(open) = session.turn.as_mut().filter(|open| open.id == *turn) {
                 open.cancelled = true;
@@ -59,6 +68,7 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Lineage { new, .. } => {
             session.lineage = *new;
             unjudge(session);
+            distrust(session);
             session.tell(Notice::Restored);
         }
     }
@@ -71,6 +81,15 @@ fn unjudge(session: &mut Session) {
         if let Work::Tool { judged: Some(judged), .. } = &mut open.work {
             (judged.epoch, judged.approved_until) = (0, None);
         }
+    }
+}
+
+/// Who wrote the journal until here is not known to this home: nothing of it gives reasons for an act.
+fn distrust(session: &mut Session) {
+    let elsewhere = Label::of(Source::Elsewhere);
+    session.take_in(Some(elsewhere));
+    for waiting in session.queue.iter_mut().filter(|waiting| !waiting.is_quoted()) {
+        waiting.label = waiting.label.join(elsewhere);
     }
 }
 
@@ -92,6 +111,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         id: messages.last().copied().unwrap_or(session.seq),
         principal,
         channel,
+        label_before: session.label,
         step: Step::Next,
         steps: 0,
         tool_calls: 0,
@@ -111,8 +131,10 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
 fn enter(session: &mut Session, messages: &[Seq]) {
     let (entering, staying) = session.queue.drain(..).partition::<VecDeque<_>, _>(|w| messages.contains(&w.seq));
     session.queue = staying;
-    let items = entering.into_iter().map(|w| Item::User { body: w.body, label: w.label });
-    session.items.extend(items);
+    for waiting in entering {
+        session.take_in(Some(waiting.label));
+        session.items.push_back(Item::User { body: waiting.body, label: waiting.label });
+    }
     session.repeats.clear();
     // The model's last word came before theirs.
     if let Some(turn) = session.turn.as_mut().filter(|turn| matches!(turn.step, Step::Final { .. })) {
@@ -362,6 +384,14 @@ fn finish_call(
     }
 }
 
+/// Whether the model is shown the text of it.
+fn enters(end: &End) -> bool {
+    match end {
+        End::Replied { .. } | End::Done { .. } | End::Failed { .. } => true,
+        End::ModelFailed { .. } | End::Concluded { .. } | End::NotStarted | End::Unknown => false,
+    }
+}
+
 fn end(session: &mut Session, ended: &Ended) {
     let Some(open) = session.effects.remove(&ended.effect) else { return };
     let turn = open.work.turn();
@@ -445,6 +475,11 @@ fn end_turn(session: &mut Session) {
 }
 
 impl Session {
+    /// A content of this label enters the context: from now on all that comes of it bears it.
+    fn take_in(&mut self, label: Option<Label>) {
+        self.label = label.map_or(self.label, |label| self.label.join(label));
+    }
+
     /// Adds a word of the runtime; never between a reply and the results of its calls (I4).
     fn tell(&mut self, notice: Notice) {
         let calling = matches!(&self.turn, Some(Turn { step: Step::Calls { .. }, .. }));

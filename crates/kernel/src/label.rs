@@ -1,4 +1,11 @@
-//! What a content may influence and where it may flow.
+//! What a content may influence and where it may flow: a lattice. What is made of several contents
+//! bears the join of their labels, so nothing rises in trust or falls in confidentiality by being
+//! mixed, quoted or retold (I7).
+mod carried;
+mod sources;
+
+pub use sources::{Source, Sources};
+
 use serde::{Deserialize, Serialize};
 
 /// How far a content may travel; ordered, `Public` lowest.
@@ -18,36 +25,73 @@ pub enum Integrity {
     Trusted,
 }
 
-/// Where a content came from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    Config,
-    Principal,
-    /// Earlier messages that a client quoted; nobody vouches for them.
-    Quoted,
-    Model,
-    Tool,
-    Memory,
-    Runtime,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Label {
     pub conf: Confidentiality,
     pub integrity: Integrity,
-    pub source: Source,
+    /// One word where there is one, else a list: the first labels knew one source.
+    #[serde(rename = "source")]
+    pub sources: Sources,
 }
 
 impl Label {
-    /// Until the guard labels finely, only the operator's own words are trusted.
+    /// Of a context that nothing has entered.
+    pub const NOTHING: Self =
+        Self { conf: Confidentiality::Public, integrity: Integrity::Trusted, sources: Sources::NONE };
+    /// What a person typed at a door for people.
+    pub const TYPED: Self = Self { integrity: Integrity::Trusted, ..Self::of(Source::Principal) };
+
+    /// What comes from there and says nothing more of itself. Only the operator's own words are
+    /// trusted.
     #[must_use]
     pub const fn of(source: Source) -> Self {
         let integrity = match source {
             Source::Config | Source::Runtime => Integrity::Trusted,
-            Source::Principal | Source::Quoted | Source::Model | Source::Tool | Source::Memory => Integrity::Untrusted,
+            Source::Principal | Source::Quoted | Source::Model | Source::Tool | Source::Memory | Source::Elsewhere => {
+                Integrity::Untrusted
+            }
         };
-        Self { conf: Confidentiality::Internal, integrity, source }
+        Self { conf: Confidentiality::Internal, integrity, sources: Sources::only(source) }
+    }
+
+    /// Of what is made of both.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            conf: self.conf.max(other.conf),
+            integrity: self.integrity.min(other.integrity),
+            sources: self.sources.union(other.sources),
+        }
+    }
+
+    /// `self` is no less confidential, no more trusted and of no fewer sources.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.join(other) == self
+    }
+
+    #[must_use]
+    pub fn is_trusted(self) -> bool {
+        self.integrity == Integrity::Trusted
+    }
+
+    /// It comes from there and from nowhere else.
+    #[must_use]
+    pub fn is_only(self, source: Source) -> bool {
+        self.sources == Sources::only(source)
+    }
+
+    /// What a model says that was shown a context of this label: whoever wrote of it may have put the
+    /// words in its mouth.
+    #[must_use]
+    pub fn said_by_model(self) -> Self {
+        Self { sources: self.sources.union(Sources::only(Source::Model)), ..self }
+    }
+}
+
+impl Default for Label {
+    fn default() -> Self {
+        Self::NOTHING
     }
 }

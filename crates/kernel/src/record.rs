@@ -11,7 +11,7 @@ use crate::budget::{Amount, Usage};
 use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
-use crate::label::Label;
+use crate::label::{Label, Source};
 use crate::request::Request;
 use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
@@ -55,6 +55,8 @@ pub enum Record {
         effect: EffectId,
         body: BodyRef,
         by: String,
+        #[serde(default = "untyped", skip_serializing_if = "is_untyped")]
+        label: Label,
     },
     Started(Started),
     /// The call fits under this ledger window only once others have settled what they reserved;
@@ -149,6 +151,18 @@ pub struct Admitted {
 #[serde(deny_unknown_fields)]
 pub struct TurnStarted {
     pub messages: Vec<Seq>,
+    /// Of the session, before the messages entered it; the first records did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
+}
+
+/// Of an answer whose record says nothing else.
+fn untyped() -> Label {
+    Label::of(Source::Principal)
+}
+
+fn is_untyped(label: &Label) -> bool {
+    *label == untyped()
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -383,6 +397,9 @@ pub struct TurnEnded {
     pub reply: Option<BodyRef>,
     pub completion: Completion,
     pub spent: Amount,
+    /// Of the session now, where it is another than when the turn began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
 }
 
 /// Every call of the turn, by how it ended; goes to the user and the owner.

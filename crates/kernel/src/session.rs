@@ -19,7 +19,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -35,6 +35,8 @@ pub struct Session {
     pub channel: String,
     pub lineage: u64,
     pub stopped: bool,
+    /// Join of all that has ever entered the context, whatever the window still shows (I7).
+    pub label: Label,
     /// The window: what the next request shows. Older items are gone from the state.
     pub items: VecDeque<Item>,
     /// Number of the first item of the window, counted from the session's first.
@@ -67,7 +69,7 @@ impl Waiting {
     /// It comes with a message of its own, and begins nothing.
     #[must_use]
     pub fn is_quoted(&self) -> bool {
-        self.label.source == Source::Quoted
+        self.label.is_only(Source::Quoted)
     }
 }
 
@@ -91,6 +93,8 @@ pub struct Turn {
     /// Of the message that began it: whose rules, budgets and route count.
     pub principal: String,
     pub channel: String,
+    /// Of the session, before the turn.
+    pub label_before: Label,
     pub step: Step,
     /// Model calls and tool calls so far.
     pub steps: u32,

@@ -351,6 +351,18 @@ pub fn text<'v>(value: &'v Value, field: &str) -> &'v str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// How trusted a text is, how far it may go, and where it came from.
+pub fn label(label: Option<&Value>) -> String {
+    let Some(label) = label.filter(|label| label.is_object()) else { return String::new() };
+    let sources = match label.get("source") {
+        Some(Value::String(one)) => one.clone(),
+        many => many
+            .and_then(Value::as_array)
+            .map_or(String::new(), |many| many.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("+")),
+    };
+    format!("{}, {}, of {sources}", text(label, "conf"), text(label, "integrity"))
+}
+
 #[must_use]
 pub fn number(value: &Value, field: &str) -> u64 {
     value.get(field).and_then(Value::as_u64).unwrap_or_default()

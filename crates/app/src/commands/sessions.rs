@@ -65,6 +65,7 @@ async fn show(client: &Client, session: SessionId, out: &Out) -> Outcome<()> {
         ("state", format!("{} {}", text(&found, "state"), text(&found, "wait"))),
         ("turn", text(&found, "turn").to_owned()),
         ("records", number(&found, "seq").to_string()),
+        ("label", super::conversation::label(found.get("label"))),
         ("opened", time::stamp(number(&found, "opened_at"))),
         ("latest", time::stamp(number(&found, "updated_at"))),
         ("spent", format!("{} tokens, {}", number(spend, "tokens"), super::budget::usd(number(spend, "micro_usd")))),

@@ -6,7 +6,7 @@ use std::path::Path;
 use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
-use super::conversation::{list, number, reason, text};
+use super::conversation::{label, list, number, reason, text};
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
 use crate::desk;
@@ -84,6 +84,13 @@ pub async fn show(client: &Client, turn: &str, out: &Out) -> Outcome<()> {
         return Ok(());
     }
     out.toned(Tone::Strong, &format!("turn {turn} of agent {}: {}", text(&trace, "agent"), text(&trace, "state")));
+    let labels = trace.get("label").unwrap_or(&Value::Null);
+    let (before, after) = (label(labels.get("before")), label(labels.get("after")));
+    if !before.is_empty() && before == after {
+        out.line(&format!("  label: {before}"));
+    } else if !before.is_empty() {
+        out.line(&format!("  label: {before} -> {after}"));
+    }
     saw(trace.get("saw").unwrap_or(&Value::Null), out);
     out.toned(Tone::Strong, "decided");
     list(&trace, "decided").iter().for_each(|item| decided(item, out));
@@ -115,8 +122,7 @@ fn cut(text: &str) -> String {
 fn saw(saw: &Value, out: &Out) {
     out.toned(Tone::Strong, "saw");
     for item in list(saw, "messages") {
-        let label = item.get("label").unwrap_or(&Value::Null);
-        let trust = format!("{}, {}", text(label, "conf"), text(label, "integrity"));
+        let trust = label(item.get("label"));
         let who = format!("{} by {}", text(item, "principal"), text(item, "channel"));
         out.line(&format!("  {}  {who} ({trust}): {}", time::clock(number(item, "at")), cut(text(item, "text"))));
     }
@@ -196,6 +202,6 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         out.line(&format!("      asked: {}", cut(&args.to_string())));
     }
     if !text(end, "result").is_empty() {
-        out.line(&format!("      result: {}", cut(text(end, "result"))));
+        out.line(&format!("      result ({}): {}", label(end.get("label")), cut(text(end, "result"))));
     }
 }

@@ -122,6 +122,8 @@ fn what_was_refused_does_not_stand_open_in_a_trace() {
     let trace = place.run(&["trace"]).expect(0).stdout.clone();
     assert!(trace.contains(": invalid, outside grants `..` is not taken"), "{trace}");
     assert!(trace.contains(": invalid, unknown tool\n"), "{trace}");
+    let label = "label: internal, trusted, of config -> internal, untrusted, of config+principal+model+tool\n";
+    assert!(trace.contains(label), "{trace}");
     assert!(trace.contains("  read_file: refused\n") && trace.contains("  nothing: refused\n"), "{trace}");
     let waits = place.run(&["run", "write the report", "--json"]).json(4);
     let (turn, id) = (waits["turn"].as_str().unwrap(), waits["id"].as_str().unwrap());

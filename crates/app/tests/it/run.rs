@@ -27,6 +27,8 @@ fn json_is_the_turn_as_the_api_has_it() {
     }
     let shown = place.run(&["sessions", "show", turn["session"].as_str().unwrap(), "--json"]).json(0);
     assert_eq!(shown["state"], "idle");
+    let shown = place.run(&["sessions", "show", turn["session"].as_str().unwrap()]).expect(0).stdout.clone();
+    assert!(shown.contains("\nlabel      internal, untrusted, of config+principal+model\n"), "{shown}");
 }
 
 #[test]

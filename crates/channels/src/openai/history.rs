@@ -133,7 +133,7 @@ impl<'a> Reading<'a> {
         match &placed.record {
             Record::Admitted(admitted) => {
                 let text = self.door.text(&admitted.body)?.unwrap_or_default();
-                let quoted = quote::read(&text).filter(|_| admitted.label.source == Source::Quoted);
+                let quoted = quote::read(&text).filter(|_| admitted.label.is_only(Source::Quoted));
                 match quoted {
                     Some((role, text)) => self.messages.push(vec![fingerprint(role, text)]),
                     None => self.heard(placed.seq, &text),

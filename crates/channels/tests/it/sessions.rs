@@ -128,6 +128,13 @@ async fn a_trace_tells_what_was_seen_decided_and_touched() {
     let trace = house.get("ann", &format!("/api/turns/{turn}/trace")).none().await.json;
     assert_eq!(trace["saw"]["messages"][0]["text"], "look at \"a\"");
     assert_eq!(trace["saw"]["messages"][0]["label"]["integrity"], "untrusted");
+    let label = |sources: serde_json::Value, integrity: &str| json!({ "conf": "internal", "integrity": integrity, "source": sources });
+    assert_eq!(trace["label"]["before"], label(json!("config"), "trusted"));
+    let after = label(json!(["config", "principal", "model", "tool"]), "untrusted");
+    assert_eq!(trace["label"]["after"], after);
+    let (session, _) = turn.split_once('.').unwrap();
+    let session = house.get("ann", &format!("/api/sessions/{session}")).none().await.json;
+    assert_eq!(session["label"], after);
     let requests = trace["saw"]["requests"].as_array().unwrap();
     assert_eq!(requests.len(), 2);
     let kinds: Vec<&str> =
@@ -136,6 +143,7 @@ async fn a_trace_tells_what_was_seen_decided_and_touched() {
     let touched = &trace["touched"][0];
     assert_eq!((&touched["tool"], &touched["args"]["path"]), (&json!("look"), &json!("a")));
     assert_eq!((&touched["end"]["outcome"], &touched["end"]["result"]), (&json!("done"), &json!("look did it")));
+    assert_eq!(touched["end"]["label"], label(json!("tool"), "untrusted"));
     let view = house.get("ann", &format!("/api/turns/{turn}")).none().await.json;
     assert_eq!(view["completion"]["done"][0]["tool"], "look");
     assert_eq!(view["completion"]["done"][0]["paths"], json!(["/home/look"]));

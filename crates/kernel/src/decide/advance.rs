@@ -53,7 +53,7 @@ fn begin_turn(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
     let Some(own) = session.next_in_queue() else { return Vec::new() };
     let quoted = session.queue.iter().take(own).rev().take_while(|waiting| waiting.is_quoted()).count();
     let messages = session.queue.iter().take(own + 1).skip(own - quoted).map(|w| w.seq).collect();
-    Vec::from([Record::TurnStarted(TurnStarted { messages })])
+    Vec::from([Record::TurnStarted(TurnStarted { messages, label: Some(session.label) })])
 }
 
 fn go_on(session: &Session, frame: &Frame<'_>) -> Vec<Record> {

@@ -54,6 +54,7 @@ pub enum Input {
         effect: EffectId,
         body: BodyRef,
         by: String,
+        label: Label,
     },
     Resolve {
         effect: EffectId,
@@ -118,7 +119,7 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
         Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),
         Input::Decide(decision) => people::decide(session, decision, frame),
-        Input::Answer { effect, body, by } => people::answer(session, effect, body, by),
+        Input::Answer { effect, body, by, label } => people::answer(session, effect, body, by, label),
         Input::Resolve { effect, resolution, by, note } => people::resolve(session, effect, resolution, by, note),
         Input::Cancel { turn, by } => people::cancel(session, turn, by),
         Input::Stop { by } => Ok(people::stop(session, by)),

@@ -23,10 +23,10 @@ pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result
         return Err(Refusal::new(Code::HomeFrozen, "this home is frozen", "backstay unfreeze"));
     }
     if let (Mode::Queue, Some(effect)) = (message.mode, open_question(session)) {
-        let (body, by) = (message.body, message.principal);
-        return Ok(Vec::from([Record::Answered { effect, body, by }]));
+        let (body, by, label) = (message.body, message.principal, message.label);
+        return Ok(Vec::from([Record::Answered { effect, body, by, label }]));
     }
-    let own = session.queue.iter().filter(|waiting| waiting.label.source != Source::Quoted);
+    let own = session.queue.iter().filter(|waiting| !waiting.is_quoted());
     // An interrupt waits for nobody, so there is always room for one.
     let most = QUEUE_MAX + usize::from(message.mode == Mode::Interrupt);
     if own.count() >= most {
@@ -103,9 +103,15 @@ fn wanted_speaker(session: &Session, by: &Reason, frame: &Frame<'_>) -> Option<S
     agent.rules.iter().find(|rule| rule.name == *name)?.speaks
 }
 
-pub fn answer(session: &Session, effect: EffectId, body: BodyRef, by: String) -> Result<Vec<Record>, Refusal> {
+pub fn answer(
+    session: &Session,
+    effect: EffectId,
+    body: BodyRef,
+    by: String,
+    label: Label,
+) -> Result<Vec<Record>, Refusal> {
     match session.effects.get(&effect).map(|open| &open.state) {
-        Some(State::Question) => Ok(Vec::from([Record::Answered { effect, body, by }])),
+        Some(State::Question) => Ok(Vec::from([Record::Answered { effect, body, by, label }])),
         _ => Err(Refusal::new(
             Code::NoSuchQuestion,
             "no question of this id waits for an answer",

@@ -30,7 +30,8 @@ pub fn end_turn(session: &Session, turn: &Turn, reason: StopReason, frame: &Fram
     };
     // A model call let go of may still be billed: its reservation stays.
     let spent = turn.spent.plus(turn.reserved);
-    records.push(Record::TurnEnded(TurnEnded { turn: turn.id, reason, reply, completion, spent }));
+    let label = (session.label != turn.label_before).then_some(session.label);
+    records.push(Record::TurnEnded(TurnEnded { turn: turn.id, reason, reply, completion, spent, label }));
     records
 }
 

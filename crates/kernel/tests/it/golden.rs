@@ -57,7 +57,8 @@ fn beginnings() -> Vec<Record> {
         admitted(Mode::Queue, Source::Quoted),
         admitted(Mode::Steer, Source::Principal),
         admitted(Mode::Interrupt, Source::Memory),
-        Record::TurnStarted(TurnStarted { messages: vec![Seq(2), Seq(3)] }),
+        Record::TurnStarted(TurnStarted { messages: vec![Seq(2), Seq(3)], label: None }),
+        Record::TurnStarted(TurnStarted { messages: vec![Seq(2)], label: Some(joined()) }),
         Record::Entered { messages: vec![Seq(4)] },
         Record::Windowed { first: 12 },
         Record::Planned(Planned::Model { turn: Seq(5), model: "m".to_owned(), output_tokens_max: 1_000 }),
@@ -99,7 +100,8 @@ fn middles() -> Vec<Record> {
         Record::Decided { effect, decision: Decision::Approve, by: by(), note: Some(body(9)) },
         Record::Decided { effect, decision: Decision::Deny, by: by(), note: None },
         Record::Decided { effect, decision: Decision::Expire, by: None, note: None },
-        Record::Answered { effect, body: body(10), by: "ann".to_owned() },
+        Record::Answered { effect, body: body(10), by: "ann".to_owned(), label: Label::of(Source::Principal) },
+        Record::Answered { effect, body: body(10), by: "ann".to_owned(), label: Label::TYPED },
         Record::Lapsed { effect, boot: Boot(77) },
         Record::Doubted { effect, boot: Boot(77) },
         Record::Resolved { effect, resolution: Resolution::Done, by: by(), note: Some(body(11)) },
@@ -196,9 +198,17 @@ fn endings() -> Vec<Record> {
             unknown: vec![Seq(10)],
         };
         let spent = Amount { tokens: 100, micro_usd: 2 };
-        Record::TurnEnded(TurnEnded { turn: Seq(5), reason, reply: Some(body(13)), completion, spent })
+        Record::TurnEnded(TurnEnded { turn: Seq(5), reason, reply: Some(body(13)), completion, spent, label: None })
     }));
+    let (turn, reason, reply, label) = (Seq(5), StopReason::Claimed, None, Some(joined()));
+    let (completion, spent) = (Completion::default(), Amount::ZERO);
+    records.push(Record::TurnEnded(TurnEnded { turn, reason, reply, completion, spent, label }));
     records
+}
+
+/// Of more than one source.
+fn joined() -> Label {
+    Source::ALL.into_iter().map(Label::of).fold(Label::NOTHING, Label::join)
 }
 
 fn waits() -> Vec<Record> {

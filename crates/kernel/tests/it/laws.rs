@@ -80,6 +80,13 @@ proptest! {
             apply(&mut folded, &serde_json::from_str::<Record>(&text).unwrap());
         }
         prop_assert_eq!(&folded, &t.session);
+        // I7: no record makes a session more trusted or less confidential.
+        let mut step = Session::new(t.session.id);
+        for record in &t.records {
+            let before = step.label;
+            apply(&mut step, record);
+            prop_assert!(step.label.covers(before), "{:?}", record);
+        }
         prop_assert_eq!(folded.seq, Seq(t.records.len() as u64));
     }
 

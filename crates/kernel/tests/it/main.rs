@@ -11,6 +11,7 @@ mod arrows;
 mod backoff;
 mod golden;
 mod harness;
+mod labels;
 mod laws;
 mod limits;
 mod people;

@@ -4,7 +4,8 @@ use backstay_kernel::budget::{Amount, WindowState};
 use backstay_kernel::context::{Answer, Item};
 use backstay_kernel::effect::Effect;
 use backstay_kernel::id::Digest;
-use backstay_kernel::record::{Decision, End, Planned, Record, Resolution, Verdict};
+use backstay_kernel::label::Label;
+use backstay_kernel::record::{Decision, End, Ended, Planned, Record, Resolution, Verdict};
 use backstay_kernel::session::{Session, State};
 use backstay_kernel::tool::Idempotency;
 use backstay_kernel::{Permit, Wait};
@@ -78,6 +79,19 @@ pub fn after(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Re
         }
     }
     Ok(())
+}
+
+/// What must hold of the label of a session, `before` and after a record.
+pub fn labelled(before: Label, session: &Session, record: &Record) -> Result<(), Violation> {
+    if !session.label.covers(before) {
+        return broken(Invariant::I7Label, format!("{before:?} became {:?}", session.label));
+    }
+    match record {
+        Record::Ended(Ended { end: End::Done { label, .. }, .. }) if !session.label.covers(*label) => {
+            broken(Invariant::I7Label, "the result of a tool is not in the label")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn message_bit(body: u64) -> u8 {

@@ -35,6 +35,8 @@ pub enum Invariant {
     I5Money,
     /// The fold of the records is the session.
     I6Fold,
+    /// A label never rises in trust or falls in confidentiality, and what enters a context is in it.
+    I7Label,
     /// Every session ends its turn or waits for something that has a name.
     I10NamedWait,
     /// A message is admitted once and none is lost.

@@ -295,8 +295,10 @@ impl Driver {
             for record in records {
                 checks::before(node, &draft.session, &draft.seen, &record)?;
                 checks::read(&mut draft.seen, &draft.session, &record);
+                let before = draft.session.label;
                 self.kernel.apply(&mut draft.session, &record);
                 checks::after(node, &draft.session, &draft.seen, &record)?;
+                checks::labelled(before, &draft.session, &record)?;
                 draft.records.push(record);
             }
             records = self.kernel.advance(&draft.session, &frame);

@@ -8,6 +8,7 @@ use backstay_kernel::context::{Item, Notice};
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::frame::Frame;
 use backstay_kernel::id::{Boot, Digest, EffectId, Seq};
+use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Decision, End, Ended, Reason, Record, Resolution, Verdict};
 use backstay_kernel::refusal::Refusal;
@@ -67,6 +68,8 @@ mutants! {
     CapsIgnored: I5Money, "The turn's budget has no reader.";
     SharedIgnored: I5Money, "The budget that others share has no reader.";
     HiddenState: I6Fold, "The fold depends on something outside of the records.";
+    LabelOfWindow: I7Label, "The label is that of what the window shows.";
+    ResultUnlabelled: I7Label, "The result of a tool leaves the label as it was.";
     DeadBootForgotten: I10NamedWait, "A new process does not look at what the dead one ran.";
     AskNeverExpires: I10NamedWait, "Nobody closes an ask whose time is over.";
     BounceForgotten: I10NamedWait, "What was turned back is never started again.";
@@ -354,6 +357,10 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
             if matches!(told, Some(Item::Notice(Notice::LaterTruth { .. }))) {
                 session.items.swap(last - 1, last);
             }
+        }
+        (Mutant::LabelOfWindow, Record::TurnStarted(_)) => session.label = Label::of(Source::Config),
+        (Mutant::ResultUnlabelled, Record::Ended(ended)) if matches!(ended.end, End::Done { .. }) => {
+            session.label = before.label;
         }
         (Mutant::StopForgotten, Record::Stopped { .. }) => session.stopped = false,
         (Mutant::MessageLost, Record::TurnEnded(_)) => session.queue.clear(),

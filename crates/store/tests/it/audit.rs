@@ -58,7 +58,7 @@ fn call(home: &TestHome, n: u8) {
             lineage: 1,
         }),
         Record::Admitted(Admitted { principal, channel, mode, body: body(1), label }),
-        Record::TurnStarted(TurnStarted { messages: vec![Seq(2)] }),
+        Record::TurnStarted(TurnStarted { messages: vec![Seq(2)], label: None }),
         Record::Started(Started {
             effect: Seq(9),
             at: 1,

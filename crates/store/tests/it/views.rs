@@ -41,7 +41,7 @@ fn records() -> Vec<Record> {
     };
     let spent = Amount { tokens: 120, micro_usd: 34 };
     vec![
-        Record::TurnStarted(TurnStarted { messages: vec![Seq(1)] }),
+        Record::TurnStarted(TurnStarted { messages: vec![Seq(1)], label: None }),
         Record::Planned(Planned::Model { turn: Seq(1), model: "small".into(), output_tokens_max: 10 }),
         started(model, Some(request)),
         Record::Ended(Ended { effect: model, at: 8, started: Some(Seq(3)), end: replied, spent: Some(spent) }),
@@ -63,6 +63,7 @@ fn records() -> Vec<Record> {
             reply: Some(body(8)),
             completion: Completion::default(),
             spent,
+            label: None,
         }),
     ]
 }

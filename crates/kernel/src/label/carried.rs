@@ -1,0 +1,51 @@
+//! Which label the texts of a record bear. Stored is only what cannot be told from the kind of the
+//! record and the session it stands in.
+use super::{Label, Source};
+use crate::record::{End, Planned, Record, Verdict};
+
+impl Record {
+    /// Label of the texts that this record carries, in a session of the label `session`; `None` where
+    /// it carries none.
+    #[must_use]
+    pub fn label(&self, session: Label) -> Option<Label> {
+        match self {
+            Self::Opened(opened) => opened.title.map(|_| Label::of(Source::Principal)),
+            Self::Admitted(admitted) => Some(admitted.label),
+            Self::Answered { label, .. } => Some(*label),
+            Self::Planned(Planned::Tool { .. }) => Some(session.said_by_model()),
+            // An explanation repeats names that the model gave and the world has.
+            Self::Judged(judged) => match &judged.verdict {
+                Verdict::Invalid { detail, .. } => detail.map(|_| Label::of(Source::Tool)),
+                Verdict::Allow { .. }
+                | Verdict::Ask { .. }
+                | Verdict::Deny { .. }
+                | Verdict::Blocked { .. }
+                | Verdict::TooMany => None,
+            },
+            Self::Decided { note, .. } | Self::Resolved { note, .. } => note.map(|_| Label::of(Source::Principal)),
+            Self::Started(started) => started.request.map(|_| session),
+            Self::Retried(_) => Some(Label::of(Source::Model)),
+            Self::Ended(ended) => match &ended.end {
+                End::Replied { .. } => Some(session.said_by_model()),
+                End::ModelFailed { .. } => Some(Label::of(Source::Model)),
+                End::Done { label, .. } => Some(*label),
+                End::Failed { .. } => Some(Label::of(Source::Tool)),
+                End::Concluded { .. } | End::NotStarted | End::Unknown => None,
+            },
+            Self::TurnEnded(ended) => ended.reply.map(|_| session),
+            Self::TurnStarted(_)
+            | Self::Entered { .. }
+            | Self::Windowed { .. }
+            | Self::Planned(Planned::Model { .. })
+            | Self::Unfunded { .. }
+            | Self::Overdue { .. }
+            | Self::Bounced { .. }
+            | Self::Lapsed { .. }
+            | Self::Doubted { .. }
+            | Self::Cancelled { .. }
+            | Self::Stopped { .. }
+            | Self::Resumed { .. }
+            | Self::Lineage { .. } => None,
+        }
+    }
+}
