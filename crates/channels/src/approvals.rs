@@ -27,6 +27,9 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
         door.waiting(&speaker, Some(&may), |row, state, waiting| {
             let Kind::Approval { by, approvers, expires_at, digest } = &waiting.kind else { return Ok(()) };
             let (call, facts) = door.call_of(state, waiting.effect)?;
+            let policy = door.engine.policy();
+            let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
+            let rule = rules.iter().find(|rule| matches!(by, Reason::Rule(name) if *name == rule.name));
             items.push(json!({
                 "id": waiting.place().to_string(),
                 "digest": digest,
@@ -38,6 +41,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
                 "args": call.args,
                 "facts": facts,
                 "rule": rule_name(by),
+                "reason": rule.and_then(|rule| rule.reason.as_deref()),
                 "approvers": approvers_shown(approvers),
                 "expires_at": expires_at,
             }));

@@ -38,9 +38,26 @@ pub struct Facts {
     pub class: EffectClass,
     pub paths: Vec<PathFact>,
     pub probe: Option<Probe>,
+    /// It may touch other paths besides, which nobody can name beforehand: rules then know of none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more_paths: bool,
+    /// Bytes that it would write or send, where that is known; a call that only reads puts out none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_out: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Facts {
+    /// Of a call of this class that touches these paths and of which nothing more is known.
+    #[must_use]
+    pub fn new(class: EffectClass, paths: Vec<PathFact>) -> Self {
+        Self { class, paths, probe: None, more_paths: false, bytes_out: None }
+    }
+
     /// Binds verdicts, approvals and permits to exactly these facts.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -6,9 +6,9 @@ use crate::frame::Frame;
 use crate::id::{Digest, EffectId};
 use crate::policy::{Agent, Role};
 use crate::record::{Reason, Verdict};
-use crate::rule::{Approvers, Field, Rule, RuleVerdict, is_under};
+use crate::rule::{Approvers, RuleVerdict, is_under};
 use crate::session::Session;
-use crate::tool::EffectClass;
+use crate::subject::{Ruling, Subject, ruling};
 use crate::{effect::CallRef, limits};
 
 /// Judges one call by its facts.
@@ -24,23 +24,15 @@ pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts,
     }
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let Some(subject) = Subject::of(session, tool, facts, frame) else { return NO_GRANT };
-    let of = |verdict| agent.rules.iter().find(move |r| r.verdict == verdict && subject.meets(r));
-    if let Some(rule) = of(RuleVerdict::Deny) {
-        return Verdict::Deny { by: Reason::Rule(rule.name.clone()) };
-    }
-    if let Some(rule) = of(RuleVerdict::Ask) {
-        let by = Reason::Rule(rule.name.clone());
-        return ask(session, effect, call, facts, by, rule.approvers.clone(), rule.expires_ms, frame);
-    }
-    if let Some(rule) = of(RuleVerdict::Allow) {
-        return Verdict::Allow { by: Reason::Rule(rule.name.clone()) };
-    }
-    match facts.class {
-        EffectClass::Read | EffectClass::Write => Verdict::Allow { by: Reason::ClassDefault },
-        EffectClass::Execute | EffectClass::Send | EffectClass::Spend => {
-            let owners = Approvers::Roles(Vec::from([Role::Owner]));
-            let expires = limits::ASK_EXPIRES_MS;
-            ask(session, effect, call, facts, Reason::ClassDefault, owners, expires, frame)
+    let Ruling { verdict, rule } = ruling(&agent.rules, &subject);
+    let by = rule.map_or(Reason::ClassDefault, |rule| Reason::Rule(rule.name.clone()));
+    match verdict {
+        RuleVerdict::Allow => Verdict::Allow { by },
+        RuleVerdict::Deny => Verdict::Deny { by },
+        RuleVerdict::Ask => {
+            let owners = || (Approvers::Roles(Vec::from([Role::Owner])), limits::ASK_EXPIRES_MS);
+            let (approvers, expires_ms) = rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
+            ask(session, effect, call, facts, by, approvers, expires_ms, frame)
         }
     }
 }
@@ -83,57 +75,4 @@ fn ask(
         ],
     );
     Verdict::Ask { by, approvers, expires_at, digest }
-}
-
-/// What rules look at.
-#[derive(Clone, Copy)]
-struct Subject<'a> {
-    agent: &'a str,
-    principal: &'a str,
-    role: &'static str,
-    channel: &'a str,
-    tool: &'a str,
-    class: &'static str,
-    facts: &'a Facts,
-}
-
-impl<'a> Subject<'a> {
-    fn of(session: &'a Session, tool: &'a str, facts: &'a Facts, frame: &Frame<'_>) -> Option<Self> {
-        let (principal, channel) = match &session.turn {
-            Some(turn) => (turn.principal.as_str(), turn.channel.as_str()),
-            None => (session.principal.as_str(), session.channel.as_str()),
-        };
-        let role = frame.policy.principals.get(principal)?.word();
-        let class = word(facts.class);
-        Some(Self { agent: &session.agent, principal, role, channel, tool, class, facts })
-    }
-
-    fn meets(&self, rule: &Rule) -> bool {
-        rule.when.iter().all(|(field, test)| match field {
-            Field::Agent => test.holds(self.agent),
-            Field::Principal => test.holds(self.principal),
-            Field::Role => test.holds(self.role),
-            Field::Channel => test.holds(self.channel),
-            Field::Tool => test.holds(self.tool),
-            Field::Class => test.holds(self.class),
-            // One path is enough to stop a call; all must fit to let it pass.
-            Field::Path => {
-                let mut paths = self.facts.paths.iter().map(|path: &_| path.real.as_str());
-                match rule.verdict {
-                    RuleVerdict::Ask | RuleVerdict::Deny => paths.any(|path| test.holds(path)),
-                    RuleVerdict::Allow => !self.facts.paths.is_empty() && paths.all(|path| test.holds(path)),
-                }
-            }
-        })
-    }
-}
-
-fn word(class: EffectClass) -> &'static str {
-    match class {
-        EffectClass::Read => "read",
-        EffectClass::Write => "write",
-        EffectClass::Execute => "execute",
-        EffectClass::Send => "send",
-        EffectClass::Spend => "spend",
-    }
 }

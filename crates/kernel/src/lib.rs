@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod audit;
 pub mod budget;
+pub mod clock;
 pub mod context;
 pub mod effect;
 pub mod facts;
@@ -25,6 +26,7 @@ pub mod refusal;
 pub mod request;
 pub mod rule;
 pub mod session;
+pub mod subject;
 mod texts;
 pub mod tool;
 pub mod window;

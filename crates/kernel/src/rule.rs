@@ -4,7 +4,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Days, Hours};
 use crate::home::Speaks;
+use crate::id::Millis;
+use crate::limits;
 use crate::policy::Role;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub enum RuleVerdict {
 }
 
 /// What a rule may look at.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
     Agent,
@@ -26,6 +29,40 @@ pub enum Field {
     Tool,
     Class,
     Path,
+    BytesOut,
+    Clock,
+    Weekday,
+}
+
+impl Field {
+    pub const ALL: [Self; 10] = [
+        Self::Agent,
+        Self::Principal,
+        Self::Role,
+        Self::Channel,
+        Self::Tool,
+        Self::Class,
+        Self::Path,
+        Self::BytesOut,
+        Self::Clock,
+        Self::Weekday,
+    ];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Principal => "principal",
+            Self::Role => "role",
+            Self::Channel => "channel",
+            Self::Tool => "tool",
+            Self::Class => "class",
+            Self::Path => "path",
+            Self::BytesOut => "bytes_out",
+            Self::Clock => "clock",
+            Self::Weekday => "weekday",
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -33,20 +70,59 @@ pub enum Field {
 pub enum Test {
     Equal(String),
     AnyOf(Vec<String>),
+    NotIn(Vec<String>),
     /// `*` never crosses `/`, `**` does, `?` is one character but `/`.
     Glob(String),
     /// The directory itself, or anything below it.
     Under(String),
+    /// One of several values at least matches one of these globs.
+    Intersects(Vec<String>),
+    /// Each of several values matches one of these globs.
+    SubsetOf(Vec<String>),
+    /// All of them hold.
+    Number(Vec<(Order, u64)>),
+    Clock(Hours),
+    Weekday(Days),
 }
 
 impl Test {
+    /// Of one text; what is about numbers or the time holds of none.
     #[must_use]
     pub fn holds(&self, value: &str) -> bool {
         match self {
             Self::Equal(wanted) => wanted == value,
             Self::AnyOf(wanted) => wanted.iter().any(|w| w == value),
+            Self::NotIn(others) => others.iter().all(|other| other != value),
             Self::Glob(pattern) => glob(pattern.as_bytes(), value.as_bytes()),
             Self::Under(directory) => is_under(value, directory),
+            Self::Intersects(globs) | Self::SubsetOf(globs) => {
+                globs.iter().any(|pattern| glob(pattern.as_bytes(), value.as_bytes()))
+            }
+            Self::Number(_) | Self::Clock(_) | Self::Weekday(_) => false,
+        }
+    }
+}
+
+/// How a number stands to the one of the rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    Equal,
+    Lt,
+    Lte,
+    Gt,
+    Gte,
+}
+
+impl Order {
+    #[must_use]
+    pub fn holds(self, value: u64, bound: u64) -> bool {
+        match self {
+            Self::Equal => value == bound,
+            Self::Lt => value < bound,
+            Self::Lte => value <= bound,
+            Self::Gt => value > bound,
+            Self::Gte => value >= bound,
         }
     }
 }
@@ -69,17 +145,53 @@ impl Approvers {
     }
 }
 
+/// What must hold of a call; an empty list holds of every call.
+pub type Conditions = BTreeMap<Field, Test>;
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub name: String,
     pub verdict: RuleVerdict,
-    /// All must hold; an empty list matches every call.
-    pub when: BTreeMap<Field, Test>,
+    /// All must hold.
+    pub when: Conditions,
+    /// Where all of these hold, the rule says nothing. Empty: there is no such exception.
+    pub unless: Conditions,
+    /// From here on the rule is as if it were not there.
+    pub until: Option<Millis>,
+    /// The operator's words to whoever decides an ask.
+    pub reason: Option<String>,
     pub approvers: Approvers,
     /// A yes is theirs to give only as this: by a token that speaks for a person, or at a terminal.
     pub speaks: Option<Speaks>,
     pub expires_ms: u64,
+}
+
+impl Rule {
+    /// Without exception or end; where it asks, it asks the owner.
+    #[must_use]
+    pub fn new(name: impl Into<String>, verdict: RuleVerdict, when: Conditions) -> Self {
+        Self {
+            name: name.into(),
+            verdict,
+            when,
+            unless: Conditions::new(),
+            until: None,
+            reason: None,
+            approvers: Approvers::Roles(Vec::from([Role::Owner])),
+            speaks: None,
+            expires_ms: limits::ASK_EXPIRES_MS,
+        }
+    }
+
+    /// Time alone may change what it says of a call.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        let timed = |conditions: &Conditions| {
+            conditions.contains_key(&Field::Clock) || conditions.contains_key(&Field::Weekday)
+        };
+        self.until.is_some() || timed(&self.when) || timed(&self.unless)
+    }
 }
 
 /// True where `path` is `directory` or lies below it, by whole components.

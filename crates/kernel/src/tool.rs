@@ -14,6 +14,19 @@ pub enum EffectClass {
     Spend,
 }
 
+impl EffectClass {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+            Self::Send => "send",
+            Self::Spend => "spend",
+        }
+    }
+}
+
 /// What may be done with a `started` call whose process died.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

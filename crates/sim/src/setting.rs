@@ -7,7 +7,7 @@ use backstay_kernel::budget::{Budget, Price};
 use backstay_kernel::facts::{Access, Facts, PathFact};
 use backstay_kernel::id::Millis;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
 
 /// When every test begins: 2026-11-21, 00:00 UTC.
@@ -64,21 +64,15 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
 
 /// About every call of one tool; where it asks, it asks the owner.
 pub fn rule(verdict: RuleVerdict, tool: &str) -> Rule {
-    Rule {
-        name: format!("about {tool}"),
-        verdict,
-        when: BTreeMap::from([(Field::Tool, Test::Equal(tool.into()))]),
-        approvers: Approvers::Roles(vec![Role::Owner]),
-        speaks: None,
-        expires_ms: ASK_EXPIRES_MS,
-    }
+    let when = BTreeMap::from([(Field::Tool, Test::Equal(tool.into()))]);
+    Rule { expires_ms: ASK_EXPIRES_MS, ..Rule::new(format!("about {tool}"), verdict, when) }
 }
 
 /// Every tool has one file, of its own name.
 pub fn facts(tool: &str, idempotency: Idempotency) -> Facts {
     let class = class(idempotency);
     let access = if class == EffectClass::Read { Access::Read } else { Access::Write };
-    Facts { class, paths: vec![PathFact { access, real: format!("/home/{tool}") }], probe: None }
+    Facts::new(class, vec![PathFact { access, real: format!("/home/{tool}") }])
 }
 
 fn class(idempotency: Idempotency) -> EffectClass {

@@ -162,9 +162,12 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         }
         Call::WriteFile(call) => prepare_write(roots, call),
         Call::EditFile(call) => prepare_edit(roots, &call),
-        Call::Remember(call) => Ok(pathless(EffectClass::Write, Action::Remember { text: call.text })),
-        Call::Recall(call) => Ok(pathless(EffectClass::Read, Action::Recall { query: call.query })),
-        Call::AskHuman => Ok(pathless(EffectClass::Read, Action::AskHuman)),
+        Call::Remember(call) => {
+            let facts = Facts { bytes_out: bytes(&call.text), ..Facts::new(EffectClass::Write, Vec::new()) };
+            Ok(Prepared { facts, action: Action::Remember { text: call.text } })
+        }
+        Call::Recall(call) => Ok(looking(Action::Recall { query: call.query })),
+        Call::AskHuman => Ok(looking(Action::AskHuman)),
     }
 }
 
@@ -198,18 +201,24 @@ fn writable(roots: &Roots, place: &Place, path: &str) -> Result<Option<Existing>
 
 fn reading(real: String, action: Action) -> Prepared {
     let paths = vec![PathFact { access: Access::Read, real }];
-    Prepared { facts: Facts { class: EffectClass::Read, paths, probe: None }, action }
+    Prepared { facts: Facts::new(EffectClass::Read, paths), action }
 }
 
-fn pathless(class: EffectClass, action: Action) -> Prepared {
-    Prepared { facts: Facts { class, paths: Vec::new(), probe: None }, action }
+/// At no file.
+fn looking(action: Action) -> Prepared {
+    Prepared { facts: Facts::new(EffectClass::Read, Vec::new()), action }
 }
 
 fn writing(paths: Vec<PathFact>, write: Write) -> Prepared {
     let before = write.existing.as_ref().map(|existing| digest(&existing.bytes));
     let probe = Some(Probe { before, after: digest(&write.content) });
-    let facts = Facts { class: EffectClass::Write, paths, probe };
+    let facts = Facts { probe, bytes_out: bytes(&write.content), ..Facts::new(EffectClass::Write, paths) };
     Prepared { facts, action: Action::Write(Box::new(write)) }
+}
+
+/// What a write leaves behind, in bytes.
+fn bytes(content: impl AsRef<[u8]>) -> Option<u64> {
+    u64::try_from(content.as_ref().len()).ok()
 }
 
 /// SHA-256 of a file's bytes, as `sha256sum` prints it.

@@ -114,6 +114,9 @@ fn lines(item: &Value) -> Vec<String> {
         text(item, "rule"),
         text(item, "principal")
     ));
+    if let Some(reason) = item.get("reason").and_then(Value::as_str) {
+        lines.push(visible_line(&format!("  reason: {reason}")));
+    }
     lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
     lines
 }
@@ -128,10 +131,10 @@ mod tests {
             "id": "s.7", "agent": "main", "tool": "write_file",
             "args": { "path": "a\n  class: read", "content": "\u{1b}[2K\u{202e}x" },
             "facts": { "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never" }] },
-            "rule": "r", "principal": "owner", "expires_at": 0, "digest": "d",
+            "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 6);
+        assert_eq!(shown.len(), 7);
         assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}', '\u{202e}'])), "{shown:?}");
     }
 }

@@ -70,8 +70,19 @@ pub enum Kind {
     Variable,
     Path,
     Paths,
-    /// Text, a list, `{ glob = … }` or `{ under = … }`.
-    Condition,
+    /// A moment with its offset from UTC, as milliseconds.
+    Moment,
+    Condition(On),
+}
+
+/// What a condition is about, and so which operators it knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    Words,
+    Paths,
+    Number,
+    Clock,
+    Weekday,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +101,7 @@ pub const APPROVING_ROLES: &[&str] = &["owner", "operator", "approver", "user"];
 pub const PROVIDER_KINDS: &[&str] = &["openai", "anthropic", "rehearsal"];
 pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
+pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
 const fn value(name: &'static str, kind: Kind, need: Need, example: &'static str, doc: &'static str) -> Key {
@@ -117,6 +129,7 @@ const fn count(max: u64) -> Kind {
 }
 
 use Need::{Default, Optional, Required};
+use On::{Clock, Number, Paths, Weekday, Words};
 
 pub static ROOT: &[Key] = &[
     table("server", SERVER, "The HTTP door."),
@@ -317,32 +330,78 @@ static RULE: &[Key] = &[
     Key {
         name: "match",
         shape: Shape::Table { keys: MATCH, presence: Presence::Required },
-        doc: "All of its conditions must hold. `{}` matches every call.",
+        doc: "All of its conditions must hold. `{}` matches every call. A fact of the call that nobody can tell makes a deny or an ask match and an allow not match; in `unless` it is the other way round.",
     },
+    optional_table(
+        "unless",
+        MATCH,
+        "Where all of these conditions hold, the rule says nothing. Takes the same keys as `match`.",
+    ),
+    value(
+        "until",
+        Kind::Moment,
+        Optional("for good"),
+        "2027-01-31T18:00:00+01:00",
+        "From this moment on the rule is as if it were not there.",
+    ),
+    value(
+        "reason",
+        Kind::Name,
+        Optional("none is given"),
+        "\"reports go to customers\"",
+        "Told to whoever decides an ask of this rule, and by `backstay policy explain`.",
+    ),
     optional_table("ask", ASK, "For the verdict `ask`: who may answer, and how long the question stands."),
     rows("matches", EXAMPLE, "Calls that the rule must match; tried when the file is loaded."),
     rows("does_not_match", EXAMPLE, "Calls that the rule must not match; tried when the file is loaded."),
 ];
 
 static MATCH: &[Key] = &[
-    value("agent", Kind::Condition, Optional("any"), "\"other\"", "The agent's name."),
-    value("principal", Kind::Condition, Optional("any"), "[\"app\", \"owner\"]", "Who spoke."),
-    value("role", Kind::Condition, Optional("any"), "\"user\"", "The role of who spoke."),
-    value("channel", Kind::Condition, Optional("any"), "\"api\"", "The door that the message came in by."),
-    value("tool", Kind::Condition, Optional("any"), "[\"write_file\", \"edit_file\"]", "The tool's name."),
+    value("agent", Kind::Condition(Words), Optional("any"), "\"other\"", "The agent's name."),
+    value("principal", Kind::Condition(Words), Optional("any"), "[\"app\", \"owner\"]", "Who spoke."),
+    value("role", Kind::Condition(Words), Optional("any"), "\"user\"", "The role of who spoke."),
+    value(
+        "channel",
+        Kind::Condition(Words),
+        Optional("any"),
+        "{ not_in = [\"chat\"] }",
+        "The door that the message came in by.",
+    ),
+    value("tool", Kind::Condition(Words), Optional("any"), "[\"write_file\", \"edit_file\"]", "The tool's name."),
     value(
         "class",
-        Kind::Condition,
+        Kind::Condition(Words),
         Optional("any"),
         "\"write\"",
         "What the call does: `read`, `write`, `execute`, `send` or `spend`.",
     ),
     value(
         "path",
-        Kind::Condition,
+        Kind::Condition(Paths),
         Optional("any"),
         "{ under = \"workspace/out\" }",
-        "A real path that the call touches, absolute or relative to the home. `*` never crosses `/`, `**` does. Symbolic links are followed before paths are compared. A hard link is a second name of the same file and cannot be told from the first: a rule about one name says nothing of the other, so let nobody but the agent write where it may.",
+        "The real paths that the call touches, absolute or relative to the home. One that fits is enough for a deny or an ask; for an allow all must fit. `intersects` wants one that matches one of its globs, `subset_of` wants each to match one of them, whatever the verdict. `*` never crosses `/`, `**` does. A call that touches no path is matched by none of these. Symbolic links are followed before paths are compared. A hard link is a second name of the same file and cannot be told from the first: a rule about one name says nothing of the other, so let nobody but the agent write where it may.",
+    ),
+    value(
+        "bytes_out",
+        Kind::Condition(Number),
+        Optional("any"),
+        "{ gt = 65536 }",
+        "Bytes that the call writes: the size of the file that it leaves behind, or of the text that is remembered; 0 where it only reads.",
+    ),
+    value(
+        "clock",
+        Kind::Condition(Clock),
+        Optional("any"),
+        "{ between = [\"08:00\", \"18:00\"], tz = \"Europe/Zurich\" }",
+        "The time of day, from the first minute to before the last, past midnight where the last is the earlier one. The zone is one of this machine's (tzdata), and UTC where none is named.",
+    ),
+    value(
+        "weekday",
+        Kind::Condition(Weekday),
+        Optional("any"),
+        "[\"sat\", \"sun\"]",
+        "The day of the week, in the zone of the `clock` beside it, and in UTC where there is none.",
     ),
 ];
 
@@ -385,6 +444,20 @@ static EXAMPLE: &[Key] = &[
     value("tool", Kind::Name, Optional("not said"), "\"write_file\"", "The tool's name."),
     value("class", Kind::Choice(CLASSES), Optional("the tool's"), "\"write\"", "What the call does."),
     value("path", Kind::Path, Optional("not said"), "\"workspace/out/notes.md\"", "A path that the call touches."),
+    value(
+        "bytes_out",
+        Kind::Count { min: 0, max: limits::INTEGER_MAX },
+        Optional("not said; 0 where the call only reads"),
+        "1024",
+        "Bytes that the call writes.",
+    ),
+    value(
+        "at",
+        Kind::Moment,
+        Optional("not said"),
+        "2026-11-21T09:30:00+01:00",
+        "When it is, for `clock` and `weekday`.",
+    ),
 ];
 
 static CAPS: &[Key] = &[

@@ -12,6 +12,7 @@ use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::Manifest;
 
 mod check;
+mod condition;
 mod keys;
 mod limits;
 mod mistake;
@@ -22,6 +23,7 @@ mod rules;
 mod show;
 mod template;
 mod value;
+mod zone;
 
 #[cfg(test)]
 mod tests;

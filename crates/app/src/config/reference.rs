@@ -1,7 +1,7 @@
 //! What is published of the table of keys: the JSON Schema and the reference page.
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{FREE, Key, Kind, Need, Presence, ROOT, Shape};
+use super::keys::{FREE, Key, Kind, Need, On, Presence, ROOT, Shape, WEEKDAYS};
 use super::limits::NAME_CHARS_MAX;
 use super::value::kind_words;
 
@@ -72,13 +72,39 @@ fn schema_of_kind(kind: Kind) -> Json {
         Kind::Address => json!({ "type": "string" }),
         Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
         Kind::Variable => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
-        Kind::Condition => {
-            let operator = |name: &str| {
-                let properties = Map::from_iter([(name.to_owned(), json!({ "type": "string" }))]);
-                json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": [name] })
-            };
-            let list = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
-            json!({ "anyOf": [{ "type": "string" }, list, operator("glob"), operator("under")] })
+        // TOML's date-time; editors that read TOML as JSON see its text.
+        Kind::Moment => json!({ "type": "string" }),
+        Kind::Condition(on) => schema_of_condition(on),
+    }
+}
+
+fn schema_of_condition(on: On) -> Json {
+    let text = json!({ "type": "string" });
+    let texts = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let number = json!({ "type": "integer", "minimum": 0 });
+    let table = |of: &[(&str, &Json)], required: &[&str]| {
+        let properties: Map<String, Json> =
+            of.iter().map(|(key, shape)| ((*key).to_owned(), (*shape).clone())).collect();
+        json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required, "minProperties": 1 })
+    };
+    let one = |key: &str, shape: &Json| table(&[(key, shape)], &[key]);
+    match on {
+        On::Words => json!({ "anyOf": [text, texts, one("glob", &text), one("not_in", &texts)] }),
+        On::Paths => json!({ "anyOf": [
+            text, texts, one("glob", &text), one("under", &text),
+            one("not_in", &texts), one("intersects", &texts), one("subset_of", &texts),
+        ] }),
+        On::Number => {
+            let bounds = table(&[("lt", &number), ("lte", &number), ("gt", &number), ("gte", &number)], &[]);
+            json!({ "anyOf": [number, bounds] })
+        }
+        On::Clock => {
+            let times = json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]{2}:[0-9]{2}$" }, "minItems": 2, "maxItems": 2 });
+            table(&[("between", &times), ("tz", &text)], &["between"])
+        }
+        On::Weekday => {
+            let day = json!({ "enum": WEEKDAYS });
+            json!({ "anyOf": [day, { "type": "array", "items": day, "minItems": 1 }] })
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Rules as the kernel reads them, and the examples that each must live up to.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Role;
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::subject::Subject;
 use backstay_kernel::tool::EffectClass;
 
 use super::check::{Checker, role};
@@ -11,16 +12,6 @@ use super::keys::{CLASSES, ROLES};
 use super::mistake::{Code, Place, list, quoted};
 use super::raw::View;
 use super::value::Spot;
-
-const FIELDS: [(Field, &str); 7] = [
-    (Field::Agent, "agent"),
-    (Field::Principal, "principal"),
-    (Field::Role, "role"),
-    (Field::Channel, "channel"),
-    (Field::Tool, "tool"),
-    (Field::Class, "class"),
-    (Field::Path, "path"),
-];
 
 /// The rules of one agent, in the order of the file.
 pub fn rules<'a>(checker: &mut Checker<'a>, agent: &str, table: View<'a>) -> Vec<Rule> {
@@ -45,8 +36,16 @@ fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rul
     let (approvers, expires_ms) = asked(checker, row, verdict);
     // The one word that the table of keys lets through.
     let speaks = row.table("ask").and_then(|ask| ask.text("speaks")).map(|_| Speaks::Human);
-    let name = row.text("name")?.value.to_owned();
-    let rule = Rule { name, verdict: verdict?, when: when?, approvers, speaks, expires_ms };
+    let unless = row.table("unless").map(|table| exception(checker, table));
+    let rule = Rule {
+        unless: unless.unwrap_or_else(|| Some(Conditions::new()))?,
+        until: row.integer("until").map(|spot| spot.value),
+        reason: row.text("reason").map(|spot| spot.value.to_owned()),
+        approvers,
+        speaks,
+        expires_ms,
+        ..Rule::new(row.text("name")?.value, verdict?, when?)
+    };
     for (key, expected) in [("matches", true), ("does_not_match", false)] {
         for example in row.rows(key) {
             try_example(checker, agent, &rule, example, expected);
@@ -112,31 +111,54 @@ fn answerable(checker: &mut Checker<'_>, place: Place, approvers: &Approvers) {
     }
 }
 
-fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<BTreeMap<Field, Test>> {
-    let mut out = BTreeMap::new();
+/// Without a condition it would hold of every call, and the rule of none.
+fn exception<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditions> {
+    let unless = conditions(checker, table)?;
+    if unless.is_empty() {
+        let message = "`unless` without a condition would take the rule away";
+        checker.mistakes.add(table.place, Code::BadValue, message);
+        return None;
+    }
+    Some(unless)
+}
+
+fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditions> {
+    let mut out = Conditions::new();
     let mut good = table.is_sound();
-    for (field, key) in FIELDS {
-        let Some(Spot { place, value }) = table.condition(key) else { continue };
-        let read = if field == Field::Path {
-            paths(checker, *place, value)
-        } else {
-            words(checker, field, key, *place, value)
+    for field in Field::ALL {
+        let Some(Spot { place, value }) = table.condition(field.word()) else { continue };
+        let read = match field {
+            Field::Path => paths(checker, *place, value),
+            Field::BytesOut | Field::Clock | Field::Weekday => Some(value.clone()),
+            Field::Agent | Field::Principal | Field::Role | Field::Channel | Field::Tool | Field::Class => {
+                words(checker, field, *place, value)
+            }
         };
         match read {
             Some(test) => drop(out.insert(field, test)),
             None => good = false,
         }
     }
+    let zone = if let Some(Test::Clock(hours)) = out.get(&Field::Clock) { Some(hours.zone.clone()) } else { None };
+    if let (Some(zone), Some(Test::Weekday(days))) = (zone, out.get_mut(&Field::Weekday)) {
+        days.zone = zone;
+    }
     good.then_some(out)
 }
 
 fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
-    let real = |path: &str| checker.ground.real(path).map(|real| real.path);
+    let real = |path: &String| checker.ground.real(path).map(|real| real.path);
+    let glob = |pattern: &String| checker.ground.real_glob(pattern);
     let read = match test {
         Test::Equal(path) => real(path).map(Test::Equal),
-        Test::AnyOf(paths) => paths.iter().map(|path| real(path)).collect::<Result<_, _>>().map(Test::AnyOf),
-        Test::Glob(pattern) => checker.ground.real_glob(pattern).map(Test::Glob),
+        Test::AnyOf(paths) => paths.iter().map(real).collect::<Result<_, _>>().map(Test::AnyOf),
+        Test::NotIn(paths) => paths.iter().map(real).collect::<Result<_, _>>().map(Test::NotIn),
+        Test::Glob(pattern) => glob(pattern).map(Test::Glob),
+        Test::Intersects(globs) => globs.iter().map(glob).collect::<Result<_, _>>().map(Test::Intersects),
+        Test::SubsetOf(globs) => globs.iter().map(glob).collect::<Result<_, _>>().map(Test::SubsetOf),
         Test::Under(path) => real(path).map(Test::Under),
+        // The table of keys lets none of these stand here.
+        Test::Number(_) | Test::Clock(_) | Test::Weekday(_) => return None,
     };
     if let Err(problem) = &read {
         checker.mistakes.add(place, Code::BadPath, format!("`path`: this path {problem}"));
@@ -145,7 +167,8 @@ fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
 }
 
 /// Names must exist: a rule with a misspelt tool would look right and never fire.
-fn words(checker: &mut Checker<'_>, field: Field, key: &str, place: Place, test: &Test) -> Option<Test> {
+fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> Option<Test> {
+    let key = field.word();
     let known: Vec<String> = match field {
         Field::Agent => checker.root.named("agents").iter().map(|(name, _)| (*name).to_owned()).collect(),
         Field::Principal => checker.root.named("principals").iter().map(|(name, _)| (*name).to_owned()).collect(),
@@ -153,28 +176,30 @@ fn words(checker: &mut Checker<'_>, field: Field, key: &str, place: Place, test:
         Field::Tool => checker.tools.keys().cloned().collect(),
         Field::Class => CLASSES.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
-        Field::Channel | Field::Path => Vec::new(),
+        Field::Channel | Field::Path | Field::BytesOut | Field::Clock | Field::Weekday => return Some(test.clone()),
     };
-    let mut good = true;
-    match test {
-        Test::Under(_) => {
-            checker.mistakes.add(place, Code::BadValue, format!("`under` is for `path`, not for {}", quoted(key)));
-            good = false;
-        }
+    let named = match test {
+        Test::Equal(word) => std::slice::from_ref(word),
+        Test::AnyOf(words) | Test::NotIn(words) => words.as_slice(),
         Test::Glob(pattern) => {
-            good = field == Field::Channel || known.iter().any(|name| test.holds(name));
-            if !good {
+            let fits = known.iter().any(|name| test.holds(name));
+            if !fits {
                 let message = format!("the glob {} fits no known {key}", quoted(pattern));
                 checker.mistakes.add(place, Code::UnknownName, message);
             }
+            return fits.then(|| test.clone());
         }
-        Test::Equal(_) | Test::AnyOf(_) if field == Field::Channel => {}
-        Test::Equal(word) => good = is_known(checker, place, key, word, &known),
-        Test::AnyOf(words) => {
-            for word in words {
-                good &= is_known(checker, place, key, word, &known);
-            }
-        }
+        // The table of keys lets none of these stand here.
+        Test::Under(_)
+        | Test::Intersects(_)
+        | Test::SubsetOf(_)
+        | Test::Number(_)
+        | Test::Clock(_)
+        | Test::Weekday(_) => return None,
+    };
+    let mut good = true;
+    for word in named {
+        good &= is_known(checker, place, key, word, &known);
     }
     good.then(|| test.clone())
 }
@@ -187,65 +212,88 @@ fn is_known(checker: &mut Checker<'_>, place: Place, key: &str, word: &str, know
     good
 }
 
+/// An example says enough where what it leaves out could not change whether the rule matches: with
+/// what doubt makes of it, and with the opposite.
 fn try_example<'a>(checker: &mut Checker<'a>, agent: &str, rule: &Rule, example: View<'a>, expected: bool) {
     let Some(call) = call_of(checker, agent, example) else { return };
-    let silent: Vec<&str> = FIELDS
-        .iter()
-        .filter(|(field, _)| rule.when.contains_key(field) && !call.contains_key(field))
-        .map(|(_, key)| *key)
-        .collect();
-    let fails = rule.when.iter().any(|(field, test)| call.get(field).is_some_and(|value| !test.holds(value)));
+    let subject = call.subject();
+    let (strict, lenient) = (RuleVerdict::Deny, RuleVerdict::Allow);
+    let fits = |verdict| Rule { verdict, ..rule.clone() }.fits(&subject);
     let name = quoted(&rule.name);
-    if fails && expected {
-        checker.mistakes.add(
-            example.place,
-            Code::Example,
-            format!("the rule {name} does not match this example of `matches`"),
-        );
-    } else if !fails && !silent.is_empty() {
-        let message = format!("this example does not say {}, which the rule {name} looks at", list(&silent));
-        checker.mistakes.add(example.place, Code::Example, message);
-    } else if !fails && !expected {
-        checker.mistakes.add(
-            example.place,
-            Code::Example,
-            format!("the rule {name} matches this example of `does_not_match`"),
-        );
+    let message = match (fits(strict), fits(lenient)) {
+        (true, false) => {
+            let silent: Vec<&str> = rule.fields().filter(|field| !subject.knows(*field)).map(Field::word).collect();
+            format!("this example does not say {}, which the rule {name} looks at", list(&silent))
+        }
+        (true, true) if !expected => format!("the rule {name} matches this example of `does_not_match`"),
+        (false, _) if expected => format!("the rule {name} does not match this example of `matches`"),
+        _ => return,
+    };
+    checker.mistakes.add(example.place, Code::Example, message);
+}
+
+/// The facts of an example.
+struct Example {
+    agent: String,
+    principal: Option<String>,
+    role: Option<Role>,
+    channel: Option<String>,
+    tool: Option<String>,
+    class: Option<EffectClass>,
+    path: Option<String>,
+    bytes_out: Option<u64>,
+    at: Option<u64>,
+}
+
+impl Example {
+    fn subject(&self) -> Subject<'_> {
+        let reads = self.class == Some(EffectClass::Read);
+        Subject {
+            agent: Some(&self.agent),
+            principal: self.principal.as_deref(),
+            role: self.role,
+            channel: self.channel.as_deref(),
+            tool: self.tool.as_deref(),
+            class: self.class,
+            paths: self.path.as_deref().map(|path| vec![path]),
+            bytes_out: self.bytes_out.or(reads.then_some(0)),
+            now: self.at,
+        }
     }
 }
 
-/// The facts of an example; `None` where one of them is mistaken.
-fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<BTreeMap<Field, String>> {
+/// `None` where one of its facts is mistaken.
+fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<Example> {
     if !example.is_sound() {
         return None;
     }
-    let mut call = BTreeMap::from([(Field::Agent, agent.to_owned())]);
-    for (field, key) in FIELDS {
-        let Some(spot) = example.text(key) else { continue };
-        let value = if field == Field::Path {
-            checker.real(key, &spot)?.path
-        } else {
-            let equal = Test::Equal(spot.value.to_owned());
-            words(checker, field, key, spot.place, &equal)?;
-            spot.value.to_owned()
-        };
-        call.insert(field, value);
-    }
-    if let Some(role) = call.get(&Field::Principal).and_then(|name| checker.principals.get(name)) {
-        call.entry(Field::Role).or_insert_with(|| role.word().to_owned());
-    }
-    if let Some(tool) = call.get(&Field::Tool).and_then(|name| checker.tools.get(name)) {
-        call.entry(Field::Class).or_insert_with(|| class_word(tool.class).to_owned());
-    }
-    Some(call)
+    let mut named = |field: Field| {
+        let Some(spot) = example.text(field.word()) else { return Some(None) };
+        words(checker, field, spot.place, &Test::Equal(spot.value.to_owned()))?;
+        Some(Some(spot.value.to_owned()))
+    };
+    let (of_agent, principal, channel) = (named(Field::Agent)?, named(Field::Principal)?, named(Field::Channel)?);
+    let (tool, as_role, as_class) = (named(Field::Tool)?, named(Field::Role)?, named(Field::Class)?);
+    let path = match example.text("path") {
+        Some(spot) => Some(checker.real("path", &spot)?.path),
+        None => None,
+    };
+    let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
+    let of_tool = tool.as_ref().and_then(|name| checker.tools.get(name)).map(|tool| tool.class);
+    Some(Example {
+        agent: of_agent.unwrap_or_else(|| agent.to_owned()),
+        role: as_role.and_then(|word| role(&word)).or(of_principal),
+        class: as_class.and_then(|word| class(&word)).or(of_tool),
+        principal,
+        channel,
+        tool,
+        path,
+        bytes_out: example.integer("bytes_out").map(|spot| spot.value),
+        at: example.integer("at").map(|spot| spot.value),
+    })
 }
 
-fn class_word(class: EffectClass) -> &'static str {
-    match class {
-        EffectClass::Read => "read",
-        EffectClass::Write => "write",
-        EffectClass::Execute => "execute",
-        EffectClass::Send => "send",
-        EffectClass::Spend => "spend",
-    }
+fn class(word: &str) -> Option<EffectClass> {
+    let all = [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
+    all.into_iter().find(|class| class.word() == word)
 }

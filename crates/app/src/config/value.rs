@@ -2,11 +2,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use backstay_kernel::rule::Test;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::keys::Kind;
-use super::limits;
 use super::mistake::{Code, Collector, Place, list, quoted};
+use super::{condition, limits};
 
 /// A value with where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,7 +87,10 @@ impl<'d> Reader<'d> {
                 .map(Value::Address)
             }
             Kind::IpAddresses => self.addresses(name, place, value).map(Value::Addresses),
-            Kind::Condition => self.condition(name, place, value).map(|value| Value::Condition(Spot { place, value })),
+            Kind::Moment => self.moment(name, place, value).map(Value::Integer),
+            Kind::Condition(on) => {
+                self.condition(name, on, place, value).map(|value| Value::Condition(Spot { place, value }))
+            }
         }
     }
 
@@ -123,7 +126,8 @@ impl<'d> Reader<'d> {
             | Kind::Address
             | Kind::IpAddresses
             | Kind::Paths
-            | Kind::Condition => Some(()),
+            | Kind::Moment
+            | Kind::Condition(_) => Some(()),
         };
         good.map(|()| text.to_owned())
     }
@@ -137,7 +141,7 @@ impl<'d> Reader<'d> {
         None
     }
 
-    fn texts(&mut self, name: &str, each: Kind, place: Place, value: &DeValue<'_>) -> Option<Vec<Spot<String>>> {
+    pub fn texts(&mut self, name: &str, each: Kind, place: Place, value: &DeValue<'_>) -> Option<Vec<Spot<String>>> {
         let DeValue::Array(items) = value else {
             return self.wrong_type(name, "a list of texts", place, value);
         };
@@ -166,7 +170,7 @@ impl<'d> Reader<'d> {
         out
     }
 
-    fn count(&mut self, name: &str, min: u64, max: u64, place: Place, value: &DeValue<'_>) -> Option<u64> {
+    pub fn count(&mut self, name: &str, min: u64, max: u64, place: Place, value: &DeValue<'_>) -> Option<u64> {
         let DeValue::Integer(written) = value else {
             return self.wrong_type(name, "a whole number", place, value);
         };
@@ -184,48 +188,17 @@ impl<'d> Reader<'d> {
         self.or_bad(name, "USD, a decimal number with at most six places such as 1.25", place, text, read)
     }
 
-    fn condition(&mut self, name: &str, place: Place, value: &DeValue<'_>) -> Option<Test> {
-        if let DeValue::String(text) = value {
-            return Some(Test::Equal(text.to_string()));
-        }
-        if let DeValue::Table(table) = value {
-            return self.operator(name, place, table);
-        }
-        let DeValue::Array(items) = value else {
-            let wanted = "a text, a list of texts, { glob = \"…\" } or { under = \"…\" }";
+    fn moment(&mut self, name: &str, place: Place, value: &DeValue<'_>) -> Option<u64> {
+        let wanted = "a moment with its offset from UTC such as 2026-11-21T09:30:00Z";
+        let DeValue::Datetime(written) = value else {
             return self.wrong_type(name, wanted, place, value);
         };
-        if items.is_empty() {
-            let message = format!("the list of {} is empty, so it can never match", quoted(name));
-            self.mistakes.add(place, Code::BadValue, message);
-            return None;
-        }
-        let texts = self.texts(name, Kind::Name, place, value)?;
-        Some(Test::AnyOf(texts.into_iter().map(|spot| spot.value).collect()))
+        let written = written.to_string();
+        let read = written.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+        self.or_bad(name, wanted, place, &written, read)
     }
 
-    fn operator(&mut self, name: &str, place: Place, table: &DeTable<'_>) -> Option<Test> {
-        let mut found = Vec::new();
-        for (key, value) in table {
-            let at = self.place(&value.span());
-            let word = key.get_ref().as_ref();
-            if word != "glob" && word != "under" {
-                let at = self.place(&key.span());
-                self.mistakes.unknown(at, Code::UnknownKey, "operator", word, ["glob", "under"].into_iter());
-                return None;
-            }
-            let text = self.text_of(word, at, value.get_ref())?.to_owned();
-            found.push(if word == "glob" { Test::Glob(text) } else { Test::Under(text) });
-        }
-        let one = (found.len() == 1).then(|| found.pop()).flatten();
-        if one.is_none() {
-            let message = format!("{} must hold exactly one of `glob` and `under`", quoted(name));
-            self.mistakes.add(place, Code::BadValue, message);
-        }
-        one
-    }
-
-    fn text_of<'v>(&mut self, name: &str, place: Place, value: &'v DeValue<'_>) -> Option<&'v str> {
+    pub fn text_of<'v>(&mut self, name: &str, place: Place, value: &'v DeValue<'_>) -> Option<&'v str> {
         let DeValue::String(text) = value else {
             return self.wrong_type(name, "a text", place, value);
         };
@@ -238,7 +211,7 @@ impl<'d> Reader<'d> {
         None
     }
 
-    fn or_bad<T>(&mut self, name: &str, wanted: &str, place: Place, written: &str, read: Option<T>) -> Option<T> {
+    pub fn or_bad<T>(&mut self, name: &str, wanted: &str, place: Place, written: &str, read: Option<T>) -> Option<T> {
         if read.is_none() {
             let message = format!("{} must be {wanted}, not {}", quoted(name), quoted(written));
             self.mistakes.add(place, Code::BadValue, message);
@@ -311,7 +284,8 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Variable => "name of an environment variable".into(),
         Kind::Path => "path".into(),
         Kind::Paths => "list of directories".into(),
-        Kind::Condition => "text, list of texts, `{ glob = \"…\" }` or `{ under = \"…\" }`".into(),
+        Kind::Moment => "moment with its offset from UTC".into(),
+        Kind::Condition(on) => condition::words(on).into(),
     }
 }
 

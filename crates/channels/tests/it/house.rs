@@ -47,7 +47,7 @@ pub fn policy() -> Policy {
     let mut agent = policy.agents["main"].clone();
     let ask = |tool| rule(RuleVerdict::Ask, tool);
     agent.rules = vec![
-        ask("guarded"),
+        Rule { reason: Some("it is dear to us".into()), ..ask("guarded") },
         Rule { speaks: Some(Speaks::Human), ..ask("signed") },
         Rule { approvers: Approvers::Principals(vec!["carl".into()]), ..ask("for_carl") },
     ];

@@ -33,6 +33,7 @@ async fn a_yes_is_for_one_exact_action_once() {
         (&item["tool"], &item["args"], &item["rule"]),
         (&json!("guarded"), &json!({ "path": "a" }), &json!("about guarded"))
     );
+    assert_eq!(item["reason"], "it is dear to us");
     assert_eq!(item["approvers"], json!({ "role": ["owner"] }));
     assert_eq!(item["facts"]["paths"][0]["real"], "/home/guarded");
     assert_eq!(item["expires_at"], house.play.engine.now() + 60_000);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::outcome;
 use super::windup::end_turn;
 use crate::budget::{Amount, Used, next_window_at};
-use crate::effect::{Finish, Inspection};
+use crate::effect::{CallRef, Finish, Inspection};
 use crate::facts::Invalid;
 use crate::frame::Frame;
 use crate::id::EffectId;
@@ -17,6 +17,7 @@ use crate::record::{
     Verdict,
 };
 use crate::request::Request;
+use crate::rule::Rule;
 use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Work};
 use crate::tool::{Answerer, Idempotency, Manifest};
 use crate::window;
@@ -255,6 +256,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
     let mut records = Vec::new();
     let mut slots = frame.slots.tool;
     let mut calls = 0usize;
+    let timed = agent.rules.iter().any(Rule::is_timed);
     for (id, open) in session.effects.iter().filter(|(_, open)| open.work.turn() == turn.id) {
         let Work::Tool { call, judged: was, .. } = &open.work else { continue };
         calls += 1;
@@ -266,7 +268,10 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 }
                 records.push(judged(*id, None, None, not_a_call(calls, repeats), frame));
             }
-            (Some(was), State::Asked { .. } | State::Ready) if is_outdated(was, frame) => {
+            (Some(was), State::Asked { .. } | State::Ready)
+                if is_outdated(was, frame)
+                    || (timed && open.state == State::Ready && !still_stands(session, *id, call, was, frame)) =>
+            {
                 let verdict = judge(session, *id, call, &was.facts, frame);
                 records.push(judged_again(*id, was, verdict, frame));
             }
@@ -304,6 +309,16 @@ fn blocked(repeats: usize) -> Verdict {
 fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
     let too_old = was.approved_until.is_some_and(|until| until <= frame.now);
     was.epoch != frame.policy.epoch || too_old
+}
+
+/// Whether the rules say the same now: hours may have passed since. A yes that a person gave stands
+/// in for an ask, and for nothing else.
+fn still_stands(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
+    match judge(session, effect, call, &was.facts, frame) {
+        Verdict::Allow { .. } => true,
+        Verdict::Ask { .. } => was.approved_until.is_some(),
+        Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => false,
+    }
 }
 
 fn judged_again(effect: EffectId, was: &JudgedFacts, verdict: Verdict, frame: &Frame<'_>) -> Record {

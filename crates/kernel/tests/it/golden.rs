@@ -32,6 +32,8 @@ fn facts() -> Facts {
             PathFact { access: Access::Write, real: "/w/b".to_owned() },
         ],
         probe: Some(Probe { before: None, after: Digest([7; 32]) }),
+        more_paths: false,
+        bytes_out: None,
     }
 }
 
@@ -84,6 +86,14 @@ fn verdicts() -> Vec<Record> {
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict })
     };
     verdicts.into_iter().map(judged).collect()
+}
+
+/// What later versions have added to a verdict.
+fn judged_later() -> Vec<Record> {
+    let facts = Some(Facts { more_paths: true, bytes_out: Some(7), ..facts() });
+    let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
+    let verdict = Verdict::Allow { by: Reason::ClassDefault };
+    vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict })]
 }
 
 fn middles() -> Vec<Record> {
@@ -263,7 +273,7 @@ where
 
 #[test]
 fn the_stored_form_of_every_record_stays() {
-    let records = [beginnings(), verdicts(), middles(), endings(), waits()].concat();
+    let records = [beginnings(), verdicts(), middles(), endings(), waits(), judged_later()].concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
     assert_eq!(kinds.len(), 23, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));

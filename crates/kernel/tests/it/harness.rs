@@ -15,7 +15,7 @@ use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role}
 use backstay_kernel::record::{Mode, Opened, Record, Resolution, StopReason, TurnEnded};
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::request::Request;
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::session::{Open, State, Work};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
 use backstay_kernel::{Input, Session, apply, decide, open_effects};
@@ -95,14 +95,7 @@ pub fn policy() -> Policy {
 }
 
 pub fn rule(name: &str, verdict: RuleVerdict, when: &[(Field, Test)]) -> Rule {
-    Rule {
-        name: name.to_owned(),
-        verdict,
-        when: when.iter().cloned().collect(),
-        approvers: Approvers::Roles(vec![Role::Owner]),
-        speaks: None,
-        expires_ms: 600_000,
-    }
+    Rule::new(name, verdict, when.iter().cloned().collect())
 }
 
 pub fn body(id: u64) -> BodyRef {
@@ -236,7 +229,7 @@ impl TestSession {
             Effect::Prepare { id, .. } => Some(Input::Prepared { effect: *id, request: self.request() }),
             Effect::Inspect { id, call } => {
                 let class = self.policy.tools.get(call.tool.as_ref()?)?.class;
-                let facts = Facts { class, paths: Vec::new(), probe: None };
+                let facts = Facts::new(class, Vec::new());
                 Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts) })
             }
             Effect::Probe { .. } | Effect::Model { .. } | Effect::Tool { .. } => None,

@@ -274,11 +274,8 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let classes = [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
     let access = prop::sample::select(vec![Access::Read, Access::Write]);
     let path = (access, any_path()).prop_map(|(access, real)| PathFact { access, real });
-    (prop::sample::select(classes.to_vec()), prop::collection::vec(path, 0..3)).prop_map(|(class, paths)| Facts {
-        class,
-        paths,
-        probe: None,
-    })
+    (prop::sample::select(classes.to_vec()), prop::collection::vec(path, 0..3))
+        .prop_map(|(class, paths)| Facts::new(class, paths))
 }
 
 fn any_price() -> impl Strategy<Value = Price> {

@@ -16,3 +16,4 @@ mod laws;
 mod limits;
 mod people;
 mod recovery;
+mod rules;

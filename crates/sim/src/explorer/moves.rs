@@ -329,7 +329,7 @@ impl Driver {
             Effect::Prepare { id, .. } => Some(Input::Prepared { effect: *id, request: request() }),
             Effect::Inspect { id, .. } => {
                 let kind = kind_of(session, *id)?;
-                let facts = Facts { class: kind.class(), paths: Vec::new(), probe: None };
+                let facts = Facts::new(kind.class(), Vec::new());
                 Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts) })
             }
             Effect::Probe { id, .. } => {

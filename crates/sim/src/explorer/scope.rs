@@ -6,7 +6,7 @@ use backstay_kernel::budget::{Budget, Ceiling, Price};
 use backstay_kernel::id::RepeatKey;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::Mode;
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
 
 /// The tools of the small world; each is called at most once on any path.
@@ -162,14 +162,8 @@ impl Scope {
     }
 
     fn agent(&self, narrowed: bool) -> Agent {
-        let deny = Rule {
-            name: "no shell".to_owned(),
-            verdict: RuleVerdict::Deny,
-            when: BTreeMap::from([(Field::Tool, Test::Equal(Kind::Shell.name().to_owned()))]),
-            approvers: Approvers::Roles(Vec::new()),
-            speaks: None,
-            expires_ms: 0,
-        };
+        let shell = BTreeMap::from([(Field::Tool, Test::Equal(Kind::Shell.name().to_owned()))]);
+        let deny = Rule::new("no shell", RuleVerdict::Deny, shell);
         let turn = Ceiling { tokens: self.turn_tokens, micro_usd: None };
         Agent {
             model: "m".to_owned(),

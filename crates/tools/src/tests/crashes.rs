@@ -195,3 +195,15 @@ fn a_failed_write_leaves_nothing() {
     fs::remove_dir(taken).unwrap();
     assert_eq!((home.text("out/a"), names(&home.at("out"))), ("before".to_owned(), vec!["a".to_owned()]));
 }
+
+/// What a rule may ask of a call's size is that of what the call leaves behind.
+#[test]
+fn facts_say_how_much_a_call_would_write() {
+    let home = Home::new();
+    home.put("out/a", "one two");
+    let out = |tool, arguments| home.inspect(tool, arguments).unwrap().bytes_out;
+    assert_eq!(out("write_file", content("out/b", "äöü")), Some(6));
+    assert_eq!(out("edit_file", json!({ "path": "out/a", "old": "two", "new": "three" })), Some(9));
+    assert_eq!(out("remember", json!({ "text": "four" })), Some(4));
+    assert_eq!(out("read_file", super::path("out/a")), None);
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Source;
-use super::table::{CONTROLS, KEY_DECLARATIONS, KEY_READERS_UNDER, KEYS, NOT_READERS};
+use super::table::{CONTROLS, KEY_DECLARATIONS, KEY_READERS, KEYS, NOT_READERS};
 use crate::code::code_only;
 
 /// Every declared config key is asked for by name outside its declaration.
@@ -15,7 +15,8 @@ pub fn config_keys(sources: &[Source]) -> Vec<String> {
     let keys: BTreeSet<&str> = KEY_DECLARATIONS.iter().flat_map(|d| literals_after(declared.product(), d)).collect();
     let readers: Vec<&str> = sources
         .iter()
-        .filter(|source| source.is_rust() && source.path.starts_with(KEY_READERS_UNDER) && source.path != KEYS)
+        .filter(|source| source.is_rust() && source.path != KEYS)
+        .filter(|source| KEY_READERS.iter().any(|at| source.path.starts_with(at)))
         .map(Source::product)
         .collect();
     let is_read = |key: &str| readers.iter().any(|text| text.contains(&format!("\"{key}\"")));

@@ -3,6 +3,7 @@ mod bite;
 mod good;
 mod ground;
 mod mistakes;
+mod rules;
 
 use std::path::Path;
 

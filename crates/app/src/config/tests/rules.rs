@@ -1,0 +1,152 @@
+//! Conditions as they are written: what each form says, where it may stand, and what examples prove.
+use backstay_kernel::clock::{Local, Weekday};
+use backstay_kernel::rule::{Field, Order, Rule, RuleVerdict, Test};
+
+use super::{Home, good_but};
+use crate::config::Code;
+use crate::config::zone::zone;
+
+/// The good file with this as the first agent's one rule.
+fn with(rule: &str) -> String {
+    let good = super::GOOD;
+    let (from, to) = (good.find("name = \"reports").unwrap(), good.find("[agents.main.caps]").unwrap());
+    format!("{}name = \"r\"\n{rule}\n{}", &good[..from], &good[to..])
+}
+
+#[track_caller]
+fn checked(rule: &str) -> Rule {
+    match Home::new().check(&with(rule)) {
+        Ok(checked) => checked.policy.agents["main"].rules[0].clone(),
+        Err(mistakes) => panic!("{rule}\n{mistakes}"),
+    }
+}
+
+#[track_caller]
+fn refused(rule: &str, code: Code) {
+    let mistakes = Home::new().check(&with(rule)).expect_err(rule);
+    let codes: Vec<Code> = mistakes.all().iter().map(|mistake| mistake.code).collect();
+    assert_eq!(codes, [code], "{rule}\n{mistakes}");
+}
+
+#[test]
+fn each_operator_is_read_where_it_belongs() {
+    let of = |condition: &str, field: Field| {
+        checked(&format!("verdict = \"deny\"\nmatch = {{ {condition} }}")).when[&field].clone()
+    };
+    assert_eq!(of("channel = { not_in = [\"api\"] }", Field::Channel), Test::NotIn(vec!["api".into()]));
+    assert_eq!(of("bytes_out = 7", Field::BytesOut), Test::Number(vec![(Order::Equal, 7)]));
+    let between = of("bytes_out = { gt = 1, lte = 9 }", Field::BytesOut);
+    assert_eq!(between, Test::Number(vec![(Order::Gt, 1), (Order::Lte, 9)]));
+    for (word, shape) in [("intersects", Test::Intersects as fn(_) -> _), ("subset_of", Test::SubsetOf)] {
+        let (Test::Intersects(globs) | Test::SubsetOf(globs)) =
+            of(&format!("path = {{ {word} = [\"workspace/**\"] }}"), Field::Path)
+        else {
+            panic!("{word}")
+        };
+        assert!(globs[0].ends_with("/home/workspace/**"), "{globs:?}");
+        assert_eq!(of(&format!("path = {{ {word} = [\"/w/**\"] }}"), Field::Path), shape(vec!["/w/**".into()]));
+    }
+    let Test::Clock(hours) = of("clock = { between = [\"22:00\", \"06:30\"] }", Field::Clock) else { panic!() };
+    assert_eq!((hours.from, hours.until, hours.zone.name.as_str()), (1_320, 390, "UTC"));
+}
+
+#[test]
+fn a_weekday_is_one_of_the_clock_beside_it() {
+    let rule = checked(
+        "verdict = \"allow\"\nmatch = { weekday = [\"mon\", \"fri\"], clock = { between = [\"08:00\", \"24:00\"], tz = \"Europe/Zurich\" } }",
+    );
+    let Test::Weekday(days) = &rule.when[&Field::Weekday] else { panic!() };
+    assert_eq!((days.days.as_slice(), days.zone.name.as_str()), (&[Weekday::Mon, Weekday::Fri][..], "Europe/Zurich"));
+    let alone = checked("verdict = \"allow\"\nmatch = { weekday = \"sun\" }");
+    let Test::Weekday(days) = &alone.when[&Field::Weekday] else { panic!() };
+    assert_eq!((days.days.as_slice(), days.zone.name.as_str()), (&[Weekday::Sun][..], "UTC"));
+}
+
+#[test]
+fn zones_are_the_machines_with_their_summer() {
+    let zurich = zone("Europe/Zurich").unwrap();
+    let noon = |minute| Some(Local { minute, weekday: Weekday::Wed });
+    assert_eq!(zurich.local(1_768_392_000_000), noon(13 * 60), "2026-01-14 12:00 UTC");
+    assert_eq!(zurich.local(1_784_116_800_000), noon(14 * 60), "2026-07-15 12:00 UTC");
+    assert_eq!(zurich.local(4_102_444_800_000), None, "2100");
+    assert_eq!(zone("Europe/Nowhere"), None);
+}
+
+#[test]
+fn an_end_and_a_reason_are_the_rules() {
+    let rule = checked("verdict = \"ask\"\nmatch = {}\nuntil = 2026-11-21T10:00:00+01:00\nreason = \"so\"");
+    assert_eq!((rule.until, rule.reason.as_deref()), (Some(1_795_251_600_000), Some("so")));
+}
+
+#[test]
+fn what_can_mean_nothing_is_refused() {
+    for (condition, code) in [
+        ("tool = { under = \"read_file\" }", Code::UnknownKey),
+        ("tool = { not_in = [\"read_fil\"] }", Code::UnknownName),
+        ("tool = 5", Code::WrongType),
+        ("path = { lt = 5 }", Code::UnknownKey),
+        ("path = { glob = \"/a\", under = \"/a\" }", Code::BadValue),
+        ("path = { subset_of = [] }", Code::BadValue),
+        ("path = { intersects = [\"workspace/*/../x\"] }", Code::BadPath),
+        ("bytes_out = \"5\"", Code::WrongType),
+        ("bytes_out = { gt = 1.5 }", Code::WrongType),
+        ("bytes_out = { gt = -1 }", Code::BadValue),
+        ("bytes_out = {}", Code::BadValue),
+        ("bytes_out = { gt = 1, gte = 1, lt = 5 }", Code::BadValue),
+        ("clock = \"08:00\"", Code::WrongType),
+        ("clock = { tz = \"UTC\" }", Code::MissingKey),
+        ("clock = { between = [\"08:00\"] }", Code::BadValue),
+        ("clock = { between = [\"8:00\", \"9:00\"] }", Code::BadValue),
+        ("clock = { between = [\"08:00\", \"24:01\"] }", Code::BadValue),
+        ("clock = { between = [\"08:60\", \"09:00\"] }", Code::BadValue),
+        ("clock = { between = [\"08:00\", \"08:00\"] }", Code::BadValue),
+        ("clock = { between = [\"08:00\", \"09:00\"], tz = \"Europe/Nowhere\" }", Code::UnknownName),
+        ("weekday = \"monday\"", Code::BadValue),
+        ("weekday = [\"mon\", \"lundi\"]", Code::BadValue),
+        ("weekday = []", Code::BadValue),
+        ("weekday = { not_in = [\"mon\"] }", Code::WrongType),
+    ] {
+        refused(&format!("verdict = \"deny\"\nmatch = {{ {condition} }}"), code);
+    }
+    refused("verdict = \"deny\"\nmatch = {}\nunless = {}", Code::BadValue);
+    refused("verdict = \"deny\"\nmatch = {}\nuntil = 2026-11-21", Code::BadValue);
+    refused("verdict = \"deny\"\nmatch = {}\nuntil = \"2026-11-21T10:00:00Z\"", Code::WrongType);
+}
+
+/// An example is tried with the exception too, and must say all that could change the answer.
+#[test]
+fn examples_prove_what_a_rule_does() {
+    let base = "match = { path = { under = \"workspace\" } }\nunless = { path = { under = \"workspace/tmp\" }, bytes_out = { lt = 10 } }";
+    for verdict in ["allow", "ask", "deny"] {
+        let matches = |key: &str, example: &str| format!("verdict = \"{verdict}\"\n{base}\n{key} = [{{ {example} }}]");
+        let (kept, small) = ("path = \"workspace/a\"", "path = \"workspace/tmp/a\", bytes_out = 3");
+        checked(&matches("matches", kept));
+        checked(&matches("does_not_match", small));
+        checked(&matches("does_not_match", "path = \"/etc/passwd\""));
+        refused(&matches("does_not_match", kept), Code::Example);
+        refused(&matches("matches", small), Code::Example);
+        refused(&matches("matches", "path = \"workspace/tmp/a\""), Code::Example);
+        // What only reads puts out nothing.
+        checked(&matches("does_not_match", "path = \"workspace/tmp/a\", tool = \"read_file\""));
+    }
+    let hours = |at: &str| {
+        format!(
+            "verdict = \"allow\"\nmatch = {{ clock = {{ between = [\"08:00\", \"18:00\"], tz = \"Europe/Zurich\" }} }}\nmatches = [{{ {at} }}]"
+        )
+    };
+    checked(&hours("at = 2026-07-15T06:00:00Z"));
+    refused(&hours("at = 2026-07-15T16:00:00Z"), Code::Example);
+    refused(&hours("tool = \"read_file\""), Code::Example);
+}
+
+#[test]
+fn a_mistaken_exception_is_one_mistake() {
+    let text = good_but("verdict = \"ask\"", "verdict = \"ask\"\nunless = { tool = \"writ_file\" }");
+    assert_eq!(Home::new().mistakes(&text), ["46:19 unknown_name"]);
+}
+
+#[test]
+fn a_rule_without_more_has_neither_exception_nor_end() {
+    let rule = checked("verdict = \"deny\"\nmatch = {}");
+    assert_eq!(rule, Rule::new("r", RuleVerdict::Deny, rule.when.clone()));
+}

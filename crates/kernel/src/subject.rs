@@ -1,0 +1,188 @@
+//! A call as rules look at it, and the one place that knows what a missing fact does to a rule.
+use alloc::vec::Vec;
+
+use crate::facts::Facts;
+use crate::frame::Frame;
+use crate::id::Millis;
+use crate::policy::Role;
+use crate::rule::{Conditions, Field, Rule, RuleVerdict, Test};
+use crate::session::Session;
+use crate::tool::EffectClass;
+
+/// The facts of one call; `None` is a fact that nobody knows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Subject<'a> {
+    pub agent: Option<&'a str>,
+    /// Who spoke.
+    pub principal: Option<&'a str>,
+    pub role: Option<Role>,
+    pub channel: Option<&'a str>,
+    pub tool: Option<&'a str>,
+    pub class: Option<EffectClass>,
+    /// All that the call touches.
+    pub paths: Option<Vec<&'a str>>,
+    pub bytes_out: Option<u64>,
+    pub now: Option<Millis>,
+}
+
+/// What the rules say of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ruling<'r> {
+    pub verdict: RuleVerdict,
+    /// `None`: no rule matches, and the class decides.
+    pub rule: Option<&'r Rule>,
+}
+
+/// Deny over ask over allow; of several alike, the first.
+#[must_use]
+pub fn ruling<'r>(rules: &'r [Rule], subject: &Subject<'_>) -> Ruling<'r> {
+    let of = |verdict| rules.iter().find(|rule| rule.verdict == verdict && rule.matches(subject));
+    for verdict in [RuleVerdict::Deny, RuleVerdict::Ask, RuleVerdict::Allow] {
+        if let Some(rule) = of(verdict) {
+            return Ruling { verdict, rule: Some(rule) };
+        }
+    }
+    let verdict = match subject.class {
+        Some(EffectClass::Read | EffectClass::Write) => RuleVerdict::Allow,
+        Some(EffectClass::Execute | EffectClass::Send | EffectClass::Spend) | None => RuleVerdict::Ask,
+    };
+    Ruling { verdict, rule: None }
+}
+
+/// Where a condition falls that cannot be told, and whether one of several values is enough for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Doubt {
+    Holds,
+    Fails,
+}
+
+impl Rule {
+    /// Whether it speaks on this call, now.
+    #[must_use]
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        let over = match (self.until, subject.now) {
+            (None, _) => false,
+            (Some(until), Some(now)) => until <= now,
+            // An allow that may be over is over, a deny that may be over is not.
+            (Some(_), None) => self.verdict == RuleVerdict::Allow,
+        };
+        !over && self.fits(subject)
+    }
+
+    /// The same at any time of its life. Doubt makes a deny or an ask fit and an allow not fit, so an
+    /// exception that cannot be told keeps a deny or an ask, and takes an allow away.
+    #[must_use]
+    pub fn fits(&self, subject: &Subject<'_>) -> bool {
+        let (doubt, of_unless) = match self.verdict {
+            RuleVerdict::Ask | RuleVerdict::Deny => (Doubt::Holds, Doubt::Fails),
+            RuleVerdict::Allow => (Doubt::Fails, Doubt::Holds),
+        };
+        let is_excepted = !self.unless.is_empty() && all_hold(&self.unless, subject, of_unless);
+        all_hold(&self.when, subject, doubt) && !is_excepted
+    }
+
+    /// What it looks at, each once.
+    pub fn fields(&self) -> impl Iterator<Item = Field> {
+        let looked_at = |field: &Field| self.when.contains_key(field) || self.unless.contains_key(field);
+        Field::ALL.into_iter().filter(looked_at)
+    }
+}
+
+fn all_hold(conditions: &Conditions, subject: &Subject<'_>, doubt: Doubt) -> bool {
+    // The one place where a fact is missing.
+    conditions.iter().all(|(field, test)| subject.meets(*field, test, doubt).unwrap_or(doubt == Doubt::Holds))
+}
+
+impl<'a> Subject<'a> {
+    /// `None`: the policy does not know who spoke, so it cannot know the role.
+    #[must_use]
+    pub fn of(session: &'a Session, tool: &'a str, facts: &'a Facts, frame: &Frame<'_>) -> Option<Self> {
+        let (principal, channel) = match &session.turn {
+            Some(turn) => (turn.principal.as_str(), turn.channel.as_str()),
+            None => (session.principal.as_str(), session.channel.as_str()),
+        };
+        Some(Self {
+            agent: Some(&session.agent),
+            principal: Some(principal),
+            role: Some(*frame.policy.principals.get(principal)?),
+            channel: Some(channel),
+            tool: Some(tool),
+            now: Some(frame.now),
+            ..Self::of_facts(facts)
+        })
+    }
+
+    /// What the facts alone tell.
+    #[must_use]
+    pub fn of_facts(facts: &'a Facts) -> Self {
+        let reads = facts.class == EffectClass::Read;
+        Self {
+            class: Some(facts.class),
+            paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
+            bytes_out: facts.bytes_out.or(reads.then_some(0)),
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn knows(&self, field: Field) -> bool {
+        match field {
+            Field::Agent => self.agent.is_some(),
+            Field::Principal => self.principal.is_some(),
+            Field::Role => self.role.is_some(),
+            Field::Channel => self.channel.is_some(),
+            Field::Tool => self.tool.is_some(),
+            Field::Class => self.class.is_some(),
+            Field::Path => self.paths.is_some(),
+            Field::BytesOut => self.bytes_out.is_some(),
+            Field::Clock | Field::Weekday => self.now.is_some(),
+        }
+    }
+
+    /// `None` where it cannot be told.
+    fn meets(&self, field: Field, test: &Test, doubt: Doubt) -> Option<bool> {
+        match field {
+            Field::Agent => self.agent.map(|name| test.holds(name)),
+            Field::Principal => self.principal.map(|name| test.holds(name)),
+            Field::Role => self.role.map(|role| test.holds(role.word())),
+            Field::Channel => self.channel.map(|name| test.holds(name)),
+            Field::Tool => self.tool.map(|name| test.holds(name)),
+            Field::Class => self.class.map(|class| test.holds(class.word())),
+            Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
+            Field::BytesOut => {
+                let Test::Number(bounds) = test else { return None };
+                self.bytes_out.map(|bytes| bounds.iter().all(|(order, bound)| order.holds(bytes, *bound)))
+            }
+            Field::Clock => {
+                let Test::Clock(hours) = test else { return None };
+                Some(hours.hold(hours.zone.local(self.now?)?.minute))
+            }
+            Field::Weekday => {
+                let Test::Weekday(days) = test else { return None };
+                Some(days.days.contains(&days.zone.local(self.now?)?.weekday))
+            }
+        }
+    }
+}
+
+/// One path is enough to stop a call; all must fit to let it pass. Nothing holds of the paths of a
+/// call that touches none.
+fn meet(paths: &[&str], test: &Test, doubt: Doubt) -> bool {
+    let one = match test {
+        Test::Intersects(_) => true,
+        Test::SubsetOf(_) => false,
+        Test::Equal(_)
+        | Test::AnyOf(_)
+        | Test::NotIn(_)
+        | Test::Glob(_)
+        | Test::Under(_)
+        | Test::Number(_)
+        | Test::Clock(_)
+        | Test::Weekday(_) => doubt == Doubt::Holds,
+    };
+    if one {
+        paths.iter().any(|path| test.holds(path))
+    } else {
+        !paths.is_empty() && paths.iter().all(|path| test.holds(path))
+    }
+}

@@ -1,0 +1,300 @@
+//! What rules say of a call, and that no missing fact ever says more than the fact would.
+use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
+use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::policy::Role;
+use backstay_kernel::record::{Reason, Record, Verdict};
+use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
+use backstay_kernel::session::State;
+use backstay_kernel::subject::{Subject, ruling};
+use backstay_kernel::tool::EffectClass;
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
+
+use crate::harness::{TestSession, rule};
+
+/// Saturday noon, in UTC.
+const NOON: u64 = 1_795_262_400_000;
+const HOUR: u64 = 3_600_000;
+
+fn conditions(of: &[(Field, Test)]) -> Conditions {
+    of.iter().cloned().collect()
+}
+
+fn under(path: &str) -> (Field, Test) {
+    (Field::Path, Test::Under(path.to_owned()))
+}
+
+fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
+    Subject {
+        agent: Some("main"),
+        principal: Some("ann"),
+        role: Some(Role::Owner),
+        channel: Some("api"),
+        tool: Some("write"),
+        class: Some(EffectClass::Write),
+        paths: Some(paths.to_vec()),
+        bytes_out: Some(100),
+        now: Some(NOON),
+    }
+}
+
+fn hours(from: u16, until: u16) -> (Field, Test) {
+    (Field::Clock, Test::Clock(Hours { from, until, zone: Zone::utc() }))
+}
+
+#[test]
+fn each_operator_says_what_its_name_says() {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    for (test, holds, fails) in [
+        (Test::Equal("a".into()), "a", "b"),
+        (Test::AnyOf(texts(&["a", "b"])), "b", "c"),
+        (Test::NotIn(texts(&["a", "b"])), "c", "b"),
+        (Test::Glob("a*".into()), "ab", "ba"),
+        (Test::Under("/a".into()), "/a/b", "/ab"),
+        (Test::Intersects(texts(&["/a/*", "/b"])), "/a/x", "/c"),
+        (Test::SubsetOf(texts(&["/a/*", "/b"])), "/b", "/a/x/y"),
+    ] {
+        assert!(test.holds(holds) && !test.holds(fails), "{test:?}");
+    }
+    for (order, below, same, above) in [
+        (Order::Equal, false, true, false),
+        (Order::Lt, true, false, false),
+        (Order::Lte, true, true, false),
+        (Order::Gt, false, false, true),
+        (Order::Gte, false, true, true),
+    ] {
+        assert_eq!([9, 10, 11].map(|value| order.holds(value, 10)), [below, same, above], "{order:?}");
+    }
+}
+
+/// Stopping takes one path, letting pass takes all; `intersects` and `subset_of` say which they mean.
+#[test]
+fn several_paths_are_met_by_one_or_by_all() {
+    let globs = || vec!["/w/**".to_owned()];
+    for (test, verdict, matches) in [
+        (Test::Under("/w".into()), RuleVerdict::Deny, true),
+        (Test::Under("/w".into()), RuleVerdict::Allow, false),
+        (Test::NotIn(vec!["/w/a".into()]), RuleVerdict::Deny, true),
+        (Test::NotIn(vec!["/w/a".into()]), RuleVerdict::Allow, false),
+        (Test::Intersects(globs()), RuleVerdict::Deny, true),
+        (Test::Intersects(globs()), RuleVerdict::Allow, true),
+        (Test::SubsetOf(globs()), RuleVerdict::Deny, false),
+        (Test::SubsetOf(globs()), RuleVerdict::Allow, false),
+    ] {
+        let of = rule("r", verdict, &[(Field::Path, test.clone())]);
+        assert_eq!(of.matches(&writing(&["/w/a", "/x"])), matches, "{verdict:?} {test:?}");
+        assert!(!of.matches(&writing(&[])), "nothing holds of no paths: {test:?}");
+        if let Test::Under(_) | Test::SubsetOf(_) = test {
+            assert!(of.matches(&writing(&["/w/a", "/w/b"])));
+        }
+    }
+}
+
+#[test]
+fn an_exception_is_as_careful_as_its_rule() {
+    let with = |verdict| Rule { unless: conditions(&[under("/w/tmp")]), ..rule("r", verdict, &[under("/w")]) };
+    let (both, one, none) =
+        (writing(&["/w/tmp/a", "/w/tmp/b"]), writing(&["/w/tmp/a", "/w/b"]), writing(&["/w/a", "/w/b"]));
+    let matches = |verdict| [&both, &one, &none].map(|call| with(verdict).matches(call));
+    // A deny is lifted where every path is excepted, an allow is taken away by the first that is.
+    assert_eq!(matches(RuleVerdict::Deny), [false, true, true]);
+    assert_eq!(matches(RuleVerdict::Allow), [false, false, true]);
+    let unknown = Subject { paths: None, ..none };
+    let all = |verdict| Rule { when: Conditions::new(), ..with(verdict) };
+    assert!(all(RuleVerdict::Deny).matches(&unknown) && all(RuleVerdict::Ask).matches(&unknown));
+    assert!(!all(RuleVerdict::Allow).matches(&unknown), "what is pushed may be excepted");
+}
+
+#[test]
+fn a_call_that_may_touch_more_paths_meets_every_rule_about_paths() {
+    let facts = |more_paths| Facts {
+        more_paths,
+        ..Facts::new(EffectClass::Write, vec![PathFact { access: Access::Write, real: "/w/a".into() }])
+    };
+    let secret = rule("secret", RuleVerdict::Deny, &[under("/secret")]);
+    let fine = rule("fine", RuleVerdict::Allow, &[under("/w")]);
+    assert!(!secret.matches(&Subject::of_facts(&facts(false))) && fine.matches(&Subject::of_facts(&facts(false))));
+    assert!(secret.matches(&Subject::of_facts(&facts(true))) && !fine.matches(&Subject::of_facts(&facts(true))));
+}
+
+#[test]
+fn hours_and_days_are_those_of_the_zone() {
+    let zone =
+        Zone { name: "Far".into(), offsets: vec![Offset { from: 0, seconds: -13 * 3_600 }], until: NOON + 10 * HOUR };
+    let friday = |zone: &Zone| (Field::Weekday, Test::Weekday(Days { days: vec![Weekday::Fri], zone: zone.clone() }));
+    let late = (Field::Clock, Test::Clock(Hours { from: 1_380, until: 1_440, zone: zone.clone() }));
+    let at = |now| Subject { now: Some(now), ..writing(&["/w/a"]) };
+    assert!(rule("r", RuleVerdict::Allow, &[late.clone(), friday(&zone)]).matches(&at(NOON)));
+    assert!(!rule("r", RuleVerdict::Allow, &[friday(&Zone::utc())]).matches(&at(NOON)));
+    assert!(!rule("r", RuleVerdict::Allow, std::slice::from_ref(&late)).matches(&at(NOON + HOUR)));
+    // Where the zone's offsets end, nobody knows the time.
+    let beyond = at(NOON + 10 * HOUR);
+    assert!(!rule("r", RuleVerdict::Allow, &[friday(&zone)]).matches(&beyond));
+    assert!(rule("r", RuleVerdict::Deny, &[friday(&zone)]).matches(&beyond));
+}
+
+#[test]
+fn a_rule_ends_when_it_says() {
+    let ends = |verdict| Rule { until: Some(NOON), ..rule("r", verdict, &[]) };
+    let at = |now| Subject { now, ..writing(&[]) };
+    assert!(ends(RuleVerdict::Deny).matches(&at(Some(NOON - 1))));
+    assert!(!ends(RuleVerdict::Deny).matches(&at(Some(NOON))));
+    assert!(ends(RuleVerdict::Deny).matches(&at(None)) && !ends(RuleVerdict::Allow).matches(&at(None)));
+}
+
+/// A call that waits for a slot is judged by the hour in which it starts.
+#[test]
+fn hours_that_pass_while_a_call_waits_are_over_when_it_starts() {
+    let mut t = TestSession::new();
+    t.now = NOON;
+    t.agent().rules = vec![rule("till one", RuleVerdict::Allow, &[hours(720, 780)])];
+    t.slots.tool = 0;
+    t.say(1);
+    t.reply(&[("mail", 1)]);
+    let effect = *t.session.effects.keys().last().unwrap();
+    assert_eq!(t.effect(effect).state, State::Ready);
+    t.now += HOUR;
+    t.slots.tool = 8;
+    t.settle();
+    let by = |verdict: &Verdict| matches!(verdict, Verdict::Ask { by: Reason::ClassDefault, .. });
+    assert!(matches!(t.records.last(), Some(Record::Judged(judged)) if by(&judged.verdict)), "{:?}", t.records.last());
+    assert!(matches!(t.effect(effect).state, State::Asked { .. }));
+}
+
+/// A person's yes stands in for an ask, whatever the hour, and never for a deny.
+#[test]
+fn a_yes_outlives_the_hours_of_an_ask_but_no_deny() {
+    for (later, starts) in [(RuleVerdict::Ask, true), (RuleVerdict::Deny, false)] {
+        let mut t = TestSession::new();
+        t.now = NOON + HOUR - 1;
+        t.agent().rules = vec![rule("from one on", later, &[hours(780, 1_440)])];
+        t.slots.tool = 0;
+        t.say(1);
+        t.reply(&[("mail", 1)]);
+        let effect = *t.session.effects.keys().last().unwrap();
+        t.decide(effect, true).unwrap();
+        t.now = NOON + HOUR;
+        t.slots.tool = 8;
+        t.settle();
+        let started = matches!(t.session.effects.get(&effect).map(|open| &open.state), Some(State::Started { .. }));
+        assert_eq!(started, starts, "{later:?}");
+    }
+}
+
+fn any_condition() -> impl Strategy<Value = (Field, Test)> {
+    let texts = |of: &'static [&'static str]| {
+        subsequence(of, 1..=of.len()).prop_map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let word = |field: Field, of: &'static [&'static str]| {
+        let equal = select(of).prop_map(|word: &str| Test::Equal(word.to_owned()));
+        let test = prop_oneof![equal, texts(of).prop_map(Test::AnyOf), texts(of).prop_map(Test::NotIn)];
+        test.prop_map(move |test| (field, test))
+    };
+    const PATHS: &[&str] = &["/w", "/w/a", "/w/b", "/x"];
+    const GLOBS: &[&str] = &["/w/*", "/x/**", "/w"];
+    let path = prop_oneof![
+        select(PATHS).prop_map(|path| Test::Under(path.to_owned())),
+        texts(PATHS).prop_map(Test::NotIn),
+        texts(PATHS).prop_map(Test::AnyOf),
+        texts(GLOBS).prop_map(Test::Intersects),
+        texts(GLOBS).prop_map(Test::SubsetOf),
+        select(GLOBS).prop_map(|glob| Test::Glob(glob.to_owned())),
+    ];
+    let order = select(vec![Order::Equal, Order::Lt, Order::Lte, Order::Gt, Order::Gte]);
+    let number = prop::collection::vec((order, 0u64..4), 1..3).prop_map(Test::Number);
+    let clock = (0u16..1_440, 0u16..=1_440).prop_map(|(from, until)| hours(from, until));
+    let days = subsequence(Weekday::ALL.to_vec(), 1..7)
+        .prop_map(|days| (Field::Weekday, Test::Weekday(Days { days, zone: Zone::utc() })));
+    prop_oneof![
+        word(Field::Agent, &["main", "other"]),
+        word(Field::Principal, &["ann", "bob"]),
+        word(Field::Role, &["owner", "user"]),
+        word(Field::Channel, &["api", "chat"]),
+        word(Field::Tool, &["read", "write", "mail"]),
+        word(Field::Class, &["read", "write", "send"]),
+        path.prop_map(|test| (Field::Path, test)),
+        number.prop_map(|test| (Field::BytesOut, test)),
+        clock,
+        days,
+    ]
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let verdict = select(vec![RuleVerdict::Allow, RuleVerdict::Ask, RuleVerdict::Deny]);
+    let some = |most| prop::collection::vec(any_condition(), 0..most).prop_map(|list| conditions(&list));
+    let until = prop::option::weighted(0.2, NOON - 24 * HOUR..NOON + 48 * HOUR);
+    (verdict, some(3), some(3), until).prop_map(|(verdict, when, unless, until)| Rule {
+        unless,
+        until,
+        ..Rule::new("any", verdict, when)
+    })
+}
+
+fn any_subject() -> impl Strategy<Value = Subject<'static>> {
+    let paths = subsequence(vec!["/w", "/w/a", "/w/b", "/x", "/x/y/z"], 0..4);
+    let classes = select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Send]);
+    let names = (select(vec!["main", "other"]), select(vec!["ann", "bob"]), select(vec!["api", "chat"]));
+    let tool = select(vec!["read", "write", "mail"]);
+    let role = select(vec![Role::Owner, Role::User]);
+    (names, tool, role, classes, paths, 0u64..4, NOON..NOON + 24 * HOUR).prop_map(
+        |((agent, principal, channel), tool, role, class, paths, bytes_out, now)| Subject {
+            agent: Some(agent),
+            principal: Some(principal),
+            role: Some(role),
+            channel: Some(channel),
+            tool: Some(tool),
+            class: Some(class),
+            paths: Some(paths),
+            bytes_out: Some(bytes_out),
+            now: Some(now),
+        },
+    )
+}
+
+fn forget(subject: &mut Subject<'_>, fact: usize) {
+    match fact {
+        0 => subject.agent = None,
+        1 => subject.principal = None,
+        2 => subject.role = None,
+        3 => subject.channel = None,
+        4 => subject.tool = None,
+        5 => subject.class = None,
+        6 => subject.paths = None,
+        7 => subject.bytes_out = None,
+        _ => subject.now = None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+    /// I8: whatever is forgotten of a call, the verdict is the same or stricter.
+    #[test]
+    fn removing_a_fact_never_widens(
+        rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
+        forgotten in prop::collection::vec(0usize..9, 1..5),
+    ) {
+        let mut less = whole.clone();
+        forgotten.into_iter().for_each(|fact| forget(&mut less, fact));
+        let (before, after) = (ruling(&rules, &whole), ruling(&rules, &less));
+        prop_assert!(after.verdict >= before.verdict, "{before:?} became {after:?}");
+    }
+
+    /// The exception of a deny or an ask only ever takes from what it matches, that of an allow too.
+    #[test]
+    fn an_exception_never_makes_a_rule_match(rules in prop::collection::vec(any_rule(), 1..4), call in any_subject()) {
+        for rule in rules {
+            let plain = Rule { unless: Conditions::new(), ..rule.clone() };
+            prop_assert!(plain.matches(&call) || !rule.matches(&call));
+        }
+    }
+
+    #[test]
+    fn the_order_of_rules_does_not_change_the_verdict(
+        rules in prop::collection::vec(any_rule(), 2..6), call in any_subject(), at in any::<Index>(),
+    ) {
+        let mut turned = rules.clone();
+        turned.rotate_left(at.index(rules.len()));
+        prop_assert_eq!(ruling(&rules, &call).verdict, ruling(&turned, &call).verdict);
+    }
+}
