@@ -41,6 +41,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
                 "args": call.args,
                 "facts": facts,
                 "rule": rule_name(by),
+                "line": rule.map(|rule| rule.line),
                 "reason": rule.and_then(|rule| rule.reason.as_deref()),
                 "approvers": approvers_shown(approvers),
                 "expires_at": expires_at,

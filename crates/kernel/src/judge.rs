@@ -4,29 +4,38 @@ use alloc::vec::Vec;
 use crate::facts::{Access, Facts};
 use crate::frame::Frame;
 use crate::id::{Digest, EffectId};
-use crate::policy::{Agent, Role};
-use crate::record::{Reason, Verdict};
+use crate::policy::{Agent, Policy, Role};
+use crate::record::{Grounds, Reason, Verdict};
 use crate::rule::{Approvers, RuleVerdict, is_under};
 use crate::session::Session;
 use crate::subject::{Ruling, Subject, ruling};
 use crate::{effect::CallRef, limits};
 
+/// What the policy says of a call, and by what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub grounds: Grounds,
+}
+
 /// Judges one call by its facts.
 #[must_use]
-pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts, frame: &Frame<'_>) -> Verdict {
-    const NO_GRANT: Verdict = Verdict::Deny { by: Reason::NoGrant };
-    let Some(agent) = frame.policy.agents.get(&session.agent) else { return NO_GRANT };
-    let Some(tool) = call.tool.as_deref() else { return NO_GRANT };
-    let known = frame.policy.tools.contains_key(tool);
-    let granted = agent.grants.tools.iter().any(|granted| granted == tool);
-    if !known || !granted || !paths_granted(agent, facts) {
-        return NO_GRANT;
-    }
+pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts, frame: &Frame<'_>) -> Judgement {
+    let mut grounds = Grounds { policy: frame.policy.digest, line: None, used: Vec::new() };
+    let agent = frame.policy.agents.get(&session.agent);
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
-    let Some(subject) = Subject::of(session, tool, facts, frame) else { return NO_GRANT };
+    let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
+    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, frame));
+    let (Some(agent), Some(subject)) = (granted, subject) else {
+        return Judgement { verdict: Verdict::Deny { by: Reason::NoGrant }, grounds };
+    };
     let Ruling { verdict, rule } = ruling(&agent.rules, &subject);
     let by = rule.map_or(Reason::ClassDefault, |rule| Reason::Rule(rule.name.clone()));
-    match verdict {
+    if let Some(rule) = rule {
+        grounds.line = Some(rule.line);
+        grounds.used = rule.fields().map(|field| subject.used(field)).collect();
+    }
+    let verdict = match verdict {
         RuleVerdict::Allow => Verdict::Allow { by },
         RuleVerdict::Deny => Verdict::Deny { by },
         RuleVerdict::Ask => {
@@ -34,7 +43,15 @@ pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts,
             let (approvers, expires_ms) = rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
             ask(session, effect, call, facts, by, approvers, expires_ms, frame)
         }
-    }
+    };
+    Judgement { verdict, grounds }
+}
+
+/// The tool is one of the program's and the agent's, and every path lies where it may go.
+#[must_use]
+pub fn is_granted(agent: &Agent, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
+    let granted = |tool: &str| policy.tools.contains_key(tool) && agent.grants.tools.iter().any(|known| known == tool);
+    tool.is_some_and(granted) && paths_granted(agent, facts)
 }
 
 /// Every path lies under a directory granted for that access.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, Price};
+use crate::id::Digest;
 use crate::rule::Rule;
 use crate::tool::Manifest;
 
@@ -37,6 +38,8 @@ impl Role {
 pub struct Policy {
     /// Counts the configs that this home has had.
     pub epoch: u64,
+    /// Of everything else in it, so that a verdict says which policy it is of in any home.
+    pub digest: Digest,
     pub principals: BTreeMap<String, Role>,
     pub agents: BTreeMap<String, Agent>,
     pub models: BTreeMap<String, Model>,
@@ -44,6 +47,16 @@ pub struct Policy {
     pub home_budget: Budget,
     pub per_principal: Budget,
     pub per_channel: Budget,
+}
+
+impl Policy {
+    /// The same policy with its digest, as the configuration hands it out.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        let bare = Self { epoch: 0, digest: Digest::default(), ..self };
+        let text = serde_json::to_string(&bare).unwrap_or_default();
+        Self { digest: Digest::of("backstay policy v1", &[text.as_bytes()]), ..bare }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

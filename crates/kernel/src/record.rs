@@ -12,8 +12,9 @@ use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Label, Source};
+use crate::policy::Role;
 use crate::request::Request;
-use crate::rule::Approvers;
+use crate::rule::{Approvers, Field};
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of the stored records.
@@ -183,6 +184,41 @@ pub struct Judged {
     pub idempotency: Idempotency,
     pub answerer: Answerer,
     pub verdict: Verdict,
+    /// Absent where no policy was asked, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grounds: Option<Grounds>,
+}
+
+/// What a verdict rests on besides the facts of the call.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grounds {
+    /// The digest of the policy that judged; an epoch names it in one home only.
+    pub policy: Digest,
+    /// Where the rule stands in `backstay.toml`; absent where no rule spoke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// What the rule looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<Used>,
+}
+
+/// A fact that a rule looked at. `Class`, `Path` and `BytesOut` stand in the facts beside it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Used {
+    Agent(String),
+    Principal(String),
+    Role(Role),
+    Channel(String),
+    Tool(String),
+    Class,
+    Path,
+    BytesOut,
+    Clock(Millis),
+    Weekday(Millis),
+    /// Nobody could tell it, so the rule fell to the strict side.
+    Missing(Field),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

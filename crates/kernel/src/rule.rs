@@ -152,6 +152,8 @@ pub type Conditions = BTreeMap<Field, Test>;
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub name: String,
+    /// Where it stands in `backstay.toml`, from 1.
+    pub line: u32,
     pub verdict: RuleVerdict,
     /// All must hold.
     pub when: Conditions,
@@ -173,6 +175,7 @@ impl Rule {
     pub fn new(name: impl Into<String>, verdict: RuleVerdict, when: Conditions) -> Self {
         Self {
             name: name.into(),
+            line: 0,
             verdict,
             when,
             unless: Conditions::new(),

@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::id::Millis;
 use crate::policy::Role;
+use crate::record::Used;
 use crate::rule::{Conditions, Field, Rule, RuleVerdict, Test};
 use crate::session::Session;
 use crate::tool::EffectClass;
@@ -124,19 +125,22 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// What a record says of a field that a rule looked at.
     #[must_use]
-    pub fn knows(&self, field: Field) -> bool {
-        match field {
-            Field::Agent => self.agent.is_some(),
-            Field::Principal => self.principal.is_some(),
-            Field::Role => self.role.is_some(),
-            Field::Channel => self.channel.is_some(),
-            Field::Tool => self.tool.is_some(),
-            Field::Class => self.class.is_some(),
-            Field::Path => self.paths.is_some(),
-            Field::BytesOut => self.bytes_out.is_some(),
-            Field::Clock | Field::Weekday => self.now.is_some(),
-        }
+    pub fn used(&self, field: Field) -> Used {
+        let used = match field {
+            Field::Agent => self.agent.map(|name| Used::Agent(name.into())),
+            Field::Principal => self.principal.map(|name| Used::Principal(name.into())),
+            Field::Role => self.role.map(Used::Role),
+            Field::Channel => self.channel.map(|name| Used::Channel(name.into())),
+            Field::Tool => self.tool.map(|name| Used::Tool(name.into())),
+            Field::Class => self.class.map(|_| Used::Class),
+            Field::Path => self.paths.as_ref().map(|_| Used::Path),
+            Field::BytesOut => self.bytes_out.map(|_| Used::BytesOut),
+            Field::Clock => self.now.map(Used::Clock),
+            Field::Weekday => self.now.map(Used::Weekday),
+        };
+        used.unwrap_or(Used::Missing(field))
     }
 
     /// `None` where it cannot be told.

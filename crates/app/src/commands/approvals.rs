@@ -8,6 +8,7 @@ use super::conversation::{list, number, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
+use crate::config::FILE;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{Out, Tone, visible_line};
 use crate::time;
@@ -108,12 +109,9 @@ fn lines(item: &Value) -> Vec<String> {
     for path in list(facts, "paths") {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
     }
-    lines.push(format!(
-        "  class: {}, rule: {}, for {}",
-        text(facts, "class"),
-        text(item, "rule"),
-        text(item, "principal")
-    ));
+    let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
+    let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));
+    lines.push(format!("  class: {class}, rule: {rule}{line}, for {principal}"));
     if let Some(reason) = item.get("reason").and_then(Value::as_str) {
         lines.push(visible_line(&format!("  reason: {reason}")));
     }

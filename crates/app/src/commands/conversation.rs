@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::ChatArgs;
 use crate::client::Client;
+use crate::config::FILE;
 use crate::events::{Event, Events};
 use crate::exit::{Exit, Failure, Outcome};
 
@@ -277,7 +278,7 @@ impl<'a> Conversation<'a> {
             "ask" => return Seen::MayWait,
             "allow" if human => return Seen::MayWait,
             "allow" => return Seen::Nothing,
-            "deny" => format!("denied by {}", reason(verdict.pointer("/deny/by"))),
+            "deny" => format!("denied by {}", reason(verdict.pointer("/deny/by"), body.get("grounds"))),
             "invalid" => {
                 let why = verdict.pointer("/invalid/why").and_then(Value::as_str).unwrap_or_default();
                 format!("is no call, {}", why.replace('_', " "))
@@ -379,13 +380,15 @@ fn words(data: &Value, body: Option<&Value>) -> String {
     data.pointer(&format!("/texts/{id}")).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// What a verdict rests on, in words.
+/// What a verdict rests on, in words; where it is a rule, where it stood then.
 #[must_use]
-pub fn reason(by: Option<&Value>) -> String {
+pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
+    let line = grounds.and_then(|grounds| grounds.get("line")?.as_u64());
+    let at = line.map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     match by {
         Some(Value::String(word)) => word.replace('_', " "),
         Some(other) => {
-            other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`")).unwrap_or_default()
+            other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`{at}")).unwrap_or_default()
         }
         None => String::new(),
     }

@@ -145,7 +145,7 @@ fn decided(item: &Value, out: &Out) {
             let (verdict, inside) = variant(body.get("verdict"));
             let why = match verdict {
                 "invalid" => format!("{} {}", text(inside, "why").replace('_', " "), list_texts(item)),
-                _ => reason(inside.get("by")),
+                _ => reason(inside.get("by"), body.get("grounds")),
             };
             format!("call {}: {}, {why}", number(body, "effect"), verdict.replace('_', " "))
         }

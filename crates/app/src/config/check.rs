@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use backstay_kernel::budget::{Budget, Ceiling, Price};
+use backstay_kernel::id::Digest;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::tool::Manifest;
 use backstay_providers::{Endpoint, Kind, Timeouts};
@@ -55,6 +56,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let shared = checker.root.table("budget");
     let policy = Policy {
         epoch: 0,
+        digest: Digest::default(),
         principals: checker.principals.clone(),
         agents,
         models,
@@ -73,7 +75,16 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     match server {
         Some(server) if mistakes.is_empty() => {
             let text = text.to_owned();
-            Ok(Checked { policy, server, limits, providers, owners, missing_directories, text, written })
+            Ok(Checked {
+                policy: policy.sealed(),
+                server,
+                limits,
+                providers,
+                owners,
+                missing_directories,
+                text,
+                written,
+            })
         }
         Some(_) | None => Err(Mistakes::new(mistakes)),
     }

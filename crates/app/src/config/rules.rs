@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 
 use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Role;
+use backstay_kernel::record::Used;
 use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::subject::Subject;
 use backstay_kernel::tool::EffectClass;
@@ -38,6 +39,7 @@ fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rul
     let speaks = row.table("ask").and_then(|ask| ask.text("speaks")).map(|_| Speaks::Human);
     let unless = row.table("unless").map(|table| exception(checker, table));
     let rule = Rule {
+        line: u32::try_from(row.place.line).unwrap_or(u32::MAX),
         unless: unless.unwrap_or_else(|| Some(Conditions::new()))?,
         until: row.integer("until").map(|spot| spot.value),
         reason: row.text("reason").map(|spot| spot.value.to_owned()),
@@ -222,7 +224,11 @@ fn try_example<'a>(checker: &mut Checker<'a>, agent: &str, rule: &Rule, example:
     let name = quoted(&rule.name);
     let message = match (fits(strict), fits(lenient)) {
         (true, false) => {
-            let silent: Vec<&str> = rule.fields().filter(|field| !subject.knows(*field)).map(Field::word).collect();
+            let silent: Vec<&str> = rule
+                .fields()
+                .filter(|field| matches!(subject.used(*field), Used::Missing(_)))
+                .map(Field::word)
+                .collect();
             format!("this example does not say {}, which the rule {name} looks at", list(&silent))
         }
         (true, true) if !expected => format!("the rule {name} matches this example of `does_not_match`"),

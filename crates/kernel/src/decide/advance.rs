@@ -9,12 +9,12 @@ use crate::effect::{CallRef, Finish, Inspection};
 use crate::facts::Invalid;
 use crate::frame::Frame;
 use crate::id::EffectId;
-use crate::judge::judge;
+use crate::judge::{Judgement, judge};
 use crate::limits;
 use crate::policy::Agent;
 use crate::record::{
-    Cap, Decision, End, Ended, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason, TurnStarted,
-    Verdict,
+    Cap, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason,
+    TurnStarted, Verdict,
 };
 use crate::request::Request;
 use crate::rule::Rule;
@@ -217,25 +217,25 @@ pub fn inspected(session: &Session, effect: EffectId, found: Inspection, frame: 
     let Work::Tool { call, judged: None, .. } = &open.work else { return Vec::new() };
     let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
     let repeats = session.repeats_of(call.repeat, effect);
-    let (facts, verdict) = match found {
+    let (facts, judgement) = match found {
         _ if repeats >= limits::REPEAT_STOP - 1 => {
             return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
         }
-        _ if repeats >= limits::REPEAT_BLOCK - 1 => (None, blocked(repeats)),
-        Inspection::Invalid { why, detail } => (None, Verdict::Invalid { why, detail: Some(detail) }),
+        _ if repeats >= limits::REPEAT_BLOCK - 1 => (None, (blocked(repeats), None)),
+        Inspection::Invalid { why, detail } => (None, (Verdict::Invalid { why, detail: Some(detail) }, None)),
         Inspection::Facts(facts) => {
-            let verdict = judge(session, effect, call, &facts, frame);
-            (Some(facts), verdict)
+            let Judgement { verdict, grounds } = judge(session, effect, call, &facts, frame);
+            (Some(facts), (verdict, Some(grounds)))
         }
     };
-    Vec::from([judged(effect, manifest, facts, verdict, frame)])
+    Vec::from([judged(effect, manifest, facts, judgement, frame)])
 }
 
 fn judged(
     effect: EffectId,
     manifest: Option<&Manifest>,
     facts: Option<crate::facts::Facts>,
-    verdict: Verdict,
+    (verdict, grounds): (Verdict, Option<Grounds>),
     frame: &Frame<'_>,
 ) -> Record {
     Record::Judged(Judged {
@@ -245,6 +245,7 @@ fn judged(
         idempotency: manifest.map_or(Idempotency::Unsafe, |manifest| manifest.idempotency),
         answerer: manifest.map_or(Answerer::Tool, |manifest| manifest.answerer),
         verdict,
+        grounds,
     })
 }
 
@@ -266,14 +267,14 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 if repeats >= limits::REPEAT_STOP - 1 {
                     return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
                 }
-                records.push(judged(*id, None, None, not_a_call(calls, repeats), frame));
+                records.push(judged(*id, None, None, (not_a_call(calls, repeats), None), frame));
             }
             (Some(was), State::Asked { .. } | State::Ready)
                 if is_outdated(was, frame)
                     || (timed && open.state == State::Ready && !still_stands(session, *id, call, was, frame)) =>
             {
-                let verdict = judge(session, *id, call, &was.facts, frame);
-                records.push(judged_again(*id, was, verdict, frame));
+                let judgement = judge(session, *id, call, &was.facts, frame);
+                records.push(judged_again(*id, was, judgement, frame));
             }
             (Some(_), State::Ready) if outcome::is_worn_out(open) => {
                 let (at, end) = (frame.now, End::Unknown);
@@ -314,21 +315,22 @@ fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
 /// Whether the rules say the same now: hours may have passed since. A yes that a person gave stands
 /// in for an ask, and for nothing else.
 fn still_stands(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
-    match judge(session, effect, call, &was.facts, frame) {
+    match judge(session, effect, call, &was.facts, frame).verdict {
         Verdict::Allow { .. } => true,
         Verdict::Ask { .. } => was.approved_until.is_some(),
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => false,
     }
 }
 
-fn judged_again(effect: EffectId, was: &JudgedFacts, verdict: Verdict, frame: &Frame<'_>) -> Record {
+fn judged_again(effect: EffectId, was: &JudgedFacts, judgement: Judgement, frame: &Frame<'_>) -> Record {
     Record::Judged(Judged {
         effect,
         epoch: frame.policy.epoch,
         facts: Some(was.facts.clone()),
         idempotency: was.idempotency,
         answerer: was.answerer,
-        verdict,
+        verdict: judgement.verdict,
+        grounds: Some(judgement.grounds),
     })
 }
 

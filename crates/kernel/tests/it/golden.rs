@@ -10,11 +10,12 @@ use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{
-    Admitted, BounceReason, Cap, Completion, Decision, End, Ended, Entry, Judged, LoopRule, Mode, Opened, Planned,
-    Reason, Record, Reservation, Resolution, Retried, Started, StopReason, TurnEnded, TurnStarted, VERSION, Verdict,
+    Admitted, BounceReason, Cap, Completion, Decision, End, Ended, Entry, Grounds, Judged, LoopRule, Mode, Opened,
+    Planned, Reason, Record, Reservation, Resolution, Retried, Started, StopReason, TurnEnded, TurnStarted, Used,
+    VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
-use backstay_kernel::rule::Approvers;
+use backstay_kernel::rule::{Approvers, Field};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -83,7 +84,7 @@ fn verdicts() -> Vec<Record> {
     ];
     let judged = |(idempotency, answerer, verdict): (_, _, Verdict)| {
         let facts = matches!(verdict, Verdict::Allow { .. } | Verdict::Ask { .. }).then(facts);
-        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict })
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })
     };
     verdicts.into_iter().map(judged).collect()
 }
@@ -93,7 +94,29 @@ fn judged_later() -> Vec<Record> {
     let facts = Some(Facts { more_paths: true, bytes_out: Some(7), ..facts() });
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     let verdict = Verdict::Allow { by: Reason::ClassDefault };
-    vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict })]
+    let policy = Digest([9; 32]);
+    let used = vec![
+        Used::Agent("main".to_owned()),
+        Used::Principal("ann".to_owned()),
+        Used::Role(Role::Owner),
+        Used::Channel("api".to_owned()),
+        Used::Tool("write_file".to_owned()),
+        Used::Class,
+        Used::Path,
+        Used::BytesOut,
+        Used::Clock(9),
+        Used::Weekday(9),
+        Used::Missing(Field::Path),
+    ];
+    let judged = |facts, grounds| {
+        let verdict = verdict.clone();
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
+    };
+    vec![
+        judged(facts, None),
+        judged(None, Some(Grounds { policy, line: None, used: Vec::new() })),
+        judged(None, Some(Grounds { policy, line: Some(12), used })),
+    ]
 }
 
 fn middles() -> Vec<Record> {

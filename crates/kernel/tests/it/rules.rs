@@ -1,8 +1,9 @@
 //! What rules say of a call, and that no missing fact ever says more than the fact would.
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
 use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::id::Digest;
 use backstay_kernel::policy::Role;
-use backstay_kernel::record::{Reason, Record, Verdict};
+use backstay_kernel::record::{Grounds, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
 use backstay_kernel::session::State;
 use backstay_kernel::subject::{Subject, ruling};
@@ -179,6 +180,24 @@ fn a_yes_outlives_the_hours_of_an_ask_but_no_deny() {
         let started = matches!(t.session.effects.get(&effect).map(|open| &open.state), Some(State::Started { .. }));
         assert_eq!(started, starts, "{later:?}");
     }
+}
+
+/// A verdict can be read without the policy that gave it.
+#[test]
+fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
+    let mut t = TestSession::new();
+    t.policy.digest = Digest([9; 32]);
+    let large = (Field::BytesOut, Test::Number(vec![(Order::Gt, 10)]));
+    let owner = (Field::Role, Test::Equal("owner".into()));
+    let unless = conditions(&[(Field::Channel, Test::Equal("chat".into()))]);
+    t.agent().rules = vec![Rule { line: 40, unless, ..rule("large", RuleVerdict::Deny, &[large, owner]) }];
+    t.say(1);
+    t.reply(&[("mail", 1), ("read", 2)]);
+    let of = |record: &Record| if let Record::Judged(judged) = record { judged.grounds.clone() } else { None };
+    let grounds: Vec<Grounds> = t.records.iter().filter_map(of).collect();
+    let policy = Digest([9; 32]);
+    let used = vec![Used::Role(Role::Owner), Used::Channel("api".into()), Used::Missing(Field::BytesOut)];
+    assert_eq!(grounds, [Grounds { policy, line: Some(40), used }, Grounds { policy, line: None, used: vec![] }]);
 }
 
 fn any_condition() -> impl Strategy<Value = (Field, Test)> {

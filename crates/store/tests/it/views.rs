@@ -53,6 +53,7 @@ fn records() -> Vec<Record> {
             idempotency: Idempotency::Unsafe,
             answerer: Answerer::Tool,
             verdict: ask,
+            grounds: None,
         }),
         Record::Decided { effect: tool, decision: Decision::Approve, by: Some("olga".into()), note: None },
         started(tool, None),

@@ -148,5 +148,15 @@ fn a_mistaken_exception_is_one_mistake() {
 #[test]
 fn a_rule_without_more_has_neither_exception_nor_end() {
     let rule = checked("verdict = \"deny\"\nmatch = {}");
-    assert_eq!(rule, Rule::new("r", RuleVerdict::Deny, rule.when.clone()));
+    assert_eq!(rule, Rule { line: 43, ..Rule::new("r", RuleVerdict::Deny, rule.when.clone()) });
+}
+
+#[test]
+fn a_policy_is_told_by_its_digest() {
+    let home = Home::new();
+    let digest = |text: &str| home.check(text).unwrap().policy.digest;
+    let good = digest(super::GOOD);
+    assert_eq!(digest(&format!("{}# a remark\n", super::GOOD)), good);
+    assert_ne!(digest(&good_but("verdict = \"ask\"\nmatch", "verdict = \"ask\"\nreason = \"so\"\nmatch")), good);
+    assert_ne!(digest(&good_but("steps = 10", "steps = 11")), good);
 }
