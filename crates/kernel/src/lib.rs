@@ -30,6 +30,7 @@ pub mod subject;
 mod texts;
 pub mod tool;
 pub mod window;
+pub mod words;
 
 pub mod decide;
 pub mod open;

@@ -44,3 +44,13 @@ pub const FRAME_BYTES: u64 = 64;
 pub const CONTEXT_FILL_PERCENT: u64 = 92;
 /// Characters of a wrong name that a refusal repeats: enough to find a slip of the pen.
 pub const ECHOED_CHARS_MAX: usize = 64;
+
+/// Characters of one part that a person types; what is longer was pasted, and pastes have no authority.
+pub const OWN_PART_CHARS_MAX: usize = 2_000;
+/// Marks that begin and end a fence, as in Markdown.
+pub const FENCE_CHARS_MIN: usize = 3;
+/// Atoms of one message, and the bytes of one and of all: more than a person names at a time, and
+/// little beside the message. What is beyond asks.
+pub const ATOMS_MAX: usize = 64;
+pub const ATOM_BYTES_MAX: usize = 512;
+pub const ATOMS_BYTES_MAX: usize = 4_096;

@@ -17,3 +17,4 @@ mod limits;
 mod people;
 mod recovery;
 mod rules;
+mod words;

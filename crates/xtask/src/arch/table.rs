@@ -44,11 +44,13 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("brush-parser", &[SHELL]),
 ];
 
-/// Everything that the kernel links, by itself or through another (the last two lines: serde_json's, sha2's);
+/// Everything that the kernel links, by itself or through another (the last three lines: idna's and unicode-normalization's, serde_json's, sha2's);
 /// without std, which `no_std` in the kernel alone would not keep out.
 #[rustfmt::skip]
 pub const KERNEL_LINKS: &[&str] = &[
     "serde", "serde_core", "serde_json", "sha2", "thiserror",
+    "idna", "unicode-normalization",
+    "idna_adapter", "smallvec", "utf8_iter", "utf_types", "tinyvec",
     "itoa", "memchr", "zmij",
     "block-buffer", "cfg-if", "cpufeatures", "crypto-common", "digest", "generic-array", "typenum",
 ];

@@ -1,0 +1,13 @@
+//! What a person typed: which parts of it are their own words, and which exact values they named.
+//!
+//! Both are pure functions of the text. A part that somebody else may have written gives no value,
+//! and a value that can be read in two ways is none.
+mod atom;
+mod extract;
+mod forms;
+mod numbers;
+mod parts;
+
+pub use atom::{Atom, Kind, passes};
+pub use extract::extract;
+pub use parts::{Span, own_parts, quotes};
