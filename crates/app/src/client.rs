@@ -14,7 +14,6 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tower::ServiceExt as _;
 
-use crate::desk;
 use crate::events::Events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
@@ -91,7 +90,7 @@ impl Client {
         }
         let door = opened.door(None);
         let calls = backstay_channels::router(door.clone(), Auth::Local);
-        let router = calls.merge(desk::router(opened.engine.clone()));
+        let router = calls.merge(opened.desk());
         Ok(Self::Local(Box::new(Local { home: home.to_owned(), opened, door, router })))
     }
 

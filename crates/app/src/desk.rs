@@ -1,5 +1,7 @@
 //! Calls that only the command line has, through the local socket or in its own process: they
 //! read the whole journal, whoever's it is.
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -10,12 +12,29 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::world::RealWorld;
+
 pub const SQL: &str = "/api/sql";
 pub const VERIFY: &str = "/api/audit/verify";
+pub const SANDBOX: &str = "/api/sandbox";
 
 /// To be merged into a router whose callers are the home's own user.
-pub fn router(engine: Engine) -> Router {
-    Router::new().route(SQL, post(sql)).route(VERIFY, get(verify)).with_state(engine)
+pub fn router(engine: Engine, world: Arc<RealWorld>) -> Router {
+    let held = Router::new().route(SANDBOX, get(sandbox)).with_state(world);
+    Router::new().route(SQL, post(sql)).route(VERIFY, get(verify)).with_state(engine).merge(held)
+}
+
+/// `{tier, why}`: `unused` where no agent may run a program, so that none is tried for.
+async fn sandbox(State(world): State<Arc<RealWorld>>) -> Response {
+    let tried = tokio::task::spawn_blocking(move || {
+        world.sandbox().map_or(json!({ "tier": "unused", "why": "no agent is granted a program" }), |sandbox| {
+            match sandbox.holds() {
+                Ok(()) => json!({ "tier": "full", "why": "every attempt to get out was refused" }),
+                Err(why) => json!({ "tier": "off", "why": why }),
+            }
+        })
+    });
+    Json(tried.await.unwrap_or_else(|error| json!({ "tier": "off", "why": error.to_string() }))).into_response()
 }
 
 #[derive(Debug, Deserialize)]

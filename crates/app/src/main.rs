@@ -26,6 +26,10 @@ use crate::exit::Failure;
 use crate::print::Out;
 
 fn main() -> ExitCode {
+    // Before anything else is begun: the helper is one thread, and reads no command line.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == backstay_sandbox::ARGUMENT) {
+        return backstay_sandbox::helper();
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return without_command(&error),

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Key, Limits, World};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Secret, Timeouts};
+use backstay_sandbox::Sandbox;
 use backstay_store::{Options, Store, StoreError};
-use backstay_tools::Roots;
+use backstay_tools::{Commands, Roots};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +26,9 @@ use crate::world::{RealWorld, Setup};
 
 /// The socket through which the command line speaks to the running process.
 pub const SOCKET: &str = "backstay.sock";
+
+/// Where the sandbox is tried; there for as long as that takes.
+const SCRATCH: &str = "sandbox.test";
 
 /// What runs gets this long to end after SIGTERM, and connections with their reads as long again; what
 /// has not ended by then goes on after the next start.
@@ -89,7 +94,11 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
 fn setup(home: &Path, config: &Checked, keys: Keys) -> Result<Setup, OpenError> {
-    Ok(Setup { endpoints: endpoints(config, keys)?, roots: roots(home, &config.policy)? })
+    let sandbox = Arc::new(Sandbox::new(home.join(SCRATCH), config.sandbox));
+    let roots = roots(home, &config.policy, &sandbox)?;
+    let is_used = config.policy.agents.values().any(|agent| !agent.grants.programs.is_empty());
+    let sandbox = is_used.then_some(sandbox);
+    Ok(Setup { endpoints: endpoints(config, keys)?, roots, sandbox })
 }
 
 fn endpoints(config: &Checked, keys: Keys) -> Result<BTreeMap<String, Endpoint>, OpenError> {
@@ -111,7 +120,7 @@ fn endpoints(config: &Checked, keys: Keys) -> Result<BTreeMap<String, Endpoint>,
     Ok(endpoints)
 }
 
-fn roots(home: &Path, policy: &Policy) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
+fn roots(home: &Path, policy: &Policy, sandbox: &Arc<Sandbox>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
     let workspace = home.join(WORKSPACE);
     let mut roots = BTreeMap::new();
     for (name, agent) in &policy.agents {
@@ -119,7 +128,12 @@ fn roots(home: &Path, policy: &Policy) -> Result<BTreeMap<String, Arc<Roots>>, O
         let opened = Roots::open(&workspace, &paths(&agent.grants.read), &paths(&agent.grants.write));
         let opened = opened.and_then(|roots| roots.guarding(home));
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
-        roots.insert(name.clone(), Arc::new(opened.hiding(protected(&agent.rules))));
+        let mut opened = opened.hiding(protected(&agent.rules));
+        let programs = agent.grants.programs.clone();
+        if !programs.is_empty() {
+            opened = opened.commanding(Commands { sandbox: Arc::clone(sandbox), programs });
+        }
+        roots.insert(name.clone(), Arc::new(opened));
     }
     Ok(roots)
 }
@@ -148,6 +162,11 @@ impl Opened {
             Box::pin(async move { reload.run(&by, key).await })
         });
         Door::new(self.engine.clone(), self.home.clone(), self.config.limits.connections_per_principal, reload)
+    }
+
+    /// What only the command line is told.
+    pub fn desk(&self) -> Router {
+        crate::desk::router(self.engine.clone(), Arc::clone(&self.world))
     }
 
     /// Ends cleanly: what runs gets time, the log is emptied, the lock goes.
@@ -256,11 +275,18 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, listening));
     let desk = tokio::spawn(backstay_channels::serve_local(
         local,
-        backstay_channels::router(door.clone(), Auth::Local).merge(crate::desk::router(opened.engine.clone())),
+        backstay_channels::router(door.clone(), Auth::Local).merge(opened.desk()),
         stopped,
     ));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     ready(address);
+    if let Some(sandbox) = opened.world.sandbox() {
+        // The first command need not wait for it, nor the listener.
+        tokio::task::spawn_blocking(move || match sandbox.holds() {
+            Ok(()) => tracing::info!("the sandbox holds: commands run in it"),
+            Err(why) => tracing::error!(why, "no command is run"),
+        });
+    }
     signals.wait_for_end(&door).await;
     tracing::info!("stopping: what runs gets time to end");
     let doors = async {

@@ -16,6 +16,7 @@ use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{BodyRef, Millis};
 use backstay_kernel::policy::Policy;
 use backstay_providers::{Client, Endpoint, Kind};
+use backstay_sandbox::Sandbox;
 use backstay_store::Store;
 use backstay_tools::{Ran, Roots};
 
@@ -28,6 +29,8 @@ pub struct Setup {
     pub endpoints: BTreeMap<String, Endpoint>,
     /// By the name of the agent.
     pub roots: BTreeMap<String, Arc<Roots>>,
+    /// Where some agent may run programs.
+    pub sandbox: Option<Arc<Sandbox>>,
 }
 
 pub struct RealWorld {
@@ -43,6 +46,11 @@ impl RealWorld {
 
     pub fn replace(&self, setup: Setup) {
         *self.setup.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+    }
+
+    /// What commands run in, where any may.
+    pub fn sandbox(&self) -> Option<Arc<Sandbox>> {
+        self.setup().sandbox.clone()
     }
 
     fn setup(&self) -> Arc<Setup> {

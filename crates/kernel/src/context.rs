@@ -107,6 +107,7 @@ impl Note {
                 Invalid::WrongKind => "Error: the path is not of the kind that this tool works on.",
                 Invalid::NoMatch => "Error: the old text does not stand in the file exactly once. Nothing was changed.",
                 Invalid::TooLarge => "Error: the file is larger than this tool's limit.",
+                Invalid::NoSandbox => "Error: commands are not possible here.",
                 Invalid::Unreadable => "Error: the operating system refused to open it.",
             },
             Self::NotGranted => "Refused: this agent has no grant for this call.",

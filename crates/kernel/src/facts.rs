@@ -32,6 +32,14 @@ pub struct Probe {
     pub after: Digest,
 }
 
+/// How well a command is held by the kernel of the operating system.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Every attempt to get out of the sandbox was made on this machine, and refused.
+    Full,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -44,6 +52,12 @@ pub struct Facts {
     /// Bytes that it would write or send, where that is known; a call that only reads puts out none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
+    /// Programs of the machine that the call starts by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
+    /// The sandbox that the call would run in; a call without one runs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -55,7 +69,7 @@ impl Facts {
     /// Of a call of this class that touches these paths and of which nothing more is known.
     #[must_use]
     pub fn new(class: EffectClass, paths: Vec<PathFact>) -> Self {
-        Self { class, paths, probe: None, more_paths: false, bytes_out: None }
+        Self { class, paths, probe: None, more_paths: false, bytes_out: None, programs: Vec::new(), tier: None }
     }
 
     /// Binds verdicts, approvals and permits to exactly these facts.
@@ -79,6 +93,8 @@ pub enum Invalid {
     NotFound,
     /// The path is there and is not what the tool works on (a directory for `read_file`, say).
     WrongKind,
+    /// The operating system offers no sandbox that holds, so no command is run.
+    NoSandbox,
     /// `edit_file`: the old text is not there exactly once.
     NoMatch,
     /// The file is larger than the tool's limit.

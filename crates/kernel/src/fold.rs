@@ -2,6 +2,7 @@
 //!
 //! [`apply`] is total and reads no body and no clock: a record that does not fit is skipped, since
 //! records were checked when they were decided and recovery never decides again.
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -192,12 +193,14 @@ fn plan(session: &mut Session, planned: &Planned) {
 fn judge(session: &mut Session, record: &Judged) {
     let Some(open) = session.effects.get_mut(&record.effect) else { return };
     let Work::Tool { judged, .. } = &mut open.work else { return };
-    *judged = record.facts.clone().map(|facts| JudgedFacts {
-        facts,
-        epoch: record.epoch,
-        idempotency: record.idempotency,
-        answerer: record.answerer,
-        approved_until: None,
+    *judged = record.facts.clone().map(|facts| {
+        Box::new(JudgedFacts {
+            facts,
+            epoch: record.epoch,
+            idempotency: record.idempotency,
+            answerer: record.answerer,
+            approved_until: None,
+        })
     });
     let note = match &record.verdict {
         Verdict::Allow { .. } => {

@@ -47,11 +47,11 @@ pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts,
     Judgement { verdict, grounds }
 }
 
-/// The tool is one of the program's and the agent's, and every path lies where it may go.
+/// The tool is one of the runtime's and the agent's, every path lies where it may go, every program is listed.
 #[must_use]
 pub fn is_granted(agent: &Agent, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
     let granted = |tool: &str| policy.tools.contains_key(tool) && agent.grants.tools.iter().any(|known| known == tool);
-    tool.is_some_and(granted) && paths_granted(agent, facts)
+    tool.is_some_and(granted) && paths_granted(agent, facts) && programs_granted(agent, facts)
 }
 
 /// Every path lies under a directory granted for that access.
@@ -63,6 +63,12 @@ fn paths_granted(agent: &Agent, facts: &Facts) -> bool {
         };
         directories.iter().any(|directory| is_under(&path.real, directory))
     })
+}
+
+/// Every program that the call starts is granted by its name. What runs programs needs one.
+fn programs_granted(agent: &Agent, facts: &Facts) -> bool {
+    let is_granted = |program: &_| agent.grants.programs.iter().any(|name| name == program || name == "*");
+    facts.programs.iter().all(is_granted)
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that an approval is bound to")]

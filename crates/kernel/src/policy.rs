@@ -80,6 +80,9 @@ pub struct Grants {
     /// Real, absolute directories.
     pub read: Vec<String>,
     pub write: Vec<String>,
+    /// Names of programs that commands may start, or `*`.
+    #[serde(default)]
+    pub programs: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! It holds digests, sizes and names and never text: a session of ten thousand messages stays
 //! small, and folding it reads no body.
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -168,7 +169,7 @@ pub struct Open {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Work {
     Model { turn: TurnId, model: String, output_tokens_max: u64 },
-    Tool { turn: TurnId, call: CallRef, judged: Option<JudgedFacts> },
+    Tool { turn: TurnId, call: CallRef, judged: Option<Box<JudgedFacts>> },
 }
 
 impl Work {

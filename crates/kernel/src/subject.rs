@@ -1,7 +1,7 @@
 //! A call as rules look at it, and the one place that knows what a missing fact does to a rule.
 use alloc::vec::Vec;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
 use crate::id::Millis;
 use crate::policy::Role;
@@ -20,6 +20,8 @@ pub struct Subject<'a> {
     pub channel: Option<&'a str>,
     pub tool: Option<&'a str>,
     pub class: Option<EffectClass>,
+    /// How a call that runs something would be held; no rule looks at it.
+    pub tier: Option<Tier>,
     /// All that the call touches.
     pub paths: Option<Vec<&'a str>>,
     pub bytes_out: Option<u64>,
@@ -43,9 +45,11 @@ pub fn ruling<'r>(rules: &'r [Rule], subject: &Subject<'_>) -> Ruling<'r> {
             return Ruling { verdict, rule: Some(rule) };
         }
     }
-    let verdict = match subject.class {
-        Some(EffectClass::Read | EffectClass::Write) => RuleVerdict::Allow,
-        Some(EffectClass::Execute | EffectClass::Send | EffectClass::Spend) | None => RuleVerdict::Ask,
+    let verdict = match (subject.class, subject.tier) {
+        (Some(EffectClass::Read | EffectClass::Write), _) => RuleVerdict::Allow,
+        // What runs is held, whatever it is.
+        (Some(EffectClass::Execute), Some(Tier::Full)) => RuleVerdict::Allow,
+        (Some(EffectClass::Execute | EffectClass::Send | EffectClass::Spend) | None, _) => RuleVerdict::Ask,
     };
     Ruling { verdict, rule: None }
 }
@@ -119,6 +123,7 @@ impl<'a> Subject<'a> {
         let reads = facts.class == EffectClass::Read;
         Self {
             class: Some(facts.class),
+            tier: facts.tier,
             paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
             ..Self::default()

@@ -30,7 +30,12 @@ pub fn policy(tools: &[(&str, Idempotency)]) -> Policy {
     let agent = Agent {
         model: "m".into(),
         instructions: "be careful".into(),
-        grants: Grants { tools: tools.keys().cloned().collect(), read: paths.clone(), write: paths },
+        grants: Grants {
+            tools: tools.keys().cloned().collect(),
+            read: paths.clone(),
+            write: paths,
+            programs: Vec::new(),
+        },
         rules: vec![],
         budget: Budget::default(),
         caps: Caps { steps: 20, tool_calls: 50, wall_ms: 3_600_000 },

@@ -1,6 +1,6 @@
 //! A call as typed code reads it. Unknown keys are refused, so that no alias of an argument ever
 //! passes unseen; what is wrong is said in words that a model can act on.
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use backstay_kernel::facts::Invalid;
 use regex::bytes::{Regex, RegexBuilder};
@@ -20,6 +20,7 @@ pub enum Call {
     Remember(Remember),
     Recall(Recall),
     AskHuman,
+    RunCommand(RunCommand),
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +52,16 @@ pub struct EditFile {
 #[serde(deny_unknown_fields)]
 pub struct ListDir {
     pub path: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunCommand {
+    pub command: String,
+    /// Where it begins; the workspace where none is named.
+    pub cwd: Option<String>,
+    /// Seconds.
+    pub timeout_s: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +117,14 @@ impl Call {
                 let call: AskHuman = read(tool, arguments)?;
                 is_text("question", &call.question, limits::NOTE_BYTES_MAX)?;
                 Ok(Self::AskHuman)
+            }
+            "run_command" => {
+                let call: RunCommand = read(tool, arguments)?;
+                is_text("command", &call.command, limits::COMMAND_BYTES_MAX)?;
+                if call.command.contains('\0') {
+                    return Err(bad("`command` holds a NUL".to_owned()));
+                }
+                Ok(Self::RunCommand(call))
             }
             other => Err(Refused::new(Invalid::UnknownTool, format!("there is no tool `{other}`"))),
         }

@@ -7,6 +7,7 @@
 //! so that no name, link or race leads out of it.
 
 mod arguments;
+mod command;
 mod limits;
 mod list;
 mod manifest;
@@ -24,6 +25,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use command::Commands;
 pub use manifest::manifests;
 pub use prepare::{Refused, inspect, probe};
 pub use roots::{Roots, RootsError};

@@ -18,6 +18,16 @@ pub const NOTE_BYTES_MAX: usize = 8 << 10;
 /// What to look for in memory, bytes: a sentence or two.
 pub const QUERY_BYTES_MAX: usize = 1 << 10;
 
+/// A command, bytes: what an argument of a program may hold is 128 KiB, and no command is as long.
+pub const COMMAND_BYTES_MAX: usize = 16 << 10;
+/// Time of a command that names none, seconds: a build of a small project.
+pub const COMMAND_S: u64 = 120;
+/// Shown of stdout and of stderr, bytes; all that was kept lies in the full output.
+pub const STDOUT_BYTES_MAX: usize = 20 << 10;
+pub const STDERR_BYTES_MAX: usize = 10 << 10;
+/// Beyond the longest command: its sandbox, and looking through what it wrote.
+pub const COMMAND_EXTRA_MS: u64 = 30_000;
+
 /// Entries of one directory that are looked at; the rest is counted as "more".
 pub const ENTRIES_MAX: usize = 10_000;
 /// Entries of one directory that are shown.

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::arguments::{Call, EditFile, WriteFile};
+use crate::command::{self, Run};
 use crate::open::{self, contents, regular};
 use crate::place::{Place, child};
 use crate::read::Page;
@@ -57,6 +58,7 @@ pub fn probe(roots: &Roots, tool: &str, arguments: &str, facts: &Facts) -> Probe
         | Call::SearchFiles { .. }
         | Call::Remember(_)
         | Call::Recall(_)
+        | Call::RunCommand(_)
         | Call::AskHuman => return Probed::Neither,
     };
     let Ok(place) = roots.place(path) else { return Probed::Neither };
@@ -92,6 +94,7 @@ pub enum Action {
     Remember { text: String },
     Recall { query: String },
     AskHuman,
+    Run(Box<Run>),
 }
 
 #[derive(Debug)]
@@ -168,6 +171,7 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         }
         Call::Recall(call) => Ok(looking(Action::Recall { query: call.query })),
         Call::AskHuman => Ok(looking(Action::AskHuman)),
+        Call::RunCommand(call) => command::prepare(roots, call),
     }
 }
 

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use backstay_kernel::facts::{Access, Invalid};
 use backstay_kernel::rule::{Test, is_under};
+use backstay_sandbox::Reach;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::command::Commands;
 use crate::limits;
 use crate::open::{Links, NO_OPENAT2, beneath, real_path, refused};
 use crate::own::Own;
@@ -35,6 +37,8 @@ pub struct Roots {
     read: Vec<Root>,
     write: Vec<Root>,
     hidden: Vec<Test>,
+    /// How commands are run; absent where no grant asks for any.
+    commands: Option<Commands>,
     /// Whose own files no grant covers.
     home: Option<OwnedFd>,
 }
@@ -68,6 +72,7 @@ impl Roots {
             read: all(read)?,
             write: all(write)?,
             hidden: Vec::new(),
+            commands: None,
             home: None,
         })
     }
@@ -79,6 +84,23 @@ impl Roots {
     pub fn hiding(mut self, tests: Vec<Test>) -> Self {
         self.hidden = tests;
         self
+    }
+
+    /// Lets commands run, in this sandbox and with these programs.
+    #[must_use]
+    pub fn commanding(mut self, commands: Commands) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+
+    pub fn commands(&self) -> Option<&Commands> {
+        self.commands.as_ref()
+    }
+
+    /// What a command may reach: the granted directories, by their real paths.
+    pub fn reach(&self) -> Reach {
+        let of = |access| self.of(access).iter().map(|root| root.real.clone()).collect();
+        Reach { read: of(Access::Read), write: of(Access::Write) }
     }
 
     /// Keeps every call from the files of `home`, whatever name leads to them.

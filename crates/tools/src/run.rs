@@ -5,7 +5,7 @@ use backstay_kernel::id::Digest;
 
 use crate::prepare::{Action, Prepared, Refused, prepare};
 use crate::roots::Roots;
-use crate::{list, read, search, write};
+use crate::{command, list, read, search, write};
 
 /// How a call ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +62,7 @@ pub(crate) fn act(
         Action::Search { start, real, pattern } => search::search(roots, start, real, &pattern),
         Action::Remember { text } => Ran::Remember { text },
         Action::Recall { query } => Ran::Recall { query },
+        Action::Run(run) => command::run(roots, *run),
         Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
     }
 }

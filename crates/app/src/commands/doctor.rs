@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::list;
+use super::conversation::{list, text};
 use crate::cli::DoctorArgs;
 use crate::client::{Client, Intent};
 use crate::config::{self, Checked};
@@ -173,7 +173,11 @@ fn for_production(checked: &Checked) -> Vec<Finding> {
 /// Whether the journal opens and can be read, and whether the clock goes on from it.
 async fn journal(home: &Path) -> Vec<Finding> {
     match look_into(home).await {
-        Ok((latest, now)) => vec![good("journal", "opens and can be read"), machine::clock(latest, now)],
+        Ok(Looked { latest, now, sandbox }) => {
+            let mut findings = vec![good("journal", "opens and can be read"), machine::clock(latest, now)];
+            findings.extend(held(&sandbox));
+            findings
+        }
         Err(failure) if failure.exit == Exit::Usage => {
             vec![notice("journal", "not looked at: the home does not open with this config", failure.next)]
         }
@@ -181,13 +185,33 @@ async fn journal(home: &Path) -> Vec<Finding> {
     }
 }
 
-/// The time of the latest change and of now, in milliseconds.
-async fn look_into(home: &Path) -> Result<(u64, u64), Failure> {
+/// Whether commands are held, where some agent may run any.
+fn held(sandbox: &Value) -> Option<Finding> {
+    let why = text(sandbox, "why");
+    match text(sandbox, "tier") {
+        "unused" => None,
+        "full" => Some(good("sandbox", format!("full: {why}"))),
+        _ => {
+            Some(bad("sandbox", format!("no command runs: {why}"), "see docs/operate/security.md, \"Where it holds\""))
+        }
+    }
+}
+
+/// What the API says of a home.
+struct Looked {
+    /// Milliseconds, of the latest change.
+    latest: u64,
+    now: u64,
+    sandbox: Value,
+}
+
+async fn look_into(home: &Path) -> Result<Looked, Failure> {
     let client = Client::connect(home, Intent::Read).await?;
     let status = client.get("/api/status").await;
+    let sandbox = client.get(desk::SANDBOX).await;
     let latest = client.post(desk::SQL, &json!({ "query": "SELECT max(updated_at) FROM heads" })).await;
     client.close().await;
     let latest = latest?;
     let latest = list(&latest, "rows").first().and_then(|row| row.get(0)?.as_u64()).unwrap_or_default();
-    Ok((latest, super::conversation::number(&status?, "now")))
+    Ok(Looked { latest, now: super::conversation::number(&status?, "now"), sandbox: sandbox? })
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::conversation::{list, number, text};
 use crate::client::{Client, Intent};
+use crate::desk;
 use crate::exit::{Exit, Outcome};
 use crate::print::{Out, Tone, visible_line};
 
@@ -28,8 +29,10 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
 async fn look(client: &Client, home: &Path) -> Outcome<Value> {
     let mut status = client.get("/api/status").await?;
     let questions = client.get("/api/questions").await?;
+    let sandbox = client.get(desk::SANDBOX).await?;
     if let Some(fields) = status.as_object_mut() {
         fields.insert("home".to_owned(), json!(home));
+        fields.insert("sandbox".to_owned(), sandbox);
         fields.insert("running".to_owned(), json!(client.is_running()));
         fields.insert("questions".to_owned(), json!(list(&questions, "questions")));
         if !client.is_running() {
@@ -62,6 +65,14 @@ fn show(status: &Value, out: &Out) {
         text(status, "journal"),
         number(status, "db_bytes").div_ceil(MIB)
     ));
+    let sandbox = status.get("sandbox").unwrap_or(&Value::Null);
+    match text(sandbox, "tier") {
+        "unused" => {}
+        "full" => out.line("sandbox   full: every attempt to get out was refused"),
+        _ => {
+            out.toned(Tone::Warning, &format!("sandbox   off, no command runs: {}", visible_line(text(sandbox, "why"))))
+        }
+    }
     let waits = status.get("waits").unwrap_or(&Value::Null);
     let (approvals, doubts) = (number(waits, "approvals"), number(waits, "doubts"));
     let questions = list(status, "questions");

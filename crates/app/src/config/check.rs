@@ -8,6 +8,7 @@ use backstay_kernel::id::Digest;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::tool::Manifest;
 use backstay_providers::{Endpoint, Kind, Timeouts};
+use backstay_sandbox::Bounds;
 
 use super::mistake::{Code, Collector, Mistakes, Place, quoted};
 use super::paths::{Ground, Real};
@@ -70,6 +71,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         messages_per_minute: limit("messages_per_minute"),
         connections_per_principal: limit("connections_per_principal"),
     };
+    let sandbox = sandbox(checker.root.table("sandbox"));
     let missing_directories = std::mem::take(&mut checker.missing);
     mistakes.extend(checker.mistakes.into_list());
     match server {
@@ -79,6 +81,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 policy: policy.sealed(),
                 server,
                 limits,
+                sandbox,
                 providers,
                 owners,
                 missing_directories,
@@ -265,7 +268,20 @@ impl<'a> Checker<'a> {
             tools: unique(tools.iter().map(|tool| tool.value.clone())),
             read: self.directories(table, "read"),
             write: self.directories(table, "write"),
+            programs: self.programs(table),
         }
+    }
+
+    fn programs(&mut self, table: View<'a>) -> Vec<String> {
+        let written = table.texts("programs").map_or(&[][..], |spot| spot.value);
+        for Spot { place, value } in written {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+            if value != "*" && (value.is_empty() || value.starts_with(['.', '-']) || !value.chars().all(allowed)) {
+                let message = format!("`programs`: {} is not the name of a program", quoted(value));
+                self.mistakes.suggest(*place, Code::BadValue, message, "a name without `/`, such as `git`, or `*`");
+            }
+        }
+        unique(written.iter().map(|spot| spot.value.clone()))
     }
 
     pub fn known_tool(&mut self, place: Place, name: &str) {
@@ -358,6 +374,17 @@ fn in_doubt(word: &str) -> InDoubt {
         "assume_done" => InDoubt::AssumeDone,
         "assume_not_done" => InDoubt::AssumeNotDone,
         _ => InDoubt::Ask,
+    }
+}
+
+fn sandbox(table: Option<View<'_>>) -> Bounds {
+    const MIB: u64 = 1 << 20;
+    let of = |key| table.and_then(|table| table.integer(key));
+    let bytes = |key| of(key).map_or(0, |spot: Spot<u64>| spot.value.saturating_mul(MIB));
+    Bounds {
+        uid: of("uid").and_then(|spot| u32::try_from(spot.value).ok()),
+        memory_bytes: bytes("memory_mib"),
+        free_bytes: bytes("free_disk_mib"),
     }
 }
 

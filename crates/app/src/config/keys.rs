@@ -134,6 +134,11 @@ use On::{Clock, Number, Paths, Weekday, Words};
 pub static ROOT: &[Key] = &[
     table("server", SERVER, "The HTTP door."),
     table("limits", LIMITS, "How much may come in."),
+    table(
+        "sandbox",
+        SANDBOX,
+        "What commands run in. It is tried before the first one; where it does not hold, no command runs.",
+    ),
     named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
     named("providers", PROVIDER, false, "Where models are called. Keys never stand in this file."),
     named("models", MODEL, false, "Models that agents may use, with their price."),
@@ -202,6 +207,30 @@ static LIMITS: &[Key] = &[
         Default("128"),
         "256",
         "Connections of one principal to the HTTP door at the same time, all its tokens together; through a trusted proxy, its calls under way. Three quarters may be event streams. More are refused with 429. A front end that serves many people under one token needs one for each who waits for a reply.",
+    ),
+];
+
+static SANDBOX: &[Key] = &[
+    value(
+        "uid",
+        Kind::Count { min: 1, max: limits::UID_MAX },
+        Optional("none: a process of root runs no command"),
+        "20000",
+        "The user that commands become where Backstay runs as root, which it should not: one that owns nothing but the directories that agents may write. Its group has the same number. Not used where Backstay runs as another user, whose rights commands then have.",
+    ),
+    value(
+        "memory_mib",
+        Kind::Count { min: 16, max: limits::MEBIBYTES_MAX },
+        Default("2048"),
+        "512",
+        "MiB of memory that all processes of one command may have resident together; a command that takes more is ended. No single process may ask for more either.",
+    ),
+    value(
+        "free_disk_mib",
+        Kind::Count { min: 0, max: limits::MEBIBYTES_MAX },
+        Default("1024"),
+        "256",
+        "MiB that must stay free on every disk that a command may write to: none is started with less, and a running one is ended.",
     ),
 ];
 
@@ -316,6 +345,13 @@ static GRANTS: &[Key] = &[
         "Directories that it may read, absolute or relative to the home; made at start where they are missing. Never the home's own files: what lies directly in the home is told by device and inode, so a hard link or a bind mount elsewhere leads nowhere either; of what lies deeper in it (a key in `tls/`) only the path is told. Nothing in procfs or sysfs.",
     ),
     value("write", Kind::Paths, Default("[]"), "[\"workspace/out\"]", "Directories that it may write."),
+    value(
+        "programs",
+        Kind::Names,
+        Default("[]"),
+        "[\"sh\", \"git\"]",
+        "Programs of the machine that commands may start, by their names in /usr/local/bin, /usr/bin, /bin and the sbin beside them, or `[\"*\"]` for all. `run_command` needs `sh`. With a list no other program is there, but for what programs keep for themselves in /usr/lib and /usr/libexec, and no file that a command wrote can be executed; with `*` everything in /usr is, and may be.",
+    ),
 ];
 
 static RULE: &[Key] = &[

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::Manifest;
+use backstay_sandbox::Bounds;
 
 mod check;
 mod condition;
@@ -40,6 +41,7 @@ pub struct Checked {
     pub policy: Policy,
     pub server: Server,
     pub limits: Limits,
+    pub sandbox: Bounds,
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By agent.
     pub owners: BTreeMap<String, Owners>,

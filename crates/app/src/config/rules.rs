@@ -261,6 +261,7 @@ impl Example {
             channel: self.channel.as_deref(),
             tool: self.tool.as_deref(),
             class: self.class,
+            tier: None,
             paths: self.path.as_deref().map(|path| vec![path]),
             bytes_out: self.bytes_out.or(reads.then_some(0)),
             now: self.at,

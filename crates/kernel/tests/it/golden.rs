@@ -35,6 +35,8 @@ fn facts() -> Facts {
         probe: Some(Probe { before: None, after: Digest([7; 32]) }),
         more_paths: false,
         bytes_out: None,
+        programs: Vec::new(),
+        tier: None,
     }
 }
 

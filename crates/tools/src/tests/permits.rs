@@ -28,6 +28,7 @@ fn policy(roots: &Roots) -> Policy {
             tools: vec!["write_file".to_owned()],
             read: roots.granted(Access::Read),
             write: roots.granted(Access::Write),
+            programs: Vec::new(),
         },
         rules: Vec::new(),
         budget: Budget::default(),

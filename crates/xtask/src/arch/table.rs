@@ -11,6 +11,7 @@ const SHELL: &str = "backstay-shell";
 const STORE: &str = "backstay-store";
 const ENGINE: &str = "backstay-engine";
 const PROVIDERS: &str = "backstay-providers";
+const SANDBOX: &str = "backstay-sandbox";
 const TOOLS: &str = "backstay-tools";
 const CHANNELS: &str = "backstay-channels";
 const CONSOLE: &str = "backstay-console";
@@ -23,10 +24,11 @@ pub const ROWS: &[Row] = &[
     Row { package: STORE, may_use: &[KERNEL] },
     Row { package: ENGINE, may_use: &[KERNEL, STORE] },
     Row { package: PROVIDERS, may_use: &[KERNEL] },
-    Row { package: TOOLS, may_use: &[KERNEL, SHELL] },
+    Row { package: SANDBOX, may_use: &[] },
+    Row { package: TOOLS, may_use: &[KERNEL, SHELL, SANDBOX] },
     Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
     Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },
-    Row { package: APP, may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, TOOLS, CHANNELS, CONSOLE] },
+    Row { package: APP, may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, SANDBOX, TOOLS, CHANNELS, CONSOLE] },
 ];
 
 /// They may use anything; the product may use them in tests only.
@@ -40,7 +42,8 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &[CHANNELS, CONSOLE, APP]),
     ("reqwest", &[PROVIDERS]),
     ("rmcp", &[TOOLS]),
-    ("landlock", &[TOOLS]),
+    ("landlock", &[SANDBOX]),
+    ("seccompiler", &[SANDBOX]),
     ("brush-parser", &[SHELL]),
 ];
 

@@ -24,7 +24,7 @@ pub fn leaves() -> Vec<(String, &'static str)> {
 /// What the rest of the program is told, without the record of how it was written.
 fn told(result: &Result<Checked, Mistakes>) -> String {
     match result {
-        Ok(c) => format!("{:?}{:?}{:?}{:?}{:?}", c.policy, c.server, c.limits, c.providers, c.owners),
+        Ok(c) => format!("{:?}{:?}{:?}{:?}{:?}{:?}", c.policy, c.server, c.limits, c.sandbox, c.providers, c.owners),
         Err(mistakes) => format!("{mistakes}"),
     }
 }

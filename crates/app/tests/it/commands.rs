@@ -1,0 +1,116 @@
+//! `run_command` through the real binary: what it does, and what it cannot do.
+use serde_json::json;
+
+use crate::sandboxed::{Sandboxed, processes_with};
+
+#[test]
+fn a_command_works_in_its_workspace_and_its_record_says_how_it_was_held() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let built = home.run(
+        "git init -q project && cd project && printf 'int main(void) { return 42; }' > a.c && cc a.c -o a; ./a; echo $?; \
+         git add a.c && git -c user.name=a -c user.email=a@example.com commit -qm one && git log --format=%s; echo no >&2",
+    );
+    assert_eq!(
+        (&built["exit_code"], &built["stdout"], &built["stderr"]),
+        (&json!(0), &json!("42\none\n"), &json!("no\n"))
+    );
+    assert_eq!(built["truncated"], false);
+    assert!(home.workspace().join("project/a").exists());
+    // Settings that git made are not in use until a person looks at them.
+    let quarantined = built["quarantined"]["paths"].as_array().unwrap();
+    assert!(quarantined.iter().any(|path| path.as_str().unwrap().ends_with("project/.git/config")), "{built}");
+    assert!(!home.workspace().join("project/.git/config").exists());
+    let judged = "SELECT data ->> '$.facts.tier', data ->> '$.facts.class', data ->> '$.facts.programs' \
+                  FROM v_records WHERE kind = 'judged'";
+    let facts = home.place.run(&["sql", judged, "--json"]).json(0);
+    assert_eq!(facts["rows"][0], json!(["full", "execute", "[\"sh\"]"]));
+    let failed = home.call(&json!({ "command": "pwd; exit 7", "cwd": "project" }));
+    assert_eq!(
+        (&failed["exit_code"], failed["stdout"].as_str().unwrap().ends_with("workspace/project\n")),
+        (&json!(7), true)
+    );
+    assert_eq!(home.run("kill -9 $$")["signal"], 9);
+    let status = home.place.run(&["status", "--json"]).json(0);
+    assert_eq!(status["sandbox"]["tier"], "full");
+    assert!(home.place.run(&["doctor"]).stdout.contains("sandbox    full"));
+}
+
+#[test]
+fn only_listed_programs_are_there_and_nothing_that_was_written_is_executed() {
+    let home = Sandboxed::home("[\"sh\", \"cat\", \"cp\", \"chmod\"]", "");
+    assert_eq!(home.run("echo a > f; cat f; ls")["exit_code"], 127);
+    let brought = home.run("cp /bin/cat own && chmod +x own && ./own f");
+    assert_eq!(brought["exit_code"], 126, "{brought}");
+    assert_eq!(home.run("/lib64/ld-linux-x86-64.so.2 ./own f || exit 99")["exit_code"], 99);
+    let all = Sandboxed::home("[\"*\"]", "");
+    assert_eq!(all.run("cp /bin/cat own && echo a > f && ./own f && ls f")["stdout"], "a\nf\n");
+    // No shell, no command: the gate says so, and nothing starts.
+    let none = Sandboxed::home("[\"cat\"]", "");
+    none.place.run(&["run", "/call run_command {\"command\":\"cat f\"}"]).expect(0);
+    let denied =
+        none.place.run(&["sql", "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0", "--json"]);
+    assert_eq!(denied.json(0)["rows"][0][0], 1);
+    let nothing = Sandboxed::home("[]", "");
+    assert_eq!(nothing.run("true"), "this agent is granted no programs");
+    let status = nothing.place.run(&["status", "--json"]).json(0);
+    assert_eq!(status["sandbox"]["tier"], "unused");
+}
+
+#[test]
+fn what_takes_too_much_is_ended_and_leaves_nothing() {
+    let home = Sandboxed::home("[\"*\"]", "memory_mib = 128");
+    let mark = "97531";
+    let timed = home.call(&json!({ "command": format!("sleep {mark} & sleep {mark}"), "timeout_s": 1 }));
+    assert!(timed["stopped"].as_str().unwrap().contains("longer than 1 s"), "{timed}");
+    // A process that outlives its command, in a session of its own and with its output closed.
+    let left = home.run(&format!("(setsid sleep {mark} >/dev/null 2>&1 &) ; echo done"));
+    assert_eq!((&left["exit_code"], &left["stdout"]), (&json!(0), &json!("done\n")));
+    assert_eq!(processes_with(mark), 0);
+    let hungry = home.run("perl -e '$a = \"x\" x 400_000_000; print length $a'");
+    assert!(hungry["exit_code"] != 0 && !hungry["stdout"].as_str().unwrap().contains("400000000"), "{hungry}");
+    // Each has less than its own limit; together they have more.
+    let many = home.run("for i in 1 2 3 4 5 6; do perl -e '$a = \"x\" x 50_000_000; sleep 9' & done; wait");
+    assert!(many["stopped"].as_str().unwrap_or_default().contains("memory_mib"), "{many}");
+    let bomb = home.call(&json!({ "command": format!("b() {{ b | b & }}; b; sleep {mark}"), "timeout_s": 3 }));
+    assert!(bomb["stopped"].is_string() || bomb["exit_code"] != 0, "{bomb}");
+    assert_eq!(processes_with(mark), 0);
+    let flood = home.run("yes 0123456789 | head -c 100000000; echo the end >&2");
+    let shown = flood["stdout"].as_str().unwrap_or_else(|| panic!("{flood}"));
+    assert!(flood["truncated"] == true && shown.len() < 25_000 && shown.contains("bytes are missing here"), "{flood}");
+    assert_eq!(flood["stderr"], "the end\n");
+    let filled = home.run("head -c 400000000 /dev/zero > /tmp/f; head -c 200000000 /dev/zero > /dev/shm/f");
+    assert!(filled["stderr"].as_str().unwrap().matches("No space left").count() == 2, "{filled}");
+    // A home with this session still takes a message.
+    assert_eq!(home.run("echo on we go")["stdout"], "on we go\n");
+}
+
+#[test]
+fn a_disk_without_room_runs_nothing() {
+    let home = Sandboxed::home("[\"*\"]", "free_disk_mib = 1000000000");
+    let refused = home.run("echo x > f");
+    assert!(refused.as_str().unwrap().contains("nearly full"), "{refused}");
+    assert!(!home.workspace().join("f").exists());
+}
+
+#[test]
+fn a_killed_process_leaves_no_command_running_and_its_call_in_doubt() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let mark = "86420";
+    let served = home.place.serve();
+    let task = format!("/call run_command {}", json!({ "command": format!("echo > begun; sleep {mark}") }));
+    let mut asked = home.place.command(&["run", &task]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let begun = home.workspace().join("begun");
+    until(|| begun.exists() && processes_with(mark) > 0);
+    served.kill();
+    asked.wait().unwrap();
+    until(|| processes_with(mark) == 0);
+    let _served = home.place.serve();
+    until(|| home.place.run(&["doubts", "--json"]).stdout.contains("run_command"));
+}
+
+/// Waits for what must become so; a test that hangs is ended by its runner.
+fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,75 @@
+//! What the runtime and the helper say to each other: the profile once, in a sealed memory file that
+//! no argument list or environment shows, and one report back. The socket's end is an end as well:
+//! the helper that can no longer hear the runtime ends its command.
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read as _, Seek as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{PROFILE_BYTES_MAX, REPORT_BYTES_MAX};
+use crate::profile::Profile;
+
+/// What became of the command, as the helper saw it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    Exited(i32),
+    Signalled(i32),
+    /// The sandbox could not be made; the command did not run.
+    Failed(String),
+}
+
+/// The runtime's end and the helper's.
+pub fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+pub fn send_profile(control: impl AsFd, profile: &Profile) -> std::io::Result<()> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut memory = File::from(memfd_create("backstay-profile", flags)?);
+    serde_json::to_writer(&mut memory, profile)?;
+    memory.flush()?;
+    memory.rewind()?;
+    fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [memory.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(control, &[IoSlice::new(b"p")], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+pub fn receive_profile(control: impl AsFd) -> std::io::Result<Profile> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0u8; 1];
+    recvmsg(control, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let memory = ancillary.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
+    });
+    let memory = memory.ok_or_else(|| std::io::Error::other("nobody gave this helper a profile"))?;
+    let mut text = String::new();
+    File::from(memory).take(PROFILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// A report that nobody takes is of no use to anybody.
+pub fn report(control: impl AsFd, report: &Report) {
+    let mut text = serde_json::to_vec(report).unwrap_or_default();
+    text.truncate(REPORT_BYTES_MAX);
+    let _ = send(control, &text, SendFlags::NOSIGNAL);
+}
+
+/// `None`: the helper ended without one.
+pub fn take_report(control: impl AsFd) -> Option<Report> {
+    let mut bytes = [0u8; REPORT_BYTES_MAX];
+    let (length, _) = recv(control, &mut bytes, RecvFlags::DONTWAIT).ok()?;
+    serde_json::from_slice(bytes.get(..length)?).ok()
+}

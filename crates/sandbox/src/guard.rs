@@ -1,0 +1,200 @@
+//! Names that make other programs do things: hooks and settings of repositories, editors, shells,
+//! continuous integration, agents. What is there is bound read-only; what is not there cannot be, so
+//! the writable directories are looked through before and after, and what was added or changed is
+//! taken out of its name.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::limits::ENTRIES_MAX;
+use crate::profile::Reach;
+
+/// Protected wherever they are.
+const NAMES: [&str; 20] = [
+    ".envrc",
+    ".husky",
+    ".vscode",
+    ".idea",
+    ".gitmodules",
+    ".gitlab-ci.yml",
+    ".circleci",
+    ".travis.yml",
+    ".buildkite",
+    "Jenkinsfile",
+    "AGENTS.md",
+    "CLAUDE.md",
+    "GEMINI.md",
+    "SKILL.md",
+    ".agents",
+    ".claude",
+    ".codex",
+    ".cursor",
+    ".gemini",
+    ".mcp.json",
+];
+/// Protected in a directory that git reads as a repository's own.
+const IN_GIT: [&str; 4] = ["hooks", "config", "config.worktree", "commondir"];
+/// Protected in `.github`.
+const IN_GITHUB: [&str; 2] = ["workflows", "actions"];
+/// Appended to a name that is taken out of use.
+const QUARANTINE: &str = ".quarantine";
+
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    #[error("{path} cannot be looked through for protected names: {why}")]
+    Unreadable { path: String, why: String },
+    #[error(
+        "the writable directories hold more than {ENTRIES_MAX} entries: they cannot be looked through for protected names"
+    )]
+    TooMany,
+}
+
+/// What to protect beside the names above: paths that a rule keeps the agent from.
+pub struct Guard<'a> {
+    pub reach: &'a Reach,
+    /// True for a path that must not even be seen.
+    pub hides: &'a dyn Fn(&str) -> bool,
+}
+
+/// Tells two states of one file apart. The change time is the kernel's own: no command sets it.
+type Mark = (u64, u64, i64, i64, i64, i64);
+
+/// What was found at one moment.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub shield: Shield,
+    marks: BTreeMap<String, Mark>,
+    entries: usize,
+}
+
+/// What the sandbox lays over the writable directories.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shield {
+    /// Bound onto themselves, so that they cannot be renamed away; the outer before the inner.
+    pub kept: BTreeSet<String>,
+    /// Of these, the ones that are read-only.
+    pub sealed: BTreeSet<String>,
+    pub masked: Vec<String>,
+}
+
+impl Guard<'_> {
+    /// # Errors
+    /// A directory cannot be read, or there is too much.
+    pub fn look(&self) -> Result<Found, GuardError> {
+        let mut found = Found::default();
+        for root in self.reach.write.iter().chain(&self.reach.read) {
+            self.walk(Path::new(root), false, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn walk(&self, directory: &Path, inside_protected: bool, found: &mut Found) -> Result<(), GuardError> {
+        let unreadable = |why: String| GuardError::Unreadable { path: directory.display().to_string(), why };
+        let Some(here) = directory.to_str() else { return Ok(()) };
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            // Gone, or closed to this process and so to the command, which is the same user.
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(unreadable(error.to_string())),
+        };
+        let mut names = BTreeMap::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(error.to_string()))?;
+            let kind = entry.file_type().map_err(|error| unreadable(error.to_string()))?;
+            // A name that is not UTF-8 is none of the names that are looked for; what lies below it may be.
+            names.insert(entry.file_name(), kind);
+            found.entries = found.entries.saturating_add(1);
+            if found.entries > ENTRIES_MAX {
+                return Err(GuardError::TooMany);
+            }
+        }
+        let has = |name: &str| names.contains_key(std::ffi::OsStr::new(name));
+        let own_name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_git = own_name == ".git" || (has("HEAD") && has("objects") && has("refs"));
+        for (name, kind) in &names {
+            let path = directory.join(name);
+            let Some(text) = path.to_str() else {
+                if kind.is_dir() {
+                    self.walk(&path, inside_protected, found)?;
+                }
+                continue;
+            };
+            let name = name.to_str().unwrap_or_default();
+            if (self.hides)(text) {
+                found.mark(text);
+                if !kind.is_symlink() {
+                    found.shield.masked.push(text.to_owned());
+                }
+                continue;
+            }
+            let by_place = (is_git && IN_GIT.contains(&name)) || (own_name == ".github" && IN_GITHUB.contains(&name));
+            let named = NAMES.contains(&name) || by_place || (name == ".git" && !kind.is_dir());
+            let is_protected = inside_protected || named;
+            if is_protected {
+                found.mark(text);
+            }
+            if named && !inside_protected && !kind.is_symlink() && self.is_writable(text) {
+                found.shield.sealed.insert(text.to_owned());
+                found.shield.kept.insert(text.to_owned());
+                if by_place && !self.reach.write.iter().any(|root| root == here) {
+                    found.shield.kept.insert(here.to_owned());
+                }
+            }
+            if kind.is_dir() {
+                self.walk(&path, is_protected, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_writable(&self, path: &str) -> bool {
+        self.reach.write.iter().any(|root| Path::new(path).starts_with(root))
+    }
+}
+
+impl Found {
+    fn mark(&mut self, path: &str) {
+        if let Ok(stat) = std::fs::symlink_metadata(path) {
+            self.marks.insert(path.to_owned(), mark(&stat));
+        }
+    }
+
+    /// Takes what is new or other than `before` out of its name, and says what it was.
+    pub fn quarantine(&self, before: &Self) -> Vec<String> {
+        let mut taken: Vec<String> = Vec::new();
+        for (path, mark) in &self.marks {
+            let is_below_taken = taken.iter().any(|outer| Path::new(path).starts_with(outer));
+            if before.marks.get(path) == Some(mark) || is_below_taken {
+                continue;
+            }
+            // A directory that was there is changed by what is new in it, which has a name of its own.
+            if before.marks.contains_key(path) && Path::new(path).is_dir() {
+                continue;
+            }
+            if set_aside(path).is_ok() {
+                taken.push(path.clone());
+            }
+        }
+        taken
+    }
+}
+
+fn set_aside(path: &str) -> std::io::Result<()> {
+    let mut number = 0u32;
+    loop {
+        let aside = format!("{path}{QUARANTINE}-{number}");
+        if std::fs::symlink_metadata(&aside).is_err() {
+            return std::fs::rename(path, aside);
+        }
+        number = number.saturating_add(1);
+    }
+}
+
+fn mark(stat: &Metadata) -> Mark {
+    (stat.ino(), stat.size(), stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec())
+}

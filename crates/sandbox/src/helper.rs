@@ -1,0 +1,154 @@
+//! The helper: this binary, started again with one hidden argument. It goes down a fixed list of
+//! steps, none of which may fail, and ends with its command.
+//!
+//! The order is the point; each step answers an escape or a failure that was seen without it.
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getegid, geteuid, getpid, getppid, pidfd_open,
+    pidfd_send_signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, waitpid,
+};
+use rustix::thread::{Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::control::{self, Report};
+use crate::init;
+use crate::profile::Profile;
+use crate::tree::Tree;
+use crate::{raw, root};
+
+/// The argument by which the binary knows that it is the helper; no person types it.
+pub const ARGUMENT: &str = "__sandbox";
+
+/// Whom the command is inside: nobody of the machine, and not its root.
+const INNER_ID: u32 = 1000;
+
+/// A step that failed, and why: nothing was run.
+pub type Step<T> = Result<T, String>;
+
+pub fn step<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+/// Runs the helper; its caller has started nothing before: no thread, no runtime.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Ok(control) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
+    match begin(&control) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            control::report(&control, &Report::Failed(why));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin(control: &OwnedFd) -> Step<()> {
+    let profile = control::receive_profile(control).map_err(step("reading the profile"))?;
+    die_with_parent(&profile)?;
+    raw::reset_signals();
+    setsid().map_err(step("a session of its own"))?;
+    no_stdin().map_err(step("an empty stdin"))?;
+    let trees = as_root(&profile)?;
+    become_nobody(&profile)?;
+    own_user_namespace()?;
+    let rest = UnshareFlags::NEWNET
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWCGROUP;
+    raw::unshare(rest).map_err(step("namespaces"))?;
+    die_with_parent(&profile)?;
+    let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
+    match raw::fork().map_err(step("the first process of the sandbox"))? {
+        None => init::run(&profile, trees, control, &helper),
+        Some(init) => {
+            drop(helper);
+            watch(control.as_fd(), init).map_err(step("watching the sandbox"))
+        }
+    }
+}
+
+/// The signal follows the thread that started this process: a parent that is gone already sends none.
+fn die_with_parent(profile: &Profile) -> Step<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the runtime"))?;
+    let parent = getppid().map_or(0, Pid::as_raw_pid);
+    if parent != profile.parent {
+        return Err("the runtime is gone".to_owned());
+    }
+    Ok(())
+}
+
+fn no_stdin() -> Result<(), Errno> {
+    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)
+}
+
+/// What only root can reach, such as what lies in a home of root's, is cut loose while this is root.
+fn as_root(profile: &Profile) -> Step<Option<Vec<Tree>>> {
+    if !geteuid().is_root() || profile.uid.is_none() {
+        return Ok(None);
+    }
+    raw::unshare(UnshareFlags::NEWNS).map_err(step("mounts of its own"))?;
+    root::cut(profile).map(Some)
+}
+
+/// Root outside would own everything that is not mapped inside.
+fn become_nobody(profile: &Profile) -> Step<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let Some(uid) = profile.uid.filter(|uid| *uid > 0) else {
+        return Err("the runtime runs as root: set `[sandbox] uid` to a user that owns nothing else".to_owned());
+    };
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    let all = set_thread_groups(&[])
+        .and_then(|()| set_thread_res_gid(group, group, group))
+        .and_then(|()| set_thread_res_uid(user, user, user));
+    all.map_err(step("becoming `[sandbox] uid`"))?;
+    // A change of user takes a process its own files in /proc, where the next step writes.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(step("its own files in /proc"))
+}
+
+fn own_user_namespace() -> Step<()> {
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    raw::unshare(UnshareFlags::NEWUSER).map_err(step("a user namespace"))?;
+    let write = |path: &str, text: String| {
+        std::fs::write(path, text).map_err(|error| format!("a user namespace: {path}: {error}"))
+    };
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/gid_map", format!("{INNER_ID} {group} 1"))?;
+    write("/proc/self/uid_map", format!("{INNER_ID} {user} 1"))?;
+    // Of all processes the kernel is to end this tree first.
+    write("/proc/self/oom_score_adj", "1000".to_owned())
+}
+
+/// Waits for the first process of the sandbox, and ends it when the runtime says so or is gone. When
+/// this returns, no process of the sandbox is left: the kernel ends a namespace with its first.
+fn watch(control: BorrowedFd<'_>, init: Pid) -> Result<(), Errno> {
+    let handle = pidfd_open(init, PidfdFlags::empty())?;
+    // The command's pipes are held by the command alone.
+    let null = File::open("/dev/null").map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    loop {
+        let mut both = [PollFd::new(&control, PollFlags::IN), PollFd::new(&handle, PollFlags::IN)];
+        match poll(&mut both, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let [runtime, ended] = both.map(|one| !one.revents().is_empty());
+        if runtime && !ended {
+            let _ = pidfd_send_signal(&handle, Signal::KILL);
+        }
+        if runtime || ended {
+            waitpid(Some(init), WaitOptions::empty())?;
+            return Ok(());
+        }
+    }
+}

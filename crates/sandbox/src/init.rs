@@ -1,0 +1,103 @@
+//! The first process of the sandbox: makes the root, gives everything up, starts the one command and
+//! buries what it leaves behind.
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, set_dumpable_behavior, set_parent_process_death_signal,
+    setsid, wait,
+};
+
+use crate::control::{self, Report};
+use crate::helper::{Step, step};
+use crate::profile::{Profile, Work};
+use crate::tree::Tree;
+use crate::{confine, probe, raw, root, seccomp};
+
+/// What shells say of a command that cannot be started, and of one that is not there.
+const NOT_STARTED: i32 = 126;
+const NOT_FOUND: i32 = 127;
+
+pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> ! {
+    let report = prepare(profile, trees, control, helper).and_then(|()| command(profile));
+    control::report(control, &report.unwrap_or_else(Report::Failed));
+    std::process::exit(0)
+}
+
+fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> Step<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the helper"))?;
+    if has_ended(helper) {
+        return Err("the helper is gone".to_owned());
+    }
+    let trees = trees.map_or_else(|| root::cut(profile), Ok)?;
+    root::make(profile, trees)?;
+    confine::limits(profile)?;
+    confine::no_capabilities().map_err(step("no capabilities"))?;
+    keep_only(control)?;
+    confine::landlock(profile)?;
+    seccomp::apply()?;
+    // The command is the same user in the same namespace: it may not look into this process.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))
+}
+
+/// Its number means nothing in here; its handle does.
+fn has_ended(helper: &OwnedFd) -> bool {
+    let mut one = [PollFd::new(helper, PollFlags::IN)];
+    !matches!(poll(&mut one, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+}
+
+/// Closes every descriptor but stdin, stdout, stderr and the control socket, which is the lowest of
+/// the others since it was made first.
+fn keep_only(control: &OwnedFd) -> Step<()> {
+    let number = u32::try_from(control.as_raw_fd()).map_err(step("the control socket"))?;
+    if number != 3 {
+        return Err(format!("the control socket is descriptor {number}, not 3"));
+    }
+    raw::close_from(number.saturating_add(1)).map_err(step("closing what it was given"))
+}
+
+fn command(profile: &Profile) -> Step<Report> {
+    let Some(child) = raw::fork().map_err(step("starting the command"))? else {
+        std::process::exit(become_command(profile));
+    };
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == child => return Ok(ended(status)),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(format!("waiting for the command: {error}")),
+        }
+    }
+}
+
+fn ended(status: WaitStatus) -> Report {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Report::Exited(code),
+        (None, Some(signal)) => Report::Signalled(signal),
+        (None, None) => Report::Failed("the command neither ended nor was ended".to_owned()),
+    }
+}
+
+fn become_command(profile: &Profile) -> i32 {
+    // The descriptors of the other process are not this one's.
+    let free = set_parent_process_death_signal(None).and(raw::close_from(3)).and(setsid().map(|_: Pid| ()));
+    if let Err(error) = free {
+        eprintln!("the command was not started: {error}");
+        return NOT_STARTED;
+    }
+    if let Err(error) = std::env::set_current_dir(&profile.cwd) {
+        eprintln!("{}: {error}", profile.cwd);
+        return NOT_STARTED;
+    }
+    match &profile.work {
+        Work::Probe(targets) => probe::attempt(targets),
+        Work::Command(argv) => {
+            let Some((program, arguments)) = argv.split_first() else { return NOT_FOUND };
+            let error = Command::new(program).args(arguments).env_clear().envs(&profile.environment).exec();
+            eprintln!("{program}: {error}");
+            if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED }
+        }
+    }
+}

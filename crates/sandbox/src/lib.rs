@@ -1,0 +1,33 @@
+//! Commands in a kernel sandbox: what a command may see, touch and use is decided here and held by the
+//! operating system's kernel, whatever the command is.
+//!
+//! [`Sandbox::run`] starts this same binary again as its hidden helper ([`helper`]), which makes the namespaces,
+//! the new root and the filters in one fixed order and then becomes the command. Nothing here
+//! understands a command; nothing outside of the helper is trusted to hold one.
+
+mod clip;
+mod confine;
+mod control;
+mod guard;
+mod helper;
+mod init;
+mod limits;
+mod probe;
+mod profile;
+mod raw;
+mod root;
+mod run;
+mod sandbox;
+mod seccomp;
+mod spawner;
+mod test;
+mod tree;
+mod turns;
+mod usage;
+
+pub use clip::Clip;
+pub use helper::{ARGUMENT, main as helper};
+pub use limits::TIMEOUT_MS_MAX;
+pub use profile::{Ask, Programs, Reach};
+pub use run::{Bounds, Ended, Fault, Ran, Stop};
+pub use sandbox::Sandbox;

@@ -1,0 +1,30 @@
+//! Every limit of the sandbox, with its unit and its reason.
+use std::time::Duration;
+
+/// One command, milliseconds: a build takes minutes; what takes longer is asked for in parts.
+pub const TIMEOUT_MS_MAX: u64 = 600_000;
+/// Processes and threads of one command: a parallel build, and far from a fork bomb.
+pub const PROCESSES_MAX: u64 = 512;
+/// Files that one process may hold open: what most systems allow by default.
+pub const FILES_MAX: u64 = 1024;
+/// One file that a command writes, bytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 30;
+/// `/tmp` and `/dev/shm` of a command, bytes: they are memory, and no process's.
+pub const TMP_BYTES: u64 = 256 << 20;
+pub const SHM_BYTES: u64 = 64 << 20;
+/// Files in each of them.
+pub const TMP_FILES_MAX: u64 = 65_536;
+/// Kept of each of stdout and stderr, bytes; the rest is read and dropped, so that nothing blocks.
+pub const OUTPUT_BYTES_MAX: usize = 512 << 10;
+/// Between two looks at memory and disk: a process that takes memory as fast as it can gets some
+/// hundred megabytes between them, and its own limit holds by itself.
+pub const LOOK: Duration = Duration::from_millis(50);
+/// From the order to stop until the helper's own process is killed: the kernel ends a tree at once,
+/// unless a disk holds it.
+pub const STOP: Duration = Duration::from_secs(5);
+/// A profile, bytes: a command, and every bind of its root.
+pub const PROFILE_BYTES_MAX: u64 = 16 << 20;
+/// A report of the helper, bytes.
+pub const REPORT_BYTES_MAX: usize = 4096;
+/// Entries of the writable directories that are looked through for protected names, before and after.
+pub const ENTRIES_MAX: usize = 250_000;

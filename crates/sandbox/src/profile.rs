@@ -1,0 +1,229 @@
+//! What a command is given: worked out by the runtime, carried out by the helper without a question.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guard::Shield;
+
+/// Directories in which programs are looked for, in this order; nobody but the system's owner writes there.
+pub const PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// Where programs keep what they need, beside the programs themselves.
+const LIBRARIES: [&str; 10] = [
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local/lib",
+    "/usr/local/libexec",
+    "/usr/share",
+    "/usr/local/share",
+    "/usr/include",
+    "/usr/local/include",
+];
+/// Of `/etc` only what programs find each other and their libraries by.
+const ETC: [&str; 5] =
+    ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime"];
+/// On most systems links into `/usr`.
+const TOP: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// Which of the machine's programs are there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Programs {
+    All,
+    /// By name. No file that the command wrote itself can be executed then.
+    Only(Vec<String>),
+}
+
+impl Programs {
+    /// As a grant names them; `*` is all.
+    #[must_use]
+    pub fn granted(names: &[String]) -> Self {
+        if names.iter().any(|name| name == "*") { Self::All } else { Self::Only(names.to_vec()) }
+    }
+}
+
+/// Directories of the operator's that a command may reach, as real paths.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reach {
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+}
+
+/// One command, as it was judged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// The program by its name, and its arguments.
+    pub argv: Vec<String>,
+    /// A real path.
+    pub cwd: String,
+    pub programs: Programs,
+    pub reach: Reach,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+    /// A device node: nothing else may be one.
+    Device,
+}
+
+/// A part of the machine at its own place in the new root.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Bind {
+    pub from: String,
+    pub to: String,
+    pub access: Access,
+    pub execute: bool,
+}
+
+/// What the one process does that the sandbox was made for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    Command(Vec<String>),
+    /// Tries to get out, and tells on stdout what it could do.
+    Probe(crate::probe::Targets),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Profile {
+    /// The process that must still be there.
+    pub parent: i32,
+    /// Whom a helper that was started as root becomes.
+    pub uid: Option<u32>,
+    pub work: Work,
+    pub cwd: String,
+    pub environment: BTreeMap<String, String>,
+    /// In the order in which they are laid over each other.
+    pub binds: Vec<Bind>,
+    /// (where, what it says)
+    pub links: Vec<(String, String)>,
+    /// Directories and files that are there and show nothing.
+    pub masked: Vec<String>,
+    pub memory_bytes: u64,
+    /// Whether what the command wrote may be executed.
+    pub execute_written: bool,
+}
+
+impl Profile {
+    pub fn of(ask: &Ask, work: Work, shield: &Shield, uid: Option<u32>, memory_bytes: u64) -> Self {
+        let (mut binds, mut links) = system(&ask.programs);
+        let all = ask.programs == Programs::All;
+        binds.extend(granted(&ask.reach, all));
+        for kept in &shield.kept {
+            binds.push(bind(
+                kept,
+                if shield.sealed.contains(kept) { Access::ReadOnly } else { Access::ReadWrite },
+                all,
+            ));
+        }
+        for device in ["null", "zero", "full", "random", "urandom"] {
+            binds.push(bind(&format!("/dev/{device}"), Access::Device, false));
+        }
+        for (at, says) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+            links.push((format!("/dev/{at}"), format!("/proc/self/fd{says}")));
+        }
+        links.push(("/dev/ptmx".to_owned(), "pts/ptmx".to_owned()));
+        Self {
+            parent: i32::try_from(std::process::id()).unwrap_or(0),
+            uid,
+            work,
+            cwd: ask.cwd.clone(),
+            environment: environment(),
+            binds,
+            links,
+            masked: shield.masked.clone(),
+            memory_bytes,
+            execute_written: all,
+        }
+    }
+}
+
+fn bind(path: &str, access: Access, execute: bool) -> Bind {
+    Bind { from: path.to_owned(), to: path.to_owned(), access, execute }
+}
+
+/// The machine's own directories for programs, and the links that stand beside them.
+fn system(programs: &Programs) -> (Vec<Bind>, Vec<(String, String)>) {
+    let (mut binds, mut links) = (Vec::new(), Vec::new());
+    for top in TOP {
+        match std::fs::read_link(top) {
+            Ok(says) => links.push((top.to_owned(), says.to_string_lossy().into_owned())),
+            // Only where `/usr` does not hold everything: then a top directory is one like those in it.
+            Err(_) if Path::new(top).is_dir() && (*programs == Programs::All || !PATH.contains(&top)) => {
+                binds.push(bind(top, Access::ReadOnly, true));
+            }
+            Err(_) => {}
+        }
+    }
+    match programs {
+        Programs::All => binds.push(bind("/usr", Access::ReadOnly, true)),
+        Programs::Only(names) => {
+            let there = LIBRARIES.iter().filter(|path| Path::new(path).is_dir());
+            binds.extend(there.map(|path| bind(path, Access::ReadOnly, true)));
+            binds.extend(names.iter().filter_map(|name| program(name)));
+        }
+    }
+    binds.extend(ETC.iter().filter(|path| Path::new(path).exists()).map(|path| bind(path, Access::ReadOnly, false)));
+    (binds, links)
+}
+
+/// The file that a name means on this machine, under that name.
+fn program(name: &str) -> Option<Bind> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return None;
+    }
+    PATH.iter().find_map(|directory| {
+        let found = Path::new(directory).join(name);
+        let from = found.canonicalize().ok().filter(|path| path.is_file())?;
+        let to = Path::new(directory).canonicalize().ok()?.join(name);
+        let text = |path: &Path| path.to_str().map(str::to_owned);
+        Some(Bind { from: text(&from)?, to: text(&to)?, access: Access::ReadOnly, execute: true })
+    })
+}
+
+/// The outer before the inner; of one directory granted for both, writing holds.
+fn granted(reach: &Reach, execute: bool) -> Vec<Bind> {
+    let mut paths: BTreeMap<&str, Access> = reach.read.iter().map(|path| (path.as_str(), Access::ReadOnly)).collect();
+    paths.extend(reach.write.iter().map(|path| (path.as_str(), Access::ReadWrite)));
+    paths.into_iter().map(|(path, access)| bind(path, access, execute)).collect()
+}
+
+/// All of it: nothing is inherited. The settings of git keep a repository's own from naming programs
+/// where they can; they do not make git safe.
+fn environment() -> BTreeMap<String, String> {
+    const GIT: [(&str, &str); 6] = [
+        ("core.fsmonitor", "false"),
+        ("core.hooksPath", "/dev/null"),
+        ("core.pager", "cat"),
+        ("core.sshCommand", "false"),
+        ("protocol.ext.allow", "never"),
+        ("credential.helper", ""),
+    ];
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        all.insert(name.to_owned(), value.to_owned());
+    };
+    set("PATH", &PATH.join(":"));
+    for (name, value) in [
+        ("HOME", "/tmp"),
+        ("TMPDIR", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("TERM", "dumb"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_EDITOR", "true"),
+    ] {
+        set(name, value);
+    }
+    set("GIT_CONFIG_COUNT", &GIT.len().to_string());
+    for (index, (key, value)) in GIT.iter().enumerate() {
+        set(&format!("GIT_CONFIG_KEY_{index}"), key);
+        set(&format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
+    all
+}

@@ -1,0 +1,97 @@
+//! The few system calls that no safe wrapper has. All `unsafe` of the sandbox is in this file; the
+//! helper that calls it has one thread, from its first instruction to its end.
+#![allow(unsafe_code)]
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result < 0 {
+        let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        return Err(Errno::from_raw_os_error(code));
+    }
+    Ok(result)
+}
+
+/// Every signal as it is at first, whatever the parent ignored.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is no code of this process. Numbers that cannot be set are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// `None` in the child.
+pub fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: this process has one thread, so the child has no lock that nobody will open.
+    let pid = checked(unsafe { libc::fork() }.into())?;
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
+}
+
+pub fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: no flag of ours is FILES, the one that can take descriptors from another thread.
+    unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }
+}
+
+/// Adds `set` (of `libc::MOUNT_ATTR_…`) to the mount that `tree` is, or to all below it too.
+pub fn restrict_mount(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a literal with its NUL, the attributes outlive the call, the size is theirs.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    checked(result).map(|_| ())
+}
+
+/// Closes every descriptor from `first` on.
+pub fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: whoever calls this owns no descriptor from `first` on that it will use or close again:
+    // what follows is `exec`, or a loop that knows the ones below.
+    checked(unsafe { libc::close_range(first, u32::MAX, 0) }.into()).map(|_| ())
+}
+
+/// What the kernel says to one of [`REFUSED`] without arguments.
+pub fn bare_call(number: libc::c_long) -> Option<Errno> {
+    if !REFUSED.iter().any(|(_, known)| *known == number) {
+        return None;
+    }
+    // SAFETY: all arguments are zero, so the kernel is given no address of this process; and none of
+    // these calls ends, copies or replaces the process.
+    checked(unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) }).err()
+}
+
+/// Calls by which a process could reach out of a sandbox; each must be refused before its arguments
+/// are looked at.
+pub const REFUSED: &[(&str, libc::c_long)] = &[
+    ("add_key", libc::SYS_add_key),
+    ("bpf", libc::SYS_bpf),
+    ("chroot", libc::SYS_chroot),
+    ("fsopen", libc::SYS_fsopen),
+    ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("kexec_load", libc::SYS_kexec_load),
+    ("keyctl", libc::SYS_keyctl),
+    ("mount", libc::SYS_mount),
+    ("move_mount", libc::SYS_move_mount),
+    ("open_by_handle_at", libc::SYS_open_by_handle_at),
+    ("open_tree", libc::SYS_open_tree),
+    ("perf_event_open", libc::SYS_perf_event_open),
+    ("pidfd_getfd", libc::SYS_pidfd_getfd),
+    ("pivot_root", libc::SYS_pivot_root),
+    ("process_vm_readv", libc::SYS_process_vm_readv),
+    ("ptrace", libc::SYS_ptrace),
+    ("setns", libc::SYS_setns),
+    ("socket", libc::SYS_socket),
+    ("umount2", libc::SYS_umount2),
+    ("unshare", libc::SYS_unshare),
+    ("userfaultfd", libc::SYS_userfaultfd),
+];

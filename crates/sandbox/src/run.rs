@@ -1,0 +1,231 @@
+//! Runs one command in a sandbox of its own, watches it, and says how it ended.
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::clip::Clip;
+use crate::control::{self, Report};
+use crate::guard::{Guard, Shield};
+use crate::limits::{LOOK, OUTPUT_BYTES_MAX, STOP};
+use crate::profile::{Ask, PATH, Profile, Work};
+use crate::{spawner, usage};
+
+/// What the operator sets; what has no number here is a constant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Of all processes of one command together.
+    pub memory_bytes: u64,
+    /// That must stay free on every disk that it may write to.
+    pub free_bytes: u64,
+    /// Whom a command becomes where the runtime is root.
+    pub uid: Option<u32>,
+}
+
+/// Why a command was ended before it had ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    Time,
+    Memory,
+    Disk,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    Exited(i32),
+    Signalled(i32),
+    Stopped(Stop),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ran {
+    pub ended: Ended,
+    pub stdout: Clip,
+    pub stderr: Clip,
+    /// Protected names that it made or changed, and that were taken out of use.
+    pub quarantined: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Certainly nothing ran.
+    #[error("{0}")]
+    NotRun(String),
+    /// Something may have run.
+    #[error("the helper of the sandbox ended without a word; the command may have run")]
+    Lost,
+}
+
+/// Blocks until the command has ended, or was ended, and nothing of it is left.
+///
+/// # Errors
+/// The sandbox could not be made, or was lost.
+pub fn run(ask: &Ask, bounds: Bounds, timeout: Duration, hides: &dyn Fn(&str) -> bool) -> Result<Ran, Fault> {
+    let until = Instant::now() + timeout;
+    for root in &ask.reach.write {
+        if is_low(root, bounds.free_bytes) {
+            return Err(Fault::NotRun(format!("the disk of {root} is nearly full; nothing was run")));
+        }
+    }
+    let guard = Guard { reach: &ask.reach, hides };
+    let look = || guard.look().map_err(|error| error.to_string());
+    let _alone = crate::turns::alone(&ask.reach.write, until)
+        .ok_or_else(|| Fault::NotRun("another command works in the same directories; nothing was run".to_owned()))?;
+    let before = look().map_err(Fault::NotRun)?;
+    let work = Work::Command(argv(ask));
+    let mut ran = confined(ask, work, &before.shield, bounds, until)?;
+    // What cannot be looked through any more is said, and not hidden by a good result.
+    match look() {
+        Ok(after) => ran.quarantined = after.quarantine(&before),
+        Err(_) => return Err(Fault::Lost),
+    }
+    Ok(ran)
+}
+
+/// A program by its name alone is looked for where the machine keeps programs.
+fn argv(ask: &Ask) -> Vec<String> {
+    let mut argv = ask.argv.clone();
+    if let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) {
+        let found = PATH.iter().find(|directory| std::path::Path::new(directory).join(&*program).is_file());
+        *program = format!("{}/{program}", found.unwrap_or(&"/usr/bin"));
+    }
+    argv
+}
+
+pub(crate) fn confined(ask: &Ask, work: Work, shield: &Shield, bounds: Bounds, until: Instant) -> Result<Ran, Fault> {
+    let profile = Profile::of(ask, work, shield, bounds.uid, bounds.memory_bytes);
+    let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
+    let (ours, theirs) = control::pair().map_err(not_run)?;
+    control::send_profile(&ours, &profile).map_err(not_run)?;
+    let child = spawner::start(theirs).map_err(not_run)?;
+    let mut watched = Watched { child, control: Some(ours), stopped: None, until };
+    let (mut stdout, mut stderr) = (Clip::default(), Clip::default());
+    let report = watched.follow(&ask.reach.write, bounds, &mut stdout, &mut stderr).map_err(|_| Fault::Lost)?;
+    let ended = match (watched.stopped, report) {
+        (_, Some(Report::Failed(why))) => return Err(Fault::NotRun(format!("the sandbox cannot be made: {why}"))),
+        (Some(stop), _) => Ended::Stopped(stop),
+        (None, Some(Report::Exited(code))) => Ended::Exited(code),
+        (None, Some(Report::Signalled(signal))) => Ended::Signalled(signal),
+        (None, None) => return Err(Fault::Lost),
+    };
+    Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
+}
+
+struct Watched {
+    child: Child,
+    /// Let go of, it tells the helper to end everything.
+    control: Option<OwnedFd>,
+    stopped: Option<Stop>,
+    until: Instant,
+}
+
+impl Watched {
+    fn follow(
+        &mut self,
+        written: &[String],
+        bounds: Bounds,
+        stdout: &mut Clip,
+        stderr: &mut Clip,
+    ) -> std::io::Result<Option<Report>> {
+        let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
+        out.as_ref().map_or(Ok(()), without_waiting)?;
+        err.as_ref().map_or(Ok(()), without_waiting)?;
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| std::io::Error::other("the helper has no number"))?;
+        let helper = pidfd_open(pid, PidfdFlags::empty())?;
+        let mut next_look = Instant::now() + LOOK;
+        let mut report = None;
+        loop {
+            let has_ended = wait(&helper, out.as_ref(), err.as_ref())?;
+            take(&mut out, stdout)?;
+            take(&mut err, stderr)?;
+            if let Some(control) = &self.control {
+                report = report.or_else(|| control::take_report(control));
+            }
+            if has_ended {
+                self.child.wait()?;
+                return Ok(report);
+            }
+            let now = Instant::now();
+            if now >= next_look {
+                self.look(written, bounds);
+                next_look = now + LOOK;
+            }
+            if self.stopped.is_some() && now >= self.until + STOP {
+                self.child.kill()?;
+            }
+        }
+    }
+
+    fn look(&mut self, written: &[String], bounds: Bounds) {
+        if self.stopped.is_some() {
+            return;
+        }
+        let stop = if Instant::now() >= self.until {
+            Stop::Time
+        } else if usage::memory_bytes(self.child.id()).is_none_or(|bytes| bytes > bounds.memory_bytes) {
+            Stop::Memory
+        } else if written.iter().any(|root| is_low(root, bounds.free_bytes)) {
+            Stop::Disk
+        } else {
+            return;
+        };
+        self.stopped = Some(stop);
+        self.until = Instant::now();
+        self.control = None;
+    }
+}
+
+/// A caller that gives up takes the command with it.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.control = None;
+        let _ = self.child.wait();
+    }
+}
+
+fn is_low(root: &str, free_bytes: u64) -> bool {
+    usage::free_bytes(root).is_none_or(|free| free < free_bytes)
+}
+
+fn without_waiting(stream: &impl AsFd) -> std::io::Result<()> {
+    let flags = fcntl_getfl(stream)?;
+    Ok(fcntl_setfl(stream, flags | OFlags::NONBLOCK)?)
+}
+
+/// Until one of them has something to say, or it is time to look. True: the helper has ended.
+fn wait(helper: &OwnedFd, out: Option<&impl AsFd>, err: Option<&impl AsFd>) -> std::io::Result<bool> {
+    let mut polled = vec![PollFd::new(helper, PollFlags::IN)];
+    polled.extend(out.map(|stream| PollFd::new(stream, PollFlags::IN)));
+    polled.extend(err.map(|stream| PollFd::new(stream, PollFlags::IN)));
+    let nanoseconds = i64::try_from(LOOK.as_nanos()).unwrap_or(0);
+    match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: nanoseconds })) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(polled.first().is_some_and(|helper| !helper.revents().is_empty()))
+}
+
+/// Takes what is there, a pipe's full at most, so that nobody who writes without end holds this loop.
+fn take(stream: &mut Option<impl Read>, clip: &mut Clip) -> std::io::Result<()> {
+    const PIPE_BYTES: usize = 64 << 10;
+    let Some(open) = stream else { return Ok(()) };
+    let mut buffer = vec![0u8; PIPE_BYTES];
+    for _ in 0..16 {
+        match open.read(&mut buffer) {
+            Ok(0) => {
+                *stream = None;
+                return Ok(());
+            }
+            Ok(length) => clip.push(buffer.get(..length).unwrap_or_default(), OUTPUT_BYTES_MAX),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Which system calls there are. A list of what is allowed: a call that this list does not know does
+//! not exist (`ENOSYS`), one that it knows to lead out is refused (`EPERM`), and a call in another
+//! machine's numbers ends the process.
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter, sock_filter,
+};
+
+use crate::helper::{Step, step};
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: TargetArch = TargetArch::aarch64;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Of several filters the strictest answer counts. The one that refuses to set filters comes last.
+pub fn apply() -> Step<()> {
+    for program in [foreign(), known().map_err(step("system calls"))?, refused().map_err(step("system calls"))?] {
+        apply_filter(&program).map_err(step("system calls"))?;
+    }
+    Ok(())
+}
+
+/// The numbers of x32, which pass for those of the machine itself. On other machines there are none
+/// as large.
+fn foreign() -> BpfProgram {
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const X32_BIT: u32 = 0x4000_0000;
+    const KILL_PROCESS: u32 = 0x8000_0000;
+    const ALLOW: u32 = 0x7fff_0000;
+    vec![
+        sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: 0 },
+        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32_BIT },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: KILL_PROCESS },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: ALLOW },
+    ]
+}
+
+/// Everything that programs use, and what [`refused`] answers: `EPERM` is an answer, `ENOSYS` lets a
+/// C library fall back to an older call.
+fn known() -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules: Rules = ALLOWED.iter().chain(OLDER).chain(REFUSED).map(|number| (*number, Vec::new())).collect();
+    let absent = SeccompAction::Errno(errno(libc::ENOSYS));
+    SeccompFilter::new(rules, absent, SeccompAction::Allow, ARCH)?.try_into()
+}
+
+fn refused() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: Rules = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
+    rules.insert(libc::SYS_clone, namespaces()?);
+    // Only pairs that know nobody else: a datagram socket can be sent elsewhere.
+    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_DCCP];
+    rules.insert(libc::SYS_socketpair, any(kinds.map(|kind| when(1, Is::MaskedEq(0xf), kind)))?);
+    // Typing into the terminal of somebody else.
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD];
+    rules.insert(libc::SYS_ioctl, any(typing.map(|request| when(1, Is::Eq, request)))?);
+    // Another machine's ways; to ask for the present one is all ones.
+    let other = SeccompRule::new(vec![when(0, Is::Ne, 0u32)?, when(0, Is::Ne, u32::MAX)?])?;
+    rules.insert(libc::SYS_personality, vec![other]);
+    let no = SeccompAction::Errno(errno(libc::EPERM));
+    SeccompFilter::new(rules, SeccompAction::Allow, no, ARCH)?.try_into()
+}
+
+fn namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let flags = [
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUTS,
+        libc::CLONE_NEWCGROUP,
+    ];
+    any(flags.map(|flag| when(0, Is::MaskedEq(u64::from(flag.cast_unsigned())), flag)))
+}
+
+type Condition = Result<SeccompCondition, seccompiler::BackendError>;
+
+/// The kernel reads the low half of these arguments only; so does the filter.
+fn when(argument: u8, is: Is, value: impl TryInto<u64>) -> Condition {
+    SeccompCondition::new(argument, Width::Dword, is, value.try_into().unwrap_or(u64::MAX))
+}
+
+fn any<const N: usize>(conditions: [Condition; N]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    conditions.into_iter().map(|condition| SeccompRule::new(vec![condition?])).collect()
+}
+
+fn errno(code: i32) -> u32 {
+    code.cast_unsigned()
+}
+
+/// Known, and leading out or into parts of the kernel that no command needs.
+#[rustfmt::skip]
+const REFUSED: &[i64] = &[
+    // Namespaces, mounts, roots
+    libc::SYS_chroot, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fsopen, libc::SYS_fspick, libc::SYS_mount,
+    libc::SYS_mount_setattr, libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_pivot_root, libc::SYS_setns,
+    libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_umount2, libc::SYS_unshare,
+    // The network: there is none
+    libc::SYS_accept, libc::SYS_accept4, libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_socket,
+    // Other processes
+    libc::SYS_kcmp, libc::SYS_migrate_pages, libc::SYS_move_pages, libc::SYS_pidfd_getfd, libc::SYS_process_madvise,
+    libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_ptrace,
+    // Files by another way than their name
+    libc::SYS_fanotify_init, libc::SYS_fanotify_mark, libc::SYS_name_to_handle_at, libc::SYS_open_by_handle_at,
+    libc::SYS_quotactl,
+    // Large parts of the kernel
+    libc::SYS_add_key, libc::SYS_bpf, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_io_uring_setup,
+    libc::SYS_keyctl, libc::SYS_perf_event_open, libc::SYS_request_key, libc::SYS_userfaultfd,
+    // The machine
+    libc::SYS_acct, libc::SYS_adjtimex, libc::SYS_clock_adjtime, libc::SYS_clock_settime, libc::SYS_delete_module,
+    libc::SYS_finit_module, libc::SYS_init_module, libc::SYS_kexec_load, libc::SYS_reboot, libc::SYS_settimeofday,
+    libc::SYS_swapoff, libc::SYS_swapon, libc::SYS_syslog, libc::SYS_vhangup,
+    libc::SYS_seccomp,
+];
+
+/// What programs are made of. `clone3` is not here: its flags lie in memory, where no filter sees them.
+#[rustfmt::skip]
+const ALLOWED: &[i64] = &[
+    // Files
+    libc::SYS_chdir, libc::SYS_close, libc::SYS_close_range, libc::SYS_copy_file_range, libc::SYS_dup, libc::SYS_dup3,
+    libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_fadvise64, libc::SYS_fallocate, libc::SYS_fchdir,
+    libc::SYS_fchmod, libc::SYS_fchmodat, libc::SYS_fchmodat2, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_fcntl,
+    libc::SYS_fdatasync, libc::SYS_fgetxattr, libc::SYS_flistxattr, libc::SYS_flock, libc::SYS_fremovexattr,
+    libc::SYS_fsetxattr, libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ftruncate, libc::SYS_getcwd,
+    libc::SYS_getdents64, libc::SYS_getxattr, libc::SYS_inotify_add_watch, libc::SYS_inotify_init1,
+    libc::SYS_inotify_rm_watch, libc::SYS_ioctl, libc::SYS_lgetxattr, libc::SYS_linkat, libc::SYS_listxattr,
+    libc::SYS_llistxattr, libc::SYS_lremovexattr, libc::SYS_lseek, libc::SYS_lsetxattr, libc::SYS_mkdirat,
+    libc::SYS_mknodat, libc::SYS_newfstatat, libc::SYS_openat, libc::SYS_openat2, libc::SYS_pread64, libc::SYS_preadv,
+    libc::SYS_preadv2, libc::SYS_pwrite64, libc::SYS_pwritev, libc::SYS_pwritev2, libc::SYS_read, libc::SYS_readahead,
+    libc::SYS_readlinkat, libc::SYS_readv, libc::SYS_removexattr, libc::SYS_renameat, libc::SYS_renameat2,
+    libc::SYS_sendfile, libc::SYS_setxattr, libc::SYS_splice, libc::SYS_statfs, libc::SYS_statx, libc::SYS_symlinkat,
+    libc::SYS_sync, libc::SYS_sync_file_range, libc::SYS_syncfs, libc::SYS_tee, libc::SYS_truncate, libc::SYS_umask,
+    libc::SYS_unlinkat, libc::SYS_utimensat, libc::SYS_vmsplice, libc::SYS_write, libc::SYS_writev,
+    // Memory
+    libc::SYS_brk, libc::SYS_get_mempolicy, libc::SYS_madvise, libc::SYS_mbind, libc::SYS_membarrier,
+    libc::SYS_memfd_create, libc::SYS_mincore, libc::SYS_mlock, libc::SYS_mlock2, libc::SYS_mlockall, libc::SYS_mmap,
+    libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_msync, libc::SYS_munlock, libc::SYS_munlockall, libc::SYS_munmap,
+    libc::SYS_pkey_alloc, libc::SYS_pkey_free, libc::SYS_pkey_mprotect, libc::SYS_set_mempolicy,
+    // Processes, threads, signals
+    libc::SYS_capget, libc::SYS_capset, libc::SYS_clone, libc::SYS_execve, libc::SYS_execveat, libc::SYS_exit,
+    libc::SYS_exit_group, libc::SYS_futex, libc::SYS_get_robust_list, libc::SYS_getcpu, libc::SYS_getegid,
+    libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getgroups, libc::SYS_getpgid, libc::SYS_getpid, libc::SYS_getppid,
+    libc::SYS_getpriority, libc::SYS_getresgid, libc::SYS_getresuid, libc::SYS_getrusage, libc::SYS_getsid,
+    libc::SYS_gettid, libc::SYS_getuid, libc::SYS_ioprio_get, libc::SYS_ioprio_set, libc::SYS_kill, libc::SYS_personality,
+    libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_prctl, libc::SYS_prlimit64, libc::SYS_getrlimit,
+    libc::SYS_setrlimit, libc::SYS_restart_syscall, libc::SYS_rseq, libc::SYS_rt_sigaction, libc::SYS_rt_sigpending,
+    libc::SYS_rt_sigprocmask, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_sigreturn, libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait, libc::SYS_rt_tgsigqueueinfo, libc::SYS_sched_get_priority_max,
+    libc::SYS_sched_get_priority_min, libc::SYS_sched_getaffinity, libc::SYS_sched_getattr, libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler, libc::SYS_sched_rr_get_interval, libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler, libc::SYS_sched_yield,
+    libc::SYS_set_robust_list, libc::SYS_set_tid_address, libc::SYS_setfsgid, libc::SYS_setfsuid, libc::SYS_setgid,
+    libc::SYS_setgroups, libc::SYS_setpgid, libc::SYS_setpriority, libc::SYS_setregid, libc::SYS_setresgid,
+    libc::SYS_setresuid, libc::SYS_setreuid, libc::SYS_setsid, libc::SYS_setuid, libc::SYS_sigaltstack, libc::SYS_tgkill,
+    libc::SYS_tkill, libc::SYS_wait4, libc::SYS_waitid,
+    // Time and waiting
+    libc::SYS_clock_getres, libc::SYS_clock_gettime, libc::SYS_clock_nanosleep, libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_getitimer,
+    libc::SYS_gettimeofday, libc::SYS_nanosleep, libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_setitimer,
+    libc::SYS_signalfd4, libc::SYS_timer_create, libc::SYS_timer_delete, libc::SYS_timer_getoverrun,
+    libc::SYS_timer_gettime, libc::SYS_timer_settime, libc::SYS_timerfd_create, libc::SYS_timerfd_gettime,
+    libc::SYS_timerfd_settime, libc::SYS_times,
+    // Between the command's own processes
+    libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_mq_getsetattr, libc::SYS_mq_notify,
+    libc::SYS_mq_open, libc::SYS_mq_timedreceive, libc::SYS_mq_timedsend, libc::SYS_mq_unlink, libc::SYS_msgctl,
+    libc::SYS_msgget, libc::SYS_msgrcv, libc::SYS_msgsnd, libc::SYS_pipe2, libc::SYS_recvfrom, libc::SYS_recvmmsg,
+    libc::SYS_recvmsg, libc::SYS_semctl, libc::SYS_semget, libc::SYS_semop, libc::SYS_semtimedop, libc::SYS_sendmmsg,
+    libc::SYS_sendmsg, libc::SYS_sendto, libc::SYS_setsockopt, libc::SYS_shmat, libc::SYS_shmctl, libc::SYS_shmdt,
+    libc::SYS_shmget, libc::SYS_shutdown, libc::SYS_socketpair,
+    // Of the system itself
+    libc::SYS_getrandom, libc::SYS_sysinfo, libc::SYS_uname,
+];
+
+/// The same in the older forms that this machine still has.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OLDER: &[i64] = &[
+    libc::SYS_access, libc::SYS_alarm, libc::SYS_arch_prctl, libc::SYS_chmod, libc::SYS_chown, libc::SYS_creat,
+    libc::SYS_dup2, libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_eventfd, libc::SYS_fork,
+    libc::SYS_futimesat, libc::SYS_getdents, libc::SYS_getpgrp, libc::SYS_inotify_init, libc::SYS_lchown,
+    libc::SYS_link, libc::SYS_lstat, libc::SYS_mkdir, libc::SYS_mknod, libc::SYS_open, libc::SYS_pause, libc::SYS_pipe,
+    libc::SYS_poll, libc::SYS_readlink, libc::SYS_rename, libc::SYS_rmdir, libc::SYS_select, libc::SYS_signalfd,
+    libc::SYS_stat, libc::SYS_symlink, libc::SYS_time, libc::SYS_unlink, libc::SYS_utime, libc::SYS_utimes,
+    libc::SYS_vfork,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[i64] = &[];

@@ -1,0 +1,34 @@
+//! What a running command takes of the machine, seen from outside of its sandbox.
+use std::fs;
+
+/// Resident memory of a process and of all below it, bytes. `None`: it cannot be seen, and whoever
+/// cannot see must not go on.
+pub fn memory_bytes(pid: u32) -> Option<u64> {
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    let (mut sum, mut left, mut seen) = (0u64, vec![pid], 0u64);
+    while let Some(pid) = left.pop() {
+        seen = seen.saturating_add(1);
+        // A process may have ended since it was listed.
+        let Ok(sizes) = fs::read_to_string(format!("/proc/{pid}/statm")) else { continue };
+        let pages = sizes.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+        sum = sum.saturating_add(pages.saturating_mul(page));
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for thread in threads.flatten() {
+            match fs::read_to_string(thread.path().join("children")) {
+                Ok(children) => left.extend(children.split(' ').filter_map(|child| child.parse::<u32>().ok())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && thread.path().exists() => return None,
+                Err(_) => {}
+            }
+        }
+        if seen > 100_000 {
+            return None;
+        }
+    }
+    Some(sum)
+}
+
+/// Free bytes for ordinary users on the disk of `path`.
+pub fn free_bytes(path: &str) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}

@@ -1,0 +1,186 @@
+//! `run_command`: a command that nobody has understood, run where it can do no harm.
+use std::time::Duration;
+
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
+use backstay_kernel::tool::EffectClass;
+use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Sandbox, Stop};
+use rustix::fs::OFlags;
+use serde::Serialize;
+
+use crate::arguments::RunCommand;
+use crate::limits;
+use crate::prepare::{Action, Prepared, Refused};
+use crate::roots::Roots;
+use crate::run::Ran;
+use crate::text::cut;
+
+/// How an agent's commands are run.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    pub sandbox: std::sync::Arc<Sandbox>,
+    /// As its grants name them.
+    pub programs: Vec<String>,
+}
+
+/// What is known of a command: how it is run follows from it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Command {
+    /// Nothing: a shell reads it.
+    Opaque(String),
+}
+
+impl Command {
+    /// Programs that are started to run it; what these start is held by what the sandbox holds.
+    fn programs(&self) -> Vec<String> {
+        match self {
+            Self::Opaque(_) => vec!["sh".to_owned()],
+        }
+    }
+
+    fn argv(self) -> Vec<String> {
+        match self {
+            Self::Opaque(text) => vec!["sh".to_owned(), "-c".to_owned(), text],
+        }
+    }
+}
+
+/// A command that could be run now.
+#[derive(Debug)]
+pub struct Run {
+    command: Command,
+    cwd: String,
+    timeout: Duration,
+}
+
+/// Whatever is granted may be touched by what nobody has understood: all of it is a fact.
+pub fn prepare(roots: &Roots, call: RunCommand) -> Result<Prepared, Refused> {
+    let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
+    let commands = roots.commands().ok_or_else(|| no("this agent is granted no programs"))?;
+    commands.sandbox.holds().map_err(no)?;
+    let (_, cwd) = roots.open_read(call.cwd.as_deref().unwrap_or("."), OFlags::DIRECTORY)?;
+    let reach = roots.reach();
+    let mut paths = vec![PathFact { access: Access::Read, real: cwd.clone() }];
+    for (access, granted) in [(Access::Read, reach.read), (Access::Write, reach.write)] {
+        paths.extend(
+            granted
+                .into_iter()
+                .map(|real| PathFact { access, real })
+                .filter(|fact| fact.real != cwd || access == Access::Write),
+        );
+    }
+    let command = Command::Opaque(call.command);
+    let facts = Facts {
+        more_paths: true,
+        programs: command.programs(),
+        tier: Some(Tier::Full),
+        ..Facts::new(EffectClass::Execute, paths)
+    };
+    let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
+    let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
+    let run = Run { command, cwd, timeout: Duration::from_secs(seconds) };
+    Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
+}
+
+pub fn run(roots: &Roots, run: Run) -> Ran {
+    let Some(commands) = roots.commands() else { return Ran::failed("this agent is granted no programs") };
+    let ask = Ask {
+        argv: run.command.argv(),
+        cwd: run.cwd,
+        programs: Programs::granted(&commands.programs),
+        reach: roots.reach(),
+    };
+    match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real)) {
+        Ok(ran) => shown(&ran, run.timeout),
+        Err(Fault::NotRun(why)) => Ran::failed(why),
+        Err(Fault::Lost) => Ran::Unknown,
+    }
+}
+
+/// What the model is told.
+#[derive(Serialize)]
+struct Said<'a> {
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+    stdout: &'a str,
+    stderr: &'a str,
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantined: Option<Quarantined<'a>>,
+}
+
+#[derive(Serialize)]
+struct Quarantined<'a> {
+    why: &'static str,
+    paths: &'a [String],
+}
+
+const QUARANTINED: &str =
+    "this command made or changed names that other programs act on; each was renamed, and is not in use";
+
+fn shown(ran: &backstay_sandbox::Ran, timeout: Duration) -> Ran {
+    let (stdout, stderr) = (part(&ran.stdout, limits::STDOUT_BYTES_MAX), part(&ran.stderr, limits::STDERR_BYTES_MAX));
+    let truncated = stdout.is_part || stderr.is_part;
+    let mut said = Said {
+        exit_code: None,
+        signal: None,
+        stopped: None,
+        stdout: &stdout.shown,
+        stderr: &stderr.shown,
+        truncated,
+        quarantined: None,
+    };
+    match ran.ended {
+        Ended::Exited(code) => said.exit_code = Some(code),
+        Ended::Signalled(signal) => said.signal = Some(signal),
+        Ended::Stopped(stop) => said.stopped = Some(words(stop, timeout)),
+    }
+    if !ran.quarantined.is_empty() {
+        said.quarantined = Some(Quarantined { why: QUARANTINED, paths: &ran.quarantined });
+    }
+    let spill = truncated.then(|| {
+        let mut all = format!("stdout:\n{}\nstderr:\n{}\n", stdout.all, stderr.all);
+        all.truncate(all.floor_char_boundary(limits::SPILL_BYTES_MAX));
+        all.into_bytes()
+    });
+    match serde_json::to_string(&said) {
+        Ok(text) => Ran::Done { text, spill },
+        Err(_) => Ran::Unknown,
+    }
+}
+
+fn words(stop: Stop, timeout: Duration) -> String {
+    match stop {
+        Stop::Time => format!("it took longer than {} s; set timeout_s, at most 600", timeout.as_secs()),
+        Stop::Memory => "its processes took more memory than `[sandbox] memory_mib`".to_owned(),
+        Stop::Disk => "less was left free on the disk than `[sandbox] free_disk_mib`".to_owned(),
+    }
+}
+
+struct Part {
+    shown: String,
+    all: String,
+    is_part: bool,
+}
+
+/// The beginning and the end: a build says at its end what went wrong.
+fn part(clip: &Clip, bytes_max: usize) -> Part {
+    let all: String = clip.text().chars().map(harmless).collect();
+    if all.len() <= bytes_max {
+        return Part { shown: all.clone(), all, is_part: clip.dropped > 0 };
+    }
+    let half = bytes_max / 2;
+    let (head, tail) = (cut(&all, half), all.get(all.ceil_char_boundary(all.len().saturating_sub(half))..));
+    let tail = tail.unwrap_or_default();
+    let missing = all.len().saturating_sub(head.len()).saturating_sub(tail.len());
+    let missing = u64::try_from(missing).unwrap_or(u64::MAX).saturating_add(clip.dropped);
+    let shown = format!("{head}\n[{missing} bytes are missing here]\n{tail}");
+    Part { shown, all, is_part: true }
+}
+
+/// No character of a command's may pass for the runtime's, or steer a terminal.
+fn harmless(character: char) -> char {
+    if character.is_control() && !matches!(character, '\n' | '\t') { '\u{fffd}' } else { character }
+}
