@@ -1,0 +1,125 @@
+//! The two corpora, row by row: an attack never runs without a question and unseen, everyday work does.
+use super::is_auto;
+use crate::{EffectClass, Plain, Reading, read};
+
+pub struct Row {
+    pub group: String,
+    pub expected: String,
+    pub command: String,
+}
+
+pub fn rows(text: &str) -> Vec<Row> {
+    let mut group = String::new();
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("## ") {
+            group = name.to_owned();
+        } else if let Some((expected, command)) = line.split_once(' ').filter(|_| !line.starts_with('#')) {
+            rows.push(Row { group: group.clone(), expected: expected.to_owned(), command: unescape(command) });
+        }
+    }
+    rows
+}
+
+/// `⏎` is a newline, `<U+200B>` that character, `<x16384>` as many letters.
+fn unescape(text: &str) -> String {
+    let text = text.replace('⏎', "\n");
+    let mut parts = text.split("<U+");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('>').expect("a code ends");
+        out.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
+        out.push_str(rest);
+    }
+    match out.split_once("<x").and_then(|(head, rest)| Some((head, rest.split_once('>')?))) {
+        Some((head, (count, tail))) if count.parse::<usize>().is_ok() => {
+            format!("{head}{}{tail}", "x".repeat(count.parse().unwrap()))
+        }
+        _ => out,
+    }
+}
+
+pub fn benign() -> Vec<Row> {
+    rows(include_str!("../../corpora/benign.txt"))
+}
+
+pub fn attacks() -> Vec<Row> {
+    rows(include_str!("../../corpora/attacks.txt"))
+}
+
+/// What the corpora call a reading.
+pub fn outcome(reading: &Reading) -> &'static str {
+    match reading {
+        Reading::Opaque(_) => "opaque",
+        Reading::Refused(_) => "refused",
+        Reading::Plain(plain) => match plain.class() {
+            EffectClass::Read => "read",
+            EffectClass::Write => "write",
+            EffectClass::Execute => "execute",
+            EffectClass::Send | EffectClass::Spend => panic!("no table says so"),
+        },
+    }
+}
+
+/// The facts name a path that no workspace holds, or one that is always protected: the gate says no.
+pub fn shows_a_path(plain: &Plain) -> bool {
+    let is_outside = |text: &str| {
+        text.starts_with('/')
+            || text.split('/').any(|part| matches!(part, ".." | ".git" | ".env" | ".ssh" | ".cargo" | ".vscode"))
+            || matches!(text, ".npmrc" | ".envrc" | ".gitmodules" | ".gitattributes")
+    };
+    plain.reads().chain(plain.writes()).any(|path| is_outside(&path.text))
+}
+
+#[test]
+fn every_benign_command_is_what_it_is_called() {
+    let mut wrong = Vec::new();
+    for row in benign() {
+        let reading = read(row.command.as_bytes());
+        if outcome(&reading) != row.expected {
+            wrong.push(format!("{}: {} `{}`: {reading:?}", row.group, row.expected, row.command));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn benign_commands_run_without_a_question() {
+    let rows = benign();
+    let groups: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.group.as_str()).collect();
+    assert!(rows.len() >= 300 && groups.len() == 15, "{} rows in {} groups", rows.len(), groups.len());
+    let auto: Vec<_> = rows.iter().filter(|row| matches!(row.expected.as_str(), "read" | "write")).collect();
+    let passed = auto.iter().filter(|row| is_auto(&read(row.command.as_bytes()))).count();
+    let refused = rows.iter().filter(|row| matches!(read(row.command.as_bytes()), Reading::Refused(_))).count();
+    assert!(passed * 100 >= auto.len() * 97, "{passed} of {} run without a question", auto.len());
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn every_attack_is_what_it_is_called() {
+    let mut wrong = Vec::new();
+    for row in attacks() {
+        let reading = read(row.command.as_bytes());
+        let as_expected = match (row.expected.as_str(), &reading) {
+            ("path", Reading::Plain(plain)) => plain.class() <= EffectClass::Write && shows_a_path(plain),
+            (expected, reading) => outcome(reading) == expected,
+        };
+        if !as_expected {
+            wrong.push(format!("{}: {} `{}`: {reading:?}", row.group, row.expected, row.command));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_attack_runs_unseen() {
+    let rows = attacks();
+    let groups: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.group.as_str()).collect();
+    assert!(rows.len() >= 400 && groups.len() == 25, "{} rows in {} groups", rows.len(), groups.len());
+    for row in rows {
+        assert!(matches!(row.expected.as_str(), "opaque" | "refused" | "execute" | "path"), "{}", row.command);
+        let reading = read(row.command.as_bytes());
+        let hides = is_auto(&reading) && !matches!(&reading, Reading::Plain(plain) if shows_a_path(plain));
+        assert!(!hides, "{}: `{}`: {reading:?}", row.group, row.command);
+    }
+}
