@@ -366,6 +366,7 @@ mod tests {
     use backstay_kernel::record::Mode;
 
     use super::*;
+    use backstay_kernel::home::Speaks;
 
     const CONFIG: &str = r#"
 [server]
@@ -394,7 +395,8 @@ model = "default"
         std::fs::write(home.path().join(config::FILE), CONFIG.replace("ADDRESS", &address)).unwrap();
         drop(Store::create(home.path(), Options::default()).unwrap());
         let opened = open(home.path(), Keys::Needed).await.unwrap();
-        let owner = Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() };
+        let owner =
+            Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into(), speaks: Speaks::Program };
         let (agent, text) = ("main".into(), "hi".into());
         let message = Submission { session: None, agent, mode: Mode::Queue, quoted: Vec::new(), text, key: None };
         opened.engine.submit(&owner, message).await.unwrap();

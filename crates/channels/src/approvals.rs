@@ -178,7 +178,8 @@ pub async fn answer(
 ) -> Result<Json<Value>, Problem> {
     door.session_of(&speaker, place.session).await?;
     let key = key.for_call("answer", &[place.to_string().as_bytes(), answer.text.as_bytes()]);
-    let command = Command::Answer { effect: place.seq, text: answer.text, by: speaker.caller().principal.clone() };
+    let (effect, text, by) = (place.seq, answer.text, speaker.caller().principal.clone());
+    let command = Command::Answer { effect, text, by, speaks: speaker.speaks() };
     let accepted = door.engine.command(speaker.caller(), place.session, command, key).await?;
     Ok(Json(json!({
         "id": place.to_string(),

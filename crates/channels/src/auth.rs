@@ -51,14 +51,11 @@ struct Authenticated {
 #[derive(Clone, Debug)]
 pub enum Standing {
     /// The home's own user.
-    Local {
-        speaks: Speaks,
-    },
+    Local,
     Token {
         door: Door,
         id: String,
         role: Role,
-        speaks: Speaks,
     },
 }
 
@@ -124,9 +121,7 @@ impl Speaker {
     /// Whether a person speaks, or a program.
     #[must_use]
     pub fn speaks(&self) -> Speaks {
-        match &self.1 {
-            Standing::Local { speaks } | Standing::Token { speaks, .. } => *speaks,
-        }
+        self.0.speaks
     }
 
     /// Everything in the home is theirs to see.
@@ -214,7 +209,7 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let found = authenticated(parts)?;
-        if matches!(found.standing, Standing::Local { .. }) && found.caller.role == Role::Owner {
+        if matches!(found.standing, Standing::Local) && found.caller.role == Role::Owner {
             return Ok(Self(()));
         }
         let next = "run the command on the machine that holds the home";
@@ -254,7 +249,7 @@ pub async fn authenticate(State((door, auth)): State<(Door, Auth)>, request: Req
 async fn admit(door: &Door, mut request: Request<Body>, found: Authenticated, next: Next) -> Response {
     let (seat, stranger) = (request.extensions_mut().remove::<Seat>(), request.extensions_mut().remove::<Stranger>());
     let place = match (&found.standing, seat) {
-        (Standing::Local { .. }, _) => Ok(None),
+        (Standing::Local, _) => Ok(None),
         (Standing::Token { .. }, Some(seat)) => seat.sit(&door.places, &found.caller).map(|()| None),
         (Standing::Token { .. }, None) => door.places.connection(&found.caller).map(Some),
     };
@@ -292,10 +287,10 @@ impl From<Problem> for Stop {
 
 /// The command line says whether it sits at a terminal. Whoever has this socket owns the home.
 fn at_home(headers: &HeaderMap) -> Authenticated {
-    let caller = Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into() };
     let is_human = headers.get(SPEAKS).is_some_and(|value| value == "human");
     let speaks = if is_human { Speaks::Human } else { Speaks::Program };
-    Authenticated { caller, standing: Standing::Local { speaks } }
+    let caller = Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into(), speaks };
+    Authenticated { caller, standing: Standing::Local }
 }
 
 fn by_token(
@@ -336,11 +331,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn holder(door: &Door, token: &str) -> Option<Authenticated> {
     let token = door.engine.home().holder(token)?;
     let role = door.engine.policy().principals.get(&token.principal).copied()?;
-    let caller = Caller { principal: token.principal, role, channel: "api".into() };
-    Some(Authenticated {
-        caller,
-        standing: Standing::Token { door: door.clone(), id: token.id, role, speaks: token.speaks },
-    })
+    let caller = Caller { principal: token.principal, role, channel: "api".into(), speaks: token.speaks };
+    Some(Authenticated { caller, standing: Standing::Token { door: door.clone(), id: token.id, role } })
 }
 
 /// The nearest address that is not a trusted proxy's; what stands before it anybody may have

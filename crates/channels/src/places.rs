@@ -181,9 +181,10 @@ impl hyper::body::Body for Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backstay_kernel::home::Speaks;
 
     fn caller(principal: &str, role: Role) -> Caller {
-        Caller { principal: principal.into(), role, channel: "api".into() }
+        Caller { principal: principal.into(), role, channel: "api".into(), speaks: Speaks::Program }
     }
 
     fn code(problem: &Problem) -> &'static str {

@@ -1,4 +1,5 @@
 //! The door of the engine: who speaks, how often, and whether this was said before.
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, Seq, SessionId, TurnId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Mode;
@@ -17,6 +18,7 @@ pub struct Caller {
     pub role: Role,
     /// The door.
     pub channel: String,
+    pub speaks: Speaks,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +80,7 @@ impl Engine {
             mode: submission.mode,
             quoted: submission.quoted,
             text: submission.text,
+            speaks: caller.speaks,
             opens,
         };
         let submitted = Submitted::from(self.send(caller.role, session, message, key).await?);

@@ -3,9 +3,9 @@
 use backstay_kernel::decide::{Decide, Input, Message};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId, Millis, Seq, SessionId, TurnId};
-use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Mode, Opened, Resolution};
+use backstay_kernel::words::{Kind, Typed, extract, quotes};
 use backstay_store::{Admission, InboxRow, Store};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 
@@ -21,6 +21,7 @@ pub enum Command {
         mode: Mode,
         quoted: Vec<String>,
         text: String,
+        speaks: Speaks,
         /// The session begins with this message.
         opens: Option<Opening>,
     },
@@ -38,6 +39,7 @@ pub enum Command {
         effect: EffectId,
         text: String,
         by: String,
+        speaks: Speaks,
     },
     Resolve {
         effect: EffectId,
@@ -152,21 +154,21 @@ impl Command {
 pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input> {
     match command {
         Command::Open(opening) => vec![open(opening, lineage, bodies)],
-        Command::Message { principal, channel, mode, quoted, text, opens } => {
+        Command::Message { principal, channel, mode, quoted, text, speaks, opens } => {
             let opening = opens.map(|opening| open(opening, lineage, bodies));
             let quoted = quoted.into_iter().map(|text| bodies.seal(text.into_bytes())).collect();
+            let typed = typed(&text, speaks, bodies);
             let body = bodies.seal(text.into_bytes());
-            let label = Label::of(Source::Principal);
-            let message = Message { principal, channel, mode, quoted, body, label };
+            let message = Message { principal, channel, mode, quoted, body, typed };
             opening.into_iter().chain([Input::Message(message)]).collect()
         }
         Command::Decide { effect, digest, approve, by, role, speaks, note } => {
             let note = note.map(|note| bodies.seal(note.into_bytes()));
             vec![Input::Decide(Decide { effect, digest, approve, by, role, speaks, note })]
         }
-        Command::Answer { effect, text, by } => {
-            let (body, label) = (bodies.seal(text.into_bytes()), Label::of(Source::Principal));
-            vec![Input::Answer { effect, body, by, label }]
+        Command::Answer { effect, text, by, speaks } => {
+            let typed = typed(&text, speaks, bodies);
+            vec![Input::Answer { effect, body: bodies.seal(text.into_bytes()), by, typed }]
         }
         Command::Resolve { effect, resolution, by, note } => {
             let note = bodies.seal(note.into_bytes());
@@ -175,6 +177,20 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
         Command::Cancel { turn, by } => vec![Input::Cancel { turn, by }],
         Command::Stop { by } => vec![Input::Stop { by }],
         Command::Resume { by } => vec![Input::Resume { by }],
+    }
+}
+
+/// What a person's text says of itself: which parts are quoted, and which values the others name.
+fn typed(text: &str, speaks: Speaks, bodies: &mut Bodies) -> Option<Typed> {
+    match speaks {
+        Speaks::Program => None,
+        Speaks::Human => {
+            let quotes = quotes(text);
+            let mut atoms = extract(text, &quotes);
+            atoms.retain(|atom| atom.0 != Kind::Words);
+            let stored = serde_json::to_vec(&atoms).unwrap_or_default();
+            Some(Typed { quotes, atoms: (!atoms.is_empty()).then(|| bodies.seal(stored)) })
+        }
     }
 }
 

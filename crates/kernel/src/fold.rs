@@ -9,14 +9,14 @@ use alloc::vec::Vec;
 use crate::budget::Amount;
 use crate::context::{Answer, Item, Note, Notice};
 use crate::effect::CallRef;
-use crate::id::{EffectId, Millis, RepeatKey, Seq, TurnId};
+use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Label, Source};
 use crate::limits;
 use crate::record::{
     Admitted, BounceReason, Completion, Decision, End, Ended, Judged, Planned, Reason, Record, Reservation, Resolution,
     Retried, Started, Verdict,
 };
-use crate::session::{Billed, JudgedFacts, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
+use crate::session::{Billed, JudgedFacts, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
 use crate::tool::{Answerer, Idempotency};
 
 /// Folds one record into the state.
@@ -40,8 +40,10 @@ pub fn apply(session: &mut Session, record: &Record) {
             judge(session, judged);
         }
         Record::Decided { effect, decision, .. } => decided(session, *effect, *decision),
-        Record::Answered { effect, body, label, .. } => {
+        Record::Answered { effect, body, by, label, typed } => {
             session.effects.remove(effect);
+            let seq = session.seq;
+            session.name(seq, by, typed.as_ref().and_then(|typed| typed.atoms));
             session.take_in(Some(*label));
             let answer = Answer::Body { body: *body, warned: false };
             finish_call(session, *effect, answer, |c| &mut c.done, true);
@@ -91,6 +93,10 @@ fn distrust(session: &mut Session) {
     session.take_in(Some(elsewhere));
     for waiting in session.queue.iter_mut().filter(|waiting| !waiting.is_quoted()) {
         waiting.label = waiting.label.join(elsewhere);
+        waiting.atoms = None;
+    }
+    if let Some(turn) = &mut session.turn {
+        turn.named.clear();
     }
 }
 
@@ -102,6 +108,7 @@ fn admit(session: &mut Session, admitted: &Admitted) {
         mode: admitted.mode,
         body: admitted.body,
         label: admitted.label,
+        atoms: admitted.typed.as_ref().and_then(|typed| typed.atoms),
     });
 }
 
@@ -113,6 +120,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         principal,
         channel,
         label_before: session.label,
+        named: Vec::new(),
         step: Step::Next,
         steps: 0,
         tool_calls: 0,
@@ -134,6 +142,7 @@ fn enter(session: &mut Session, messages: &[Seq]) {
     session.queue = staying;
     for waiting in entering {
         session.take_in(Some(waiting.label));
+        session.name(waiting.seq, &waiting.principal, waiting.atoms);
         session.items.push_back(Item::User { body: waiting.body, label: waiting.label });
     }
     session.repeats.clear();
@@ -481,6 +490,16 @@ impl Session {
     /// A content of this label enters the context: from now on all that comes of it bears it.
     fn take_in(&mut self, label: Option<Label>) {
         self.label = label.map_or(self.label, |label| self.label.join(label));
+    }
+
+    /// Their own words of the principal whose turn it is name values for it; those of others do not.
+    fn name(&mut self, seq: Seq, by: &str, atoms: Option<BodyRef>) {
+        if let (Some(turn), Some(atoms)) = (&mut self.turn, atoms)
+            && turn.principal == by
+            && turn.named.len() < limits::TASK_MESSAGES_MAX
+        {
+            turn.named.push(Named { seq, atoms });
+        }
     }
 
     /// Adds a word of the runtime; never between a reply and the results of its calls (I4).

@@ -47,6 +47,11 @@ pub const ECHOED_CHARS_MAX: usize = 64;
 
 /// Characters of one part that a person types; what is longer was pasted, and pastes have no authority.
 pub const OWN_PART_CHARS_MAX: usize = 2_000;
+/// Quoted parts of one message that are told apart; from the last of them on all is quoted.
+pub const QUOTES_MAX: usize = 32;
+/// Messages of one task whose values a call may rest on: what it begins with, what steers it, its
+/// answers. Later ones name nothing.
+pub const TASK_MESSAGES_MAX: usize = 64;
 /// Marks that begin and end a fence, as in Markdown.
 pub const FENCE_CHARS_MIN: usize = 3;
 /// Atoms of one message, and the bytes of one and of all: more than a person names at a time, and

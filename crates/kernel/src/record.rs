@@ -16,6 +16,7 @@ use crate::policy::Role;
 use crate::request::Request;
 use crate::rule::{Approvers, Field};
 use crate::tool::{Answerer, Idempotency};
+use crate::words::Typed;
 
 /// Version of the stored records.
 pub const VERSION: u32 = 1;
@@ -58,6 +59,8 @@ pub enum Record {
         by: String,
         #[serde(default = "untyped", skip_serializing_if = "is_untyped")]
         label: Label,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        typed: Option<Typed>,
     },
     Started(Started),
     /// The call fits under this ledger window only once others have settled what they reserved;
@@ -146,6 +149,9 @@ pub struct Admitted {
     pub mode: Mode,
     pub body: BodyRef,
     pub label: Label,
+    /// Absent where a program speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<Typed>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 4;
+pub const FOLD_VERSION: u32 = 5;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -64,6 +64,8 @@ pub struct Waiting {
     pub mode: Mode,
     pub body: BodyRef,
     pub label: Label,
+    /// Where the values that it names are.
+    pub atoms: Option<BodyRef>,
 }
 
 impl Waiting {
@@ -96,6 +98,8 @@ pub struct Turn {
     pub channel: String,
     /// Of the session, before the turn.
     pub label_before: Label,
+    /// The messages and answers of its principal that name values: the task's.
+    pub named: Vec<Named>,
     pub step: Step,
     /// Model calls and tool calls so far.
     pub steps: u32,
@@ -121,6 +125,13 @@ impl Turn {
         let running = if self.running > 0 { now.saturating_sub(self.running_since) } else { 0 };
         self.worked_ms.saturating_add(running)
     }
+}
+
+/// A message or an answer that names values, and where these are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Named {
+    pub seq: Seq,
+    pub atoms: BodyRef,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

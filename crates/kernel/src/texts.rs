@@ -1,10 +1,10 @@
 //! Which bodies a record refers to: whoever shows a session shows these with it, whoever moves one
 //! takes all of them along.
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::id::BodyRef;
 use crate::record::{End, Planned, Record, Verdict};
+use crate::words::Typed;
 
 impl Record {
     /// The bodies that hold words of people, models and tools. A request is no such text: it is
@@ -13,8 +13,8 @@ impl Record {
     pub fn texts(&self) -> Vec<BodyRef> {
         match self {
             Self::Opened(opened) => opened.title.into_iter().collect(),
-            Self::Admitted(admitted) => vec![admitted.body],
-            Self::Planned(Planned::Tool { call, .. }) => vec![call.calls],
+            Self::Admitted(admitted) => said(admitted.body, admitted.typed.as_ref()),
+            Self::Planned(Planned::Tool { call, .. }) => Vec::from([call.calls]),
             Self::Judged(judged) => match &judged.verdict {
                 Verdict::Invalid { detail, .. } => detail.iter().copied().collect(),
                 Verdict::Allow { .. }
@@ -24,13 +24,13 @@ impl Record {
                 | Verdict::TooMany => Vec::new(),
             },
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.iter().copied().collect(),
-            Self::Answered { body, .. } => vec![*body],
-            Self::Retried(retried) => vec![retried.detail],
+            Self::Answered { body, typed, .. } => said(*body, typed.as_ref()),
+            Self::Retried(retried) => Vec::from([retried.detail]),
             Self::Ended(ended) => match &ended.end {
                 End::Replied { text, calls, .. } => text.iter().chain(calls).copied().collect(),
-                End::ModelFailed { detail, .. } => vec![*detail],
+                End::ModelFailed { detail, .. } => Vec::from([*detail]),
                 End::Done { result, spill, .. } => core::iter::once(result).chain(spill).copied().collect(),
-                End::Failed { result, .. } => vec![*result],
+                End::Failed { result, .. } => Vec::from([*result]),
                 End::Concluded { .. } | End::NotStarted | End::Unknown => Vec::new(),
             },
             Self::TurnEnded(ended) => ended.reply.into_iter().collect(),
@@ -56,4 +56,9 @@ impl Record {
     pub fn rope(&self) -> Option<BodyRef> {
         if let Self::Started(started) = self { started.request.map(|request| request.rope) } else { None }
     }
+}
+
+/// A text, and what it names.
+fn said(body: BodyRef, typed: Option<&Typed>) -> Vec<BodyRef> {
+    core::iter::once(body).chain(typed.and_then(|typed| typed.atoms)).collect()
 }

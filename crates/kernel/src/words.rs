@@ -7,7 +7,9 @@ mod extract;
 mod forms;
 mod numbers;
 mod parts;
+mod typed;
 
 pub use atom::{Atom, Kind, passes};
 pub use extract::extract;
 pub use parts::{Span, own_parts, quotes};
+pub use typed::Typed;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use backstay_engine::Caller;
 use backstay_kernel::budget::{Budget, Price};
 use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Millis;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
@@ -18,7 +19,7 @@ const ASK_EXPIRES_MS: u64 = 60_000;
 pub const TOOL_TIMEOUT_MS: u64 = 60_000;
 
 pub fn owner() -> Caller {
-    Caller { principal: "owner".into(), role: Role::Owner, channel: "test".into() }
+    Caller { principal: "owner".into(), role: Role::Owner, channel: "test".into(), speaks: Speaks::Program }
 }
 
 /// These tools, of which a pure one reads and any other writes, and `ask`, which a person answers.

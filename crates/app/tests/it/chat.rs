@@ -203,7 +203,7 @@ fn the_chats_own_commands_work_where_an_answer_is_asked_for() {
         terminal.wait_for("begin another session");
         terminal.wait_for(prompt);
         terminal.key_in("/trace\n");
-        terminal.wait_for(&format!("(internal, untrusted, of principal): {task}"));
+        terminal.wait_for(&format!("(internal, trusted, of principal): {task}"));
         terminal.wait_for(prompt);
         terminal.key_in("/approve 0000000000000001.2\n");
         terminal.wait_for(if prompt == "Allow this?" {
@@ -246,7 +246,7 @@ fn what_is_typed_while_the_agent_is_at_work_is_said_later_and_own_commands_at_on
     terminal.key_in("/fail wait 3600000\n");
     terminal.wait_for("Ctrl-C ends the turn");
     terminal.key_in("/trace\n");
-    terminal.wait_for("(internal, untrusted, of principal): /fail wait");
+    terminal.wait_for("(internal, trusted, of principal): /fail wait");
     terminal.key_in("/say never\n");
     terminal.wait_for("(said when this turn ends");
     terminal.key_in("\u{3}");

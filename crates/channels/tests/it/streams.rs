@@ -1,6 +1,7 @@
 //! The live view of a session.
 use backstay_engine::{Caller, Command};
 use backstay_kernel::effect::FailureClass;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Role;
 use http::StatusCode;
 use serde_json::json;
@@ -89,7 +90,7 @@ async fn a_commit_that_nobody_was_told_of_is_not_left_out() {
     let (_, mut live) = house.get("ann", &format!("/api/sessions/{session}/events")).frames(None).await;
     assert_eq!(live.next().await.unwrap().event, "opened");
     let id = backstay_kernel::id::SessionId::parse(&session).unwrap();
-    let ann = Caller { principal: "ann".into(), role: Role::User, channel: "test".into() };
+    let ann = Caller { principal: "ann".into(), role: Role::User, channel: "test".into(), speaks: Speaks::Program };
     let stop = Command::Stop { by: "ann".into() };
     house.play.other_engine(crate::house::policy()).await.command(&ann, id, stop, None).await.unwrap();
     for call in ["stop", "resume"] {

@@ -1,5 +1,6 @@
 //! A home in whose memory there is little room left.
 use backstay_engine::{Caller, EngineError, Limits};
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, SessionId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Record;
@@ -11,7 +12,7 @@ const TOO_MANY: u64 = 4096;
 const KEPT: u64 = 64;
 
 fn user() -> Caller {
-    Caller { principal: "ann".into(), role: Role::User, channel: "test".into() }
+    Caller { principal: "ann".into(), role: Role::User, channel: "test".into(), speaks: Speaks::Program }
 }
 
 fn id(n: u64) -> SessionId {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use backstay_engine::{Accepted, Command, EngineError, Submission, Submitted, TurnView};
 use backstay_kernel::home::HomeRecord;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId};
 use backstay_kernel::record::{Mode, Record};
 
@@ -34,7 +35,12 @@ async fn a_repeated_steer_answer_or_decision_names_the_turn_that_it_went_into() 
     let play = Play::begin(home.path(), policy(), script).await;
     let said = play.say(None, "help").await;
     let view = play.until(said, |view| question(view).is_some()).await;
-    let answer = Command::Answer { effect: question(&view).unwrap(), text: "blue".into(), by: "owner".into() };
+    let answer = Command::Answer {
+        effect: question(&view).unwrap(),
+        text: "blue".into(),
+        by: "owner".into(),
+        speaks: Speaks::Program,
+    };
     let answered = twice(&play, said, answer.clone(), "answer").await;
     let view = play.until(said, |view| asked(view).is_some()).await;
     let decide = decide(asked(&view).unwrap(), true);

@@ -20,3 +20,4 @@ mod slots;
 mod stage;
 mod transfer;
 mod turns;
+mod words;

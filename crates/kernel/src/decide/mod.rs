@@ -7,13 +7,13 @@ use crate::effect::{Inspection, Outcome, Probed};
 use crate::frame::Frame;
 use crate::home::Speaks;
 use crate::id::{BodyRef, Digest, EffectId, Seq, TurnId};
-use crate::label::Label;
 use crate::permit::Bounce;
 use crate::policy::Role;
 use crate::record::{Mode, Opened, Record, Resolution};
 use crate::refusal::{Code, Refusal};
 use crate::request::Request;
 use crate::session::Session;
+use crate::words::Typed;
 
 mod advance;
 mod outcome;
@@ -54,7 +54,7 @@ pub enum Input {
         effect: EffectId,
         body: BodyRef,
         by: String,
-        label: Label,
+        typed: Option<Typed>,
     },
     Resolve {
         effect: EffectId,
@@ -89,7 +89,8 @@ pub struct Message {
     /// Earlier messages that the client quoted, oldest first; they enter before the message.
     pub quoted: Vec<BodyRef>,
     pub body: BodyRef,
-    pub label: Label,
+    /// Absent where a program speaks.
+    pub typed: Option<Typed>,
 }
 
 /// A person's word on an ask, bound to the digest of the exact action.
@@ -119,7 +120,7 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
         Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),
         Input::Decide(decision) => people::decide(session, decision, frame),
-        Input::Answer { effect, body, by, label } => people::answer(session, effect, body, by, label),
+        Input::Answer { effect, body, by, typed } => people::answer(session, effect, body, by, typed),
         Input::Resolve { effect, resolution, by, note } => people::resolve(session, effect, resolution, by, note),
         Input::Cancel { turn, by } => people::cancel(session, turn, by),
         Input::Stop { by } => Ok(people::stop(session, by)),

@@ -13,6 +13,7 @@ use crate::permit::is_wanted;
 use crate::record::{Admitted, Decision, Mode, Reason, Record, Resolution};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Session, State};
+use crate::words::Typed;
 
 pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
     if session.stopped {
@@ -23,8 +24,7 @@ pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result
         return Err(Refusal::new(Code::HomeFrozen, "this home is frozen", "backstay unfreeze"));
     }
     if let (Mode::Queue, Some(effect)) = (message.mode, open_question(session)) {
-        let (body, by, label) = (message.body, message.principal, message.label);
-        return Ok(Vec::from([Record::Answered { effect, body, by, label }]));
+        return answer(session, effect, message.body, message.principal, message.typed);
     }
     let own = session.queue.iter().filter(|waiting| !waiting.is_quoted());
     // An interrupt waits for nobody, so there is always room for one.
@@ -41,18 +41,24 @@ pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result
     if let (Mode::Interrupt, Some(turn)) = (message.mode, open) {
         records.push(Record::Cancelled { turn: turn.id, by: message.principal.clone() });
     }
-    let admit = |body, label| {
+    let admit = |body, label, typed| {
         Record::Admitted(Admitted {
             principal: message.principal.clone(),
             channel: message.channel.clone(),
             mode: message.mode,
             body,
             label,
+            typed,
         })
     };
-    records.extend(message.quoted.iter().map(|body| admit(*body, Label::of(Source::Quoted))));
-    records.push(admit(message.body, message.label));
+    records.extend(message.quoted.iter().map(|body| admit(*body, Label::of(Source::Quoted), None)));
+    records.push(admit(message.body, label_of(message.typed.as_ref()), message.typed.clone()));
     Ok(records)
+}
+
+/// What a program says may be anybody's.
+fn label_of(typed: Option<&Typed>) -> Label {
+    typed.map_or(Label::of(Source::Principal), Typed::label)
 }
 
 fn open_question(session: &Session) -> Option<EffectId> {
@@ -108,10 +114,12 @@ pub fn answer(
     effect: EffectId,
     body: BodyRef,
     by: String,
-    label: Label,
+    typed: Option<Typed>,
 ) -> Result<Vec<Record>, Refusal> {
     match session.effects.get(&effect).map(|open| &open.state) {
-        Some(State::Question) => Ok(Vec::from([Record::Answered { effect, body, by, label }])),
+        Some(State::Question) => {
+            Ok(Vec::from([Record::Answered { effect, body, by, label: label_of(typed.as_ref()), typed }]))
+        }
         _ => Err(Refusal::new(
             Code::NoSuchQuestion,
             "no question of this id waits for an answer",

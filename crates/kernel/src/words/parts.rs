@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::limits::{FENCE_CHARS_MIN, OWN_PART_CHARS_MAX};
+use crate::limits::{FENCE_CHARS_MIN, OWN_PART_CHARS_MAX, QUOTES_MAX};
 
 /// Bytes `[from, to)` of a text.
 pub type Span = (u32, u32);
@@ -158,6 +158,7 @@ fn is_header(line: &str) -> bool {
 struct Marked {
     spans: Vec<(usize, usize)>,
     own: (usize, usize),
+    end: usize,
     own_chars: usize,
     /// Where it is the person's own.
     last_line: Option<(usize, usize)>,
@@ -173,6 +174,7 @@ impl Marked {
             self.own.1 = to;
             self.own_chars += line.chars().count();
         }
+        self.end = to;
         self.last_line = (!is_quoted).then_some((from, to));
     }
 
@@ -200,6 +202,11 @@ impl Marked {
 
     fn finish(mut self) -> Vec<Span> {
         self.end_own();
+        if let Some((from, _)) = self.spans.get(QUOTES_MAX - 1).copied() {
+            // Who quotes so often is not understood: the rest is quoted too.
+            self.spans.truncate(QUOTES_MAX - 1);
+            self.spans.push((from, self.end));
+        }
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         self.spans.into_iter().map(|(from, to)| (offset(from), offset(to))).collect()
     }

@@ -17,6 +17,7 @@ use backstay_kernel::record::{
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Approvers, Field};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
+use backstay_kernel::words::Typed;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::harness::record_word;
@@ -43,7 +44,7 @@ fn facts() -> Facts {
 fn beginnings() -> Vec<Record> {
     let admitted = |mode, source| {
         let (principal, channel) = ("ann".to_owned(), "api".to_owned());
-        Record::Admitted(Admitted { principal, channel, mode, body: body(2), label: Label::of(source) })
+        Record::Admitted(Admitted { principal, channel, mode, body: body(2), label: Label::of(source), typed: None })
     };
     let call = |tool: Option<&str>| CallRef {
         calls: body(3),
@@ -62,6 +63,14 @@ fn beginnings() -> Vec<Record> {
         admitted(Mode::Queue, Source::Quoted),
         admitted(Mode::Steer, Source::Principal),
         admitted(Mode::Interrupt, Source::Memory),
+        Record::Admitted(Admitted {
+            principal: "ann".to_owned(),
+            channel: "cli".to_owned(),
+            mode: Mode::Queue,
+            body: body(2),
+            label: Label::TYPED.join(Label::of(Source::Quoted)),
+            typed: Some(Typed { quotes: vec![(0, 9), (20, 42)], atoms: Some(body(18)) }),
+        }),
         Record::TurnStarted(TurnStarted { messages: vec![Seq(2), Seq(3)], label: None }),
         Record::TurnStarted(TurnStarted { messages: vec![Seq(2)], label: Some(joined()) }),
         Record::Entered { messages: vec![Seq(4)] },
@@ -135,8 +144,20 @@ fn middles() -> Vec<Record> {
         Record::Decided { effect, decision: Decision::Approve, by: by(), note: Some(body(9)) },
         Record::Decided { effect, decision: Decision::Deny, by: by(), note: None },
         Record::Decided { effect, decision: Decision::Expire, by: None, note: None },
-        Record::Answered { effect, body: body(10), by: "ann".to_owned(), label: Label::of(Source::Principal) },
-        Record::Answered { effect, body: body(10), by: "ann".to_owned(), label: Label::TYPED },
+        Record::Answered {
+            effect,
+            body: body(10),
+            by: "ann".to_owned(),
+            label: Label::of(Source::Principal),
+            typed: None,
+        },
+        Record::Answered {
+            effect,
+            body: body(10),
+            by: "ann".to_owned(),
+            label: Label::TYPED,
+            typed: Some(Typed::default()),
+        },
         Record::Lapsed { effect, boot: Boot(77) },
         Record::Doubted { effect, boot: Boot(77) },
         Record::Resolved { effect, resolution: Resolution::Done, by: by(), note: Some(body(11)) },

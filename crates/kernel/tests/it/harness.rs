@@ -195,7 +195,7 @@ impl TestSession {
             mode,
             quoted: Vec::new(),
             body: body(id),
-            label: Label::of(Source::Principal),
+            typed: None,
         }
     }
 

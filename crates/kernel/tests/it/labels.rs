@@ -1,7 +1,9 @@
 //! Labels: the lattice, and what becomes of a session's own.
 use backstay_kernel::id::Seq;
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source, Sources};
-use backstay_kernel::record::{Record, TurnEnded, TurnStarted};
+use backstay_kernel::limits::TASK_MESSAGES_MAX;
+use backstay_kernel::record::{Mode, Record, TurnEnded, TurnStarted};
+use backstay_kernel::words::Typed;
 use backstay_kernel::{Input, Session, apply};
 use proptest::prelude::*;
 
@@ -72,8 +74,8 @@ fn a_session_is_as_trusted_as_what_entered_it() {
     let mut t = TestSession::new();
     assert_eq!(t.session.label, Label::of(Source::Config));
     let typed = |t: &TestSession, id| {
-        let mut message = t.message(id, backstay_kernel::record::Mode::Queue);
-        message.label = Label::TYPED;
+        let mut message = t.message(id, Mode::Queue);
+        message.typed = Some(Typed::default());
         Input::Message(message)
     };
     let message = typed(&t, 1);
@@ -109,8 +111,8 @@ fn what_has_left_the_window_has_been_seen() {
 fn nothing_of_a_journal_from_elsewhere_is_trusted() {
     let mut t = TestSession::new();
     t.say(1);
-    let mut message = t.message(2, backstay_kernel::record::Mode::Queue);
-    message.label = Label::TYPED;
+    let mut message = t.message(2, Mode::Queue);
+    message.typed = Some(Typed::default());
     t.tell(Input::Message(message));
     assert_eq!(t.session.queue[0].label, Label::TYPED);
     let old = t.session.lineage;
@@ -130,4 +132,49 @@ fn a_text_without_a_word_of_its_own_has_the_label_of_its_kind() {
     let old = r#"{"answered":{"effect":8,"body":{"id":10,"digest":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a","bytes":42},"by":"ann"}}"#;
     let answered: Record = serde_json::from_str(old).unwrap();
     assert_eq!(answered.label(session), Some(Label::of(Source::Principal)), "old answers gain no trust");
+}
+
+#[test]
+fn a_task_is_named_by_the_words_of_its_principal_alone() {
+    let mut t = TestSession::new();
+    let named = |t: &TestSession| t.session.turn.as_ref().map(|turn| turn.named.iter().map(|n| n.atoms.id).collect());
+    let say = |t: &mut TestSession, id, principal: &str, mode| {
+        let mut message = t.message(id, mode);
+        message.principal = principal.to_owned();
+        message.typed = Some(Typed { quotes: Vec::new(), atoms: Some(body(100 + id)) });
+        t.tell(Input::Message(message));
+        t.settle();
+    };
+    say(&mut t, 1, crate::harness::OWNER, Mode::Queue);
+    assert_eq!(named(&t), Some(vec![101]));
+    say(&mut t, 2, "bob", Mode::Steer);
+    say(&mut t, 3, crate::harness::OWNER, Mode::Steer);
+    say(&mut t, 4, crate::harness::OWNER, Mode::Queue);
+    t.reply(&[("read", 0)]);
+    let read = t.call("read");
+    t.done(read, 1);
+    assert_eq!(named(&t), Some(vec![101, 103]), "what another principal names is their own affair");
+    let old = t.session.lineage;
+    t.tell(Input::Lineage { old, new: old + 1 });
+    assert_eq!(named(&t), Some(vec![]), "who wrote a journal from elsewhere is not known");
+    assert!(t.session.queue.iter().all(|waiting| waiting.atoms.is_none()));
+}
+
+#[test]
+fn a_task_is_named_by_so_many_messages_and_no_more() {
+    let mut t = TestSession::new();
+    for id in 0..=u64::try_from(TASK_MESSAGES_MAX).unwrap() {
+        let mut message = t.message(id, if id == 0 { Mode::Queue } else { Mode::Steer });
+        message.typed = Some(Typed { quotes: Vec::new(), atoms: Some(body(100 + id)) });
+        t.tell(Input::Message(message));
+        t.settle();
+        if id % 8 == 7 {
+            t.reply(&[("read", u8::try_from(id).unwrap())]);
+            let read = t.call("read");
+            t.done(read, u8::try_from(id).unwrap());
+        }
+    }
+    t.reply(&[]);
+    let turn = t.session.turn.as_ref().unwrap();
+    assert_eq!(turn.named.len(), TASK_MESSAGES_MAX);
 }

@@ -3,7 +3,6 @@ use backstay_kernel::context::{Answer, Item, Note};
 use backstay_kernel::decide::Decide;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Digest;
-use backstay_kernel::label::Label;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{BounceReason, Mode, Record, StopReason};
 use backstay_kernel::refusal::Code;
@@ -114,7 +113,7 @@ pub fn a_question_is_answered_once_by_its_id() {
     t.say(1);
     t.reply(&[("question", 1)]);
     let effect = t.call("question");
-    let answer = || Input::Answer { effect, body: body(5), by: OWNER.to_owned(), label: Label::TYPED };
+    let answer = || Input::Answer { effect, body: body(5), by: OWNER.to_owned(), typed: None };
     t.tell(answer());
     assert_eq!(t.input(answer()).unwrap_err().code, Code::NoSuchQuestion);
 }

@@ -1,5 +1,5 @@
 //! What a person typed: which parts are theirs, and which values they named.
-use backstay_kernel::limits::{ATOM_BYTES_MAX, ATOMS_BYTES_MAX, ATOMS_MAX, OWN_PART_CHARS_MAX};
+use backstay_kernel::limits::{ATOM_BYTES_MAX, ATOMS_BYTES_MAX, ATOMS_MAX, OWN_PART_CHARS_MAX, QUOTES_MAX};
 use backstay_kernel::words::{Atom, Kind, extract, own_parts, passes, quotes};
 use proptest::prelude::*;
 
@@ -162,6 +162,16 @@ fn the_parts_of_a_text_are_told_apart() {
 fn a_part_is_the_more_quoted_the_longer_it_is() {
     let paste = format!("look:\n> x\n\n{}", "word ".repeat(OWN_PART_CHARS_MAX / 5 + 1));
     assert_eq!(own_parts(&paste, &quotes(&paste)), ["look:\n"]);
+}
+
+#[test]
+fn who_quotes_too_often_quotes_all_that_follows() {
+    let text = "> q\n\nmine\n".repeat(QUOTES_MAX + 2);
+    let spans = quotes(&text);
+    assert_eq!(spans.len(), QUOTES_MAX);
+    assert_eq!(spans.last().unwrap().1 as usize, text.len());
+    let fits = "> q\n\nmine\n".repeat(QUOTES_MAX - 1);
+    assert_eq!(own_parts(&fits, &quotes(&fits)).last(), Some(&"\nmine\n"));
 }
 
 #[test]

@@ -404,7 +404,7 @@ impl Driver {
                     mode,
                     quoted: Vec::new(),
                     body: body(1 + number as u64),
-                    label: Label::of(Source::Principal),
+                    typed: None,
                 })
             }
             Move::Cancel => {

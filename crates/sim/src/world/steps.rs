@@ -158,6 +158,6 @@ impl Play {
     fn answer(&self, engine: &Engine, who: usize, text: String) -> Option<Command> {
         let state = self.fold(engine, who)?;
         let (effect, _) = state.effects.iter().find(|(_, open)| open.state == State::Question)?;
-        Some(Command::Answer { effect: *effect, text, by: "owner".into() })
+        Some(Command::Answer { effect: *effect, text, by: "owner".into(), speaks: Speaks::Program })
     }
 }

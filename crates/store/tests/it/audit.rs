@@ -57,7 +57,7 @@ fn call(home: &TestHome, n: u8) {
             title: None,
             lineage: 1,
         }),
-        Record::Admitted(Admitted { principal, channel, mode, body: body(1), label }),
+        Record::Admitted(Admitted { principal, channel, mode, body: body(1), label, typed: None }),
         Record::TurnStarted(TurnStarted { messages: vec![Seq(2)], label: None }),
         Record::Started(Started {
             effect: Seq(9),

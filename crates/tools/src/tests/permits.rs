@@ -11,7 +11,6 @@ use backstay_kernel::effect::{CallRef, Effect, Finish, Inspection, Outcome};
 use backstay_kernel::facts::{Access, Facts};
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, RepeatKey, Seq, SessionId};
-use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::{Mode, Opened};
 use backstay_kernel::request::Request;
@@ -103,7 +102,7 @@ impl Gate {
             mode: Mode::Queue,
             quoted: Vec::new(),
             body: BODY,
-            label: Label::of(Source::Principal),
+            typed: None,
         }));
         let effect = gate.open().id();
         let request = Request { rope: BODY, digest: BODY.digest, bytes: 10, bytes_unchanged: 0 };
