@@ -8,12 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Key, Limits, World};
-use backstay_kernel::policy::Policy;
+use backstay_kernel::policy::{Agent, Policy};
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Secret, Timeouts};
 use backstay_sandbox::Sandbox;
 use backstay_store::{Options, Store, StoreError};
-use backstay_tools::{Commands, Roots};
+use backstay_tools::{Commands, Roots, RootsError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -121,21 +121,36 @@ fn endpoints(config: &Checked, keys: Keys) -> Result<BTreeMap<String, Endpoint>,
 }
 
 fn roots(home: &Path, policy: &Policy, sandbox: &Arc<Sandbox>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
-    let workspace = home.join(WORKSPACE);
-    let mut roots = BTreeMap::new();
-    for (name, agent) in &policy.agents {
-        let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let opened = Roots::open(&workspace, &paths(&agent.grants.read), &paths(&agent.grants.write));
-        let opened = opened.and_then(|roots| roots.guarding(home));
+    let of = |(name, agent): (&String, &Agent)| {
+        let opened = roots_of(home, agent, sandbox);
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
-        let mut opened = opened.hiding(protected(&agent.rules));
-        let programs = agent.grants.programs.clone();
-        if !programs.is_empty() {
-            opened = opened.commanding(Commands { sandbox: Arc::clone(sandbox), programs });
-        }
-        roots.insert(name.clone(), Arc::new(opened));
+        Ok((name.clone(), Arc::new(opened)))
+    };
+    policy.agents.iter().map(of).collect()
+}
+
+/// The same for somebody who only wants to know what a call would be, beside whoever serves the home.
+///
+/// # Errors
+/// A granted directory cannot be opened.
+pub fn roots_to_look(home: &Path, config: &Checked, agent: &Agent) -> Result<Roots, RootsError> {
+    let scratch = home.join(format!("{SCRATCH}.{}", std::process::id()));
+    roots_of(home, agent, &Arc::new(Sandbox::new(scratch, config.sandbox)))
+}
+
+/// What the tools of one agent may open, and run.
+///
+/// # Errors
+/// A granted directory cannot be opened.
+fn roots_of(home: &Path, agent: &Agent, sandbox: &Arc<Sandbox>) -> Result<Roots, RootsError> {
+    let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let opened = Roots::open(&home.join(WORKSPACE), &paths(&agent.grants.read), &paths(&agent.grants.write))?;
+    let opened = opened.guarding(home)?.hiding(protected(&agent.rules));
+    let programs = agent.grants.programs.clone();
+    if programs.is_empty() {
+        return Ok(opened);
     }
-    Ok(roots)
+    Ok(opened.commanding(Commands { sandbox: Arc::clone(sandbox), programs }))
 }
 
 /// Paths that a rule denies or asks about: a search that starts above them must not read them,

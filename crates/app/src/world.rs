@@ -81,14 +81,19 @@ impl RealWorld {
     }
 }
 
+/// What the machine's clock shows.
+pub fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
 fn done(text: impl Into<String>) -> ToolRan {
     ToolRan::Done { text: text.into(), spill: None, memory: None }
 }
 
 impl World for RealWorld {
     fn now(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+        now()
     }
 
     fn random(&self) -> u64 {

@@ -11,6 +11,7 @@ mod doctor;
 mod doubts;
 mod guide;
 mod init;
+mod policy;
 mod quickstart;
 mod reference;
 mod restore;
@@ -90,6 +91,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Reload => switches::run(home, Switch::Reload, out).await,
         Command::Budget => budget::run(home, out).await,
         Command::Config(command) => config::run(home, &command, out),
+        Command::Policy(command) => policy::run(home, &command, out).await,
         Command::Tokens(command) => tokens::run(home, &command, out).await,
         Command::Backup(args) => backup::run(home, &args, out).await,
         Command::Audit(AuditCommand::Verify) => audit::verify(home, out).await,

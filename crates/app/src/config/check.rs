@@ -13,7 +13,7 @@ use backstay_sandbox::Bounds;
 use super::mistake::{Code, Collector, Mistakes, Place, quoted};
 use super::paths::{Ground, Real};
 use super::raw::{self, View};
-use super::rules;
+use super::rules::{self, Example};
 use super::value::Spot;
 use super::{Checked, Limits, Owners, ProviderConfig, Server, Tls};
 
@@ -31,6 +31,7 @@ pub struct Checker<'a> {
     pub tools: &'a BTreeMap<String, Manifest>,
     pub principals: BTreeMap<String, Role>,
     pub mistakes: Collector,
+    pub examples: Vec<Example>,
     missing: Vec<PathBuf>,
 }
 
@@ -44,6 +45,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         tools: &tools,
         principals: BTreeMap::new(),
         mistakes: Collector::default(),
+        examples: Vec::new(),
         missing: Vec::new(),
     };
     // The server comes first: its key file is ground that no grant may reach.
@@ -72,6 +74,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         connections_per_principal: limit("connections_per_principal"),
     };
     let sandbox = sandbox(checker.root.table("sandbox"));
+    let examples = std::mem::take(&mut checker.examples);
     let missing_directories = std::mem::take(&mut checker.missing);
     mistakes.extend(checker.mistakes.into_list());
     match server {
@@ -84,6 +87,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 sandbox,
                 providers,
                 owners,
+                examples,
                 missing_directories,
                 text,
                 written,

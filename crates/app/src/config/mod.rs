@@ -32,6 +32,7 @@ mod tests;
 pub use mistake::{Code, FILE, Mistake, Mistakes, Place};
 pub use paths::WORKSPACE;
 pub use reference::{reference_markdown, schema};
+pub use rules::{Example, ExampleCall};
 pub use template::{Choice, template};
 
 /// What a file that was found good says.
@@ -45,6 +46,8 @@ pub struct Checked {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By agent.
     pub owners: BTreeMap<String, Owners>,
+    /// Of all rules, tried and found good.
+    pub examples: Vec<Example>,
     /// Granted directories that are not there yet, as real paths.
     pub missing_directories: Vec<PathBuf>,
     /// The file itself, for the home's journal.
@@ -94,7 +97,12 @@ pub struct Owners {
 
 /// Reads and checks `home/backstay.toml`. `manifests` are the tools that this program has.
 pub fn load(home: &Path, manifests: Vec<Manifest>) -> Result<Checked, Mistakes> {
-    let text = read_file(&home.join(FILE)).map_err(unreadable)?;
+    load_file(home, &home.join(FILE), manifests)
+}
+
+/// The same for another file, as if it stood there.
+pub fn load_file(home: &Path, file: &Path, manifests: Vec<Manifest>) -> Result<Checked, Mistakes> {
+    let text = read_file(file).map_err(unreadable)?;
     check_text(&text, home, running_binary().as_deref(), manifests)
 }
 

@@ -50,7 +50,16 @@ fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rul
     };
     for (key, expected) in [("matches", true), ("does_not_match", false)] {
         for example in row.rows(key) {
-            try_example(checker, agent, &rule, example, expected);
+            let Some(call) = call_of(checker, agent, example) else { continue };
+            try_example(checker, &rule, example.place, &call, expected);
+            let line = example.place.line;
+            checker.examples.push(Example {
+                line,
+                agent: agent.to_owned(),
+                rule: rule.name.clone(),
+                matches: expected,
+                call,
+            });
         }
     }
     Some(rule)
@@ -216,8 +225,7 @@ fn is_known(checker: &mut Checker<'_>, place: Place, key: &str, word: &str, know
 
 /// An example says enough where what it leaves out could not change whether the rule matches: with
 /// what doubt makes of it, and with the opposite.
-fn try_example<'a>(checker: &mut Checker<'a>, agent: &str, rule: &Rule, example: View<'a>, expected: bool) {
-    let Some(call) = call_of(checker, agent, example) else { return };
+fn try_example(checker: &mut Checker<'_>, rule: &Rule, place: Place, call: &ExampleCall, expected: bool) {
     let subject = call.subject();
     let (strict, lenient) = (RuleVerdict::Deny, RuleVerdict::Allow);
     let fits = |verdict| Rule { verdict, ..rule.clone() }.fits(&subject);
@@ -235,24 +243,37 @@ fn try_example<'a>(checker: &mut Checker<'a>, agent: &str, rule: &Rule, example:
         (false, _) if expected => format!("the rule {name} does not match this example of `matches`"),
         _ => return,
     };
-    checker.mistakes.add(example.place, Code::Example, message);
+    checker.mistakes.add(place, Code::Example, message);
+}
+
+/// One of `matches` or `does_not_match`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Example {
+    pub line: usize,
+    /// Whose rule it is of.
+    pub agent: String,
+    pub rule: String,
+    pub matches: bool,
+    pub call: ExampleCall,
 }
 
 /// The facts of an example.
-struct Example {
-    agent: String,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExampleCall {
+    pub agent: String,
     principal: Option<String>,
     role: Option<Role>,
     channel: Option<String>,
-    tool: Option<String>,
+    pub tool: Option<String>,
     class: Option<EffectClass>,
-    path: Option<String>,
+    pub path: Option<String>,
     bytes_out: Option<u64>,
     at: Option<u64>,
 }
 
-impl Example {
-    fn subject(&self) -> Subject<'_> {
+impl ExampleCall {
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
         let reads = self.class == Some(EffectClass::Read);
         Subject {
             agent: Some(&self.agent),
@@ -270,7 +291,7 @@ impl Example {
 }
 
 /// `None` where one of its facts is mistaken.
-fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<Example> {
+fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<ExampleCall> {
     if !example.is_sound() {
         return None;
     }
@@ -287,7 +308,7 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
     };
     let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
     let of_tool = tool.as_ref().and_then(|name| checker.tools.get(name)).map(|tool| tool.class);
-    Some(Example {
+    Some(ExampleCall {
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
         class: as_class.and_then(|word| class(&word)).or(of_tool),

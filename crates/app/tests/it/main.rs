@@ -24,6 +24,7 @@ mod init;
 mod journal;
 mod people;
 mod place;
+mod policy;
 mod reference;
 mod run;
 mod sandboxed;

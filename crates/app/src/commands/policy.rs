@@ -1,0 +1,264 @@
+//! `policy check | explain | test | diff | backtest`: what rules say, of a call, of their examples and of
+//! the past. Nothing is done and nothing is recorded.
+mod explain;
+mod past;
+
+use std::path::Path;
+
+use backstay_kernel::judge::judge;
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{Grounds, Reason, Verdict};
+use backstay_kernel::rule::{Rule, RuleVerdict};
+use backstay_kernel::subject::ruling;
+use serde_json::{Value, json};
+
+use crate::cli::PolicyCommand;
+use crate::client::{Client, Intent};
+use crate::config::{self, Checked, Example, ExampleCall, FILE};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::home;
+use crate::print::{Out, visible_line};
+use crate::time;
+use past::Past;
+
+pub async fn run(home: &Path, command: &PolicyCommand, out: &Out) -> Outcome<Exit> {
+    home::require(home)?;
+    let file = match command {
+        PolicyCommand::Check { file } | PolicyCommand::Test { file } | PolicyCommand::Backtest { file } => {
+            file.as_deref()
+        }
+        PolicyCommand::Diff { file } => Some(file.as_path()),
+        PolicyCommand::Explain(_) => None,
+    };
+    let checked = match load(home, file) {
+        Ok(checked) => checked,
+        Err(mistakes) if matches!(command, PolicyCommand::Check { .. }) => {
+            if out.json {
+                out.value(&mistakes.to_json())
+            } else {
+                out.line(&mistakes.to_string())
+            }
+            return Ok(Exit::Usage);
+        }
+        Err(mistakes) => return Err(mistaken(file, &mistakes)),
+    };
+    match command {
+        PolicyCommand::Check { .. } => check(&checked, out),
+        PolicyCommand::Explain(args) => return explain::run(home, &checked, args, out),
+        PolicyCommand::Test { .. } => test(&checked, out),
+        PolicyCommand::Diff { .. } => {
+            let now = load(home, None).map_err(|mistakes| mistaken(None, &mistakes))?;
+            diff(home, &now, &checked, out).await?;
+        }
+        PolicyCommand::Backtest { .. } => backtest(home, &checked.policy, out).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn load(home: &Path, file: Option<&Path>) -> Result<Checked, config::Mistakes> {
+    let manifests = backstay_tools::manifests();
+    match file {
+        Some(file) => config::load_file(home, file, manifests),
+        None => config::load(home, manifests),
+    }
+}
+
+fn mistaken(file: Option<&Path>, mistakes: &config::Mistakes) -> Failure {
+    let (name, next) = match file {
+        Some(file) => (file.display().to_string(), format!("backstay policy check {}", file.display())),
+        None => (FILE.to_owned(), "backstay config check".to_owned()),
+    };
+    Failure::usage(format!("{name} has mistakes: {}", mistakes.first_of_all()), next)
+}
+
+fn check(checked: &Checked, out: &Out) {
+    let of_rule = |agent: &str, rule: &Rule| {
+        checked.examples.iter().filter(|example| example.agent == agent && example.rule == rule.name).count()
+    };
+    let rules = checked.policy.agents.iter().flat_map(|(agent, of)| of.rules.iter().map(move |rule| (agent, rule)));
+    if out.json {
+        let row = |(agent, rule): (&String, &Rule)| {
+            let examples = of_rule(agent, rule);
+            json!({ "agent": agent, "line": rule.line, "verdict": rule.verdict, "rule": rule.name, "examples": examples })
+        };
+        let rules: Vec<Value> = rules.map(row).collect();
+        out.value(&json!({ "policy": checked.policy.digest, "rules": rules, "count": 0, "mistakes": [] }));
+        return;
+    }
+    let cells = rules.map(|(agent, rule)| {
+        let (line, examples) = (rule.line.to_string(), of_rule(agent, rule).to_string());
+        vec![agent.clone(), line, word(rule.verdict).to_owned(), visible_line(&rule.name), examples]
+    });
+    out.table(&["AGENT", "LINE", "VERDICT", "RULE", "EXAMPLES"], &cells.collect::<Vec<_>>());
+}
+
+fn test(checked: &Checked, out: &Out) {
+    let said = |example: &Example| Said::of_example(&checked.policy, &example.call);
+    if out.json {
+        let row = |example: &Example| {
+            json!({
+                "line": example.line, "agent": example.agent, "rule": example.rule, "matches": example.matches,
+                "is": said(example).json(),
+            })
+        };
+        let examples: Vec<Value> = checked.examples.iter().map(row).collect();
+        out.value(&json!({ "policy": checked.policy.digest, "examples": examples }));
+        return;
+    }
+    for example in &checked.examples {
+        let word = if example.matches { "matches" } else { "does not match" };
+        let words = format!("{FILE}:{}: {word} `{}`; {}", example.line, example.rule, said(example).words());
+        out.line(&visible_line(&words));
+    }
+    out.line(&format!("{} examples hold", checked.examples.len()));
+}
+
+async fn diff(home: &Path, now: &Checked, other: &Checked, out: &Out) -> Outcome<()> {
+    let mut changes = Changes::default();
+    let mut examples: Vec<&ExampleCall> = Vec::new();
+    for call in now.examples.iter().chain(&other.examples).map(|example| &example.call) {
+        if !examples.contains(&call) {
+            examples.push(call);
+        }
+    }
+    for call in examples {
+        let (was, is) = (Said::of_example(&now.policy, call), Said::of_example(&other.policy, call));
+        let (tool, path) = (call.tool.as_deref().unwrap_or("any tool"), call.path.as_deref().unwrap_or_default());
+        let of = json!({ "agent": call.agent, "tool": call.tool, "path": call.path });
+        changes.examples += 1;
+        changes.add(of, &format!("example of agent {}, {tool} {path}", call.agent), &was, &is);
+    }
+    each(home, |past| {
+        changes.calls += 1;
+        changes.add(past.json(), &past.words(), &past.judged_by(&now.policy), &past.judged_by(&other.policy));
+    })
+    .await?;
+    changes.tell(out);
+    Ok(())
+}
+
+async fn backtest(home: &Path, policy: &Policy, out: &Out) -> Outcome<()> {
+    let mut changes = Changes::default();
+    each(home, |past| {
+        changes.calls += 1;
+        changes.add(past.json(), &past.words(), &past.recorded(), &past.judged_by(policy));
+    })
+    .await?;
+    changes.tell(out);
+    Ok(())
+}
+
+async fn each(home: &Path, seen: impl FnMut(&Past<'_>)) -> Outcome<()> {
+    let client = Client::connect(home, Intent::Read).await?;
+    let done = past::each(&client, seen).await;
+    client.close().await;
+    done
+}
+
+/// What would be judged differently, of how much that was looked at.
+#[derive(Default)]
+struct Changes {
+    calls: u64,
+    examples: u64,
+    list: Vec<Value>,
+    words: Vec<String>,
+}
+
+impl Changes {
+    fn add(&mut self, mut of: Value, words: &str, was: &Said, is: &Said) {
+        if was.verdict == is.verdict {
+            return;
+        }
+        if let Some(fields) = of.as_object_mut() {
+            fields.insert("was".into(), was.json());
+            fields.insert("is".into(), is.json());
+        }
+        self.list.push(of);
+        self.words.push(format!("{words}: {} -> {}", was.words(), is.words()));
+    }
+
+    fn tell(&self, out: &Out) {
+        let (calls, examples, count) = (self.calls, self.examples, self.list.len());
+        if out.json {
+            out.value(&json!({ "calls": calls, "examples": examples, "count": count, "changes": self.list }));
+            return;
+        }
+        self.words.iter().for_each(|words| out.line(&visible_line(words)));
+        let examples = if examples > 0 { format!(" and {examples} examples") } else { String::new() };
+        out.line(&format!("{count} of {calls} calls{examples} would be judged differently"));
+    }
+}
+
+/// A verdict in the words of the command line.
+struct Said {
+    verdict: &'static str,
+    by: String,
+    line: Option<u32>,
+}
+
+impl Said {
+    fn of(verdict: &Verdict, grounds: Option<&Grounds>) -> Self {
+        let (verdict, by) = match verdict {
+            Verdict::Allow { by } => ("allow", Some(by)),
+            Verdict::Ask { by, .. } => ("ask", Some(by)),
+            Verdict::Deny { by } => ("deny", Some(by)),
+            Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => ("not judged", None),
+        };
+        let by = match by {
+            Some(Reason::Rule(name)) => format!("rule `{name}`"),
+            Some(Reason::ClassDefault) => "class default".to_owned(),
+            Some(Reason::NoGrant) => "no grant".to_owned(),
+            None => String::new(),
+        };
+        Self { verdict, by, line: grounds.and_then(|grounds| grounds.line) }
+    }
+
+    /// Of the whole policy: a stricter rule may speak before the example's own.
+    fn of_example(policy: &Policy, call: &ExampleCall) -> Self {
+        let Some(agent) = policy.agents.get(&call.agent) else {
+            return Self { verdict: "deny", by: "no grant".to_owned(), line: None };
+        };
+        let said = ruling(&agent.rules, &call.subject());
+        let by = said.rule.map_or_else(|| "class default".to_owned(), |rule| format!("rule `{}`", rule.name));
+        Self { verdict: word(said.verdict), by, line: said.rule.map(|rule| rule.line) }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "verdict": self.verdict, "by": self.by, "line": self.line })
+    }
+
+    fn words(&self) -> String {
+        let line = self.line.map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
+        format!("{} by {}{line}", self.verdict, self.by)
+    }
+}
+
+impl Past<'_> {
+    fn judged_by(&self, policy: &Policy) -> Said {
+        let judged = judge(self.session, self.effect, self.call, self.facts, &past::frame(policy, self.at));
+        Said::of(&judged.verdict, Some(&judged.grounds))
+    }
+
+    fn recorded(&self) -> Said {
+        Said::of(&self.judged.verdict, self.judged.grounds.as_ref())
+    }
+
+    fn json(&self) -> Value {
+        let (agent, tool) = (&self.session.agent, &self.call.tool);
+        json!({ "call": self.place(), "at": self.at, "agent": agent, "tool": tool, "facts": self.facts })
+    }
+
+    fn words(&self) -> String {
+        let paths: Vec<&str> = self.facts.paths.iter().map(|path| path.real.as_str()).collect();
+        let tool = self.call.tool.as_deref().unwrap_or_default();
+        format!("{} {} {tool} {}", time::stamp(self.at), self.place(), paths.join(" "))
+    }
+}
+
+fn word(verdict: RuleVerdict) -> &'static str {
+    match verdict {
+        RuleVerdict::Allow => "allow",
+        RuleVerdict::Ask => "ask",
+        RuleVerdict::Deny => "deny",
+    }
+}

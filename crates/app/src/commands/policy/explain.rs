@@ -1,0 +1,106 @@
+//! `policy explain`: one call, inspected and judged as it would be, and not made.
+use std::path::Path;
+
+use backstay_kernel::effect::CallRef;
+use backstay_kernel::facts::Facts;
+use backstay_kernel::id::{BodyRef, Digest, RepeatKey, Seq, SessionId};
+use backstay_kernel::judge::{Judgement, judge};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{Opened, Record, Verdict};
+use backstay_kernel::{Session, apply};
+use serde_json::{Value, json};
+
+use super::{Said, past};
+use crate::cli::ExplainArgs;
+use crate::config::Checked;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{Out, visible_line};
+use crate::{serve, world};
+
+pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outcome<Exit> {
+    let policy = &config.policy;
+    let name = agent(policy, args.agent.as_deref())?;
+    let agent = policy.agents.get(name).ok_or_else(|| unknown("agent", name, policy.agents.keys()))?;
+    if !policy.principals.contains_key(&args.principal) {
+        return Err(unknown("principal", &args.principal, policy.principals.keys()));
+    }
+    let roots = serve::roots_to_look(home, config, agent).map_err(|error| {
+        let next = "start the home once: it makes granted directories that are missing";
+        Failure::usage(format!("agents.{name}: {error}"), next)
+    })?;
+    let facts = match backstay_tools::inspect(&roots, &args.tool, &args.arguments) {
+        Ok(facts) => facts,
+        Err(refused) => {
+            if out.json {
+                out.value(&json!({ "verdict": "invalid", "why": refused.why, "detail": refused.detail }));
+            } else {
+                out.line(&visible_line(&format!("no call: {}", refused.detail)));
+            }
+            return Ok(Exit::Refused);
+        }
+    };
+    let judged = judged(policy, name, args, &facts);
+    let line = judged.grounds.line;
+    let reason = agent.rules.iter().find(|rule| line == Some(rule.line)).and_then(|rule| rule.reason.as_deref());
+    show(&judged, &facts, reason, out);
+    Ok(match judged.verdict {
+        Verdict::Allow { .. } => Exit::Ok,
+        Verdict::Ask { .. } => Exit::Waiting,
+        Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => Exit::Refused,
+    })
+}
+
+/// In a session that was just opened.
+fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Judgement {
+    let mut session = Session::new(SessionId([1; 10]));
+    let (principal, channel) = (args.principal.clone(), args.channel.clone());
+    let opened = Opened { agent: agent.to_owned(), principal, channel, title: None, lineage: 1 };
+    apply(&mut session, &Record::Opened(opened));
+    let calls = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
+    let call = CallRef { calls, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
+    judge(&session, Seq(1), &call, facts, &past::frame(policy, args.at.unwrap_or_else(world::now)))
+}
+
+fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
+    let (said, grounds) = (Said::of(&judged.verdict, Some(&judged.grounds)), &judged.grounds);
+    if out.json {
+        out.value(&json!({
+            "verdict": said.verdict, "by": said.by, "line": said.line, "reason": reason,
+            "used": grounds.used, "facts": facts, "policy": grounds.policy,
+        }));
+        return;
+    }
+    let mut lines = vec![said.words()];
+    lines.extend(reason.map(|reason| format!("  reason: {reason}")));
+    lines.extend(grounds.used.iter().map(|fact| format!("  looked at {}", words(&json!(fact)))));
+    lines.push(format!("  class: {}", facts.class.word()));
+    lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));
+    lines.extend(facts.bytes_out.map(|bytes| format!("  bytes_out: {bytes}")));
+    lines.iter().for_each(|line| out.line(&visible_line(line)));
+}
+
+/// `role owner` of `{"role":"owner"}`, and a bare word as it is.
+fn words(fact: &Value) -> String {
+    match fact.as_object().and_then(|fields| fields.iter().next()) {
+        Some((field, Value::String(value))) => format!("{field} {value}"),
+        Some((field, value)) => format!("{field} {value}"),
+        None => fact.as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+fn agent<'a>(policy: &'a Policy, named: Option<&'a str>) -> Outcome<&'a str> {
+    const MAIN: &str = "main";
+    let mut names = policy.agents.keys();
+    match (named, names.next(), names.next()) {
+        (Some(named), ..) => Ok(named),
+        (None, Some(one), None) => Ok(one),
+        _ if policy.agents.contains_key(MAIN) => Ok(MAIN),
+        _ => Err(Failure::usage("this home has several agents", "give --agent")),
+    }
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Failure {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let message = format!("there is no {what} `{}`", visible_line(name));
+    Failure::new(Exit::NotFound, &format!("unknown_{what}"), message, format!("give one of {}", known.join(", ")))
+}

@@ -1,0 +1,135 @@
+//! `policy`: what rules say of a call, of their examples and of the past, without doing anything.
+use serde_json::{Value, json};
+
+use crate::place::Place;
+
+const RULES: &str = r#"
+[[agents.main.rules]]
+name = "no secrets"
+verdict = "deny"
+match = { path = { under = "workspace/secrets" } }
+matches = [{ tool = "read_file", path = "workspace/secrets/key" }]
+
+[[agents.main.rules]]
+name = "large files at night"
+verdict = "ask"
+match = { tool = "write_file", bytes_out = { gt = 5 }, clock = { between = ["22:00", "06:00"] }, role = "owner" }
+reason = "somebody is asleep"
+does_not_match = [{ tool = "write_file", path = "workspace/a.md", bytes_out = 3, role = "owner", at = 2026-11-21T23:00:00Z }]
+"#;
+
+fn home() -> Place {
+    let place = Place::with_home();
+    place.write_config(&(place.config() + RULES));
+    place
+}
+
+fn write(place: &Place, path: &str, content: &str) {
+    let call = json!({ "path": path, "content": content });
+    place.run(&["run", &format!("/call write_file {call}\n/then\n/say on we go")]).expect(0);
+}
+
+/// Line of the config that holds this text.
+fn line(place: &Place, text: &str) -> u64 {
+    place.config().lines().position(|line| line.contains(text)).unwrap() as u64
+}
+
+#[test]
+fn one_call_is_explained_by_its_rule_its_facts_and_its_exit_code() {
+    let place = home();
+    let call = r#"{"path":"a.md","content":"123456"}"#;
+    let night = ["policy", "explain", "write_file", call, "--at", "2026-11-21T23:00:00Z"];
+    let found = place.run(&[&night[..], &["--json"]].concat()).json(4);
+    assert_eq!((&found["verdict"], &found["by"]), (&json!("ask"), &json!("rule `large files at night`")));
+    assert_eq!((&found["line"], &found["reason"]), (&json!(line(&place, "large files")), &json!("somebody is asleep")));
+    let at = 1_795_302_000_000u64;
+    assert_eq!(found["used"], json!([{ "role": "owner" }, { "tool": "write_file" }, "bytes_out", { "clock": at }]));
+    assert_eq!(found["facts"]["bytes_out"], 6);
+    assert_eq!(found["policy"].as_str().unwrap().len(), 64);
+    let shown = place.run(&night).expect(4).stdout.clone();
+    assert!(shown.contains("ask by rule `large files at night` (backstay.toml:"), "{shown}");
+    assert!(shown.contains("  bytes_out: 6\n") && shown.contains("  looked at role owner\n"), "{shown}");
+
+    let said = |more: &[&str], code| place.run(&[&["policy", "explain", "--json"], more].concat()).json(code);
+    let day = said(&["write_file", call, "--at", "2026-11-21T12:00:00Z"], 0);
+    assert_eq!((&day["verdict"], &day["by"], &day["line"]), (&json!("allow"), &json!("class default"), &Value::Null));
+    std::fs::create_dir(place.home().join("workspace/secrets")).unwrap();
+    std::fs::write(place.home().join("workspace/secrets/key"), "k").unwrap();
+    assert_eq!(said(&["read_file", r#"{"path":"secrets/key"}"#], 3)["by"], "rule `no secrets`");
+    assert_eq!(said(&["read_file", r#"{"path":"nowhere"}"#], 3)["verdict"], "invalid");
+    assert!(!place.home().join("workspace/a.md").exists(), "nothing is done");
+    place.run(&["policy", "explain", "read_file", "{}", "--agent", "nobody"]).expect(5);
+    place.run(&["policy", "explain", "read_file", "{}", "--principal", "nobody"]).expect(5);
+    place.run(&["policy", "explain", "read_file", "{}", "--at", "tomorrow"]).expect(2);
+}
+
+#[test]
+fn rules_and_examples_are_listed_and_mistakes_are_told() {
+    let place = home();
+    let found = place.run(&["policy", "check", "--json"]).json(0);
+    let rules = found["rules"].as_array().unwrap();
+    let [.., secrets, night] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!((&secrets["rule"], &secrets["verdict"]), (&json!("no secrets"), &json!("deny")));
+    assert_eq!((&night["examples"], &found["count"]), (&json!(1), &json!(0)));
+    let tested = place.run(&["policy", "test", "--json"]).json(0);
+    let is: Vec<&Value> =
+        tested["examples"].as_array().unwrap().iter().map(|example| &example["is"]["verdict"]).collect();
+    assert!(is.ends_with(&[&json!("deny"), &json!("allow")]), "{is:?}");
+    let other = place.path("other.toml");
+    std::fs::write(&other, place.config().replace("bytes_out = 3, ", "bytes_out = 9, ")).unwrap();
+    let other = other.to_str().unwrap();
+    assert_eq!(place.run(&["policy", "check", other, "--json"]).json(2)["mistakes"][0]["code"], "example");
+    for command in [&["policy", "test", other][..], &["policy", "diff", other], &["policy", "backtest", other]] {
+        assert!(place.run(command).expect(2).stderr.contains("next: backstay policy check "), "{command:?}");
+    }
+}
+
+/// The past is judged again as it was: who spoke, when, and the facts of that day.
+#[test]
+fn a_candidate_is_run_over_the_calls_of_the_journal() {
+    let place = home();
+    write(&place, "notes.md", "1");
+    write(&place, "out/report.md", "12345678");
+    write(&place, "secrets/x", "1");
+    assert_eq!(place.run(&["policy", "backtest", "--json"]).json(0)["count"], 0, "what is in force said it");
+    let calls = place.run(&["policy", "backtest", "--json"]).json(0)["calls"].clone();
+    assert_eq!(calls, 3);
+
+    let other = place.path("other.toml");
+    let stricter = place.config().replace("workspace/secrets", "workspace/out");
+    std::fs::write(&other, &stricter).unwrap();
+    let found = place.run(&["policy", "backtest", other.to_str().unwrap(), "--json"]).json(0);
+    let changes: Vec<_> = found["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| {
+            let path = c["facts"]["paths"][0]["real"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            (path, c["was"]["verdict"].clone(), c["is"]["verdict"].clone(), c["is"]["by"].clone())
+        })
+        .collect();
+    let expected = [
+        ("report.md".to_owned(), json!("allow"), json!("deny"), json!("rule `no secrets`")),
+        ("x".to_owned(), json!("deny"), json!("allow"), json!("class default")),
+    ];
+    assert!(changes.len() == 2 && expected.iter().all(|change| changes.contains(change)), "{changes:?}");
+
+    // Against the file in force, which has changed since: the examples speak, too.
+    let diff = place.run(&["policy", "diff", other.to_str().unwrap(), "--json"]).json(0);
+    assert_eq!((&diff["calls"], &diff["examples"], &diff["count"]), (&json!(3), &json!(5), &json!(6)));
+    place.write_config(&stricter);
+    assert_eq!(place.run(&["policy", "diff", other.to_str().unwrap(), "--json"]).json(0)["count"], 0);
+    let shown = place.run(&["policy", "backtest"]).expect(0).stdout.clone();
+    assert!(shown.contains("allow by class default -> deny by rule `no secrets` (backstay.toml:"), "{shown}");
+    assert!(shown.ends_with("2 of 3 calls would be judged differently\n"), "{shown}");
+}
+
+/// A running home answers as well as one at rest.
+#[test]
+fn the_past_of_a_served_home_is_read_through_it() {
+    let place = home();
+    write(&place, "notes.md", "1");
+    let served = place.serve();
+    assert_eq!(place.run(&["policy", "backtest", "--json"]).json(0)["calls"], 1);
+    assert_eq!(served.stop(), 0);
+}
