@@ -58,7 +58,7 @@ pub struct Guard<'a> {
 }
 
 /// Tells two states of one file apart. The change time is the kernel's own: no command sets it.
-type Mark = (u64, u64, i64, i64, i64, i64);
+type Mark = (u64, u64, u64, i64, i64, i64, i64);
 
 /// What was found at one moment.
 #[derive(Debug, Default)]
@@ -129,6 +129,7 @@ impl Guard<'_> {
                 found.mark(text);
                 if !kind.is_symlink() {
                     found.shield.masked.push(text.to_owned());
+                    self.keep_above(&path, found);
                 }
                 continue;
             }
@@ -152,6 +153,14 @@ impl Guard<'_> {
         Ok(())
     }
 
+    /// A rule speaks of a path: nothing on the way to it may be renamed.
+    fn keep_above(&self, path: &Path, found: &mut Found) {
+        let inside =
+            |above: &&Path| self.reach.write.iter().any(|root| *above != Path::new(root) && above.starts_with(root));
+        let above = path.ancestors().skip(1).take_while(inside).filter_map(Path::to_str);
+        found.shield.kept.extend(above.map(str::to_owned));
+    }
+
     fn is_writable(&self, path: &str) -> bool {
         self.reach.write.iter().any(|root| Path::new(path).starts_with(root))
     }
@@ -166,10 +175,12 @@ impl Found {
 
     /// Takes what is new or other than `before` out of its name, and says what it was.
     pub fn quarantine(&self, before: &Self) -> Vec<String> {
+        let known: BTreeSet<&Mark> = before.marks.values().collect();
         let mut taken: Vec<String> = Vec::new();
         for (path, mark) in &self.marks {
             let is_below_taken = taken.iter().any(|outer| Path::new(path).starts_with(outer));
-            if before.marks.get(path) == Some(mark) || is_below_taken {
+            // Moved with a directory above it, it is what it was: a name of its own would have changed it.
+            if known.contains(mark) || is_below_taken {
                 continue;
             }
             // A directory that was there is changed by what is new in it, which has a name of its own.
@@ -196,5 +207,5 @@ fn set_aside(path: &str) -> std::io::Result<()> {
 }
 
 fn mark(stat: &Metadata) -> Mark {
-    (stat.ino(), stat.size(), stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec())
+    (stat.dev(), stat.ino(), stat.size(), stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec())
 }

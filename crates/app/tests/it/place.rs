@@ -98,8 +98,12 @@ impl Place {
     }
 
     pub fn serve(&self) -> Served {
-        let mut child =
-            self.command(&["serve", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::served(self.command(&["serve", "--json"]))
+    }
+
+    /// A command that serves, once it does.
+    pub fn served(mut command: Command) -> Served {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("\"listen\""), "it does not serve: {line}");

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::place::{Place, Served};
 
 /// Whom commands become where the tests run as root: somebody who owns nothing else.
 const NOBODYS_UID: u32 = 20_000;
@@ -24,7 +24,10 @@ impl Sandboxed {
             .collect();
         let uid = if is_root() { format!("uid = {NOBODYS_UID}\n") } else { String::new() };
         let free = if sandbox.contains("free_disk_mib") { "" } else { "free_disk_mib = 0\n" };
-        place.write_config(&format!("{}\n[sandbox]\n{uid}{free}{sandbox}\n", config.join("\n")));
+        place.write_config(&format!(
+            "{}\n[limits]\nmessages_per_minute = 100000\n[sandbox]\n{uid}{free}{sandbox}\n",
+            config.join("\n")
+        ));
         let home = Self { place };
         home.own(&home.workspace());
         home
@@ -32,6 +35,25 @@ impl Sandboxed {
 
     pub fn workspace(&self) -> PathBuf {
         self.place.home().join("workspace")
+    }
+
+    /// With something in its environment.
+    pub fn serve_with(&self, name: &str, value: &str) -> Served {
+        let mut command = self.place.command(&["serve", "--json"]);
+        command.env(name, value);
+        Place::served(command)
+    }
+
+    /// Takes everything out of the workspace.
+    pub fn empty(&self) {
+        for entry in std::fs::read_dir(self.workspace()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
     }
 
     /// Gives something in the workspace to whom commands run as.

@@ -1,0 +1,214 @@
+//! What holds a command, part by part: its environment, its system calls, names that others act on,
+//! paths that a rule keeps it from; and that nothing runs where one part is missing.
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::place::{Place, Ran};
+use crate::sandboxed::{Sandboxed, is_root};
+
+/// Variables by which somebody's environment makes a program do something else.
+const NAMES: &str = "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG LD_ORIGIN_PATH LD_PROFILE GCONV_PATH GETCONF_DIR \
+    HOSTALIASES LOCALDOMAIN LOCPATH MALLOC_TRACE NIS_PATH NLSPATH RESOLV_HOST_CONF RES_OPTIONS TZDIR BASH_ENV ENV \
+    ZDOTDIR SHELLOPTS BASHOPTS PS4 PROMPT_COMMAND CDPATH GLOBIGNORE IFS NODE_OPTIONS NODE_PATH NPM_CONFIG_USERCONFIG \
+    PYTHONPATH PYTHONSTARTUP PYTHONHOME PERL5LIB PERL5OPT PERLLIB RUBYOPT RUBYLIB GEM_PATH JAVA_TOOL_OPTIONS \
+    _JAVA_OPTIONS CLASSPATH DOTNET_STARTUP_HOOKS GIT_EXEC_PATH GIT_SSH GIT_SSH_COMMAND GIT_EXTERNAL_DIFF GIT_ASKPASS \
+    GIT_PAGER GIT_DIR GIT_TEMPLATE_DIR SSH_ASKPASS SSH_AUTH_SOCK SSLKEYLOGFILE SSL_CERT_FILE RUSTC_WRAPPER CARGO_HOME \
+    MAKEFLAGS CC DOCKER_HOST DBUS_SESSION_BUS_ADDRESS XDG_RUNTIME_DIR AWS_SECRET_ACCESS_KEY OPENAI_API_KEY";
+
+#[test]
+fn no_variable_of_the_runtime_reaches_a_command() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let mut run = home.place.command(&["run", "/call run_command {\"command\":\"cat /proc/self/environ\"}"]);
+    run.envs(NAMES.split_whitespace().map(|name| (name, "canary-5e1")));
+    Ran::of(&run.output().unwrap()).expect(0);
+    let told = home.latest();
+    let shown = told["stdout"].as_str().unwrap();
+    assert!(!shown.contains("canary-5e1") && shown.contains("GIT_CONFIG_NOSYSTEM=1"), "{shown}");
+    let set: Vec<&str> = shown.split('\u{fffd}').filter_map(|line| line.split('=').next()).collect();
+    let known = |name: &&str| NAMES.split_whitespace().all(|hostile| hostile != *name);
+    assert!(set.iter().all(known), "{set:?}");
+}
+
+/// By their numbers on this machine, as a program without a C library would call them.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_system_call_is_allowed_refused_absent_or_the_end() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let answers =
+        |call: &str| home.run(&format!("exec perl -e '$r = syscall({call}); print $r < 0 ? 0 + $! : \"ok\"'"));
+    const PERM: i32 = 1;
+    const NOSYS: i32 = 38;
+    for (call, errno) in [
+        ("425, 1, 0", PERM),            // io_uring_setup
+        ("321, 0, 0, 0", PERM),         // bpf
+        ("101, 0, 0, 0, 0", PERM),      // ptrace
+        ("272, 0", PERM),               // unshare
+        ("56, 0x10000000, 0, 0", PERM), // clone with a user namespace
+        ("41, 1, 1, 0", PERM),          // a local socket
+        ("41, 2, 1, 0", PERM),          // a network socket
+        ("53, 1, 2, 0, 0", PERM),       // a pair that can send elsewhere
+        ("16, 1, 0x5412, 0", PERM),     // typing into a terminal
+        ("16, 1, 0x541c, 0", PERM),
+        ("135, 0x0400000", PERM), // another machine's personality
+        ("435, 0, 0", NOSYS),     // clone3
+        ("448, 0, 0", NOSYS),     // known to no list
+        ("5000", NOSYS),
+    ] {
+        assert_eq!(answers(call)["stdout"], errno.to_string(), "{call}");
+    }
+    assert_eq!(answers("39")["stdout"], "ok");
+    assert_eq!(answers("135, 0xffffffff")["stdout"], "ok");
+    // The numbers of x32, and those of a machine of 32 bits: SIGSYS.
+    assert_eq!(answers("0x40000000 + 39")["signal"], 31);
+    let old = "printf 'int main(void) { int r; __asm__ volatile(\"int $0x80\" : \"=a\"(r) : \"a\"(20)); return 0; }' > a.c; \
+               cc a.c -o a && exec ./a";
+    assert_eq!(home.run(old)["signal"], 31);
+    // Neither the first process nor the command's parent can be ended from inside.
+    assert_eq!(home.run("kill -9 1; kill -9 $PPID; echo alive")["stdout"], "alive\n");
+}
+
+#[test]
+fn names_that_others_act_on_stay_as_they_are() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let at = |path: &str| home.workspace().join(path);
+    std::fs::create_dir_all(at("a/repo/.git/hooks")).unwrap();
+    std::fs::create_dir_all(at(".github/workflows")).unwrap();
+    for (path, text) in [
+        ("a/repo/.git/config", "[core]"),
+        ("a/repo/.git/hooks/pre-commit", "x"),
+        (".envrc", "x"),
+        (".github/workflows/ci.yml", "x"),
+    ] {
+        std::fs::write(at(path), text).unwrap();
+    }
+    home.own(&home.workspace());
+    let tried = home.run(
+        "echo y > a/repo/.git/config; echo y > a/repo/.git/hooks/post-checkout; rm -r a/repo/.git/hooks; mv a/repo/.git a/repo/x; \
+         echo y > n; mv n a/repo/.git/config; rm .envrc; mv .github b; echo y > .github/workflows/ci.yml; chmod 777 .envrc",
+    );
+    for (path, text) in [
+        ("a/repo/.git/config", "[core]"),
+        ("a/repo/.git/hooks/pre-commit", "x"),
+        (".envrc", "x"),
+        (".github/workflows/ci.yml", "x"),
+    ] {
+        assert_eq!(std::fs::read_to_string(at(path)).unwrap(), text, "{tried}");
+    }
+    assert_eq!(std::fs::read_dir(at("a/repo/.git/hooks")).unwrap().count(), 1);
+    assert!(tried["quarantined"].is_null(), "{tried}");
+    // What was not there could be made, and is not in use afterwards; what is no such name stays.
+    let made = home.run("mkdir -p b/.git/hooks .vscode .github/actions; echo x > b/.git/hooks/pre-commit; echo x > .git; ln -s /tmp .husky; \
+                         mkdir -p bare/objects bare/refs bare/hooks; touch bare/HEAD bare/config; echo x > b/.git/index; echo x > plain");
+    let paths: Vec<&str> =
+        made["quarantined"]["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    let expected = [".git", ".github/actions", ".husky", ".vscode", "b/.git/hooks", "bare/config", "bare/hooks"];
+    assert_eq!(
+        paths,
+        expected.map(|path| home.workspace().canonicalize().unwrap().join(path).to_str().unwrap().to_owned())
+    );
+    assert!(expected.iter().all(|path| at(path).symlink_metadata().is_err()));
+    assert!(at("b/.git/hooks.quarantine-0/pre-commit").exists() && at("b/.git/index").exists() && at("plain").exists());
+    // The next one finds nothing to complain about.
+    assert!(home.run("true")["quarantined"].is_null());
+}
+
+#[test]
+fn what_a_rule_keeps_an_agent_from_is_not_shown_to_a_command() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let rule = "\n[[agents.main.rules]]\nname = \"hands off\"\nverdict = \"deny\"\n\
+                match = { tool = \"write_file\", path = { glob = \"workspace/**/safe*\" } }\n";
+    home.place.write_config(&(home.place.config() + rule));
+    std::fs::create_dir_all(home.workspace().join("b/safe")).unwrap();
+    for path in ["b/safe/x", "b/safe.txt", "b/other"] {
+        std::fs::write(home.workspace().join(path), "canary-9c").unwrap();
+    }
+    home.own(&home.workspace());
+    let told = home.run("cat b/safe.txt b/safe/x; ls b/safe; echo y > b/safe.txt; rm -r b/safe b/safe.txt; mv b c; cat b/other c/other; echo y > b/safe2");
+    assert_eq!(told["stdout"], "canary-9c", "{told}");
+    let shown = |path: &str| std::fs::read_to_string(home.workspace().join(path)).unwrap_or_default();
+    assert_eq!(["b/safe.txt", "b/safe/x"].map(shown), ["canary-9c", "canary-9c"], "{told}");
+    assert!(!home.workspace().join("b/safe2").exists(), "{told}");
+    // A rule on paths alone speaks of every tool: what may touch any path is denied.
+    let every = home
+        .place
+        .config()
+        .replace("tool = \"write_file\", path = { glob = \"workspace/**/safe", "path = { glob = \"workspace/**/safe");
+    home.place.write_config(&every);
+    home.place.run(&["run", "/call run_command {\"command\":\"true\"}"]).expect(0);
+    let denied = "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0";
+    assert_eq!(home.place.run(&["sql", denied, "--json"]).json(0)["rows"][0][0], 1);
+}
+
+/// The binary under a filter that answers one system call with an error, for it and all that it starts.
+fn without(place: &Place, number: u32, errno: u32, arguments: &[&str]) -> Ran {
+    let filter = format!(
+        "$f = pack('SCCL' x 4, 0x20,0,0,0, 0x15,0,1,{number}, 0x06,0,0,0x50000|{errno}, 0x06,0,0,0x7fff0000); \
+         $p = pack('Sx6P', 4, $f); $n = `uname -m` =~ /x86_64/ ? 157 : 167; \
+         syscall($n, 38, 1, 0, 0, 0) == 0 && syscall($n, 22, 2, $p) == 0 or die $!; exec @ARGV"
+    );
+    let plain = place.command(arguments);
+    let mut command = Command::new("perl");
+    command.args(["-e", &filter]).arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.env("PATH", "/usr/bin:/bin");
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ran::of(&command.output().unwrap())
+}
+
+#[test]
+fn where_a_part_is_missing_no_command_runs_and_everything_else_does() {
+    const PERM: u32 = 1;
+    const NOSYS: u32 = 38;
+    let unshare = if cfg!(target_arch = "x86_64") { 272 } else { 97 };
+    let (mount_setattr, landlock, seccomp) = (442, 444, if cfg!(target_arch = "x86_64") { 317 } else { 277 });
+    for (number, errno) in [(unshare, PERM), (mount_setattr, NOSYS), (landlock, NOSYS), (seccomp, NOSYS)] {
+        let home = Sandboxed::home("[\"*\"]", "");
+        let task =
+            "/call run_command {\"command\":\"touch ran\"}\n/then\n/call write_file {\"path\":\"f\",\"content\":\"x\"}";
+        without(&home.place, number, errno, &["run", task]).expect(0);
+        assert!(!home.workspace().join("ran").exists() && home.workspace().join("f").exists(), "{number}");
+        let refused = "SELECT count(*) FROM v_records WHERE data ->> '$.verdict.invalid.why' = 'no_sandbox'";
+        assert_eq!(home.place.run(&["sql", refused, "--json"]).json(0)["rows"][0][0], 1, "{number}");
+        let status = without(&home.place, number, errno, &["status", "--json"]).json(0);
+        assert_eq!(status["sandbox"]["tier"], "off", "{number}: {status}");
+        let sick = without(&home.place, number, errno, &["doctor"]);
+        assert!(sick.code == 1 && sick.stdout.contains("no command runs"), "{number}: {}", sick.stdout);
+        // It is the filter that made the difference.
+        assert_eq!(home.run("touch ran && echo ok")["stdout"], "ok\n");
+    }
+}
+
+#[test]
+fn root_runs_no_command_without_somebody_to_become() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let became =
+        home.run("id -u; stat -c %u .; touch f; cat /proc/self/uid_map")["stdout"].as_str().unwrap().to_owned();
+    let expected = if is_root() { 20_000 } else { rustix::process::geteuid().as_raw() };
+    let words: Vec<&str> = became.split_whitespace().collect();
+    assert_eq!(words[..4], ["1000", "1000", "1000", &expected.to_string()], "{became}");
+    let without_uid: Vec<String> =
+        home.place.config().lines().filter(|line| !line.starts_with("uid = ")).map(str::to_owned).collect();
+    home.place.write_config(&without_uid.join("\n"));
+    let told = home.run("id -u");
+    if is_root() {
+        assert!(told.as_str().unwrap().contains("`[sandbox] uid`"), "{told}");
+    } else {
+        assert_eq!(told["stdout"], "1000\n");
+    }
+}
+
+#[test]
+fn a_file_that_is_swapped_for_a_link_leads_nowhere() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let outside = home.place.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("secret"), "canary-3a").unwrap();
+    let swap = format!(
+        "mkdir d; echo inside > d/secret; (i=0; while [ $i -lt 3000 ]; do ln -sfn {0} l; ln -sfn d l; i=$((i+1)); done) & \
+         perl -e 'for (1 .. 20000) {{ open F, \"<l/secret\" and $s{{<F>}}++; open G, \">l/made\"; }} print sort keys %s'; wait",
+        outside.display()
+    );
+    let told = home.call(&json!({ "command": swap, "timeout_s": 100 }));
+    assert_eq!(told["stdout"], "inside\n", "{told}");
+    assert!(!outside.join("made").exists());
+}
