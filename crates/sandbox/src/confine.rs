@@ -4,14 +4,14 @@ use landlock::{
     RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
 };
 
 use crate::helper::{Step, step};
-use crate::limits::{FILE_BYTES_MAX, FILES_MAX, PROCESSES_MAX};
+use crate::limits::{FILE_BYTES_MAX, FILES_MAX, NICE, PROCESSES_MAX};
 use crate::profile::{Access, Profile};
 
 /// The kernel's interface that is asked for whole: with it, truncation, device control, signals and
@@ -33,7 +33,7 @@ pub fn limits(profile: &Profile) -> Step<()> {
         let most = Some(most);
         setrlimit(resource, Rlimit { current: most, maximum: most }).map_err(step("limits"))?;
     }
-    Ok(())
+    nice(NICE).map(|_| ()).map_err(step("standing back"))
 }
 
 pub fn no_capabilities() -> Result<(), Errno> {

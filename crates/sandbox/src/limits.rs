@@ -14,6 +14,13 @@ pub const TMP_BYTES: u64 = 256 << 20;
 pub const SHM_BYTES: u64 = 64 << 20;
 /// Files in each of them.
 pub const TMP_FILES_MAX: u64 = 65_536;
+/// Memory of the machine that must stay available, bytes: what a command takes and no process has
+/// (buffers of its pipes, tables of its files) is seen by what is left.
+pub const AVAILABLE_BYTES_MIN: u64 = 64 << 20;
+/// Files that can still be made on a disk that a command may write to: the journal needs a few.
+pub const FREE_FILES_MIN: u64 = 10_000;
+/// How far behind the runtime a command stands when both want to compute.
+pub const NICE: i32 = 10;
 /// Kept of each of stdout and stderr, bytes; the rest is read and dropped, so that nothing blocks.
 pub const OUTPUT_BYTES_MAX: usize = 512 << 10;
 /// Between two looks at memory and disk: a process that takes memory as fast as it can gets some

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::clip::Clip;
 use crate::control::{self, Report};
 use crate::guard::{Guard, Shield};
-use crate::limits::{LOOK, OUTPUT_BYTES_MAX, STOP};
+use crate::limits::{AVAILABLE_BYTES_MIN, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
 use crate::profile::{Ask, PATH, Profile, Work};
 use crate::{spawner, usage};
 
@@ -167,7 +167,9 @@ impl Watched {
         }
         let stop = if Instant::now() >= self.until {
             Stop::Time
-        } else if usage::memory_bytes(self.child.id()).is_none_or(|bytes| bytes > bounds.memory_bytes) {
+        } else if usage::memory_bytes(self.child.id()).is_none_or(|bytes| bytes > bounds.memory_bytes)
+            || usage::available_bytes().is_none_or(|bytes| bytes < AVAILABLE_BYTES_MIN)
+        {
             Stop::Memory
         } else if written.iter().any(|root| is_low(root, bounds.free_bytes)) {
             Stop::Disk
@@ -189,7 +191,8 @@ impl Drop for Watched {
 }
 
 fn is_low(root: &str, free_bytes: u64) -> bool {
-    usage::free_bytes(root).is_none_or(|free| free < free_bytes)
+    usage::free(root)
+        .is_none_or(|(bytes, files)| bytes < free_bytes || files.is_some_and(|files| files < FREE_FILES_MIN))
 }
 
 fn without_waiting(stream: &impl AsFd) -> std::io::Result<()> {

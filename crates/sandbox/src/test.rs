@@ -1,6 +1,7 @@
 //! Which tier holds on this machine: found by building a sandbox and trying to get out of it.
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Tries every way out, with real things outside to hit. Writes below `scratch`, which it makes and removes.
 #[must_use]
 pub fn test(scratch: &Path, bounds: Bounds) -> Tier {
+    // What a test left behind that was cut off.
+    let _ = fs::remove_dir_all(scratch);
     let tried = attempt(scratch, bounds);
     let _ = fs::remove_dir_all(scratch);
     match tried {
@@ -53,15 +56,16 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     }
     let written = written.canonicalize().map_err(io)?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(io)?;
-    let socket = scratch.join("socket");
-    let _local = UnixListener::bind(&socket).map_err(io)?;
+    // By a short name: a socket's has 108 bytes, and a home may lie deep.
+    let directory = fs::File::open(scratch).map_err(io)?;
+    let _local = UnixListener::bind(format!("/proc/self/fd/{}/socket", directory.as_raw_fd())).map_err(io)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let targets = Targets {
         outside: text(&outside.canonicalize().map_err(io)?),
         sealed: text(&written.join(".git/config")),
         written: text(&written),
         address: listener.local_addr().map_err(io)?,
-        socket: text(&socket),
+        socket: text(&scratch.join("socket")),
         process: i32::try_from(std::process::id()).unwrap_or(0),
     };
     let reach = Reach { read: Vec::new(), write: vec![text(&written)] };

@@ -27,8 +27,17 @@ pub fn memory_bytes(pid: u32) -> Option<u64> {
     Some(sum)
 }
 
-/// Free bytes for ordinary users on the disk of `path`.
-pub fn free_bytes(path: &str) -> Option<u64> {
+/// Memory that the machine could still give, bytes.
+pub fn available_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Free bytes for ordinary users on the disk of `path`, and files that can still be made there, where
+/// the disk counts them.
+pub fn free(path: &str) -> Option<(u64, Option<u64>)> {
     let disk = rustix::fs::statvfs(path).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    let files = (disk.f_files > 0).then_some(disk.f_favail);
+    Some((disk.f_bavail.saturating_mul(disk.f_frsize), files))
 }

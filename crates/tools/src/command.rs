@@ -154,8 +154,13 @@ fn shown(ran: &backstay_sandbox::Ran, timeout: Duration) -> Ran {
 fn words(stop: Stop, timeout: Duration) -> String {
     match stop {
         Stop::Time => format!("it took longer than {} s; set timeout_s, at most 600", timeout.as_secs()),
-        Stop::Memory => "its processes took more memory than `[sandbox] memory_mib`".to_owned(),
-        Stop::Disk => "less was left free on the disk than `[sandbox] free_disk_mib`".to_owned(),
+        Stop::Memory => {
+            "its processes took more memory than `[sandbox] memory_mib`, or the machine had none left".to_owned()
+        }
+        Stop::Disk => {
+            "less was left free on the disk than `[sandbox] free_disk_mib`, or hardly a file could be made any more"
+                .to_owned()
+        }
     }
 }
 

@@ -30,6 +30,7 @@ fn a_command_works_in_its_workspace_and_its_record_says_how_it_was_held() {
         (&json!(7), true)
     );
     assert_eq!(home.run("kill -9 $$")["signal"], 9);
+    assert_eq!(home.run("nice")["stdout"], "10\n");
     let status = home.place.run(&["status", "--json"]).json(0);
     assert_eq!(status["sandbox"]["tier"], "full");
     assert!(home.place.run(&["doctor"]).stdout.contains("sandbox    full"));

@@ -50,9 +50,11 @@ fn a_system_call_is_allowed_refused_absent_or_the_end() {
         ("53, 1, 2, 0, 0", PERM),       // a pair that can send elsewhere
         ("16, 1, 0x5412, 0", PERM),     // typing into a terminal
         ("16, 1, 0x541c, 0", PERM),
-        ("135, 0x0400000", PERM), // another machine's personality
-        ("435, 0, 0", NOSYS),     // clone3
-        ("448, 0, 0", NOSYS),     // known to no list
+        ("135, 0x0400000", PERM),    // another machine's personality
+        ("319, 0, 0", NOSYS),        // memory that no process has: memfd_create
+        ("29, 0, 4096, 950", NOSYS), // shmget
+        ("435, 0, 0", NOSYS),        // clone3
+        ("448, 0, 0", NOSYS),        // known to no list
         ("5000", NOSYS),
     ] {
         assert_eq!(answers(call)["stdout"], errno.to_string(), "{call}");

@@ -1,7 +1,8 @@
 //! What rules say of a call, and that no missing fact ever says more than the fact would.
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
-use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
 use backstay_kernel::id::Digest;
+use backstay_kernel::judge::is_granted;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Grounds, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
@@ -180,6 +181,35 @@ fn a_yes_outlives_the_hours_of_an_ask_but_no_deny() {
         t.settle();
         let started = matches!(t.session.effects.get(&effect).map(|open| &open.state), Some(State::Started { .. }));
         assert_eq!(started, starts, "{later:?}");
+    }
+}
+
+#[test]
+fn what_runs_is_allowed_by_its_class_only_where_it_is_held() {
+    let of = |class, tier| ruling(&[], &Subject { class, tier, ..Subject::default() }).verdict;
+    use EffectClass::{Execute, Send, Spend};
+    for (class, tier, verdict) in [
+        (Some(Execute), Some(Tier::Full), RuleVerdict::Allow),
+        (Some(Execute), None, RuleVerdict::Ask),
+        (Some(Send), Some(Tier::Full), RuleVerdict::Ask),
+        (Some(Spend), Some(Tier::Full), RuleVerdict::Ask),
+        (None, Some(Tier::Full), RuleVerdict::Ask),
+    ] {
+        assert_eq!(of(class, tier), verdict, "{class:?} {tier:?}");
+    }
+}
+
+#[test]
+fn every_program_of_a_call_is_granted_or_the_call_is_not() {
+    let t = TestSession::new();
+    let mut agent = t.policy.agents.values().next().unwrap().clone();
+    let programs = ["sh", "git"].map(str::to_owned).to_vec();
+    let facts = Facts { programs, ..Facts::new(EffectClass::Execute, Vec::new()) };
+    for (granted, possible) in
+        [(&[][..], false), (&["sh"], false), (&["git", "sh"], true), (&["*"], true), (&["s*", "git"], false)]
+    {
+        agent.grants.programs = granted.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(is_granted(&agent, Some("mail"), &facts, &t.policy), possible, "{granted:?}");
     }
 }
 
