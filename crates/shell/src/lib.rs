@@ -121,15 +121,18 @@ pub enum Opaque {
 pub enum Refused {
     #[error("the command is empty")]
     Empty,
-    #[error("the command has {bytes} bytes; at most {} are read", limits::COMMAND_BYTES_MAX)]
+    #[error(
+        "the command has {bytes} bytes; at most {} are read: put it into a file and run that",
+        limits::COMMAND_BYTES_MAX
+    )]
     TooLong { bytes: usize },
     #[error("the command is not UTF-8")]
     NotUtf8,
-    #[error("the command holds the character U+{code:04X}, which cannot be seen")]
+    #[error("the command holds the character U+{code:04X}, which cannot be seen: write it without")]
     Character { code: u32 },
-    #[error("a simple command has more than {} words", limits::WORDS_MAX)]
+    #[error("a simple command has more than {} words: put it into a file and run that", limits::WORDS_MAX)]
     TooManyWords,
-    #[error("the command joins more than {} simple commands", limits::COMMANDS_MAX)]
+    #[error("the command joins more than {} simple commands: put it into a file and run that", limits::COMMANDS_MAX)]
     TooManyCommands,
 }
 

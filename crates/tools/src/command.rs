@@ -1,13 +1,15 @@
-//! `run_command`: a command that nobody has understood, run where it can do no harm.
+//! `run_command`: a command, known or not, run where it can do no harm.
 use std::time::Duration;
 
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
 use backstay_kernel::tool::EffectClass;
-use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Sandbox, Stop};
+use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Reach, Sandbox, Stop};
+use backstay_shell::Reading;
 use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::arguments::RunCommand;
+use crate::known::Known;
 use crate::limits;
 use crate::prepare::{Action, Prepared, Refused};
 use crate::roots::Roots;
@@ -22,73 +24,48 @@ pub struct Commands {
     pub programs: Vec<String>,
 }
 
-/// What is known of a command: how it is run follows from it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Command {
-    /// Nothing: a shell reads it.
-    Opaque(String),
-}
-
-impl Command {
-    /// Programs that are started to run it; what these start is held by what the sandbox holds.
-    fn programs(&self) -> Vec<String> {
-        match self {
-            Self::Opaque(_) => vec!["sh".to_owned()],
-        }
-    }
-
-    fn argv(self) -> Vec<String> {
-        match self {
-            Self::Opaque(text) => vec!["sh".to_owned(), "-c".to_owned(), text],
-        }
-    }
-}
-
 /// A command that could be run now.
 #[derive(Debug)]
 pub struct Run {
-    command: Command,
+    argv: Vec<String>,
     cwd: String,
+    reach: Reach,
     timeout: Duration,
 }
 
-/// Whatever is granted may be touched by what nobody has understood: all of it is a fact.
-pub fn prepare(roots: &Roots, call: RunCommand) -> Result<Prepared, Refused> {
+pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
     let commands = roots.commands().ok_or_else(|| no("this agent is granted no programs"))?;
     commands.sandbox.holds().map_err(no)?;
     let (_, cwd) = roots.open_read(call.cwd.as_deref().unwrap_or("."), OFlags::DIRECTORY)?;
-    let reach = roots.reach();
-    let mut paths = vec![PathFact { access: Access::Read, real: cwd.clone() }];
-    for (access, granted) in [(Access::Read, reach.read), (Access::Write, reach.write)] {
-        paths.extend(
-            granted
-                .into_iter()
-                .map(|real| PathFact { access, real })
-                .filter(|fact| fact.real != cwd || access == Access::Write),
-        );
-    }
-    let command = Command::Opaque(call.command);
-    let facts = Facts {
-        more_paths: true,
-        programs: command.programs(),
-        tier: Some(Tier::Full),
-        ..Facts::new(EffectClass::Execute, paths)
+    let known = match backstay_shell::read(call.command.as_bytes()) {
+        Reading::Refused(why) => return Err(Refused::new(Invalid::BadArguments, why.to_string())),
+        Reading::Plain(plain) => Known::of(plain, &commands.programs),
+        Reading::Opaque(_) => None,
     };
+    let known = known.unwrap_or_else(|| Known::shell(&call.command));
+    let (facts, reach) = known.facts(roots, &cwd).unwrap_or_else(|| everything(roots, &cwd));
+    let facts = Facts { programs: known.programs, tier: Some(Tier::Full), ..facts };
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
-    let run = Run { command, cwd, timeout: Duration::from_secs(seconds) };
+    let run = Run { argv: known.argv, cwd, reach, timeout: Duration::from_secs(seconds) };
     Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
+}
+
+/// Whatever is granted may be touched by what nobody has understood: all of it is a fact.
+fn everything(roots: &Roots, cwd: &str) -> (Facts, Reach) {
+    let reach = roots.reach();
+    let mut paths = vec![PathFact { access: Access::Read, real: cwd.to_owned() }];
+    for (access, granted) in [(Access::Read, &reach.read), (Access::Write, &reach.write)] {
+        let facts = granted.iter().map(|real| PathFact { access, real: real.clone() });
+        paths.extend(facts.filter(|fact| fact.real != cwd || access == Access::Write));
+    }
+    (Facts { more_paths: true, ..Facts::new(EffectClass::Execute, paths) }, reach)
 }
 
 pub fn run(roots: &Roots, run: Run) -> Ran {
     let Some(commands) = roots.commands() else { return Ran::failed("this agent is granted no programs") };
-    let ask = Ask {
-        argv: run.command.argv(),
-        cwd: run.cwd,
-        programs: Programs::granted(&commands.programs),
-        reach: roots.reach(),
-    };
+    let ask = Ask { argv: run.argv, cwd: run.cwd, programs: Programs::granted(&commands.programs), reach: run.reach };
     match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real)) {
         Ok(ran) => shown(&ran, run.timeout),
         Err(Fault::NotRun(why)) => Ran::failed(why),

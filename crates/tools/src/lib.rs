@@ -8,6 +8,7 @@
 
 mod arguments;
 mod command;
+mod known;
 mod limits;
 mod list;
 mod manifest;

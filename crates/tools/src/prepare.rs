@@ -171,7 +171,7 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         }
         Call::Recall(call) => Ok(looking(Action::Recall { query: call.query })),
         Call::AskHuman => Ok(looking(Action::AskHuman)),
-        Call::RunCommand(call) => command::prepare(roots, call),
+        Call::RunCommand(call) => command::prepare(roots, &call),
     }
 }
 

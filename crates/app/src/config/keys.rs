@@ -350,7 +350,7 @@ static GRANTS: &[Key] = &[
         Kind::Names,
         Default("[]"),
         "[\"sh\", \"git\"]",
-        "Programs of the machine that commands may start, by their names in /usr/local/bin, /usr/bin, /bin and the sbin beside them, or `[\"*\"]` for all. `run_command` needs `sh`. With a list no other program is there, but for what programs keep for themselves in /usr/lib and /usr/libexec, and no file that a command wrote can be executed; with `*` everything in /usr is, and may be.",
+        "Programs of the machine that commands may start, by their names in /usr/local/bin, /usr/bin, /bin and the sbin beside them, or `[\"*\"]` for all. A command that is more than one known program with known words needs `sh`. With a list no other program is there, but for what programs keep for themselves in /usr/lib and /usr/libexec, and no file that a command wrote can be executed; with `*` everything in /usr is, and may be.",
     ),
 ];
 

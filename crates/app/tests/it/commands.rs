@@ -45,9 +45,9 @@ fn only_listed_programs_are_there_and_nothing_that_was_written_is_executed() {
     assert_eq!(home.run("/lib64/ld-linux-x86-64.so.2 ./own f || exit 99")["exit_code"], 99);
     let all = Sandboxed::home("[\"*\"]", "");
     assert_eq!(all.run("cp /bin/cat own && echo a > f && ./own f && ls f")["stdout"], "a\nf\n");
-    // No shell, no command: the gate says so, and nothing starts.
+    // No shell, no text for one: the gate says so, and nothing starts.
     let none = Sandboxed::home("[\"cat\"]", "");
-    none.place.run(&["run", "/call run_command {\"command\":\"cat f\"}"]).expect(0);
+    none.place.run(&["run", "/call run_command {\"command\":\"cat f; cat f\"}"]).expect(0);
     let denied =
         none.place.run(&["sql", "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0", "--json"]);
     assert_eq!(denied.json(0)["rows"][0][0], 1);
@@ -55,6 +55,36 @@ fn only_listed_programs_are_there_and_nothing_that_was_written_is_executed() {
     assert_eq!(nothing.run("true"), "this agent is granted no programs");
     let status = nothing.place.run(&["status", "--json"]).json(0);
     assert_eq!(status["sandbox"]["tier"], "unused");
+}
+
+#[test]
+fn a_known_command_runs_as_its_words_and_by_what_it_does() {
+    let home = Sandboxed::home("[\"cat\", \"touch\", \"ls\"]", "");
+    std::fs::write(home.workspace().join("a b$HOME"), "text").unwrap();
+    home.own(&home.workspace());
+    assert_eq!(home.run("cat 'a b$HOME'")["stdout"], "text");
+    // Nobody expands a word that nobody quoted.
+    assert_eq!(home.run("cat 'a b$HOME' missing")["exit_code"], 1);
+    assert_eq!(home.run("touch new")["exit_code"], 0);
+    assert!(home.workspace().join("new").exists());
+    let judged = "SELECT data ->> '$.facts.class', data ->> '$.facts.programs', json_array_length(data -> '$.facts.paths') \
+                  FROM v_records WHERE kind = 'judged'";
+    let facts = home.place.run(&["sql", judged, "--json"]).json(0);
+    assert_eq!(facts["rows"][0], json!(["read", "[\"cat\"]", 1]));
+    assert_eq!((&facts["rows"][1][0], &facts["rows"][2][0]), (&json!("execute"), &json!("write")));
+}
+
+#[test]
+fn a_command_that_hides_something_is_refused_and_nobody_is_asked() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let unseen = home.run("ls\u{200b}; touch f");
+    assert_eq!(unseen, "the command holds the character U+200B, which cannot be seen: write it without");
+    let chain = home.run(&format!("{} touch f", "true;".repeat(16)));
+    assert_eq!(chain, "the command joins more than 16 simple commands: put it into a file and run that");
+    assert!(!home.workspace().join("f").exists());
+    let lines = "line; with && signs\n".repeat(200);
+    assert_eq!(home.run(&format!("cat > text <<'END'\n{lines}END"))["exit_code"], 0);
+    assert_eq!(std::fs::read_to_string(home.workspace().join("text")).unwrap(), lines);
 }
 
 #[test]

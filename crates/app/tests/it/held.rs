@@ -131,15 +131,25 @@ fn what_a_rule_keeps_an_agent_from_is_not_shown_to_a_command() {
     let shown = |path: &str| std::fs::read_to_string(home.workspace().join(path)).unwrap_or_default();
     assert_eq!(["b/safe.txt", "b/safe/x"].map(shown), ["canary-9c", "canary-9c"], "{told}");
     assert!(!home.workspace().join("b/safe2").exists(), "{told}");
-    // A rule on paths alone speaks of every tool: what may touch any path is denied.
+    // A rule on paths alone speaks of every tool: what may touch any path is denied, and what names one of them.
     let every = home
         .place
         .config()
         .replace("tool = \"write_file\", path = { glob = \"workspace/**/safe", "path = { glob = \"workspace/**/safe");
     home.place.write_config(&every);
-    home.place.run(&["run", "/call run_command {\"command\":\"true\"}"]).expect(0);
     let denied = "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0";
-    assert_eq!(home.place.run(&["sql", denied, "--json"]).json(0)["rows"][0][0], 1);
+    for (command, denials) in [
+        ("true; true", 1),
+        ("cat b/safe.txt", 2),
+        ("touch b/safe2", 3),
+        ("rm -r b", 4),
+        ("cat b/other", 4),
+        ("true", 4),
+    ] {
+        home.place.run(&["run", &format!("/call run_command {{\"command\":\"{command}\"}}")]).expect(0);
+        assert_eq!(home.place.run(&["sql", denied, "--json"]).json(0)["rows"][0][0], denials, "{command}");
+    }
+    assert!(home.workspace().join("b/other").exists() && !home.workspace().join("b/safe2").exists());
 }
 
 /// The binary under a filter that answers one system call with an error, for it and all that it starts.

@@ -14,6 +14,7 @@ use crate::roots::Roots;
 use crate::run::{Ran, act};
 
 mod crashes;
+mod known;
 mod outputs;
 mod own;
 mod permits;

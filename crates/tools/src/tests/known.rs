@@ -1,0 +1,93 @@
+//! What the gate is told of a command, and what is left open to it.
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use backstay_kernel::facts::{Access, Facts};
+use backstay_kernel::tool::EffectClass;
+use backstay_sandbox::Reach;
+use backstay_shell::{Reading, read};
+
+use super::Home;
+use crate::known::Known;
+
+fn known(command: &str, granted: &[&str]) -> Option<Known> {
+    let reading = read(command.as_bytes());
+    let Reading::Plain(plain) = reading else { panic!("`{command}`: {reading:?}") };
+    Known::of(plain, &granted.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+}
+
+fn facts(home: &Home, command: &str) -> Option<(Facts, Reach)> {
+    known(command, &["*"])?.facts(&home.roots, home.roots.workspace())
+}
+
+/// Of each path whether it is read or written, and where it is below the workspace.
+fn paths(home: &Home, facts: &Facts) -> Vec<(Access, String)> {
+    let below = |real: &str| real.strip_prefix(home.roots.workspace()).unwrap().trim_start_matches('/').to_owned();
+    facts.paths.iter().map(|fact| (fact.access, below(&fact.real))).collect()
+}
+
+#[test]
+fn a_command_that_reads_names_real_paths_and_can_write_nowhere() {
+    let home = Home::new();
+    home.put("src/a", "a");
+    symlink("src/a", home.at("link")).unwrap();
+    let (read, reach) = facts(&home, "cat link src/a").unwrap();
+    assert_eq!(read.class, EffectClass::Read);
+    assert_eq!(paths(&home, &read), [(Access::Read, "src/a".to_owned()), (Access::Read, "src/a".to_owned())]);
+    assert!(!read.more_paths && reach.write.is_empty() && !reach.read.is_empty(), "{reach:?}");
+    let (here, _) = facts(&home, "echo hi").unwrap();
+    assert_eq!(paths(&home, &here), [(Access::Read, String::new())]);
+}
+
+#[test]
+fn a_command_that_writes_names_what_it_writes_and_finds_only_that_open() {
+    let mut home = Home::new();
+    home.put("a", "a");
+    home.put("out/dir/b", "b");
+    let other = home.at("other");
+    home.roots = crate::roots::Roots::open(&home.at(""), &[home.at("")], &[home.at("out"), other]).unwrap();
+    let (copied, reach) = facts(&home, "cp a out/new").unwrap();
+    assert_eq!(copied.class, EffectClass::Write);
+    assert_eq!(paths(&home, &copied), [(Access::Read, "a".to_owned()), (Access::Write, "out/new".to_owned())]);
+    assert!(!copied.more_paths);
+    assert_eq!(reach.write, [fs::canonicalize(home.at("out")).unwrap().to_str().unwrap()]);
+    // A directory stands for what nobody can name beforehand.
+    assert!(facts(&home, "rm -r out/dir").unwrap().0.more_paths);
+    assert!(facts(&home, "cp a out/dir").unwrap().0.more_paths);
+}
+
+#[test]
+fn what_has_no_real_path_or_executes_may_touch_anything() {
+    let home = Home::new();
+    home.put("a", "a");
+    home.put("out/b", "b");
+    symlink("b", home.at("out/link")).unwrap();
+    symlink(home.outside(), home.at("away")).unwrap();
+    for command in [
+        "cat missing",
+        "cat away/secret",
+        "cat /etc/passwd",
+        "cat ../outside/secret",
+        "cp a b",
+        "touch out/link",
+        "git status",
+    ] {
+        assert!(facts(&home, command).is_none(), "{command}");
+    }
+    assert!(facts(&home, "touch out/b").is_some());
+}
+
+#[test]
+fn only_one_simple_command_of_granted_programs_runs_without_a_shell() {
+    let run = |command: &str, granted: &[&str]| known(command, granted).map(|known| (known.argv, known.programs));
+    let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let expected = (own(&["timeout", "5", "cat", "a b"]), own(&["timeout", "cat"]));
+    assert_eq!(run("timeout 5 cat 'a b'", &["cat", "timeout"]), Some(expected));
+    assert_eq!(run("timeout 5 cat 'a b'", &["cat"]), None);
+    assert_eq!(run("cat a", &["sh"]), None);
+    for command in ["cat a; cat b", "cat a | head", "cat a > b", "cat *", "ls 2>/dev/null"] {
+        assert_eq!(run(command, &["*"]), None, "{command}");
+    }
+    let shell = Known::shell("cat *");
+    assert_eq!((shell.argv, shell.programs), (own(&["sh", "-c", "cat *"]), own(&["sh"])));
+}
