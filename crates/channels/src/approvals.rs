@@ -58,6 +58,7 @@ fn rule_name(by: &Reason) -> &str {
         Reason::Rule(name) => name,
         Reason::ClassDefault => "class default",
         Reason::NoGrant => "no grant",
+        Reason::Flow(_) => "information flow",
     }
 }
 

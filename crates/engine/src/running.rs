@@ -7,8 +7,8 @@ use std::time::Duration;
 use backstay_kernel::Permit;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Inspection, Outcome, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
+use backstay_kernel::flow::Origin;
 use backstay_kernel::id::{EffectId, Seq};
-use backstay_kernel::label::{Label, Source};
 use backstay_kernel::record::BounceReason;
 use backstay_kernel::{Bounce, Input};
 use tokio::sync::OwnedSemaphorePermit;
@@ -251,6 +251,7 @@ pub fn input(
     bodies: &mut Bodies,
     tools: &dyn Fn(&str) -> bool,
     jitter: u64,
+    origins: Vec<Origin>,
 ) -> (Input, Option<String>) {
     let (effect, started) = match finished.key {
         Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
@@ -264,7 +265,7 @@ pub fn input(
                     Inspection::Invalid { why: refused.why, detail: bodies.seal(clip(refused.detail).into_bytes()) }
                 }
             };
-            return (Input::Inspected { effect, inspection }, None);
+            return (Input::Inspected { effect, inspection, origins }, None);
         }
         End::Probed(found) => return (Input::Probed { effect, found }, None),
         End::Tool(ran) => tool_outcome(ran, bodies),
@@ -285,7 +286,7 @@ fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) 
             }
             let repeat = bodies.result_key(&text);
             let result = bodies.seal(text.into_bytes());
-            (Outcome::Done { result, spill, repeat, label: Label::of(Source::Tool) }, memory)
+            (Outcome::Done { result, spill, repeat }, memory)
         }
         ToolRan::Failed { text } => {
             let repeat = bodies.result_key(&text);

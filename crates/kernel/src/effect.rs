@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::budget::Usage;
 use crate::facts::{Facts, Invalid};
 use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq};
-use crate::label::Label;
 
 /// One call of a model reply: entry `index` of the stored array `calls`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -120,7 +119,6 @@ pub enum Outcome {
         /// All that it put out, where `result` is a part of it.
         spill: Option<BodyRef>,
         repeat: RepeatKey,
-        label: Label,
     },
     /// The tool did not do it, certainly; `result` says why.
     Failed {

@@ -208,6 +208,7 @@ fn judge(session: &mut Session, record: &Judged) {
             epoch: record.epoch,
             idempotency: record.idempotency,
             answerer: record.answerer,
+            origins: record.grounds.as_ref().map(|grounds| grounds.origins.clone()).unwrap_or_default(),
             approved_until: None,
         })
     });
@@ -225,7 +226,7 @@ fn judge(session: &mut Session, record: &Judged) {
             return;
         }
         Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
-        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant } => Note::NotGranted,
+        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) } => Note::NotGranted,
         Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
         Verdict::Blocked { .. } => Note::Repeated,
         Verdict::TooMany => Note::TooMany,

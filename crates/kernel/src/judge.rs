@@ -2,6 +2,7 @@
 use alloc::vec::Vec;
 
 use crate::facts::{Access, Facts};
+use crate::flow::{Origin, flow};
 use crate::frame::Frame;
 use crate::id::{Digest, EffectId};
 use crate::policy::{Agent, Policy, Role};
@@ -18,10 +19,17 @@ pub struct Judgement {
     pub grounds: Grounds,
 }
 
-/// Judges one call by its facts.
+/// Judges one call by its facts, and by which of its values a person named.
 #[must_use]
-pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts, frame: &Frame<'_>) -> Judgement {
-    let mut grounds = Grounds { policy: frame.policy.digest, line: None, used: Vec::new() };
+pub fn judge(
+    session: &Session,
+    effect: EffectId,
+    call: &CallRef,
+    facts: &Facts,
+    origins: &[Origin],
+    frame: &Frame<'_>,
+) -> Judgement {
+    let mut grounds = Grounds { policy: frame.policy.digest, line: None, used: Vec::new(), origins: origins.to_vec() };
     let agent = frame.policy.agents.get(&session.agent);
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
@@ -35,11 +43,17 @@ pub fn judge(session: &Session, effect: EffectId, call: &CallRef, facts: &Facts,
         grounds.line = Some(rule.line);
         grounds.used = rule.fields().map(|field| subject.used(field)).collect();
     }
+    let owners = || (Approvers::Roles(Vec::from([Role::Owner])), limits::ASK_EXPIRES_MS);
     let verdict = match verdict {
-        RuleVerdict::Allow => Verdict::Allow { by },
+        RuleVerdict::Allow => match flow(session, call.tool.as_deref(), facts, origins, frame.policy) {
+            None => Verdict::Allow { by },
+            Some(flow) => {
+                let (approvers, expires_ms) = owners();
+                ask(session, effect, call, facts, Reason::Flow(flow), approvers, expires_ms, frame)
+            }
+        },
         RuleVerdict::Deny => Verdict::Deny { by },
         RuleVerdict::Ask => {
-            let owners = || (Approvers::Roles(Vec::from([Role::Owner])), limits::ASK_EXPIRES_MS);
             let (approvers, expires_ms) = rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
             ask(session, effect, call, facts, by, approvers, expires_ms, frame)
         }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod context;
 pub mod effect;
 pub mod facts;
+pub mod flow;
 mod fold;
 pub mod frame;
 pub mod home;

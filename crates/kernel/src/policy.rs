@@ -40,6 +40,9 @@ pub struct Policy {
     pub epoch: u64,
     /// Of everything else in it, so that a verdict says which policy it is of in any home.
     pub digest: Digest,
+    /// The real directory in which an agent works, and whose files it may write whatever it has seen.
+    #[serde(default)]
+    pub workspace: String,
     pub principals: BTreeMap<String, Role>,
     pub agents: BTreeMap<String, Agent>,
     pub models: BTreeMap<String, Model>,

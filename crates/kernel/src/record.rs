@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{Amount, Usage};
 use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
+use crate::flow::{Flow, Origin};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Label, Source};
 use crate::policy::Role;
@@ -207,6 +208,9 @@ pub struct Grounds {
     /// What the rule looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used: Vec<Used>,
+    /// Which of the call's values a person named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
 }
 
 /// A fact that a rule looked at. `Class`, `Path` and `BytesOut` stand in the facts beside it.
@@ -262,6 +266,8 @@ pub enum Reason {
     Rule(String),
     /// Nothing grants it.
     NoGrant,
+    /// The session has seen untrusted words; no rule lifts it.
+    Flow(Flow),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

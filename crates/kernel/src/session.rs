@@ -12,6 +12,7 @@ use crate::budget::Amount;
 use crate::context::{Answer, Item, Notice};
 use crate::effect::{CallRef, Finish};
 use crate::facts::Facts;
+use crate::flow::Origin;
 use crate::frame::Switches;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::{Label, Source};
@@ -20,7 +21,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 5;
+pub const FOLD_VERSION: u32 = 6;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -199,6 +200,7 @@ pub struct JudgedFacts {
     pub epoch: u64,
     pub idempotency: Idempotency,
     pub answerer: Answerer,
+    pub origins: Vec<Origin>,
     /// A person said yes, and this is how long it holds.
     pub approved_until: Option<Millis>,
 }

@@ -3,6 +3,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::label::Label;
+use crate::words::Kind;
+
 /// What a call does to the world, from the rules' point of view.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,11 +60,12 @@ pub enum Answerer {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArgumentRole {
-    ReadPath,
-    WritePath,
-    Content,
-    Text,
-    Number,
+    /// Who, where, which or how much: a value of this kind, which untrusted words must not choose.
+    Authority(Kind),
+    /// Which of the things that are there is looked at.
+    Selector,
+    /// What is said, written or searched for.
+    Payload,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -74,6 +78,8 @@ pub struct Manifest {
     pub idempotency: Idempotency,
     pub answerer: Answerer,
     pub arguments: Vec<(String, ArgumentRole)>,
+    /// Of what it returns.
+    pub result: Label,
     /// JSON Schema of the arguments, as the text that the model is sent.
     pub schema: String,
     /// A call that takes longer than this is overdue: awaited by name where it could be started

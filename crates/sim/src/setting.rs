@@ -47,6 +47,7 @@ pub fn policy(tools: &[(&str, Idempotency)]) -> Policy {
         Model { provider: "p".into(), name: "m".into(), context_tokens: 100_000, max_output_tokens: 100, price };
     Policy {
         epoch: 0,
+        workspace: "/home".into(),
         principals: BTreeMap::from([("owner".into(), Role::Owner)]),
         agents: BTreeMap::from([("main".into(), agent)]),
         models: BTreeMap::from([("m".into(), model)]),
@@ -63,6 +64,7 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         idempotency,
         answerer,
         arguments: vec![],
+        result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         schema: "{}".into(),
         timeout_ms: TOOL_TIMEOUT_MS,
     }

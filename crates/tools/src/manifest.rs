@@ -1,5 +1,7 @@
 //! What each built-in tool declares of itself; the texts are short because every request pays them.
+use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
+use backstay_kernel::words::Kind;
 
 use crate::limits::{COMMAND_EXTRA_MS, READ_MS_MAX, WRITE_MS_MAX};
 
@@ -14,36 +16,37 @@ pub fn manifests() -> Vec<Manifest> {
 
 /// Tools that work on files.
 fn files() -> Vec<Manifest> {
-    use ArgumentRole::{Content, Number, ReadPath, Text, WritePath};
+    use ArgumentRole::{Payload, Selector};
+    let path = ArgumentRole::Authority(Kind::Path);
     vec![
         read(
             "read_file",
             "Read a text file: limit lines from line offset (first is 1).",
-            &[("path", ReadPath), ("offset", Number), ("limit", Number)],
+            &[("path", Selector), ("offset", Payload), ("limit", Payload)],
             r#"{"type":"object","properties":{"path":{"type":"string"},"offset":{"type":"integer"},"limit":{"type":"integer"}},"required":["path"]}"#,
         ),
         write(
             "write_file",
             "Create or replace a file.",
-            &[("path", WritePath), ("content", Content)],
+            &[("path", path), ("content", Payload)],
             r#"{"type":"object","properties":{"path":{"type":"string"},"content":{"type":"string"}},"required":["path","content"]}"#,
         ),
         write(
             "edit_file",
             "In a file, replace old, which must occur exactly once, by new.",
-            &[("path", WritePath), ("old", Content), ("new", Content)],
+            &[("path", path), ("old", Payload), ("new", Payload)],
             r#"{"type":"object","properties":{"path":{"type":"string"},"old":{"type":"string"},"new":{"type":"string"}},"required":["path","old","new"]}"#,
         ),
         read(
             "list_dir",
             "List a directory.",
-            &[("path", ReadPath)],
+            &[("path", Selector)],
             r#"{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}"#,
         ),
         read(
             "search_files",
             "Find lines that match a regular expression, in a file or below a directory.",
-            &[("pattern", Text), ("path", ReadPath)],
+            &[("pattern", Payload), ("path", Selector)],
             r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string"}},"required":["pattern"]}"#,
         ),
     ]
@@ -58,7 +61,11 @@ fn command() -> Manifest {
         ..read(
             "run_command",
             "Run a shell command in a sandbox without network.",
-            &[("command", ArgumentRole::Text), ("cwd", ArgumentRole::ReadPath), ("timeout_s", ArgumentRole::Number)],
+            &[
+                ("command", ArgumentRole::Payload),
+                ("cwd", ArgumentRole::Selector),
+                ("timeout_s", ArgumentRole::Payload),
+            ],
             r#"{"type":"object","properties":{"command":{"type":"string"},"cwd":{"type":"string"},"timeout_s":{"type":"integer"}},"required":["command"]}"#,
         )
     }
@@ -69,20 +76,21 @@ fn runtime() -> Vec<Manifest> {
     let mut remember = write(
         "remember",
         "Keep a text beyond this conversation.",
-        &[("text", ArgumentRole::Text)],
+        &[("text", ArgumentRole::Payload)],
         r#"{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}"#,
     );
     remember.idempotency = Idempotency::Keyed;
-    let recall = read(
+    let mut recall = read(
         "recall",
         "Search what was remembered.",
-        &[("query", ArgumentRole::Text)],
+        &[("query", ArgumentRole::Payload)],
         r#"{"type":"object","properties":{"query":{"type":"string"}},"required":["query"]}"#,
     );
+    recall.result = Label::of(Source::Memory);
     let mut ask = read(
         "ask_human",
         "Ask the user and wait for the answer.",
-        &[("question", ArgumentRole::Text)],
+        &[("question", ArgumentRole::Payload)],
         r#"{"type":"object","properties":{"question":{"type":"string"}},"required":["question"]}"#,
     );
     // The question is part of the session; asking it again after a crash asks it once.
@@ -101,6 +109,7 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         idempotency: Idempotency::Pure,
         answerer: Answerer::Tool,
         arguments: arguments.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
+        result: Label::of(Source::Tool),
         schema: schema.to_owned(),
         timeout_ms: READ_MS_MAX,
     }
@@ -170,6 +179,18 @@ mod tests {
             assert_eq!(tool.timeout_ms, may_take, "{}", tool.name);
         }
         assert!(crate::limits::SEARCH_TIME_MAX.as_millis() <= 5_000);
+    }
+
+    #[test]
+    fn what_a_tool_returns_is_never_trusted_and_only_the_path_of_a_write_is_authority() {
+        let authority = ArgumentRole::Authority(Kind::Path);
+        for tool in manifests() {
+            let source = if tool.name == "recall" { Source::Memory } else { Source::Tool };
+            assert_eq!(tool.result, Label::of(source), "{}", tool.name);
+            let named: Vec<_> = tool.arguments.iter().filter(|(_, role)| *role == authority).collect();
+            let writes_file = matches!(tool.name.as_str(), "write_file" | "edit_file");
+            assert_eq!(named.len(), usize::from(writes_file), "{}", tool.name);
+        }
     }
 
     #[test]

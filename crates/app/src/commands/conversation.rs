@@ -380,6 +380,26 @@ fn words(data: &Value, body: Option<&Value>) -> String {
     data.pointer(&format!("/texts/{id}")).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// Why the gate asks whatever the rules allow, in words.
+fn flow(why: &str) -> String {
+    let what = match why {
+        "unnamed_path" => "it writes outside of the workspace, at a path that no person named",
+        _ => "nothing shows that a person named its target",
+    };
+    format!("information flow: the session has seen untrusted words, and {what}")
+}
+
+/// Which values of a call a person named, in words.
+pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
+    let (Some(facts), Some(grounds)) = (facts, grounds) else { return String::new() };
+    let paths = list(facts, "paths");
+    let origin = |origin: &Value| {
+        let path = paths.get(usize::try_from(number(origin, "path")).ok()?)?;
+        Some(format!(", {} is named in message {}", text(path, "real"), number(origin, "from")))
+    };
+    list(grounds, "origins").iter().filter_map(origin).collect()
+}
+
 /// What a verdict rests on, in words; where it is a rule, where it stood then.
 #[must_use]
 pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
@@ -387,6 +407,7 @@ pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
     let at = line.map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     match by {
         Some(Value::String(word)) => word.replace('_', " "),
+        Some(other) if other.get("flow").is_some() => flow(text(other, "flow")),
         Some(other) => {
             other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`{at}")).unwrap_or_default()
         }

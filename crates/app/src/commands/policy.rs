@@ -208,6 +208,7 @@ impl Said {
             Some(Reason::Rule(name)) => format!("rule `{name}`"),
             Some(Reason::ClassDefault) => "class default".to_owned(),
             Some(Reason::NoGrant) => "no grant".to_owned(),
+            Some(Reason::Flow(_)) => "information flow".to_owned(),
             None => String::new(),
         };
         Self { verdict, by, line: grounds.and_then(|grounds| grounds.line) }
@@ -235,7 +236,8 @@ impl Said {
 
 impl Past<'_> {
     fn judged_by(&self, policy: &Policy) -> Said {
-        let judged = judge(self.session, self.effect, self.call, self.facts, &past::frame(policy, self.at));
+        let named = self.judged.grounds.as_ref().map_or(&[][..], |grounds| &grounds.origins);
+        let judged = judge(self.session, self.effect, self.call, self.facts, named, &past::frame(policy, self.at));
         Said::of(&judged.verdict, Some(&judged.grounds))
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
-use super::conversation::{label, list, number, reason, text};
+use super::conversation::{label, list, number, origins, reason, text};
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
 use crate::desk;
@@ -145,7 +145,7 @@ fn decided(item: &Value, out: &Out) {
             let (verdict, inside) = variant(body.get("verdict"));
             let why = match verdict {
                 "invalid" => format!("{} {}", text(inside, "why").replace('_', " "), list_texts(item)),
-                _ => reason(inside.get("by"), body.get("grounds")),
+                _ => reason(inside.get("by"), body.get("grounds")) + &origins(body.get("facts"), body.get("grounds")),
             };
             format!("call {}: {}, {why}", number(body, "effect"), verdict.replace('_', " "))
         }

@@ -60,6 +60,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let policy = Policy {
         epoch: 0,
         digest: Digest::default(),
+        workspace: checker.ground.real(super::WORKSPACE).map(|real| real.path).unwrap_or_default(),
         principals: checker.principals.clone(),
         agents,
         models,

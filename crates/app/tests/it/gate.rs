@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::door::Door;
 use crate::place::Place;
+use crate::terminal::Terminal;
 
 const DENY: &str = "\n[[agents.main.rules]]\nname = \"hands off\"\nverdict = \"deny\"\n\
                     match = { tool = \"write_file\", path = { under = \"workspace/safe\" } }\n";
@@ -146,4 +147,46 @@ fn the_operators_file_is_never_written() {
         assert_ne!(place.run(command).code, 0, "{command:?}");
         assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
+}
+
+/// A directory outside of the home that the agent may write.
+fn with_outside(place: &Place) -> String {
+    let outside = place.home().with_file_name("outside");
+    std::fs::create_dir_all(&outside).unwrap();
+    let outside = outside.canonicalize().unwrap().to_str().unwrap().to_owned();
+    let write = format!("write = [\"workspace\", \"{outside}\"]");
+    place.write_config(&place.config().replace("write = [\"workspace\"]", &write));
+    assert!(place.config().contains(&write));
+    outside
+}
+
+#[test]
+fn a_tainted_session_writes_outside_of_the_workspace_where_a_person_said() {
+    let place = Place::with_home();
+    let outside = with_outside(&place);
+    let file = |name: &str| format!("{outside}/{name}");
+    // What a program says names nothing.
+    place.run(&["run", &call(&file("a.txt"))]).expect(4);
+    let waits = place.run(&["approvals"]).stdout.clone();
+    assert!(waits.contains("class: write, rule: information flow, for owner"), "{waits}");
+    let trace = place.run(&["trace"]).stdout.clone();
+    assert!(trace.contains("information flow: the session has seen untrusted words"), "{trace}");
+    assert!(!Path::new(&file("a.txt")).exists());
+    place.run(&["run", &call("b.txt")]).expect(0);
+    assert!(place.home().join("workspace/b.txt").exists(), "the workspace is as before");
+    // A person does, also after they had the agent read.
+    let mut terminal = Terminal::open(&place, &["chat"], 200);
+    terminal.wait_for("> ");
+    terminal.key_in("/call list_dir {\"path\":\".\"}\n");
+    terminal.wait_for("b.txt");
+    terminal.wait_for("> ");
+    terminal.key_in(&format!("/call write_file {}\n", json!({ "path": file("c.txt"), "content": "x" })));
+    terminal.wait_for("c.txt");
+    terminal.wait_for("> ");
+    terminal.key_in("/trace\n");
+    terminal.wait_for("c.txt is named in message ");
+    terminal.wait_for("> ");
+    terminal.key_in("/quit\n");
+    assert_eq!(terminal.end().1, 0);
+    assert!(Path::new(&file("c.txt")).exists());
 }

@@ -1,8 +1,11 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
 use backstay_kernel::Session;
+use backstay_kernel::flow::{Origin, origins, wants_names};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
+use backstay_kernel::session::Named;
+use backstay_kernel::words::Atom;
 use backstay_store::{Admission, NewMemory};
 
 use super::SessionTask;
@@ -91,13 +94,29 @@ impl SessionTask {
             policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool))
         };
         let jitter = self.shared.world.random() % 1000;
-        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter);
+        let origins = self.origins(&finished, policy);
+        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter, origins);
         let records = draft.records.len();
         // An end is never refused; one that is stale says nothing.
         let _ = self.decide(input, policy, draft);
         if draft.records.len() > records {
             draft.memories.extend(memory.map(|text| NewMemory { principal: self.speaker(), text }));
         }
+    }
+
+    /// Which values of a call that was looked at the messages of the task name. One whose values cannot
+    /// be read names none.
+    fn origins(&self, finished: &Finished, policy: &Policy) -> Vec<Origin> {
+        let running::End::Inspected(Ok(facts)) = &finished.end else { return Vec::new() };
+        if !wants_names(&self.state, facts, policy) {
+            return Vec::new();
+        }
+        let named = self.state.turn.iter().flat_map(|turn| &turn.named);
+        let read = |named: &Named| {
+            let bytes = self.bodies.get(&named.atoms).ok().flatten()?;
+            Some((named.seq, serde_json::from_slice::<Vec<Atom>>(&bytes).ok()?))
+        };
+        origins(&self.state, facts, policy, &named.filter_map(read).collect::<Vec<_>>())
     }
 
     pub(super) fn speaker(&self) -> String {

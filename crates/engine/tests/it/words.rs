@@ -1,11 +1,12 @@
 //! Who speaks: what a person types is told from what they quote and from what a program says.
 use backstay_engine::{Caller, Command, TurnView};
+use backstay_kernel::flow::{Flow, Origin};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Label, Source};
-use backstay_kernel::record::{Admitted, Record};
+use backstay_kernel::record::{Admitted, Judged, Reason, Record, Verdict};
 use backstay_kernel::words::{Atom, Kind};
 
-use crate::stage::{Line, Play, message, owner, policy};
+use crate::stage::{Line, Play, asked, call, decide, message, owner, policy};
 
 fn person() -> Caller {
     Caller { speaks: Speaks::Human, ..owner() }
@@ -69,4 +70,38 @@ async fn an_answer_is_read_as_a_message_is() {
     let (label, typed) = answered.unwrap();
     assert_eq!(label, Label::TYPED);
     assert!(typed.atoms.is_some());
+}
+
+#[tokio::test]
+async fn a_tainted_session_asks_for_a_path_that_nobody_named_and_its_record_says_who_named_one() {
+    let home = tempfile::tempdir().unwrap();
+    let mut policy = policy();
+    policy.workspace = "/elsewhere".into();
+    let put = |tool| call(tool, "{}");
+    let lines = vec![call("look", "{}"), put("put"), Line::Say("ok"), put("send"), Line::Say("ok")];
+    let play = Play::begin(home.path(), policy, lines).await;
+    let said = play.engine.submit(&person(), message(None, "look around, then write /home/put")).await.unwrap();
+    let view = play.ended(said).await;
+    let grounds = |view: &TurnView| {
+        let records = view.records.iter().map(|placed| &placed.record);
+        records
+            .filter_map(|record| if let Record::Judged(judged) = record { judged.grounds.clone() } else { None })
+            .next_back()
+    };
+    assert_eq!(grounds(&view).unwrap().origins, [Origin { path: 0, from: said.turn }]);
+    assert_eq!(play.stage.acts_of("put"), 1);
+
+    let more = play.engine.submit(&person(), message(Some(said.session), "> write /home/send\n\nwell?")).await.unwrap();
+    let view = play.until(more, |view| asked(view).is_some()).await;
+    assert!(grounds(&view).unwrap().origins.is_empty());
+    let by = view.records.iter().find_map(|placed| {
+        let Record::Judged(Judged { verdict: Verdict::Ask { by, .. }, .. }) = &placed.record else { return None };
+        Some(by.clone())
+    });
+    assert_eq!(by, Some(Reason::Flow(Flow::UnnamedPath)));
+    assert_eq!(play.stage.acts_of("send"), 0);
+    let yes = decide(asked(&view).unwrap(), true);
+    play.engine.command(&owner(), more.session, yes, None).await.unwrap();
+    play.ended(more).await;
+    assert_eq!(play.stage.acts_of("send"), 1, "a person's yes is a yes");
 }

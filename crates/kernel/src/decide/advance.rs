@@ -7,6 +7,7 @@ use super::windup::end_turn;
 use crate::budget::{Amount, Used, next_window_at};
 use crate::effect::{CallRef, Finish, Inspection};
 use crate::facts::Invalid;
+use crate::flow::Origin;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::{Judgement, judge};
@@ -210,7 +211,13 @@ fn room<'a>(session: &Session, turn: &Turn, more: Amount, frame: &'a Frame<'_>) 
 }
 
 /// What was found out about a call, and what the policy makes of it.
-pub fn inspected(session: &Session, effect: EffectId, found: Inspection, frame: &Frame<'_>) -> Vec<Record> {
+pub fn inspected(
+    session: &Session,
+    effect: EffectId,
+    found: Inspection,
+    origins: &[Origin],
+    frame: &Frame<'_>,
+) -> Vec<Record> {
     let (Some(turn), Some(open)) = (&session.turn, session.effects.get(&effect)) else {
         return Vec::new();
     };
@@ -224,7 +231,7 @@ pub fn inspected(session: &Session, effect: EffectId, found: Inspection, frame: 
         _ if repeats >= limits::REPEAT_BLOCK - 1 => (None, (blocked(repeats), None)),
         Inspection::Invalid { why, detail } => (None, (Verdict::Invalid { why, detail: Some(detail) }, None)),
         Inspection::Facts(facts) => {
-            let Judgement { verdict, grounds } = judge(session, effect, call, &facts, frame);
+            let Judgement { verdict, grounds } = judge(session, effect, call, &facts, origins, frame);
             (Some(facts), (verdict, Some(grounds)))
         }
     };
@@ -273,7 +280,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 if is_outdated(was, frame)
                     || (timed && open.state == State::Ready && !still_stands(session, *id, call, was, frame)) =>
             {
-                let judgement = judge(session, *id, call, &was.facts, frame);
+                let judgement = judge(session, *id, call, &was.facts, &was.origins, frame);
                 records.push(judged_again(*id, was, judgement, frame));
             }
             (Some(_), State::Ready) if outcome::is_worn_out(open) => {
@@ -315,7 +322,7 @@ fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
 /// Whether the rules say the same now: hours may have passed since. A yes that a person gave stands
 /// in for an ask, and for nothing else.
 fn still_stands(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
-    match judge(session, effect, call, &was.facts, frame).verdict {
+    match judge(session, effect, call, &was.facts, &was.origins, frame).verdict {
         Verdict::Allow { .. } => true,
         Verdict::Ask { .. } => was.approved_until.is_some(),
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => false,

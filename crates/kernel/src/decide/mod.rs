@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::effect::{Inspection, Outcome, Probed};
+use crate::flow::Origin;
 use crate::frame::Frame;
 use crate::home::Speaks;
 use crate::id::{BodyRef, Digest, EffectId, Seq, TurnId};
@@ -37,6 +38,8 @@ pub enum Input {
     Inspected {
         effect: EffectId,
         inspection: Inspection,
+        /// Which of the call's values the messages of the task name.
+        origins: Vec<Origin>,
     },
     /// `started`: seq of the record that this is the outcome of; any other is stale.
     Ended {
@@ -115,7 +118,9 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Message(message) => people::message(session, message, frame),
         Input::Prepared { effect, request } => Ok(advance::start_model(session, effect, request, frame)),
         Input::Erased { effect } => Ok(advance::erased(session, effect, frame)),
-        Input::Inspected { effect, inspection } => Ok(advance::inspected(session, effect, inspection, frame)),
+        Input::Inspected { effect, inspection, origins } => {
+            Ok(advance::inspected(session, effect, inspection, &origins, frame))
+        }
         Input::Ended { effect, started, outcome } => Ok(outcome::ended(session, effect, started, outcome, frame)),
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
         Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),

@@ -6,6 +6,7 @@ use crate::budget::Amount;
 use crate::effect::{Failure, FailureClass, Outcome, Probed};
 use crate::frame::Frame;
 use crate::id::{EffectId, Millis, RepeatKey, Seq};
+use crate::label::{Label, Source};
 use crate::limits;
 use crate::permit::{Bounce, is_of_this_boot, is_wanted};
 use crate::policy::InDoubt;
@@ -47,7 +48,9 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
         // Ask again; what was reserved stays, as possibly billed.
         (Work::Model { .. }, Outcome::Unknown) => Vec::from([Record::Lapsed { effect, boot: frame.boot }]),
         (Work::Model { .. }, Outcome::NotStarted) => Vec::from([Record::Bounced { effect, why: BounceReason::Busy }]),
-        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat, label }) => {
+        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat }) => {
+            let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
+            let label = manifest.map_or(Label::of(Source::Tool), |manifest| manifest.result);
             let warned = is_third(session, call.repeat, repeat);
             end(End::Done { result, repeat, label, warned, spill }, None)
         }

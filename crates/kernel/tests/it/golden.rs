@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use backstay_kernel::budget::{Amount, Usage};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
+use backstay_kernel::flow::{Flow, Origin};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq};
 use backstay_kernel::label::{Label, Source};
@@ -123,10 +124,22 @@ fn judged_later() -> Vec<Record> {
         let verdict = verdict.clone();
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
     };
+    let asked = |flow| {
+        let (approvers, digest) = (Approvers::Roles(vec![Role::Owner]), Digest([8; 32]));
+        let verdict = Verdict::Ask { by: Reason::Flow(flow), approvers, expires_at: 9, digest };
+        let (facts, grounds) = (None, None);
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
+    };
     vec![
         judged(facts, None),
-        judged(None, Some(Grounds { policy, line: None, used: Vec::new() })),
-        judged(None, Some(Grounds { policy, line: Some(12), used })),
+        judged(None, Some(Grounds { policy, line: None, used: Vec::new(), origins: Vec::new() })),
+        judged(None, Some(Grounds { policy, line: Some(12), used, origins: Vec::new() })),
+        judged(
+            None,
+            Some(Grounds { policy, line: None, used: Vec::new(), origins: vec![Origin { path: 1, from: Seq(2) }] }),
+        ),
+        asked(Flow::UnnamedPath),
+        asked(Flow::UnnamedTarget),
     ]
 }
 

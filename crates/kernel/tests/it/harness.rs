@@ -10,7 +10,6 @@ use backstay_kernel::facts::Facts;
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, SessionId};
-use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::{Mode, Opened, Record, Resolution, StopReason, TurnEnded};
 use backstay_kernel::refusal::Refusal;
@@ -18,6 +17,7 @@ use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::session::{Open, State, Work};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use backstay_kernel::words::Typed;
 use backstay_kernel::{Input, Session, apply, decide, open_effects};
 
 /// (effect's state, record, effect's state after it), as words.
@@ -63,6 +63,7 @@ pub fn policy() -> Policy {
             idempotency,
             answerer,
             arguments: Vec::new(),
+            result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             schema: String::new(),
             timeout_ms: 60_000,
         };
@@ -204,6 +205,14 @@ impl TestSession {
         self.send(id, Mode::Queue)
     }
 
+    /// The same, from a person.
+    pub fn type_in(&mut self, id: u64) -> Vec<Record> {
+        let message = Message { typed: Some(Typed::default()), ..self.message(id, Mode::Queue) };
+        let mut records = self.tell(Input::Message(message));
+        records.extend(self.settle());
+        records
+    }
+
     pub fn send(&mut self, id: u64, mode: Mode) -> Vec<Record> {
         let message = self.message(id, mode);
         let mut records = self.tell(Input::Message(message));
@@ -230,7 +239,7 @@ impl TestSession {
             Effect::Inspect { id, call } => {
                 let class = self.policy.tools.get(call.tool.as_ref()?)?.class;
                 let facts = Facts::new(class, Vec::new());
-                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts) })
+                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), origins: Vec::new() })
             }
             Effect::Probe { .. } | Effect::Model { .. } | Effect::Tool { .. } => None,
         }
@@ -298,8 +307,7 @@ impl TestSession {
 
     pub fn done(&mut self, effect: EffectId, result: u8) -> Vec<Record> {
         let repeat = RepeatKey([result; 8]);
-        let label = Label::of(Source::Tool);
-        self.outcome(effect, Outcome::Done { result: body(600 + u64::from(result)), spill: None, repeat, label })
+        self.outcome(effect, Outcome::Done { result: body(600 + u64::from(result)), spill: None, repeat })
     }
 
     pub fn failed(&mut self, effect: EffectId) -> Vec<Record> {

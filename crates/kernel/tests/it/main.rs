@@ -9,6 +9,7 @@
 )]
 mod arrows;
 mod backoff;
+mod flow;
 mod golden;
 mod harness;
 mod labels;

@@ -152,7 +152,7 @@ fn hours_that_pass_while_a_call_waits_are_over_when_it_starts() {
     t.now = NOON;
     t.agent().rules = vec![rule("till one", RuleVerdict::Allow, &[hours(720, 780)])];
     t.slots.tool = 0;
-    t.say(1);
+    t.type_in(1);
     t.reply(&[("mail", 1)]);
     let effect = *t.session.effects.keys().last().unwrap();
     assert_eq!(t.effect(effect).state, State::Ready);
@@ -228,7 +228,13 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
     let grounds: Vec<Grounds> = t.records.iter().filter_map(of).collect();
     let policy = Digest([9; 32]);
     let used = vec![Used::Role(Role::Owner), Used::Channel("api".into()), Used::Missing(Field::BytesOut)];
-    assert_eq!(grounds, [Grounds { policy, line: Some(40), used }, Grounds { policy, line: None, used: vec![] }]);
+    assert_eq!(
+        grounds,
+        [
+            Grounds { policy, line: Some(40), used, origins: vec![] },
+            Grounds { policy, line: None, used: vec![], origins: vec![] }
+        ]
+    );
 }
 
 fn any_condition() -> impl Strategy<Value = (Field, Test)> {

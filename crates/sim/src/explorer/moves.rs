@@ -6,7 +6,6 @@ use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, In
 use backstay_kernel::facts::Facts;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Seq};
-use backstay_kernel::label::{Label, Source};
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::{InDoubt, Policy, Role};
 use backstay_kernel::record::{Record, Resolution};
@@ -330,7 +329,7 @@ impl Driver {
             Effect::Inspect { id, .. } => {
                 let kind = kind_of(session, *id)?;
                 let facts = Facts::new(kind.class(), Vec::new());
-                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts) })
+                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), origins: Vec::new() })
             }
             Effect::Probe { id, .. } => {
                 let kind = kind_of(session, *id)?;
@@ -514,7 +513,7 @@ impl Driver {
                 if !of.happened {
                     checks::happens(node, kind)?;
                 }
-                Outcome::Done { result, spill: None, repeat: kind.key(), label: Label::of(Source::Tool) }
+                Outcome::Done { result, spill: None, repeat: kind.key() }
             }
         };
         let ended = |started| Input::Ended { effect: of.effect, started, outcome: outcome.clone() };

@@ -42,6 +42,7 @@ fn policy(roots: &Roots) -> Policy {
         price: Price::default(),
     };
     Policy {
+        workspace: roots.workspace().to_owned(),
         principals: BTreeMap::from([("owner".to_owned(), Role::Owner)]),
         agents: BTreeMap::from([("main".to_owned(), agent)]),
         models: BTreeMap::from([("m".to_owned(), model)]),
@@ -127,7 +128,7 @@ fn roots(dir: &Path) -> Roots {
 }
 
 fn judged(gate: &mut Gate, effect: EffectId, facts: &Facts) {
-    gate.hear(Input::Inspected { effect, inspection: Inspection::Facts(facts.clone()) });
+    gate.hear(Input::Inspected { effect, inspection: Inspection::Facts(facts.clone()), origins: Vec::new() });
 }
 
 #[test]

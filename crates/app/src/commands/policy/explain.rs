@@ -50,7 +50,7 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
     })
 }
 
-/// In a session that was just opened.
+/// In a session that was just opened: nothing untrusted has entered it.
 fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Judgement {
     let mut session = Session::new(SessionId([1; 10]));
     let (principal, channel) = (args.principal.clone(), args.channel.clone());
@@ -58,7 +58,7 @@ fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Ju
     apply(&mut session, &Record::Opened(opened));
     let calls = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
     let call = CallRef { calls, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
-    judge(&session, Seq(1), &call, facts, &past::frame(policy, args.at.unwrap_or_else(world::now)))
+    judge(&session, Seq(1), &call, facts, &[], &past::frame(policy, args.at.unwrap_or_else(world::now)))
 }
 
 fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
