@@ -3,46 +3,75 @@
 //! question, a wrong one an act.
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::atom::{Atom, Kind};
 use super::parts::{Span, is_line_end, own_parts};
 use super::{forms, numbers};
 use crate::limits::{ATOMS_BYTES_MAX, ATOMS_MAX};
 
-/// The atoms in the parts of a text that are the person's own, in the order of the text.
+/// The atoms in the parts of a text that are the person's own, in the order of the text. Words come
+/// beside the limits, which hold for what is stored.
 #[must_use]
 pub fn extract(text: &str, quotes: &[Span]) -> Vec<Atom> {
-    let mut found = Found::default();
-    for part in own_parts(text, quotes) {
-        for line in part.split(is_line_end) {
-            let tokens = tokens(line);
-            let mut from = 0usize;
-            while from < tokens.len() {
-                let rest = tokens.get(from..).unwrap_or_default();
-                let length = rest.iter().position(Token::ends_sentence).map_or(rest.len(), |at| at + 1);
-                let sentence = rest.get(..length).unwrap_or_default();
-                if !sentence.iter().any(Token::denies) {
-                    of_sentence(sentence, from == 0, &mut found);
-                }
-                from += length;
+    let mut sentence = Sentence::default();
+    for line in own_parts(text, quotes).into_iter().flat_map(|part| part.split(is_line_end)) {
+        let tokens = tokens(line);
+        if tokens.is_empty() {
+            sentence.end();
+        }
+        for (place, piece) in tokens.split_inclusive(Token::ends_sentence).enumerate() {
+            sentence.pieces.push((piece.to_vec(), place == 0));
+            if piece.last().is_some_and(Token::ends_sentence) {
+                sentence.end();
             }
         }
     }
-    found.atoms
+    sentence.end();
+    sentence.found.atoms
+}
+
+/// A sentence as far as it was read: to its end or to an empty line, over as many lines as it takes.
+#[derive(Default)]
+struct Sentence<'t> {
+    /// Its words line by line, and whether a line begins with them.
+    pieces: Vec<(Vec<Token<'t>>, bool)>,
+    /// "Do not touch:" speaks of the next one.
+    is_denied: bool,
+    found: Found,
+}
+
+impl Sentence<'_> {
+    fn end(&mut self) {
+        let pieces = mem::take(&mut self.pieces);
+        let Some(last) = pieces.last().and_then(|(tokens, _)| tokens.last()) else { return };
+        let is_denied = self.is_denied || pieces.iter().flat_map(|(tokens, _)| tokens).any(Token::denies);
+        if !is_denied {
+            pieces.iter().for_each(|(tokens, begins_line)| of_piece(tokens, *begins_line, &mut self.found));
+        }
+        self.is_denied = is_denied && last.raw.ends_with(':');
+    }
 }
 
 #[derive(Default)]
 struct Found {
     atoms: Vec<Atom>,
+    /// Of those that are no words.
+    count: usize,
     bytes: usize,
 }
 
 impl Found {
     fn add(&mut self, kind: Kind, text: &str) -> bool {
         let Some(atom) = Atom::of(kind, text) else { return false };
+        if self.atoms.contains(&atom) {
+            return true;
+        }
         let bytes = self.bytes + atom.1.len();
-        if !self.atoms.contains(&atom) && self.atoms.len() < ATOMS_MAX && bytes <= ATOMS_BYTES_MAX {
-            self.bytes = bytes;
+        if kind == Kind::Words {
+            self.atoms.push(atom);
+        } else if self.count < ATOMS_MAX && bytes <= ATOMS_BYTES_MAX {
+            (self.count, self.bytes) = (self.count + 1, bytes);
             self.atoms.push(atom);
         }
         true
@@ -164,7 +193,7 @@ fn is_mark_but_apostrophe(c: char) -> bool {
     is_mark(c) && !matches!(c, '\'' | '’')
 }
 
-fn of_sentence(tokens: &[Token<'_>], begins_line: bool, found: &mut Found) {
+fn of_piece(tokens: &[Token<'_>], begins_line: bool, found: &mut Found) {
     let mut at = 0usize;
     while let Some(token) = tokens.get(at) {
         at += match iban(tokens.get(at..).unwrap_or_default()) {

@@ -53,8 +53,9 @@ pub fn quotes(text: &str) -> Vec<Span> {
     let mut previous: Option<&str> = None;
     for line in text.split_inclusive(is_line_end) {
         let end = at + line.len();
-        let begins_mail = is_header(line) && previous.is_some_and(is_header);
-        if begins_mail && state == State::Own {
+        let reads = matches!(state, State::Own | State::RunsOn);
+        let begins_mail = reads && is_header(line) && previous.is_some_and(is_header);
+        if begins_mail {
             // The header above belongs to it.
             marked.quote_last_line();
         }
