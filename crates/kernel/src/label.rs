@@ -17,12 +17,33 @@ pub enum Confidentiality {
     Secret,
 }
 
+impl Confidentiality {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Secret => "secret",
+        }
+    }
+}
+
 /// Whether a content may give reasons for an act. Nothing becomes trusted retroactively.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Integrity {
     Untrusted,
     Trusted,
+}
+
+impl Integrity {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Untrusted => "untrusted",
+            Self::Trusted => "trusted",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

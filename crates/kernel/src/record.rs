@@ -12,7 +12,7 @@ use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::flow::{Flow, Origin};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
-use crate::label::{Label, Source};
+use crate::label::{Confidentiality, Integrity, Label, Source};
 use crate::policy::Role;
 use crate::request::Request;
 use crate::rule::{Approvers, Field};
@@ -227,6 +227,8 @@ pub enum Used {
     BytesOut,
     Clock(Millis),
     Weekday(Millis),
+    LabelConf(Confidentiality),
+    LabelIntegrity(Integrity),
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }

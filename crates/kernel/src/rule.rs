@@ -32,10 +32,12 @@ pub enum Field {
     BytesOut,
     Clock,
     Weekday,
+    LabelConf,
+    LabelIntegrity,
 }
 
 impl Field {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -46,6 +48,8 @@ impl Field {
         Self::BytesOut,
         Self::Clock,
         Self::Weekday,
+        Self::LabelConf,
+        Self::LabelIntegrity,
     ];
 
     #[must_use]
@@ -61,6 +65,8 @@ impl Field {
             Self::BytesOut => "bytes_out",
             Self::Clock => "clock",
             Self::Weekday => "weekday",
+            Self::LabelConf => "label.conf",
+            Self::LabelIntegrity => "label.integrity",
         }
     }
 }

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
 use crate::id::Millis;
+use crate::label::{Confidentiality, Integrity};
 use crate::policy::Role;
 use crate::record::Used;
 use crate::rule::{Conditions, Field, Rule, RuleVerdict, Test};
@@ -26,6 +27,9 @@ pub struct Subject<'a> {
     pub paths: Option<Vec<&'a str>>,
     pub bytes_out: Option<u64>,
     pub now: Option<Millis>,
+    /// Of the session's label, the join of all that has entered it.
+    pub conf: Option<Confidentiality>,
+    pub integrity: Option<Integrity>,
 }
 
 /// What the rules say of a call.
@@ -113,6 +117,8 @@ impl<'a> Subject<'a> {
             channel: Some(channel),
             tool: Some(tool),
             now: Some(frame.now),
+            conf: Some(session.label.conf),
+            integrity: Some(session.label.integrity),
             ..Self::of_facts(facts)
         })
     }
@@ -144,6 +150,8 @@ impl<'a> Subject<'a> {
             Field::BytesOut => self.bytes_out.map(|_| Used::BytesOut),
             Field::Clock => self.now.map(Used::Clock),
             Field::Weekday => self.now.map(Used::Weekday),
+            Field::LabelConf => self.conf.map(Used::LabelConf),
+            Field::LabelIntegrity => self.integrity.map(Used::LabelIntegrity),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -157,6 +165,8 @@ impl<'a> Subject<'a> {
             Field::Channel => self.channel.map(|name| test.holds(name)),
             Field::Tool => self.tool.map(|name| test.holds(name)),
             Field::Class => self.class.map(|class| test.holds(class.word())),
+            Field::LabelConf => self.conf.map(|conf| test.holds(conf.word())),
+            Field::LabelIntegrity => self.integrity.map(|integrity| test.holds(integrity.word())),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => {
                 let Test::Number(bounds) = test else { return None };

@@ -101,6 +101,8 @@ pub const APPROVING_ROLES: &[&str] = &["owner", "operator", "approver", "user"];
 pub const PROVIDER_KINDS: &[&str] = &["openai", "anthropic", "rehearsal"];
 pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
+pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
+pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
@@ -439,6 +441,29 @@ static MATCH: &[Key] = &[
         "[\"sat\", \"sun\"]",
         "The day of the week, in the zone of the `clock` beside it, and in UTC where there is none.",
     ),
+    optional_table("label", LABEL_MATCH, "The label of the session when the call is judged."),
+];
+
+static LABEL_MATCH: &[Key] = &[
+    value(
+        "conf",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"secret\"",
+        "How far what the session has seen may travel: `public`, `internal` or `secret`.",
+    ),
+    value(
+        "integrity",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"untrusted\"",
+        "`untrusted` once anything has entered the session that nobody vouches for, else `trusted`.",
+    ),
+];
+
+static LABEL_EXAMPLE: &[Key] = &[
+    value("conf", Kind::Choice(CONFIDENTIALITY), Optional("not said"), "\"secret\"", "Of the session."),
+    value("integrity", Kind::Choice(INTEGRITY), Optional("not said"), "\"untrusted\"", "Of the session."),
 ];
 
 static ASK: &[Key] = &[
@@ -494,6 +519,7 @@ static EXAMPLE: &[Key] = &[
         "2026-11-21T09:30:00+01:00",
         "When it is, for `clock` and `weekday`.",
     ),
+    optional_table("label", LABEL_EXAMPLE, "The label of the session."),
 ];
 
 static CAPS: &[Key] = &[

@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 
 use backstay_kernel::home::Speaks;
+use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Used;
 use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
@@ -9,7 +10,7 @@ use backstay_kernel::subject::Subject;
 use backstay_kernel::tool::EffectClass;
 
 use super::check::{Checker, role};
-use super::keys::{CLASSES, ROLES};
+use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, ROLES};
 use super::mistake::{Code, Place, list, quoted};
 use super::raw::View;
 use super::value::Spot;
@@ -135,15 +136,25 @@ fn exception<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Condition
 
 fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditions> {
     let mut out = Conditions::new();
-    let mut good = table.is_sound();
+    let label = table.table("label");
+    let mut good = table.is_sound() && label.is_none_or(View::is_sound);
     for field in Field::ALL {
-        let Some(Spot { place, value }) = table.condition(field.word()) else { continue };
+        let written = match label_key(field) {
+            Some(key) => label.and_then(|label| label.condition(key)),
+            None => table.condition(field.word()),
+        };
+        let Some(Spot { place, value }) = written else { continue };
         let read = match field {
             Field::Path => paths(checker, *place, value),
             Field::BytesOut | Field::Clock | Field::Weekday => Some(value.clone()),
-            Field::Agent | Field::Principal | Field::Role | Field::Channel | Field::Tool | Field::Class => {
-                words(checker, field, *place, value)
-            }
+            Field::Agent
+            | Field::Principal
+            | Field::Role
+            | Field::Channel
+            | Field::Tool
+            | Field::Class
+            | Field::LabelConf
+            | Field::LabelIntegrity => words(checker, field, *place, value),
         };
         match read {
             Some(test) => drop(out.insert(field, test)),
@@ -155,6 +166,24 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
         days.zone = zone;
     }
     good.then_some(out)
+}
+
+/// In the table `label`.
+fn label_key(field: Field) -> Option<&'static str> {
+    match field {
+        Field::LabelConf => Some("conf"),
+        Field::LabelIntegrity => Some("integrity"),
+        Field::Agent
+        | Field::Principal
+        | Field::Role
+        | Field::Channel
+        | Field::Tool
+        | Field::Class
+        | Field::Path
+        | Field::BytesOut
+        | Field::Clock
+        | Field::Weekday => None,
+    }
 }
 
 fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
@@ -186,6 +215,8 @@ fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> 
         Field::Role => ROLES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Tool => checker.tools.keys().cloned().collect(),
         Field::Class => CLASSES.iter().map(|word| (*word).to_owned()).collect(),
+        Field::LabelConf => CONFIDENTIALITY.iter().map(|word| (*word).to_owned()).collect(),
+        Field::LabelIntegrity => INTEGRITY.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
         Field::Channel | Field::Path | Field::BytesOut | Field::Clock | Field::Weekday => return Some(test.clone()),
     };
@@ -269,6 +300,8 @@ pub struct ExampleCall {
     pub path: Option<String>,
     bytes_out: Option<u64>,
     at: Option<u64>,
+    conf: Option<Confidentiality>,
+    integrity: Option<Integrity>,
 }
 
 impl ExampleCall {
@@ -286,6 +319,8 @@ impl ExampleCall {
             paths: self.path.as_deref().map(|path| vec![path]),
             bytes_out: self.bytes_out.or(reads.then_some(0)),
             now: self.at,
+            conf: self.conf,
+            integrity: self.integrity,
         }
     }
 }
@@ -308,6 +343,7 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
     };
     let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
     let of_tool = tool.as_ref().and_then(|name| checker.tools.get(name)).map(|tool| tool.class);
+    let label = |key| example.table("label")?.text(key).map(|spot| spot.value);
     Some(ExampleCall {
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
@@ -318,7 +354,18 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
         path,
         bytes_out: example.integer("bytes_out").map(|spot| spot.value),
         at: example.integer("at").map(|spot| spot.value),
+        conf: label("conf").and_then(conf),
+        integrity: label("integrity").and_then(integrity),
     })
+}
+
+fn conf(word: &str) -> Option<Confidentiality> {
+    let all = [Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret];
+    all.into_iter().find(|conf| conf.word() == word)
+}
+
+fn integrity(word: &str) -> Option<Integrity> {
+    [Integrity::Untrusted, Integrity::Trusted].into_iter().find(|integrity| integrity.word() == word)
 }
 
 fn class(word: &str) -> Option<EffectClass> {

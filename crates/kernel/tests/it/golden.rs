@@ -8,7 +8,7 @@ use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
 use backstay_kernel::flow::{Flow, Origin};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq};
-use backstay_kernel::label::{Label, Source};
+use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{
     Admitted, BounceReason, Cap, Completion, Decision, End, Ended, Entry, Grounds, Judged, LoopRule, Mode, Opened,
@@ -120,6 +120,7 @@ fn judged_later() -> Vec<Record> {
         Used::Weekday(9),
         Used::Missing(Field::Path),
     ];
+    let labels = vec![Used::LabelConf(Confidentiality::Secret), Used::LabelIntegrity(Integrity::Untrusted)];
     let judged = |facts, grounds| {
         let verdict = verdict.clone();
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
@@ -140,6 +141,7 @@ fn judged_later() -> Vec<Record> {
         ),
         asked(Flow::UnnamedPath),
         asked(Flow::UnnamedTarget),
+        judged(None, Some(Grounds { policy, line: Some(12), used: labels, origins: Vec::new() })),
     ]
 }
 

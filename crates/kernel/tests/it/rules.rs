@@ -3,6 +3,7 @@ use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
 use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
+use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Grounds, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
@@ -38,6 +39,8 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         paths: Some(paths.to_vec()),
         bytes_out: Some(100),
         now: Some(NOON),
+        conf: Some(Confidentiality::Internal),
+        integrity: Some(Integrity::Trusted),
     }
 }
 
@@ -213,6 +216,21 @@ fn every_program_of_a_call_is_granted_or_the_call_is_not() {
     }
 }
 
+/// What has entered the session is a fact of each of its calls.
+#[test]
+fn a_rule_may_look_at_the_label_of_the_session() {
+    let mut t = TestSession::new();
+    let tainted = (Field::LabelIntegrity, Test::Equal("untrusted".into()));
+    t.agent().rules = vec![rule("tainted", RuleVerdict::Deny, &[tainted])];
+    t.say(1);
+    t.reply(&[("mail", 1)]);
+    let Some(Record::Judged(judged)) = t.records.iter().find(|record| matches!(record, Record::Judged(_))) else {
+        panic!()
+    };
+    assert_eq!(judged.verdict, Verdict::Deny { by: Reason::Rule("tainted".into()) });
+    assert_eq!(judged.grounds.as_ref().unwrap().used, [Used::LabelIntegrity(Integrity::Untrusted)]);
+}
+
 /// A verdict can be read without the policy that gave it.
 #[test]
 fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
@@ -268,6 +286,8 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Channel, &["api", "chat"]),
         word(Field::Tool, &["read", "write", "mail"]),
         word(Field::Class, &["read", "write", "send"]),
+        word(Field::LabelConf, &["public", "internal", "secret"]),
+        word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         path.prop_map(|test| (Field::Path, test)),
         number.prop_map(|test| (Field::BytesOut, test)),
         clock,
@@ -288,22 +308,26 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 
 fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let paths = subsequence(vec!["/w", "/w/a", "/w/b", "/x", "/x/y/z"], 0..4);
-    let classes = select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Send]);
+    let classes = select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send]);
     let names = (select(vec!["main", "other"]), select(vec!["ann", "bob"]), select(vec!["api", "chat"]));
     let tool = select(vec!["read", "write", "mail"]);
     let role = select(vec![Role::Owner, Role::User]);
-    (names, tool, role, classes, paths, 0u64..4, NOON..NOON + 24 * HOUR).prop_map(
-        |((agent, principal, channel), tool, role, class, paths, bytes_out, now)| Subject {
+    let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
+    let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), select(vec![None, Some(Tier::Full)]));
+    (names, tool, role, classes, paths, 0u64..4, NOON..NOON + 24 * HOUR, label).prop_map(
+        |((agent, principal, channel), tool, role, class, paths, bytes_out, now, (conf, integrity, tier))| Subject {
             agent: Some(agent),
             principal: Some(principal),
             role: Some(role),
             channel: Some(channel),
             tool: Some(tool),
             class: Some(class),
-            tier: None,
+            tier,
             paths: Some(paths),
             bytes_out: Some(bytes_out),
             now: Some(now),
+            conf: Some(conf),
+            integrity: Some(integrity),
         },
     )
 }
@@ -318,6 +342,9 @@ fn forget(subject: &mut Subject<'_>, fact: usize) {
         5 => subject.class = None,
         6 => subject.paths = None,
         7 => subject.bytes_out = None,
+        8 => subject.conf = None,
+        9 => subject.integrity = None,
+        10 => subject.tier = None,
         _ => subject.now = None,
     }
 }
@@ -329,7 +356,7 @@ proptest! {
     #[test]
     fn removing_a_fact_never_widens(
         rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
-        forgotten in prop::collection::vec(0usize..9, 1..5),
+        forgotten in prop::collection::vec(0usize..12, 1..5),
     ) {
         let mut less = whole.clone();
         forgotten.into_iter().for_each(|fact| forget(&mut less, fact));

@@ -60,7 +60,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 9] = [
+const MATCHED: [(&str, &str, &str); 11] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -69,6 +69,8 @@ const MATCHED: [(&str, &str, &str); 9] = [
     ("class", "class", "\"read\""),
     ("path", "path", "\"workspace/elsewhere\""),
     ("bytes_out", "bytes_out", "{ gt = 100000 }"),
+    ("label.conf", "label", "{ conf = \"public\" }"),
+    ("label.integrity", "label", "{ integrity = \"trusted\" }"),
     ("at", "clock", "{ between = [\"22:00\", \"06:00\"] }"),
 ];
 
