@@ -1,0 +1,169 @@
+//! Our rules in Cedar's words: what they mean, said a second time and in another language.
+//!
+//! Who speaks is Cedar's principal, the tool its action, the agent its resource, and every other fact
+//! stands in the context. Paths are a set of strings; what Cedar cannot say of a string (`**`, whole
+//! components) is answered here for each path of a small world, by the definition.
+use backstay_kernel::clock::Weekday;
+use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
+
+/// Every path that a call of this world may touch.
+pub const PATHS: [&str; 6] = ["/w", "/w/a", "/w/b", "/x", "/x/y/z", "/wide"];
+
+/// What is asked of both engines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    MayRun,
+    /// Without a person, or with one's yes.
+    MayRunWithAYes,
+}
+
+/// The rules of one agent as Cedar policies whose `Allow` answers the question.
+#[must_use]
+pub fn policies(rules: &[Rule], question: Question) -> String {
+    let mut out = match question {
+        Question::MayRun => String::from(
+            "permit(principal, action, resource) when { [\"read\", \"write\"].contains(context.class) };\n\
+             permit(principal, action, resource) when { context.class == \"execute\" && context.sandboxed };\n",
+        ),
+        Question::MayRunWithAYes => String::from("permit(principal, action, resource);\n"),
+    };
+    for rule in rules {
+        match (rule.verdict, question) {
+            (RuleVerdict::Deny, _) | (RuleVerdict::Ask, Question::MayRun) => out.push_str(&policy("forbid", rule)),
+            (RuleVerdict::Allow, Question::MayRun) => out.push_str(&policy("permit", rule)),
+            (RuleVerdict::Ask | RuleVerdict::Allow, Question::MayRunWithAYes) => {}
+        }
+    }
+    out
+}
+
+fn policy(effect: &str, rule: &Rule) -> String {
+    // A rule that stops is met by one path and excepted by all; one that lets pass, the other way.
+    let stops = rule.verdict != RuleVerdict::Allow;
+    let until = rule.until.map(|until| format!(" && context.now < {until}")).unwrap_or_default();
+    let unless = match rule.unless.is_empty() {
+        true => String::new(),
+        false => format!(" unless {{ {} }}", all(&rule.unless, !stops)),
+    };
+    format!("{effect}(principal, action, resource) when {{ {}{until} }}{unless};\n", all(&rule.when, stops))
+}
+
+fn all(conditions: &Conditions, one_path: bool) -> String {
+    let said = conditions.iter().map(|(field, test)| format!("({})", condition(*field, test, one_path)));
+    said.fold(String::from("true"), |all, one| format!("{all} && {one}"))
+}
+
+fn condition(field: Field, test: &Test, one_path: bool) -> String {
+    let entity = |kind: &str, subject: &str| word(subject, test, |name| format!("{kind}::{name:?}"));
+    let attribute = |name: &str| word(&format!("context.{name}"), test, |value| format!("{value:?}"));
+    match field {
+        Field::Principal => entity("Who", "principal"),
+        Field::Tool => entity("Action", "action"),
+        Field::Agent => entity("Agent", "resource"),
+        Field::Role => attribute("role"),
+        Field::Channel => attribute("channel"),
+        Field::Class => attribute("class"),
+        Field::LabelConf => attribute("conf"),
+        Field::LabelIntegrity => attribute("integrity"),
+        Field::Path => paths(test, one_path),
+        Field::BytesOut | Field::Clock | Field::Weekday => measured(test),
+    }
+}
+
+fn word(subject: &str, test: &Test, said: impl Fn(&str) -> String) -> String {
+    let list = |names: &[String]| names.iter().map(|name| said(name)).collect::<Vec<_>>().join(", ");
+    match test {
+        Test::Equal(name) => format!("{subject} == {}", said(name)),
+        Test::AnyOf(names) => format!("[{}].contains({subject})", list(names)),
+        Test::NotIn(names) => format!("![{}].contains({subject})", list(names)),
+        other => unreachable!("no such test of a word: {other:?}"),
+    }
+}
+
+fn paths(test: &Test, one_path: bool) -> String {
+    let fits: Vec<String> = PATHS.iter().filter(|path| fits(path, test)).map(|path| format!("{path:?}")).collect();
+    let one = match test {
+        Test::Intersects(_) => true,
+        Test::SubsetOf(_) => false,
+        _ => one_path,
+    };
+    let fits = fits.join(", ");
+    if one {
+        format!("context.paths.containsAny([{fits}])")
+    } else {
+        format!("!context.paths.isEmpty() && [{fits}].containsAll(context.paths)")
+    }
+}
+
+fn fits(path: &str, test: &Test) -> bool {
+    match test {
+        Test::Equal(wanted) => path == wanted,
+        Test::AnyOf(wanted) => wanted.iter().any(|wanted| wanted == path),
+        Test::NotIn(others) => !others.iter().any(|other| other == path),
+        Test::Under(directory) => parts(path).starts_with(&parts(directory)),
+        Test::Glob(pattern) => glob(pattern.as_bytes(), path.as_bytes()),
+        Test::Intersects(globs) | Test::SubsetOf(globs) => {
+            globs.iter().any(|pattern| glob(pattern.as_bytes(), path.as_bytes()))
+        }
+        other => unreachable!("no such test of a path: {other:?}"),
+    }
+}
+
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/').collect()
+}
+
+/// `**` is any text, `*` any text without `/`.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        [b'*', b'*', rest @ ..] => (0..=text.len()).any(|eaten| glob(rest, &text[eaten..])),
+        [b'*', rest @ ..] => {
+            let most = text.iter().position(|c| *c == b'/').unwrap_or(text.len());
+            (0..=most).any(|eaten| glob(rest, &text[eaten..]))
+        }
+        [c, rest @ ..] => text.first() == Some(c) && glob(rest, &text[1..]),
+    }
+}
+
+/// Of numbers, and of times in UTC.
+fn measured(test: &Test) -> String {
+    match test {
+        Test::Number(bounds) => {
+            let said = bounds.iter().map(|(order, bound)| {
+                let order = match order {
+                    Order::Equal => "==",
+                    Order::Lt => "<",
+                    Order::Lte => "<=",
+                    Order::Gt => ">",
+                    Order::Gte => ">=",
+                };
+                format!("context.bytes_out {order} {bound}")
+            });
+            said.collect::<Vec<_>>().join(" && ")
+        }
+        Test::Clock(hours) => {
+            let between = if hours.from <= hours.until { "&&" } else { "||" };
+            format!("context.minute >= {} {between} context.minute < {}", hours.from, hours.until)
+        }
+        Test::Weekday(days) => {
+            let days: Vec<String> = days.days.iter().map(|day| format!("{:?}", weekday(*day))).collect();
+            format!("[{}].contains(context.weekday)", days.join(", "))
+        }
+        other => unreachable!("no such test of a number: {other:?}"),
+    }
+}
+
+/// As the context names it.
+#[must_use]
+pub fn weekday(day: Weekday) -> &'static str {
+    match day {
+        Weekday::Mon => "mon",
+        Weekday::Tue => "tue",
+        Weekday::Wed => "wed",
+        Weekday::Thu => "thu",
+        Weekday::Fri => "fri",
+        Weekday::Sat => "sat",
+        Weekday::Sun => "sun",
+    }
+}

@@ -1,0 +1,145 @@
+//! On complete facts our engine and Cedar give the same answers to the same rules.
+use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
+use backstay_kernel::facts::Tier;
+use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::policy::Role;
+use backstay_kernel::rule::{Field, Order, Rule, RuleVerdict, Test};
+use backstay_kernel::subject::{Subject, ruling};
+use backstay_kernel::tool::EffectClass;
+use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
+use oracle::{PATHS, Question, policies, weekday};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+const DAY_MS: u64 = 86_400_000;
+/// A Monday, 00:00 UTC.
+const MONDAY: u64 = 1_795_392_000_000;
+const WEEK: [Weekday; 7] = Weekday::ALL;
+
+fn any_condition() -> impl Strategy<Value = (Field, Test)> {
+    fn texts(of: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+        subsequence(of, 1..=of.len()).prop_map(|list| list.into_iter().map(str::to_owned).collect())
+    }
+    fn word(field: Field, of: &'static [&'static str]) -> impl Strategy<Value = (Field, Test)> {
+        let equal = select(of).prop_map(|word: &str| Test::Equal(word.to_owned()));
+        prop_oneof![equal, texts(of).prop_map(Test::AnyOf), texts(of).prop_map(Test::NotIn)]
+            .prop_map(move |test| (field, test))
+    }
+    const GLOBS: &[&str] = &["/w/*", "/x/**", "/w", "/w**", "**/a", "/*"];
+    let path = prop_oneof![
+        select(&PATHS[..]).prop_map(|path| Test::Under(path.to_owned())),
+        select(&PATHS[..]).prop_map(|path| Test::Equal(path.to_owned())),
+        texts(&PATHS).prop_map(Test::NotIn),
+        texts(&PATHS).prop_map(Test::AnyOf),
+        texts(GLOBS).prop_map(Test::Intersects),
+        texts(GLOBS).prop_map(Test::SubsetOf),
+        select(GLOBS).prop_map(|glob| Test::Glob(glob.to_owned())),
+    ];
+    let order = select(vec![Order::Equal, Order::Lt, Order::Lte, Order::Gt, Order::Gte]);
+    let number =
+        prop::collection::vec((order, 0u64..4), 1..3).prop_map(|bounds| (Field::BytesOut, Test::Number(bounds)));
+    let clock = (0u16..1_440, 0u16..=1_440)
+        .prop_map(|(from, until)| (Field::Clock, Test::Clock(Hours { from, until, zone: Zone::utc() })));
+    let days = subsequence(WEEK.to_vec(), 1..7)
+        .prop_map(|days| (Field::Weekday, Test::Weekday(Days { days, zone: Zone::utc() })));
+    // Paths are where one and all differ.
+    prop_oneof![
+        1 => word(Field::Agent, &["main", "other"]),
+        1 => word(Field::Principal, &["ann", "bob"]),
+        1 => word(Field::Role, &["owner", "user"]),
+        1 => word(Field::Channel, &["api", "chat"]),
+        1 => word(Field::Tool, &["read", "write", "mail"]),
+        1 => word(Field::Class, &["read", "write", "execute", "send"]),
+        1 => word(Field::LabelConf, &["public", "internal", "secret"]),
+        1 => word(Field::LabelIntegrity, &["untrusted", "trusted"]),
+        6 => path.prop_map(|test| (Field::Path, test)),
+        1 => number,
+        1 => clock,
+        1 => days,
+    ]
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let verdict = select(vec![RuleVerdict::Allow, RuleVerdict::Ask, RuleVerdict::Deny]);
+    let some = || prop::collection::vec(any_condition(), 0..3).prop_map(|list| list.into_iter().collect());
+    let until = prop::option::weighted(0.2, MONDAY..MONDAY + 7 * DAY_MS);
+    (verdict, some(), some(), until).prop_map(|(verdict, when, unless, until)| Rule {
+        unless,
+        until,
+        ..Rule::new("any", verdict, when)
+    })
+}
+
+fn any_call() -> impl Strategy<Value = Subject<'static>> {
+    let names = (select(vec!["main", "other"]), select(vec!["ann", "bob"]), select(vec!["api", "chat"]));
+    let what = (
+        select(vec!["read", "write", "mail"]),
+        select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send]),
+    );
+    let role = select(vec![Role::Owner, Role::User]);
+    let paths = subsequence(PATHS.to_vec(), 0..4);
+    let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
+    let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), select(vec![None, Some(Tier::Full)]));
+    (names, what, role, paths, 0u64..4, MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
+        |((agent, principal, channel), (tool, class), role, paths, bytes_out, now, (conf, integrity, tier))| Subject {
+            agent: Some(agent),
+            principal: Some(principal),
+            role: Some(role),
+            channel: Some(channel),
+            tool: Some(tool),
+            class: Some(class),
+            paths: Some(paths),
+            bytes_out: Some(bytes_out),
+            now: Some(now),
+            conf: Some(conf),
+            integrity: Some(integrity),
+            tier,
+        },
+    )
+}
+
+fn entity(kind: &str, name: Option<&str>) -> EntityUid {
+    format!("{kind}::{:?}", name.unwrap()).parse().unwrap()
+}
+
+fn request(call: &Subject<'_>) -> Request {
+    let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
+    let long = |value: u64| RestrictedExpression::new_long(i64::try_from(value).unwrap());
+    let now = call.now.unwrap();
+    let day = WEEK[usize::try_from((now - MONDAY) / DAY_MS).unwrap()];
+    let context = Context::from_pairs([
+        ("role".to_owned(), text(call.role.unwrap().word())),
+        ("channel".to_owned(), text(call.channel.unwrap())),
+        ("class".to_owned(), text(call.class.unwrap().word())),
+        ("paths".to_owned(), RestrictedExpression::new_set(call.paths.iter().flatten().map(|path| text(path)))),
+        ("bytes_out".to_owned(), long(call.bytes_out.unwrap())),
+        ("conf".to_owned(), text(call.conf.unwrap().word())),
+        ("integrity".to_owned(), text(call.integrity.unwrap().word())),
+        ("sandboxed".to_owned(), RestrictedExpression::new_bool(call.tier == Some(Tier::Full))),
+        ("now".to_owned(), long(now)),
+        ("minute".to_owned(), long(now % DAY_MS / 60_000)),
+        ("weekday".to_owned(), text(weekday(day))),
+    ]);
+    let (who, tool, agent) = (entity("Who", call.principal), entity("Action", call.tool), entity("Agent", call.agent));
+    Request::new(who, tool, agent, context.unwrap(), None).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8_192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_engines_answer_alike(rules in prop::collection::vec(any_rule(), 0..4), call in any_call()) {
+        let ours = ruling(&rules, &call).verdict;
+        for (question, yes) in [
+            (Question::MayRun, ours == RuleVerdict::Allow),
+            (Question::MayRunWithAYes, ours != RuleVerdict::Deny),
+        ] {
+            let text = policies(&rules, question);
+            let policies: PolicySet = text.parse().unwrap();
+            let answer = Authorizer::new().is_authorized(&request(&call), &policies, &Entities::empty());
+            // Cedar skips a policy that it cannot evaluate; here that would be a mistake of the translation.
+            prop_assert_eq!(answer.diagnostics().errors().count(), 0, "{}", text);
+            prop_assert_eq!(answer.decision() == Decision::Allow, yes, "{:?}\n{}", question, text);
+        }
+    }
+}
