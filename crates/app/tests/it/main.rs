@@ -11,6 +11,7 @@ mod backup;
 mod bad_model;
 mod busy;
 mod chat;
+mod coding;
 mod commands;
 mod config;
 mod doctor;
