@@ -91,6 +91,9 @@ pub enum Command {
     /// What the rules say: of one call, of their examples, of all calls in the journal
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Directories that agents work in, and the labels of what lies there
+    #[command(subcommand)]
+    Roots(RootsCommand),
     /// Tokens of the HTTP API
     #[command(subcommand)]
     Tokens(TokensCommand),
@@ -339,6 +342,19 @@ pub struct ExplainArgs {
     /// When, such as 2026-11-21T09:30:00+01:00; without it, now
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
     pub at: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RootsCommand {
+    /// Every directory that is granted, with the label of what lies in it
+    #[command(after_help = "Example:\n  backstay roots list")]
+    List,
+    /// Vouch for what lies in a directory: sessions that saw secrets have left none there
+    #[command(after_help = "Example:\n  backstay roots reset /srv/reports")]
+    Reset {
+        /// As `roots list` shows it
+        root: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,11 +13,12 @@ use backstay_kernel::Permit;
 use backstay_kernel::context::Item;
 use backstay_kernel::effect::{FailureClass, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
-use backstay_kernel::id::{BodyRef, Millis};
+use backstay_kernel::id::{BodyRef, Millis, Seq};
+use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
 use backstay_providers::{Client, Endpoint, Kind};
 use backstay_sandbox::Sandbox;
-use backstay_store::Store;
+use backstay_store::{Memory, Store, StoreError};
 use backstay_tools::{Ran, Roots};
 
 /// Memories that one `recall` returns.
@@ -74,10 +75,21 @@ impl RealWorld {
             Ok(memories) if memories.is_empty() => done("Nothing is remembered about that."),
             Ok(memories) => {
                 let texts: Vec<String> = memories.iter().map(|memory| format!("- {}", memory.text)).collect();
-                done(texts.join("\n"))
+                match memories.iter().try_fold(Label::NOTHING, |all, one| Ok(all.join(self.label_of(one)?))) {
+                    Ok(label) => ToolRan::Done { text: texts.join("\n"), spill: None, memory: None, label },
+                    Err(error) => unreadable(error),
+                }
             }
-            Err(error) => ToolRan::Failed { text: format!("the memory cannot be read: {error}") },
+            Err(error) => unreadable(error),
         }
+    }
+
+    /// It stands in the record of the call that left the memory.
+    fn label_of(&self, memory: &Memory) -> Result<Label, StoreError> {
+        let before = Seq(memory.seq.0.saturating_sub(1));
+        let row = self.store.entries_after(memory.session, before, 1)?.pop();
+        let label = row.and_then(|row| backstay_kernel::audit::left(&row.body).ok());
+        label.ok_or_else(|| StoreError::Corrupt(format!("the record of the memory {} is not readable", memory.id)))
     }
 }
 
@@ -88,7 +100,15 @@ pub fn now() -> Millis {
 }
 
 fn done(text: impl Into<String>) -> ToolRan {
-    ToolRan::Done { text: text.into(), spill: None, memory: None }
+    ToolRan::Done { text: text.into(), spill: None, memory: None, label: Label::NOTHING }
+}
+
+fn failed(text: String) -> ToolRan {
+    ToolRan::Failed { text, label: Label::NOTHING }
+}
+
+fn unreadable(error: StoreError) -> ToolRan {
+    failed(format!("the memory cannot be read: {error}"))
 }
 
 impl World for RealWorld {
@@ -145,13 +165,16 @@ impl World for RealWorld {
     fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
         let roots = match self.roots(&call.agent) {
             Ok(roots) => roots,
-            Err(refused) => return ToolRan::Failed { text: refused.detail },
+            Err(refused) => return failed(refused.detail),
         };
         match backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts) {
-            Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None },
-            Ran::Remember { text } => ToolRan::Done { text: "Remembered.".to_owned(), spill: None, memory: Some(text) },
+            Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label: Label::NOTHING },
+            Ran::Remember { text } => {
+                let (said, memory) = ("Remembered.".to_owned(), Some(text));
+                ToolRan::Done { text: said, spill: None, memory, label: Label::NOTHING }
+            }
             Ran::Recall { query } => self.recall(&call.principal, &query),
-            Ran::Failed { text } => ToolRan::Failed { text },
+            Ran::Failed { text } => failed(text),
             Ran::Unknown => ToolRan::Unknown,
         }
     }

@@ -148,6 +148,12 @@ impl Owner {
     pub fn name(&self) -> &str {
         &self.0.principal
     }
+
+    /// Whether a person speaks, or a program.
+    #[must_use]
+    pub fn speaks(&self) -> Speaks {
+        self.0.speaks
+    }
 }
 
 fn operates(role: Role) -> bool {

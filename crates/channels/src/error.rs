@@ -151,6 +151,7 @@ fn status_of(code: Code) -> StatusCode {
         Code::UnknownAgent
         | Code::UnknownPrincipal
         | Code::NoSuchToken
+        | Code::NoSuchRoot
         | Code::NoSuchAsk
         | Code::NoSuchQuestion
         | Code::NoSuchDoubt => StatusCode::NOT_FOUND,

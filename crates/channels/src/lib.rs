@@ -23,6 +23,7 @@ mod origin;
 mod patient;
 mod places;
 mod records;
+mod roots;
 mod routes;
 mod rows;
 mod serve;

@@ -9,7 +9,8 @@ use crate::auth::{Auth, authenticate};
 use crate::door::Door;
 use crate::error::{Problem, Why, shape};
 use crate::{
-    admin, approvals, doubts, events, health, idempotency, input, openai, sessions, tokens, trace, transfer, turns,
+    admin, approvals, doubts, events, health, idempotency, input, openai, roots, sessions, tokens, trace, transfer,
+    turns,
 };
 
 /// Who may call; enforced by the type of the handler's caller, stated here for those who read.
@@ -49,7 +50,7 @@ const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Doo
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const CHAT: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 34] = [
+pub static ROUTES: [Route; 36] = [
     read("/live", Needs::Nobody, || get(health::live)),
     read("/ready", Needs::Nobody, || get(health::ready)),
     read("/metrics", Needs::Scraper, || get(health::metrics)),
@@ -79,6 +80,8 @@ pub static ROUTES: [Route; 34] = [
     read("/api/epochs", Needs::Operator, || get(admin::epochs)),
     act("/api/reload", Needs::Operator, || post(admin::reload)),
     act("/api/backup", Needs::LocalOwner, || post(admin::backup)),
+    read("/api/roots", Needs::Operator, || get(roots::list)),
+    act("/api/roots/reset", Needs::Owner, || post(roots::reset)),
     read("/api/tokens", Needs::Owner, || get(tokens::list)),
     act("/api/tokens", Needs::Owner, || post(tokens::create)),
     act("/api/tokens/{id}/revoke", Needs::Owner, || post(tokens::revoke)),

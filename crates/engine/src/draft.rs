@@ -2,8 +2,10 @@
 use std::sync::Arc;
 
 use backstay_kernel::budget::{LedgerEntry, WindowState};
+use backstay_kernel::frame::Frame;
 use backstay_kernel::id::{Millis, Seq};
 use backstay_kernel::record::{Entry, Record, VERSION};
+use backstay_kernel::roots::{self, Raise};
 use backstay_kernel::session::FOLD_VERSION;
 use backstay_kernel::{Head, Session, ledger};
 use backstay_store::{Append, Body, HeadUpdate, InboxRow, NewMemory, NewSession, Snapshot};
@@ -19,11 +21,13 @@ pub struct Draft {
     ledger: Vec<LedgerEntry>,
     pub inbox: Option<InboxRow>,
     pub memories: Vec<NewMemory>,
+    pub raises: Vec<Raise>,
 }
 
 impl Draft {
     pub fn new(expected: Seq, at: Millis) -> Self {
-        Self { expected, at, records: Vec::new(), ledger: Vec::new(), inbox: None, memories: Vec::new() }
+        let (records, ledger) = (Vec::new(), Vec::new());
+        Self { expected, at, records, ledger, inbox: None, memories: Vec::new(), raises: Vec::new() }
     }
 
     /// The next letter that may still join: one commit makes one message unique.
@@ -33,8 +37,9 @@ impl Draft {
     }
 
     /// Notes what `record`, not yet applied to `session`, does beside the journal.
-    pub fn note(&mut self, session: &Session, record: &Record, allowance: &[WindowState]) {
-        self.ledger.extend(ledger::entries(session, record, allowance));
+    pub fn note(&mut self, session: &Session, record: &Record, frame: &Frame<'_>) {
+        self.ledger.extend(ledger::entries(session, record, &frame.allowance));
+        self.raises.extend(roots::raise(session, record, frame.policy));
     }
 
     /// Books what it does to the ledger: a call that starts in the commit in which another is billed

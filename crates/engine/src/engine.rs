@@ -35,7 +35,6 @@ pub struct Limits {
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    home: HomeHandle,
     rate: Arc<Rate>,
 }
 
@@ -68,17 +67,18 @@ impl Engine {
             falls: Mutex::default(),
             busy: Arc::default(),
             store,
+            home,
             world,
         });
         let rate = Arc::new(Rate::new(limits.messages_per_minute));
-        let engine = Self { shared, home, rate };
+        let engine = Self { shared, rate };
         tokio::spawn(wake_sessions(engine.clone()));
         Ok(engine)
     }
 
     #[must_use]
     pub fn home(&self) -> &HomeHandle {
-        &self.home
+        &self.shared.home
     }
 
     #[must_use]
@@ -149,12 +149,12 @@ impl Engine {
         key: Option<Key>,
         limits: Limits,
     ) -> Result<u64, EngineError> {
-        let epoch = self.home.configure(config_text, by, key).await?;
+        let epoch = self.home().configure(config_text, by, key).await?;
         policy.epoch = epoch;
         *locked(&self.shared.policy) = Arc::new(policy);
         self.rate.set(limits.messages_per_minute);
         self.shared.addresses.look();
-        self.home.announce();
+        self.home().announce();
         Ok(epoch)
     }
 
@@ -163,14 +163,14 @@ impl Engine {
     pub async fn freeze(&self, frozen: bool, by: &str, key: Option<Key>) -> Result<(), EngineError> {
         let (engine, by) = (self.clone(), by.to_owned());
         whole(async move {
-            let done = engine.home.freeze(frozen, &by, key).await;
+            let done = engine.home().freeze(frozen, &by, key).await;
             // Also after an error: what the journal has is in force.
             {
                 let mut switches = locked(&engine.shared.switches);
-                *switches = Switches { draining: switches.draining, ..engine.home.switches() };
+                *switches = Switches { draining: switches.draining, ..engine.home().switches() };
             }
             engine.shared.addresses.look();
-            engine.home.announce();
+            engine.home().announce();
             done
         })
         .await

@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backstay_kernel::frame::Switches;
 use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, token_hash};
 use backstay_kernel::id::{BodyRef, Seq, SessionId};
+use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
 use backstay_kernel::refusal::{Code, Refusal};
+use backstay_kernel::roots::Raise;
 use backstay_store::{Append, AppendError, Body, HeadUpdate, NewSession, Shared, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
@@ -137,6 +139,33 @@ impl HomeHandle {
     /// No such token, or the journal cannot be written.
     pub async fn revoke_token(&self, id: &str, by: &str, key: Option<Key>) -> Result<(), EngineError> {
         self.write(HomeInput::RevokeToken { id: id.to_owned(), by: by.to_owned() }, key).await.map(drop)
+    }
+
+    /// Of what is read at these paths or below them.
+    pub(crate) fn label<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Label {
+        let home = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.fold(Label::NOTHING, |all, path| all.join(home.roots.label(path)))
+    }
+
+    /// Notes what a call of `session` may leave behind, where that is graver than what is known.
+    pub(crate) async fn raise(&self, raise: Raise, session: SessionId) -> Result<(), EngineError> {
+        let Raise { effect, roots, label, reads } = raise;
+        let label = label.join(self.label(reads.iter().map(String::as_str)));
+        for root in roots {
+            let input = HomeInput::RaiseRoot { root, label, session, effect };
+            if !home::decide(&self.state(), input.clone())?.is_empty() {
+                self.write(input, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what sessions have made of a directory's label: a person vouches for what lies there.
+    ///
+    /// # Errors
+    /// Nothing has raised it, a program asks, or the journal cannot be written.
+    pub async fn reset_root(&self, root: &str, by: &str, speaks: Speaks, key: Option<Key>) -> Result<(), EngineError> {
+        self.write(HomeInput::ResetRoot { root: root.to_owned(), by: by.to_owned(), speaks }, key).await.map(drop)
     }
 
     /// The record that a keyed command became when it was first made. One that changed nothing

@@ -279,19 +279,19 @@ pub fn input(
 
 fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) {
     match ran {
-        ToolRan::Done { mut text, spill, memory } => {
+        ToolRan::Done { mut text, spill, memory, label } => {
             let spill = spill.map(|full| bodies.seal(full));
             if let Some(body) = &spill {
                 text.push_str(&format!("\n[the full output is kept as body {}]", body.id));
             }
             let repeat = bodies.result_key(&text);
             let result = bodies.seal(text.into_bytes());
-            (Outcome::Done { result, spill, repeat }, memory)
+            (Outcome::Done { result, spill, repeat, label }, memory)
         }
-        ToolRan::Failed { text } => {
+        ToolRan::Failed { text, label } => {
             let repeat = bodies.result_key(&text);
             let result = bodies.seal(text.into_bytes());
-            (Outcome::Failed { result, repeat }, None)
+            (Outcome::Failed { result, repeat, label }, None)
         }
         ToolRan::Unknown => (Outcome::Unknown, None),
     }

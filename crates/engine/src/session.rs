@@ -214,6 +214,10 @@ impl SessionTask {
         self.take_ends(policy, &mut draft);
         self.advance(policy, &mut draft)?;
         self.do_pure(policy, &mut draft).await?;
+        // Before anything that it is the label of can come to be there.
+        for raise in draft.raises.drain(..) {
+            self.shared.home.raise(raise, self.state.id).await.map_err(Setback::Failed)?;
+        }
         self.append(draft).await
     }
 
@@ -222,7 +226,7 @@ impl SessionTask {
         draft.book(&mut frame.allowance);
         let records = decide(&self.state, input, &frame)?;
         for record in records {
-            draft.note(&self.state, &record, &frame.allowance);
+            draft.note(&self.state, &record, &frame);
             apply(&mut self.state, &record);
             draft.records.push(record);
         }

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use crate::addresses::{Addresses, Mailbox};
 use crate::events::Event;
 use crate::fold::{Folded, fold};
+use crate::home::HomeHandle;
 use crate::limits;
 use crate::totals::Totals;
 use crate::world::World;
@@ -22,6 +23,7 @@ use crate::world::World;
 /// What all sessions of a home share.
 pub(crate) struct Shared {
     pub store: Store,
+    pub home: HomeHandle,
     pub world: Arc<dyn World>,
     pub boot: Boot,
     pub lineage: u64,

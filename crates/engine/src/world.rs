@@ -9,6 +9,7 @@ use backstay_kernel::context::Item;
 use backstay_kernel::effect::{FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{BodyRef, Millis, SessionId};
+use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::request::Piece;
 
@@ -101,11 +102,22 @@ pub enum ToolRan {
         spill: Option<Vec<u8>>,
         /// A text to remember for the principal, in the commit that records the end.
         memory: Option<String>,
+        /// Of what went into the text, beyond what the tool declares and what its files bear.
+        label: Label,
     },
     /// Certainly nothing was done.
-    Failed { text: String },
+    Failed { text: String, label: Label },
     /// Nobody knows.
     Unknown,
+}
+
+impl ToolRan {
+    /// What it says bears this label too.
+    pub(crate) fn join(&mut self, other: Label) {
+        if let Self::Done { label, .. } | Self::Failed { label, .. } = self {
+            *label = label.join(other);
+        }
+    }
 }
 
 /// Everything outside: one adapter for every kind of effect. Methods that are not `async` may

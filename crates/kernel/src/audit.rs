@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::budget::Amount;
 use crate::id::{EffectId, SessionId};
+use crate::label::Label;
 use crate::ledger::{Move, bill, move_of};
 use crate::record::{End, Ended, Entry, Opened, Record, Reservation};
 
@@ -95,6 +96,18 @@ pub fn kinds(text: &str) -> Result<Vec<Kind>, serde_json::Error> {
         }
     };
     Ok(entry.records.iter().map(kind).collect())
+}
+
+/// Of what the calls that ended in a stored entry have left behind.
+///
+/// # Errors
+/// It is no entry of a session.
+pub fn left(text: &str) -> Result<Label, serde_json::Error> {
+    let entry: Entry<Record> = serde_json::from_str(text)?;
+    let label = |record: &Record| {
+        if let Record::Ended(Ended { end: End::Done { label, .. }, .. }) = record { Some(*label) } else { None }
+    };
+    Ok(entry.records.iter().filter_map(label).fold(Label::NOTHING, Label::join))
 }
 
 /// Who opened a session, by its first entry; `None` where that says nothing of it.

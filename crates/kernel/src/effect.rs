@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::Usage;
 use crate::facts::{Facts, Invalid};
 use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq};
+use crate::label::Label;
 
 /// One call of a model reply: entry `index` of the stored array `calls`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -119,11 +120,14 @@ pub enum Outcome {
         /// All that it put out, where `result` is a part of it.
         spill: Option<BodyRef>,
         repeat: RepeatKey,
+        /// Of what went into the result, beyond what the tool declares.
+        label: Label,
     },
     /// The tool did not do it, certainly; `result` says why.
     Failed {
         result: BodyRef,
         repeat: RepeatKey,
+        label: Label,
     },
     /// Nobody knows, and nothing of it runs any more.
     Unknown,

@@ -449,7 +449,7 @@ fn end_tool(session: &mut Session, call: &CallRef, ended: &Ended) {
             let answer = Answer::Body { body: *result, warned: *warned };
             finish_call(session, ended.effect, answer, |c| &mut c.done, true);
         }
-        End::Failed { result, repeat } => {
+        End::Failed { result, repeat, .. } => {
             session.remember_repeat(call.repeat, Some(*repeat));
             let answer = Answer::Body { body: *result, warned: false };
             finish_call(session, ended.effect, answer, |c| &mut c.failed, false);

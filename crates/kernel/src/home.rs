@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Switches;
-use crate::id::{BodyRef, Digest, Millis, Seq};
+use crate::id::{BodyRef, Digest, EffectId, Millis, Seq, SessionId};
+use crate::label::{Confidentiality, Label, Source};
 use crate::policy::Role;
 use crate::refusal::{Code, Refusal};
+use crate::roots::Roots;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +37,20 @@ pub enum HomeRecord {
     Restored {
         old: u64,
         new: u64,
+    },
+    /// What a call of a session leaves in a directory bears this label from now on.
+    RootRaised {
+        root: String,
+        label: Label,
+        session: SessionId,
+        effect: EffectId,
+    },
+    /// An owner vouches for what lies in a directory.
+    RootReset {
+        root: String,
+        /// What it was raised to.
+        before: Label,
+        by: String,
     },
 }
 
@@ -75,7 +91,11 @@ pub struct Home {
     pub tokens: BTreeMap<String, Token>,
     pub frozen: Option<FreezeReason>,
     pub lineage: u64,
+    pub roots: Roots,
 }
+
+/// Of whatever lies anywhere after a restore: sessions that the backup does not know may have put it there.
+const UNKNOWN: Label = Label { conf: Confidentiality::Secret, ..Label::of(Source::Elsewhere) };
 
 impl Home {
     #[must_use]
@@ -104,6 +124,8 @@ pub enum HomeInput {
     Freeze { by: String },
     Unfreeze { by: String },
     Restored { old: u64, new: u64 },
+    RaiseRoot { root: String, label: Label, session: SessionId, effect: EffectId },
+    ResetRoot { root: String, by: String, speaks: Speaks },
 }
 
 /// # Errors
@@ -140,7 +162,32 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
             HomeRecord::Restored { old, new },
             HomeRecord::Frozen { by: String::from("restore"), why: FreezeReason::Restored },
         ])),
+        HomeInput::RaiseRoot { root, label, session, effect } => {
+            let was = home.roots.whole(&root);
+            let label = home.roots.get(&root).unwrap_or(Label::ROOT).join(label);
+            let raised = HomeRecord::RootRaised { root, label, session, effect };
+            Ok(if label.is_graver_than(was) { Vec::from([raised]) } else { Vec::new() })
+        }
+        HomeInput::ResetRoot { root, by, speaks } => reset_root(home, root, by, speaks),
     }
+}
+
+fn reset_root(home: &Home, root: String, by: String, speaks: Speaks) -> Result<Vec<HomeRecord>, Refusal> {
+    let Some(before) = home.roots.get(&root) else {
+        return Err(Refusal::new(
+            Code::NoSuchRoot,
+            alloc::format!("nothing has raised the label of `{root}`"),
+            "see `backstay roots list`",
+        ));
+    };
+    if speaks != Speaks::Human {
+        return Err(Refusal::new(
+            Code::NotAnApprover,
+            "only a person vouches for files, and this is a program's word",
+            "do it at a terminal, or with a token made by `backstay tokens create --speaks human`",
+        ));
+    }
+    Ok(Vec::from([HomeRecord::RootReset { root, before, by }]))
 }
 
 pub fn apply(home: &mut Home, record: &HomeRecord) {
@@ -158,6 +205,11 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         }
         HomeRecord::Frozen { why, .. } => home.frozen = Some(*why),
         HomeRecord::Unfrozen { .. } => home.frozen = None,
-        HomeRecord::Restored { new, .. } => home.lineage = *new,
+        HomeRecord::Restored { new, .. } => {
+            home.lineage = *new;
+            home.roots.put("/", UNKNOWN);
+        }
+        HomeRecord::RootRaised { root, label, .. } => home.roots.put(root, *label),
+        HomeRecord::RootReset { root, .. } => home.roots.reset(root),
     }
 }

@@ -63,6 +63,9 @@ impl Label {
     /// What a person typed at a door for people.
     pub const TYPED: Self = Self { integrity: Integrity::Trusted, ..Self::of(Source::Principal) };
 
+    /// Of what lies in a directory, as long as nobody knows more: anybody may have put it there.
+    pub const ROOT: Self = Self::of(Source::Tool);
+
     /// What comes from there and says nothing more of itself. Only the operator's own words are
     /// trusted.
     #[must_use]
@@ -95,6 +98,12 @@ impl Label {
     #[must_use]
     pub fn is_trusted(self) -> bool {
         self.integrity == Integrity::Trusted
+    }
+
+    /// Something of this label changes what may be done with something of the label `other`.
+    #[must_use]
+    pub fn is_graver_than(self, other: Self) -> bool {
+        self.conf > other.conf || self.integrity < other.integrity
     }
 
     /// It comes from there and from nowhere else.

@@ -25,6 +25,7 @@ pub mod policy;
 pub mod record;
 pub mod refusal;
 pub mod request;
+pub mod roots;
 pub mod rule;
 pub mod session;
 pub mod subject;

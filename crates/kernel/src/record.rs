@@ -173,6 +173,15 @@ fn is_untyped(label: &Label) -> bool {
     *label == untyped()
 }
 
+/// Of a failure whose record says nothing else.
+fn of_a_tool() -> Label {
+    Label::of(Source::Tool)
+}
+
+fn is_of_a_tool(label: &Label) -> bool {
+    *label == of_a_tool()
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Planned {
@@ -379,6 +388,8 @@ pub enum End {
     Failed {
         result: BodyRef,
         repeat: RepeatKey,
+        #[serde(default = "of_a_tool", skip_serializing_if = "is_of_a_tool")]
+        label: Label,
     },
     NotStarted,
     /// Let go of; whether it happened is not known.

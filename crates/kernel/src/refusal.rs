@@ -16,6 +16,7 @@ pub enum Code {
     UnknownAgent,
     UnknownPrincipal,
     NoSuchToken,
+    NoSuchRoot,
     TokenShown,
     SessionStopped,
     HomeFrozen,
@@ -31,10 +32,11 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownAgent,
         Self::UnknownPrincipal,
         Self::NoSuchToken,
+        Self::NoSuchRoot,
         Self::TokenShown,
         Self::SessionStopped,
         Self::HomeFrozen,
@@ -55,6 +57,7 @@ impl Code {
             Self::UnknownAgent => "unknown_agent",
             Self::UnknownPrincipal => "unknown_principal",
             Self::NoSuchToken => "no_such_token",
+            Self::NoSuchRoot => "no_such_root",
             Self::TokenShown => "token_shown",
             Self::SessionStopped => "session_stopped",
             Self::HomeFrozen => "home_frozen",

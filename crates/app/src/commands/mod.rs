@@ -15,6 +15,7 @@ mod policy;
 mod quickstart;
 mod reference;
 mod restore;
+mod roots;
 mod run;
 mod serve;
 mod sessions;
@@ -92,6 +93,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Budget => budget::run(home, out).await,
         Command::Config(command) => config::run(home, &command, out),
         Command::Policy(command) => policy::run(home, &command, out).await,
+        Command::Roots(command) => roots::run(home, &command, out).await,
         Command::Tokens(command) => tokens::run(home, &command, out).await,
         Command::Backup(args) => backup::run(home, &args, out).await,
         Command::Audit(AuditCommand::Verify) => audit::verify(home, out).await,

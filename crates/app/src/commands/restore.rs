@@ -62,6 +62,10 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
         Tone::Warning,
         "It is frozen: effects after the backup are unknown to it. Those that were on their way are in doubt.",
     );
+    out.talk(
+        Tone::Warning,
+        "Whatever lies in its directories counts as secret, until an owner vouches for it: `roots reset /`.",
+    );
     out.line(&format!("next: {next}"));
     Ok(Exit::Ok)
 }

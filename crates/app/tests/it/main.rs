@@ -29,6 +29,7 @@ mod people;
 mod place;
 mod policy;
 mod reference;
+mod roots;
 mod run;
 mod sandboxed;
 mod scripted;

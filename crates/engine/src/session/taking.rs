@@ -4,7 +4,8 @@ use backstay_kernel::flow::{Origin, origins, wants_names};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
-use backstay_kernel::session::Named;
+use backstay_kernel::roots;
+use backstay_kernel::session::{Named, Work};
 use backstay_kernel::words::Atom;
 use backstay_store::{Admission, NewMemory};
 
@@ -14,6 +15,7 @@ use crate::error::EngineError;
 use crate::fold::restore_of;
 use crate::live::{Accepted, Asked, Letter, inputs};
 use crate::running::{self, Finished};
+use crate::world::ToolRan;
 
 impl SessionTask {
     /// A session of a restored home says so before anything else happens in it.
@@ -89,11 +91,12 @@ impl SessionTask {
         any
     }
 
-    fn take_end(&mut self, finished: Finished, policy: &Policy, draft: &mut Draft) {
+    fn take_end(&mut self, mut finished: Finished, policy: &Policy, draft: &mut Draft) {
         let known = |tool: &str| {
             policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool))
         };
         let jitter = self.shared.world.random() % 1000;
+        self.label(&mut finished, policy);
         let origins = self.origins(&finished, policy);
         let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter, origins);
         let records = draft.records.len();
@@ -101,6 +104,18 @@ impl SessionTask {
         let _ = self.decide(input, policy, draft);
         if draft.records.len() > records {
             draft.memories.extend(memory.map(|text| NewMemory { principal: self.speaker(), text }));
+        }
+    }
+
+    /// What a tool says bears the label of all that it may have read, and a memory that of the session.
+    fn label(&self, finished: &mut Finished, policy: &Policy) {
+        let (running::Key::Act(id, _), running::End::Tool(ran)) = (finished.key, &mut finished.end) else { return };
+        if let ToolRan::Done { memory: Some(_), .. } = ran {
+            ran.join(self.state.label.said_by_model());
+        }
+        if let Some(Work::Tool { judged: Some(judged), .. }) = self.state.effects.get(&id).map(|open| &open.work) {
+            let read = roots::read(policy.agents.get(&self.state.agent), &judged.facts);
+            ran.join(self.shared.home.label(read));
         }
     }
 

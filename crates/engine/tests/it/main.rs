@@ -9,6 +9,7 @@
 
 mod crowd;
 mod damage;
+mod files;
 mod home;
 mod keys;
 mod moments;

@@ -48,13 +48,15 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
         // Ask again; what was reserved stays, as possibly billed.
         (Work::Model { .. }, Outcome::Unknown) => Vec::from([Record::Lapsed { effect, boot: frame.boot }]),
         (Work::Model { .. }, Outcome::NotStarted) => Vec::from([Record::Bounced { effect, why: BounceReason::Busy }]),
-        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat }) => {
+        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat, label }) => {
             let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
-            let label = manifest.map_or(Label::of(Source::Tool), |manifest| manifest.result);
+            let label = label.join(manifest.map_or(Label::of(Source::Tool), |manifest| manifest.result));
             let warned = is_third(session, call.repeat, repeat);
             end(End::Done { result, repeat, label, warned, spill }, None)
         }
-        (Work::Tool { .. }, Outcome::Failed { result, repeat }) => end(End::Failed { result, repeat }, None),
+        (Work::Tool { .. }, Outcome::Failed { result, repeat, label }) => {
+            end(End::Failed { result, repeat, label: label.join(Label::of(Source::Tool)) }, None)
+        }
         (Work::Tool { .. }, Outcome::Overdue) if *overdue => Vec::new(),
         (Work::Tool { .. }, Outcome::Overdue) => match class_of(open) {
             // It may go on by itself: it is never started again.

@@ -28,8 +28,7 @@ impl Record {
             Self::Ended(ended) => match &ended.end {
                 End::Replied { .. } => Some(session.said_by_model()),
                 End::ModelFailed { .. } => Some(Label::of(Source::Model)),
-                End::Done { label, .. } => Some(*label),
-                End::Failed { .. } => Some(Label::of(Source::Tool)),
+                End::Done { label, .. } | End::Failed { label, .. } => Some(*label),
                 End::Concluded { .. } | End::NotStarted | End::Unknown => None,
             },
             Self::TurnEnded(ended) => ended.reply.map(|_| session),

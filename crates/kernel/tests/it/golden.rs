@@ -7,7 +7,7 @@ use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
 use backstay_kernel::flow::{Flow, Origin};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
-use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq};
+use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{
@@ -41,6 +41,8 @@ fn facts() -> Facts {
         tier: None,
     }
 }
+
+const SECRET: Label = Label { conf: Confidentiality::Secret, ..Label::of(Source::Tool) };
 
 fn beginnings() -> Vec<Record> {
     let admitted = |mode, source| {
@@ -233,7 +235,8 @@ fn endings() -> Vec<Record> {
         End::Concluded { done: false, probed: Some(Probed::NotDone) },
         End::Concluded { done: false, probed: Some(Probed::Neither) },
         End::Concluded { done: false, probed: None },
-        End::Failed { result: body(17), repeat },
+        End::Failed { result: body(17), repeat, label: Label::of(Source::Tool) },
+        End::Failed { result: body(17), repeat, label: SECRET },
         End::NotStarted,
         End::Unknown,
     ];
@@ -304,6 +307,8 @@ fn home_records() -> Vec<HomeRecord> {
         HomeRecord::Frozen { by: by(), why: FreezeReason::Restored },
         HomeRecord::Unfrozen { by: by() },
         HomeRecord::Restored { old: 1, new: 2 },
+        HomeRecord::RootRaised { root: "/w".into(), label: SECRET, session: SessionId([1; 10]), effect: Seq(8) },
+        HomeRecord::RootReset { root: "/w".into(), before: SECRET, by: by() },
     ]
 }
 

@@ -10,6 +10,7 @@ use backstay_kernel::facts::Facts;
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, SessionId};
+use backstay_kernel::label::Label;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::{Mode, Opened, Record, Resolution, StopReason, TurnEnded};
 use backstay_kernel::refusal::Refusal;
@@ -307,11 +308,14 @@ impl TestSession {
 
     pub fn done(&mut self, effect: EffectId, result: u8) -> Vec<Record> {
         let repeat = RepeatKey([result; 8]);
-        self.outcome(effect, Outcome::Done { result: body(600 + u64::from(result)), spill: None, repeat })
+        self.outcome(
+            effect,
+            Outcome::Done { result: body(600 + u64::from(result)), spill: None, repeat, label: Label::NOTHING },
+        )
     }
 
     pub fn failed(&mut self, effect: EffectId) -> Vec<Record> {
-        self.outcome(effect, Outcome::Failed { result: body(600), repeat: RepeatKey([9; 8]) })
+        self.outcome(effect, Outcome::Failed { result: body(600), repeat: RepeatKey([9; 8]), label: Label::NOTHING })
     }
 
     pub fn probed(&mut self, effect: EffectId, found: Probed) -> Vec<Record> {

@@ -17,5 +17,6 @@ mod laws;
 mod limits;
 mod people;
 mod recovery;
+mod roots;
 mod rules;
 mod words;

@@ -6,6 +6,7 @@ use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, In
 use backstay_kernel::facts::Facts;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Seq};
+use backstay_kernel::label::Label;
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::{InDoubt, Policy, Role};
 use backstay_kernel::record::{Record, Resolution};
@@ -490,7 +491,7 @@ impl Driver {
         let outcome = match made {
             Move::Failed(_) => {
                 node.left.failures -= 1;
-                Outcome::Failed { result, repeat: kind.key() }
+                Outcome::Failed { result, repeat: kind.key(), label: Label::NOTHING }
             }
             Move::Unknown { happened, .. } => {
                 node.left.unknowns -= 1;
@@ -513,7 +514,7 @@ impl Driver {
                 if !of.happened {
                     checks::happens(node, kind)?;
                 }
-                Outcome::Done { result, spill: None, repeat: kind.key() }
+                Outcome::Done { result, spill: None, repeat: kind.key(), label: Label::NOTHING }
             }
         };
         let ended = |started| Input::Ended { effect: of.effect, started, outcome: outcome.clone() };

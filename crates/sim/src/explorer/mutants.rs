@@ -284,9 +284,10 @@ fn changed_input(mutant: Mutant, session: &Session, input: Input) -> Input {
             let started = if let Some(State::Started { seq, .. }) = state { *seq } else { started };
             Input::Ended { effect, started, outcome }
         }
-        (Mutant::DoneIsFailed, Input::Ended { effect, started, outcome: Outcome::Done { result, repeat, .. } }) => {
-            Input::Ended { effect, started, outcome: Outcome::Failed { result, repeat } }
-        }
+        (
+            Mutant::DoneIsFailed,
+            Input::Ended { effect, started, outcome: Outcome::Done { result, repeat, label, .. } },
+        ) => Input::Ended { effect, started, outcome: Outcome::Failed { result, repeat, label } },
         (_, input) => input,
     }
 }

@@ -19,6 +19,7 @@ use backstay_kernel::context::Item;
 use backstay_kernel::effect::{FailureClass, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{BodyRef, Digest, Millis, SessionId};
+use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::{Idempotency, Manifest};
 use tokio::sync::Notify;
@@ -189,7 +190,7 @@ impl World for Stage {
         assert!(!once || acts.iter().all(|act| act.key != key), "an act was repeated");
         acts.push(Act { key, session: call.session, tool: call.tool.clone() });
         let memory = call.arguments.contains("remember").then(|| call.arguments.clone());
-        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory }
+        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory, label: Label::NOTHING }
     }
 
     fn call_model(

@@ -12,6 +12,7 @@ use backstay_kernel::context::Item;
 use backstay_kernel::effect::{FailureClass, Probed};
 use backstay_kernel::facts::{Facts, Invalid, Probe};
 use backstay_kernel::id::{BodyRef, Digest, Millis};
+use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::Idempotency;
 
@@ -112,7 +113,7 @@ impl World for Double {
             return ToolRan::Unknown;
         }
         if call.tool == "fails" {
-            return ToolRan::Failed { text: "it does not work".into() };
+            return ToolRan::Failed { text: "it does not work".into(), label: Label::NOTHING };
         }
         log.acts.push(Act { start, tool: call.tool.clone(), arguments: call.arguments.clone(), key: permit.key() });
         if class == Idempotency::Probed {
@@ -124,7 +125,12 @@ impl World for Double {
             return ToolRan::Unknown;
         }
         let memory = (call.tool == "set").then(|| call.arguments.clone());
-        ToolRan::Done { text: format!("{} {} did it", call.tool, call.arguments), spill: None, memory }
+        ToolRan::Done {
+            text: format!("{} {} did it", call.tool, call.arguments),
+            spill: None,
+            memory,
+            label: Label::NOTHING,
+        }
     }
 
     fn call_model(
