@@ -66,7 +66,26 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::LabelConf => attribute("conf"),
         Field::LabelIntegrity => attribute("integrity"),
         Field::Path => paths(test, one_path),
-        Field::BytesOut | Field::Clock | Field::Weekday => measured(test),
+        Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),
+        Field::Port => going(&measured("port", test)),
+        Field::UrlBytes => going(&measured("url_bytes", test)),
+        Field::Method => going(&attribute("method")),
+        Field::Host => going(&below("context.host", test, &attribute("host"))),
+        Field::UrlPath => going(&below("context.url_path", test, &attribute("url_path"))),
+    }
+}
+
+/// Of a call that goes nowhere none of it holds.
+fn going(condition: &str) -> String {
+    format!("context.goes && ({condition})")
+}
+
+/// Names below a domain, paths below a directory.
+fn below(subject: &str, test: &Test, word: &str) -> String {
+    match test {
+        Test::SubdomainOf(domain) => format!("{subject} == {domain:?} || {subject} like \"*.{domain}\""),
+        Test::Under(directory) => format!("{subject} == {directory:?} || {subject} like \"{directory}/*\""),
+        _ => word.to_owned(),
     }
 }
 
@@ -76,6 +95,8 @@ fn word(subject: &str, test: &Test, said: impl Fn(&str) -> String) -> String {
         Test::Equal(name) => format!("{subject} == {}", said(name)),
         Test::AnyOf(names) => format!("[{}].contains({subject})", list(names)),
         Test::NotIn(names) => format!("![{}].contains({subject})", list(names)),
+        // Said by whoever asks.
+        Test::SubdomainOf(_) | Test::Under(_) => String::from("false"),
         other => unreachable!("no such test of a word: {other:?}"),
     }
 }
@@ -127,7 +148,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// Of numbers, and of times in UTC.
-fn measured(test: &Test) -> String {
+fn measured(name: &str, test: &Test) -> String {
     match test {
         Test::Number(bounds) => {
             let said = bounds.iter().map(|(order, bound)| {
@@ -138,7 +159,7 @@ fn measured(test: &Test) -> String {
                     Order::Gt => ">",
                     Order::Gte => ">=",
                 };
-                format!("context.bytes_out {order} {bound}")
+                format!("context.{name} {order} {bound}")
             });
             said.collect::<Vec<_>>().join(" && ")
         }

@@ -1,10 +1,11 @@
 //! On complete facts our engine and Cedar give the same answers to the same rules.
 use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
+use backstay_kernel::destination::Method;
 use backstay_kernel::facts::Tier;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::policy::Role;
 use backstay_kernel::rule::{Field, Order, Rule, RuleVerdict, Test};
-use backstay_kernel::subject::{Subject, ruling};
+use backstay_kernel::subject::{Going, Subject, To, ruling};
 use backstay_kernel::tool::EffectClass;
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
 use oracle::{PATHS, Question, policies, weekday};
@@ -14,6 +15,8 @@ use proptest::sample::{select, subsequence};
 const DAY_MS: u64 = 86_400_000;
 /// A Monday, 00:00 UTC.
 const MONDAY: u64 = 1_795_392_000_000;
+const HOSTS: [&str; 4] = ["test", "a.test", "b.a.test", "ba.test"];
+const URL_PATHS: [&str; 4] = ["/", "/v1", "/v1/a", "/v10"];
 const WEEK: [Weekday; 7] = Weekday::ALL;
 
 fn any_condition() -> impl Strategy<Value = (Field, Test)> {
@@ -36,8 +39,16 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         select(GLOBS).prop_map(|glob| Test::Glob(glob.to_owned())),
     ];
     let order = select(vec![Order::Equal, Order::Lt, Order::Lte, Order::Gt, Order::Gte]);
-    let number =
-        prop::collection::vec((order, 0u64..4), 1..3).prop_map(|bounds| (Field::BytesOut, Test::Number(bounds)));
+    let measured = select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]);
+    let number = (measured, prop::collection::vec((order, 0u64..4), 1..3))
+        .prop_map(|(field, bounds)| (field, Test::Number(bounds)));
+    let going = prop_oneof![
+        word(Field::Host, &HOSTS),
+        select(vec!["a.test", "test"]).prop_map(|name: &str| (Field::Host, Test::SubdomainOf(name.to_owned()))),
+        word(Field::Method, &["GET", "POST"]),
+        word(Field::UrlPath, &URL_PATHS),
+        select(vec!["/v1", "/v1/a"]).prop_map(|path: &str| (Field::UrlPath, Test::Under(path.to_owned()))),
+    ];
     let clock = (0u16..1_440, 0u16..=1_440)
         .prop_map(|(from, until)| (Field::Clock, Test::Clock(Hours { from, until, zone: Zone::utc() })));
     let days = subsequence(WEEK.to_vec(), 1..7)
@@ -54,6 +65,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         6 => path.prop_map(|test| (Field::Path, test)),
         1 => number,
+        2 => going,
         1 => clock,
         1 => days,
     ]
@@ -80,8 +92,23 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let paths = subsequence(PATHS.to_vec(), 0..4);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), select(vec![None, Some(Tier::Full)]));
-    (names, what, role, paths, 0u64..4, MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
-        |((agent, principal, channel), (tool, class), role, paths, bytes_out, now, (conf, integrity, tier))| Subject {
+    let to =
+        (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
+    let to = to.prop_map(|(host, port, method, path, url_bytes)| {
+        let (host, port, method) = (Some(host), Some(port), Some(method));
+        Going::To(To { host, port, method, path: Some(path), url_bytes: Some(url_bytes) })
+    });
+    let going = prop_oneof![1 => Just(Going::Nowhere), 3 => to];
+    (names, what, role, paths, (0u64..4, going), MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
+        |(
+            (agent, principal, channel),
+            (tool, class),
+            role,
+            paths,
+            (bytes_out, going),
+            now,
+            (conf, integrity, tier),
+        )| Subject {
             agent: Some(agent),
             principal: Some(principal),
             role: Some(role),
@@ -90,6 +117,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             class: Some(class),
             paths: Some(paths),
             bytes_out: Some(bytes_out),
+            going,
             now: Some(now),
             conf: Some(conf),
             integrity: Some(integrity),
@@ -106,6 +134,7 @@ fn request(call: &Subject<'_>) -> Request {
     let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
     let long = |value: u64| RestrictedExpression::new_long(i64::try_from(value).unwrap());
     let now = call.now.unwrap();
+    let to = if let Going::To(to) = call.going { to } else { To::default() };
     let day = WEEK[usize::try_from((now - MONDAY) / DAY_MS).unwrap()];
     let context = Context::from_pairs([
         ("role".to_owned(), text(call.role.unwrap().word())),
@@ -113,6 +142,12 @@ fn request(call: &Subject<'_>) -> Request {
         ("class".to_owned(), text(call.class.unwrap().word())),
         ("paths".to_owned(), RestrictedExpression::new_set(call.paths.iter().flatten().map(|path| text(path)))),
         ("bytes_out".to_owned(), long(call.bytes_out.unwrap())),
+        ("goes".to_owned(), RestrictedExpression::new_bool(call.going != Going::Nowhere)),
+        ("host".to_owned(), text(to.host.unwrap_or_default())),
+        ("port".to_owned(), long(u64::from(to.port.unwrap_or_default()))),
+        ("method".to_owned(), text(to.method.map_or("", Method::word))),
+        ("url_path".to_owned(), text(to.path.unwrap_or_default())),
+        ("url_bytes".to_owned(), long(to.url_bytes.unwrap_or_default())),
         ("conf".to_owned(), text(call.conf.unwrap().word())),
         ("integrity".to_owned(), text(call.integrity.unwrap().word())),
         ("sandboxed".to_owned(), RestrictedExpression::new_bool(call.tier == Some(Tier::Full))),

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::destination::Destination;
 use crate::id::Digest;
 use crate::tool::EffectClass;
 
@@ -58,6 +59,9 @@ pub struct Facts {
     /// The sandbox that the call would run in; a call without one runs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
+    /// Where it goes on the network; a call without one goes nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -69,7 +73,16 @@ impl Facts {
     /// Of a call of this class that touches these paths and of which nothing more is known.
     #[must_use]
     pub fn new(class: EffectClass, paths: Vec<PathFact>) -> Self {
-        Self { class, paths, probe: None, more_paths: false, bytes_out: None, programs: Vec::new(), tier: None }
+        Self {
+            class,
+            paths,
+            probe: None,
+            more_paths: false,
+            bytes_out: None,
+            programs: Vec::new(),
+            tier: None,
+            destination: None,
+        }
     }
 
     /// Binds verdicts, approvals and permits to exactly these facts.

@@ -61,11 +61,15 @@ pub fn judge(
     Judgement { verdict, grounds }
 }
 
-/// The tool is one of the runtime's and the agent's, every path lies where it may go, every program is listed.
+/// The tool is one of the runtime's and the agent's, every path lies where it may go, every program and
+/// every host is listed.
 #[must_use]
 pub fn is_granted(agent: &Agent, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
     let granted = |tool: &str| policy.tools.contains_key(tool) && agent.grants.tools.iter().any(|known| known == tool);
-    tool.is_some_and(granted) && paths_granted(agent, facts) && programs_granted(agent, facts)
+    tool.is_some_and(granted)
+        && paths_granted(agent, facts)
+        && programs_granted(agent, facts)
+        && host_granted(agent, facts)
 }
 
 /// Every path lies under a directory granted for that access.
@@ -83,6 +87,10 @@ fn paths_granted(agent: &Agent, facts: &Facts) -> bool {
 fn programs_granted(agent: &Agent, facts: &Facts) -> bool {
     let is_granted = |program: &_| agent.grants.programs.iter().any(|name| name == program || name == "*");
     facts.programs.iter().all(is_granted)
+}
+
+fn host_granted(agent: &Agent, facts: &Facts) -> bool {
+    facts.destination.iter().all(|to| agent.grants.hosts.iter().any(|grant| grant.covers(to)))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that an approval is bound to")]

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod budget;
 pub mod clock;
 pub mod context;
+pub mod destination;
 pub mod effect;
 pub mod facts;
 pub mod flow;
@@ -31,6 +32,7 @@ pub mod session;
 pub mod subject;
 mod texts;
 pub mod tool;
+pub mod url;
 pub mod window;
 pub mod words;
 

@@ -45,6 +45,9 @@ pub const CONTEXT_FILL_PERCENT: u64 = 92;
 /// Characters of a wrong name that a refusal repeats: enough to find a slip of the pen.
 pub const ECHOED_CHARS_MAX: usize = 64;
 
+/// A URL, bytes, as most servers and caches take it.
+pub const URL_BYTES_MAX: usize = 8_192;
+
 /// Characters of one part that a person types; what is longer was pasted, and pastes have no authority.
 pub const OWN_PART_CHARS_MAX: usize = 2_000;
 /// Quoted parts of one message that are told apart; from the last of them on all is quoted.

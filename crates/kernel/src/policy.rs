@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, Price};
+use crate::destination::HostGrant;
 use crate::id::Digest;
 use crate::rule::Rule;
 use crate::tool::Manifest;
@@ -86,6 +87,9 @@ pub struct Grants {
     /// Names of programs that commands may start, or `*`.
     #[serde(default)]
     pub programs: Vec<String>,
+    /// Where requests may go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostGrant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -222,7 +222,7 @@ pub struct Grounds {
     pub origins: Vec<Origin>,
 }
 
-/// A fact that a rule looked at. `Class`, `Path` and `BytesOut` stand in the facts beside it.
+/// A fact that a rule looked at. One without a value stands in the facts beside it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Used {
@@ -234,6 +234,11 @@ pub enum Used {
     Class,
     Path,
     BytesOut,
+    Host,
+    Port,
+    Method,
+    UrlPath,
+    UrlBytes,
     Clock(Millis),
     Weekday(Millis),
     LabelConf(Confidentiality),

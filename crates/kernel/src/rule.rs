@@ -30,6 +30,11 @@ pub enum Field {
     Class,
     Path,
     BytesOut,
+    Host,
+    Port,
+    Method,
+    UrlPath,
+    UrlBytes,
     Clock,
     Weekday,
     LabelConf,
@@ -37,7 +42,7 @@ pub enum Field {
 }
 
 impl Field {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -46,6 +51,11 @@ impl Field {
         Self::Class,
         Self::Path,
         Self::BytesOut,
+        Self::Host,
+        Self::Port,
+        Self::Method,
+        Self::UrlPath,
+        Self::UrlBytes,
         Self::Clock,
         Self::Weekday,
         Self::LabelConf,
@@ -63,6 +73,11 @@ impl Field {
             Self::Class => "class",
             Self::Path => "path",
             Self::BytesOut => "bytes_out",
+            Self::Host => "host",
+            Self::Port => "port",
+            Self::Method => "method",
+            Self::UrlPath => "url_path",
+            Self::UrlBytes => "url_bytes",
             Self::Clock => "clock",
             Self::Weekday => "weekday",
             Self::LabelConf => "label.conf",
@@ -81,6 +96,8 @@ pub enum Test {
     Glob(String),
     /// The directory itself, or anything below it.
     Under(String),
+    /// The name itself, or one below it.
+    SubdomainOf(String),
     /// One of several values at least matches one of these globs.
     Intersects(Vec<String>),
     /// Each of several values matches one of these globs.
@@ -101,6 +118,7 @@ impl Test {
             Self::NotIn(others) => others.iter().all(|other| other != value),
             Self::Glob(pattern) => glob(pattern.as_bytes(), value.as_bytes()),
             Self::Under(directory) => is_under(value, directory),
+            Self::SubdomainOf(domain) => is_below_domain(value, domain),
             Self::Intersects(globs) | Self::SubsetOf(globs) => {
                 globs.iter().any(|pattern| glob(pattern.as_bytes(), value.as_bytes()))
             }
@@ -210,6 +228,12 @@ pub fn is_under(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// True where `name` is `domain` or a name below it, by whole labels.
+#[must_use]
+pub fn is_below_domain(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
 /// Linear in practice: on a mismatch only the latest star of each kind is widened.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     // (pattern place after the star, text place that it has eaten up to)
@@ -285,5 +309,12 @@ mod tests {
         assert!(is_under("/w/out/a", "/w/out/"));
         assert!(!is_under("/w/outside", "/w/out"));
         assert!(!is_under("/w", "/w/out"));
+    }
+
+    #[test]
+    fn below_a_domain_compares_whole_labels() {
+        assert!(is_below_domain("a.test", "a.test") && is_below_domain("x.y.a.test", "a.test"));
+        assert!(!is_below_domain("ba.test", "a.test") && !is_below_domain("a.test.evil", "a.test"));
+        assert!(!is_below_domain("test", "a.test"));
     }
 }

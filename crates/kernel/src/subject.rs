@@ -1,6 +1,7 @@
 //! A call as rules look at it, and the one place that knows what a missing fact does to a rule.
 use alloc::vec::Vec;
 
+use crate::destination::{Destination, Method};
 use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
 use crate::id::Millis;
@@ -26,10 +27,62 @@ pub struct Subject<'a> {
     /// All that the call touches.
     pub paths: Option<Vec<&'a str>>,
     pub bytes_out: Option<u64>,
+    pub going: Going<'a>,
     pub now: Option<Millis>,
     /// Of the session's label, the join of all that has entered it.
     pub conf: Option<Confidentiality>,
     pub integrity: Option<Integrity>,
+}
+
+/// Where a call goes on the network, as far as that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Going<'a> {
+    #[default]
+    Unknown,
+    /// Nothing holds of where it goes.
+    Nowhere,
+    To(To<'a>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct To<'a> {
+    pub host: Option<&'a str>,
+    pub port: Option<u16>,
+    pub method: Option<Method>,
+    pub path: Option<&'a str>,
+    pub url_bytes: Option<u64>,
+}
+
+impl<'a> Going<'a> {
+    fn of(destination: Option<&'a Destination>) -> Self {
+        let Some(Destination { host, port, method, path, url_bytes, scheme: _ }) = destination else {
+            return Self::Nowhere;
+        };
+        Self::To(To {
+            host: Some(host),
+            port: Some(*port),
+            method: Some(*method),
+            path: Some(path),
+            url_bytes: Some(*url_bytes),
+        })
+    }
+
+    /// `None` where it cannot be told.
+    fn meets<T>(self, fact: impl FnOnce(To<'a>) -> Option<T>, holds: impl FnOnce(T) -> bool) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Nowhere => Some(false),
+            Self::To(to) => fact(to).map(holds),
+        }
+    }
+
+    fn knows(self, fact: impl FnOnce(To<'a>) -> bool) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Nowhere => true,
+            Self::To(to) => fact(to),
+        }
+    }
 }
 
 /// What the rules say of a call.
@@ -132,6 +185,7 @@ impl<'a> Subject<'a> {
             tier: facts.tier,
             paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
+            going: Going::of(facts.destination.as_ref()),
             ..Self::default()
         }
     }
@@ -148,6 +202,11 @@ impl<'a> Subject<'a> {
             Field::Class => self.class.map(|_| Used::Class),
             Field::Path => self.paths.as_ref().map(|_| Used::Path),
             Field::BytesOut => self.bytes_out.map(|_| Used::BytesOut),
+            Field::Host => self.going.knows(|to| to.host.is_some()).then_some(Used::Host),
+            Field::Port => self.going.knows(|to| to.port.is_some()).then_some(Used::Port),
+            Field::Method => self.going.knows(|to| to.method.is_some()).then_some(Used::Method),
+            Field::UrlPath => self.going.knows(|to| to.path.is_some()).then_some(Used::UrlPath),
+            Field::UrlBytes => self.going.knows(|to| to.url_bytes.is_some()).then_some(Used::UrlBytes),
             Field::Clock => self.now.map(Used::Clock),
             Field::Weekday => self.now.map(Used::Weekday),
             Field::LabelConf => self.conf.map(Used::LabelConf),
@@ -168,10 +227,12 @@ impl<'a> Subject<'a> {
             Field::LabelConf => self.conf.map(|conf| test.holds(conf.word())),
             Field::LabelIntegrity => self.integrity.map(|integrity| test.holds(integrity.word())),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
-            Field::BytesOut => {
-                let Test::Number(bounds) = test else { return None };
-                self.bytes_out.map(|bytes| bounds.iter().all(|(order, bound)| order.holds(bytes, *bound)))
-            }
+            Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
+            Field::Host => self.going.meets(|to| to.host, |host| test.holds(host)),
+            Field::Port => self.going.meets(|to| within(test, u64::from(to.port?)), |holds| holds),
+            Field::Method => self.going.meets(|to| to.method, |method| test.holds(method.word())),
+            Field::UrlPath => self.going.meets(|to| to.path, |path| test.holds(path)),
+            Field::UrlBytes => self.going.meets(|to| within(test, to.url_bytes?), |holds| holds),
             Field::Clock => {
                 let Test::Clock(hours) = test else { return None };
                 Some(hours.hold(hours.zone.local(self.now?)?.minute))
@@ -182,6 +243,12 @@ impl<'a> Subject<'a> {
             }
         }
     }
+}
+
+/// `None`: what is asked is about no number.
+fn within(test: &Test, value: u64) -> Option<bool> {
+    let Test::Number(bounds) = test else { return None };
+    Some(bounds.iter().all(|(order, bound)| order.holds(value, *bound)))
 }
 
 /// One path is enough to stop a call; all must fit to let it pass. Nothing holds of the paths of a
@@ -195,6 +262,7 @@ fn meet(paths: &[&str], test: &Test, doubt: Doubt) -> bool {
         | Test::NotIn(_)
         | Test::Glob(_)
         | Test::Under(_)
+        | Test::SubdomainOf(_)
         | Test::Number(_)
         | Test::Clock(_)
         | Test::Weekday(_) => doubt == Doubt::Holds,

@@ -11,5 +11,6 @@ mod typed;
 
 pub use atom::{Atom, Kind, passes};
 pub use extract::extract;
+pub(crate) use forms::label as host_label;
 pub use parts::{Span, own_parts, quotes};
 pub use typed::Typed;

@@ -36,6 +36,7 @@ pub fn policy(tools: &[(&str, Idempotency)]) -> Policy {
             read: paths.clone(),
             write: paths,
             programs: Vec::new(),
+            hosts: Vec::new(),
         },
         rules: vec![],
         budget: Budget::default(),

@@ -274,6 +274,7 @@ impl<'a> Checker<'a> {
             read: self.directories(table, "read"),
             write: self.directories(table, "write"),
             programs: self.programs(table),
+            hosts: self.hosts(table),
         }
     }
 

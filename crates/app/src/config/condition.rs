@@ -17,6 +17,8 @@ const fn operators(on: On) -> &'static [&'static str] {
     match on {
         On::Words => &["glob", "not_in"],
         On::Paths => &["glob", "under", "not_in", "intersects", "subset_of"],
+        On::Hosts => &["not_in", "subdomain_of"],
+        On::UrlPaths => &["glob", "under", "not_in"],
         On::Number => &["lt", "lte", "gt", "gte"],
         On::Clock => &["between", "tz"],
         On::Weekday => &[],
@@ -31,6 +33,8 @@ pub const fn words(on: On) -> &'static str {
         On::Paths => {
             "text, list of texts, `{ glob = \"…\" }`, `{ under = \"…\" }`, `{ not_in = […] }`, `{ intersects = […] }` or `{ subset_of = […] }`"
         }
+        On::Hosts => "text, list of texts, `{ subdomain_of = \"…\" }` or `{ not_in = […] }`",
+        On::UrlPaths => "text, list of texts, `{ glob = \"…\" }`, `{ under = \"…\" }` or `{ not_in = […] }`",
         On::Number => "whole number, or `{ … }` with one or two of `lt`, `lte`, `gt` and `gte`",
         On::Clock => "`{ between = [\"08:00\", \"18:00\"], tz = \"Europe/Zurich\" }`",
         On::Weekday => "`mon`, `tue`, `wed`, `thu`, `fri`, `sat` or `sun`, or a list of these",
@@ -41,13 +45,17 @@ impl Reader<'_> {
     pub fn condition(&mut self, name: &str, on: On, place: Place, value: &DeValue<'_>) -> Option<Test> {
         match (on, value) {
             (On::Weekday, DeValue::String(_) | DeValue::Array(_)) => self.weekdays(name, place, value),
-            (On::Words | On::Paths, DeValue::String(text)) => Some(Test::Equal(text.to_string())),
-            (On::Words | On::Paths, DeValue::Array(_)) => self.list(name, place, value).map(Test::AnyOf),
+            (On::Words | On::Paths | On::Hosts | On::UrlPaths, DeValue::String(text)) => {
+                Some(Test::Equal(text.to_string()))
+            }
+            (On::Words | On::Paths | On::Hosts | On::UrlPaths, DeValue::Array(_)) => {
+                self.list(name, place, value).map(Test::AnyOf)
+            }
             (On::Number, DeValue::Integer(_)) => {
                 let number = self.count(name, 0, limits::INTEGER_MAX, place, value)?;
                 Some(Test::Number(vec![(Order::Equal, number)]))
             }
-            (On::Words | On::Paths | On::Number | On::Clock, DeValue::Table(table)) => {
+            (On::Words | On::Paths | On::Hosts | On::UrlPaths | On::Number | On::Clock, DeValue::Table(table)) => {
                 self.operators(name, on, place, table)
             }
             _ => self.wrong_type(name, words(on), place, value),
@@ -105,6 +113,7 @@ impl Reader<'_> {
             (_, [(word, at, value)]) => match *word {
                 "glob" => Some(Test::Glob(self.text_of(word, *at, value)?.to_owned())),
                 "under" => Some(Test::Under(self.text_of(word, *at, value)?.to_owned())),
+                "subdomain_of" => Some(Test::SubdomainOf(self.text_of(word, *at, value)?.to_owned())),
                 "not_in" => self.list(word, *at, value).map(Test::NotIn),
                 "intersects" => self.list(word, *at, value).map(Test::Intersects),
                 _ => self.list(word, *at, value).map(Test::SubsetOf),

@@ -1,98 +1,7 @@
 //! The one table of keys: from it come the reader, the defaults, the JSON Schema and the reference
 //! page, so that a key cannot be documented and unread, or read and undocumented.
 use super::limits;
-
-#[derive(Debug)]
-pub struct Key {
-    pub name: &'static str,
-    pub shape: Shape,
-    pub doc: &'static str,
-}
-
-#[derive(Debug)]
-pub enum Shape {
-    Value {
-        kind: Kind,
-        need: Need,
-        example: &'static str,
-    },
-    Table {
-        keys: &'static [Key],
-        presence: Presence,
-    },
-    /// Tables by a name that the operator chooses.
-    Named {
-        keys: &'static [Key],
-        required: bool,
-    },
-    /// `[[…]]`
-    Rows {
-        keys: &'static [Key],
-    },
-    /// A required table, or the text `"free"`.
-    FreeOr {
-        keys: &'static [Key],
-    },
-}
-
-/// What an absent table means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Presence {
-    /// Its defaults.
-    Filled,
-    /// Nothing.
-    Optional,
-    /// A mistake.
-    Required,
-}
-
-/// What a value is, how it is written and what bounds it.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    Text,
-    /// Not empty.
-    Name,
-    Names,
-    Choice(&'static [&'static str]),
-    Choices(&'static [&'static str]),
-    Flag,
-    Count {
-        min: u64,
-        max: u64,
-    },
-    /// Decimal USD with at most six places.
-    Usd,
-    Duration,
-    Address,
-    IpAddresses,
-    Url,
-    /// Name of an environment variable.
-    Variable,
-    Path,
-    Paths,
-    /// A moment with its offset from UTC, as milliseconds.
-    Moment,
-    Condition(On),
-}
-
-/// What a condition is about, and so which operators it knows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum On {
-    Words,
-    Paths,
-    Number,
-    Clock,
-    Weekday,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Need {
-    Required,
-    /// As it would stand in the file.
-    Default(&'static str),
-    /// What an absent key means, in words.
-    Optional(&'static str),
-}
+pub use super::shape::{Key, Kind, Need, On, Presence, Shape};
 
 pub const FREE: &str = "free";
 pub const ROLES: &[&str] = &["owner", "operator", "approver", "user", "metrics"];
@@ -103,6 +12,7 @@ pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
 pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
 pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
+pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
@@ -123,7 +33,7 @@ const fn named(name: &'static str, keys: &'static [Key], required: bool, doc: &'
 }
 
 const fn rows(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
-    Key { name, shape: Shape::Rows { keys }, doc }
+    Key { name, shape: Shape::Rows { keys, bare: None }, doc }
 }
 
 const fn count(max: u64) -> Kind {
@@ -131,7 +41,7 @@ const fn count(max: u64) -> Kind {
 }
 
 use Need::{Default, Optional, Required};
-use On::{Clock, Number, Paths, Weekday, Words};
+use On::{Clock, Hosts, Number, Paths, UrlPaths, Weekday, Words};
 
 pub static ROOT: &[Key] = &[
     table("server", SERVER, "The HTTP door."),
@@ -354,6 +264,35 @@ static GRANTS: &[Key] = &[
         "[\"sh\", \"git\"]",
         "Programs of the machine that commands may start, by their names in /usr/local/bin, /usr/bin, /bin and the sbin beside them, or `[\"*\"]` for all. A command that is more than one known program with known words needs `sh`. With a list no other program is there, but for what programs keep for themselves in /usr/lib and /usr/libexec, and no file that a command wrote can be executed; with `*` everything in /usr is, and may be.",
     ),
+    Key {
+        name: "hosts",
+        shape: Shape::Rows { keys: HOST, bare: Some("host") },
+        doc: "Where requests may go. A text is a table with its `host` alone: `hosts = [\"api.example.com:443\"]`. An empty list is none.",
+    },
+];
+
+static HOST: &[Key] = &[
+    value(
+        "host",
+        Kind::Name,
+        Required,
+        "\"crm.example.com:443\"",
+        "A name or an IP address, and its port. `*.example.com:443` is every name below `example.com`. Clear text (`http://`) is sent to port 80 only.",
+    ),
+    value(
+        "methods",
+        Kind::Choices(METHODS),
+        Default("[\"GET\", \"HEAD\"]"),
+        "[\"GET\", \"POST\"]",
+        "What requests may do there. All but `GET` and `HEAD` may carry a body, and are of the class `send`.",
+    ),
+    value(
+        "path_prefix",
+        Kind::Name,
+        Default("\"/\""),
+        "\"/v2/customers\"",
+        "Where the path of a URL must begin, by whole segments: `/v1` covers `/v1` and `/v1/a`, not `/v10`. Written decoded or with %XX.",
+    ),
 ];
 
 static RULE: &[Key] = &[
@@ -426,6 +365,35 @@ static MATCH: &[Key] = &[
         Optional("any"),
         "{ gt = 65536 }",
         "Bytes that the call writes: the size of the file that it leaves behind, or of the text that is remembered; 0 where it only reads.",
+    ),
+    value(
+        "host",
+        Kind::Condition(Hosts),
+        Optional("any"),
+        "{ subdomain_of = \"example.com\" }",
+        "The host that a request goes to, in any spelling. `subdomain_of` is the name itself and every name below it. A call that goes nowhere is matched by this and by the four below in no case.",
+    ),
+    value("port", Kind::Condition(Number), Optional("any"), "443", "The port there."),
+    value(
+        "method",
+        Kind::Condition(Words),
+        Optional("any"),
+        "[\"POST\", \"PUT\"]",
+        "What the request does: `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`.",
+    ),
+    value(
+        "url_path",
+        Kind::Condition(UrlPaths),
+        Optional("any"),
+        "{ under = \"/v1/orders\" }",
+        "The path of the URL, decoded and without the query. `*` never crosses `/`, `**` does.",
+    ),
+    value(
+        "url_bytes",
+        Kind::Condition(Number),
+        Optional("any"),
+        "{ gt = 2048 }",
+        "Bytes of the URL with its query, and of the headers that the call sets: what it can tell the host without a body.",
     ),
     value(
         "clock",
@@ -511,6 +479,23 @@ static EXAMPLE: &[Key] = &[
         Optional("not said; 0 where the call only reads"),
         "1024",
         "Bytes that the call writes.",
+    ),
+    value(
+        "host",
+        Kind::Name,
+        Optional("not said; none where the tool goes nowhere"),
+        "\"api.example.com\"",
+        "The host that the call goes to.",
+    ),
+    value("port", Kind::Count { min: 1, max: limits::PORT_MAX }, Optional("not said"), "443", "The port there."),
+    value("method", Kind::Choice(METHODS), Optional("not said"), "\"POST\"", "What the request does."),
+    value("url_path", Kind::Name, Optional("not said"), "\"/v1/orders\"", "The path of the URL."),
+    value(
+        "url_bytes",
+        Kind::Count { min: 1, max: limits::INTEGER_MAX },
+        Optional("not said"),
+        "80",
+        "Bytes of the URL, and of the headers that the call sets.",
     ),
     value(
         "at",

@@ -22,6 +22,8 @@ pub const TURN_COUNT_MAX: u64 = 1_000_000;
 pub const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 /// A user's number: the last but one of 32 bits; the last means nobody.
 pub const UID_MAX: u64 = 4_294_967_294;
+/// The greatest port of TCP.
+pub const PORT_MAX: u64 = 65_535;
 /// MiB of memory or disk (a pebibyte): a larger number is a mistake in the unit.
 pub const MEBIBYTES_MAX: u64 = 1 << 30;
 /// Micro-USD of a budget or of a price per million tokens (a billion USD).

@@ -14,6 +14,7 @@ use backstay_sandbox::Bounds;
 
 mod check;
 mod condition;
+mod hosts;
 mod keys;
 mod limits;
 mod mistake;
@@ -21,6 +22,7 @@ mod paths;
 mod raw;
 mod reference;
 mod rules;
+mod shape;
 mod show;
 mod template;
 mod value;

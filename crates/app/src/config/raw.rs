@@ -113,12 +113,13 @@ impl Reader<'_> {
                 };
                 Entry { place: key_place, node }
             }
-            Shape::Rows { keys } => {
+            Shape::Rows { keys, bare } => {
+                let wanted = if bare.is_some() { "a list of texts and tables" } else { "a list of tables" };
                 let node = match value {
-                    Some(DeValue::Array(items)) => self.rows(key.name, keys, items),
-                    Some(other) => self
-                        .wrong_type(key.name, "a list of tables", value_place.unwrap_or(at), other)
-                        .unwrap_or(Node::Wrong),
+                    Some(DeValue::Array(items)) => self.rows(key.name, keys, *bare, items),
+                    Some(other) => {
+                        self.wrong_type(key.name, wanted, value_place.unwrap_or(at), other).unwrap_or(Node::Wrong)
+                    }
                     None => Node::Rows(Vec::new()),
                 };
                 Entry { place: key_place, node }
@@ -182,18 +183,32 @@ impl Reader<'_> {
         out
     }
 
-    fn rows(&mut self, name: &str, keys: &'static [Key], items: &[Spanned<DeValue<'_>>]) -> Node {
+    fn rows(&mut self, name: &str, keys: &'static [Key], bare: Option<&str>, items: &[Spanned<DeValue<'_>>]) -> Node {
         let mut out = Vec::new();
         for item in items {
             let place = self.place(&item.span());
-            let node = if let DeValue::Table(table) = item.get_ref() {
-                Node::Table(self.table(keys, Some(table), place))
-            } else {
-                self.not_a_table(name, Some(place), item.get_ref())
+            let node = match (item.get_ref(), bare) {
+                (DeValue::Table(table), _) => Node::Table(self.table(keys, Some(table), place)),
+                (text @ DeValue::String(_), Some(bare)) => Node::Table(self.bare(keys, bare, place, text)),
+                (other, _) => self.not_a_table(name, Some(place), other),
             };
             out.push(Entry { place: Some(place), node });
         }
         Node::Rows(out)
+    }
+
+    /// A text that stands for a table with one key.
+    fn bare(&mut self, keys: &'static [Key], bare: &str, place: Place, text: &DeValue<'_>) -> Table {
+        let mut out = Table::new();
+        for key in keys {
+            let entry = if let (Shape::Value { kind, need, .. }, true) = (&key.shape, key.name == bare) {
+                self.leaf(key.name, *kind, *need, Some((text, place)), place)
+            } else {
+                self.entry(key, None, place)
+            };
+            out.insert(key.name.to_owned(), entry);
+        }
+        out
     }
 
     fn not_a_table(&mut self, name: &str, place: Option<Place>, value: &DeValue<'_>) -> Node {

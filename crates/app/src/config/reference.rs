@@ -47,7 +47,10 @@ fn schema_of_key(key: &Key) -> Json {
             "propertyNames": { "pattern": format!("^[a-z0-9_-]{{1,{NAME_CHARS_MAX}}}$") },
             "additionalProperties": schema_of(keys),
         }),
-        Shape::Rows { keys } => json!({ "type": "array", "items": schema_of(keys) }),
+        Shape::Rows { keys, bare: None } => json!({ "type": "array", "items": schema_of(keys) }),
+        Shape::Rows { keys, bare: Some(_) } => {
+            json!({ "type": "array", "items": { "anyOf": [{ "type": "string", "minLength": 1 }, schema_of(keys)] } })
+        }
         Shape::FreeOr { keys } => json!({ "anyOf": [{ "const": FREE }, schema_of(keys)] }),
     };
     if let Some(out) = out.as_object_mut() {
@@ -90,6 +93,10 @@ fn schema_of_condition(on: On) -> Json {
     let one = |key: &str, shape: &Json| table(&[(key, shape)], &[key]);
     match on {
         On::Words => json!({ "anyOf": [text, texts, one("glob", &text), one("not_in", &texts)] }),
+        On::Hosts => json!({ "anyOf": [text, texts, one("subdomain_of", &text), one("not_in", &texts)] }),
+        On::UrlPaths => {
+            json!({ "anyOf": [text, texts, one("glob", &text), one("under", &text), one("not_in", &texts)] })
+        }
         On::Paths => json!({ "anyOf": [
             text, texts, one("glob", &text), one("under", &text),
             one("not_in", &texts), one("intersects", &texts), one("subset_of", &texts),
@@ -156,7 +163,8 @@ fn section(out: &mut String, path: &str, keys: &[Key]) {
                 (inner, keys, note)
             }
             Shape::Named { keys, .. } => (format!("{inner}.NAME"), keys, ""),
-            Shape::Rows { keys } => (format!("{inner}[]"), keys, " A list of tables."),
+            Shape::Rows { keys, bare: None } => (format!("{inner}[]"), keys, " A list of tables."),
+            Shape::Rows { keys, bare: Some(_) } => (format!("{inner}[]"), keys, " A list of texts and tables."),
             Shape::FreeOr { keys } => (inner, keys, " Required."),
         };
         out.push_str(&format!("\n## {heading}\n\n{}{note}\n", key.doc));

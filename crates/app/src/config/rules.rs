@@ -1,16 +1,18 @@
 //! Rules as the kernel reads them, and the examples that each must live up to.
 use std::collections::BTreeSet;
 
+use backstay_kernel::destination::Method;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Used;
 use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
-use backstay_kernel::subject::Subject;
-use backstay_kernel::tool::EffectClass;
+use backstay_kernel::subject::{Going, Subject, To};
+use backstay_kernel::tool::{ArgumentRole, EffectClass, Manifest};
+use backstay_kernel::words::Kind;
 
 use super::check::{Checker, role};
-use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, ROLES};
+use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, ROLES};
 use super::mistake::{Code, Place, list, quoted};
 use super::raw::View;
 use super::value::Spot;
@@ -146,7 +148,9 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
         let Some(Spot { place, value }) = written else { continue };
         let read = match field {
             Field::Path => paths(checker, *place, value),
-            Field::BytesOut | Field::Clock | Field::Weekday => Some(value.clone()),
+            Field::Host => checker.hosts_of_rule(*place, value),
+            Field::UrlPath => checker.url_paths_of_rule(*place, value),
+            Field::BytesOut | Field::Port | Field::UrlBytes | Field::Clock | Field::Weekday => Some(value.clone()),
             Field::Agent
             | Field::Principal
             | Field::Role
@@ -154,7 +158,8 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Tool
             | Field::Class
             | Field::LabelConf
-            | Field::LabelIntegrity => words(checker, field, *place, value),
+            | Field::LabelIntegrity
+            | Field::Method => words(checker, field, *place, value),
         };
         match read {
             Some(test) => drop(out.insert(field, test)),
@@ -182,6 +187,11 @@ fn label_key(field: Field) -> Option<&'static str> {
         | Field::Path
         | Field::BytesOut
         | Field::Clock
+        | Field::Host
+        | Field::Port
+        | Field::Method
+        | Field::UrlPath
+        | Field::UrlBytes
         | Field::Weekday => None,
     }
 }
@@ -198,7 +208,7 @@ fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
         Test::SubsetOf(globs) => globs.iter().map(glob).collect::<Result<_, _>>().map(Test::SubsetOf),
         Test::Under(path) => real(path).map(Test::Under),
         // The table of keys lets none of these stand here.
-        Test::Number(_) | Test::Clock(_) | Test::Weekday(_) => return None,
+        Test::SubdomainOf(_) | Test::Number(_) | Test::Clock(_) | Test::Weekday(_) => return None,
     };
     if let Err(problem) = &read {
         checker.mistakes.add(place, Code::BadPath, format!("`path`: this path {problem}"));
@@ -217,8 +227,17 @@ fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> 
         Field::Class => CLASSES.iter().map(|word| (*word).to_owned()).collect(),
         Field::LabelConf => CONFIDENTIALITY.iter().map(|word| (*word).to_owned()).collect(),
         Field::LabelIntegrity => INTEGRITY.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
-        Field::Channel | Field::Path | Field::BytesOut | Field::Clock | Field::Weekday => return Some(test.clone()),
+        Field::Channel
+        | Field::Path
+        | Field::BytesOut
+        | Field::Host
+        | Field::Port
+        | Field::UrlPath
+        | Field::UrlBytes
+        | Field::Clock
+        | Field::Weekday => return Some(test.clone()),
     };
     let named = match test {
         Test::Equal(word) => std::slice::from_ref(word),
@@ -233,6 +252,7 @@ fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> 
         }
         // The table of keys lets none of these stand here.
         Test::Under(_)
+        | Test::SubdomainOf(_)
         | Test::Intersects(_)
         | Test::SubsetOf(_)
         | Test::Number(_)
@@ -299,9 +319,18 @@ pub struct ExampleCall {
     class: Option<EffectClass>,
     pub path: Option<String>,
     bytes_out: Option<u64>,
+    going: ExampleGoing,
     at: Option<u64>,
     conf: Option<Confidentiality>,
     integrity: Option<Integrity>,
+}
+
+/// Where the call of an example goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum ExampleGoing {
+    NotSaid,
+    Nowhere,
+    To { host: Option<String>, port: Option<u16>, method: Option<Method>, path: Option<String>, url_bytes: Option<u64> },
 }
 
 impl ExampleCall {
@@ -318,11 +347,47 @@ impl ExampleCall {
             tier: None,
             paths: self.path.as_deref().map(|path| vec![path]),
             bytes_out: self.bytes_out.or(reads.then_some(0)),
+            going: match &self.going {
+                ExampleGoing::NotSaid => Going::Unknown,
+                ExampleGoing::Nowhere => Going::Nowhere,
+                ExampleGoing::To { host, port, method, path, url_bytes } => Going::To(To {
+                    host: host.as_deref(),
+                    port: *port,
+                    method: *method,
+                    path: path.as_deref(),
+                    url_bytes: *url_bytes,
+                }),
+            },
             now: self.at,
             conf: self.conf,
             integrity: self.integrity,
         }
     }
+}
+
+/// `None` where one of its facts is mistaken.
+fn going(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifest>) -> Option<ExampleGoing> {
+    let host = match example.text("host") {
+        Some(spot) => Some(checker.hosts_of_rule(spot.place, &Test::Equal(spot.value.to_owned()))?),
+        None => None,
+    };
+    let path = match example.text("url_path") {
+        Some(spot) => Some(checker.url_paths_of_rule(spot.place, &Test::Equal(spot.value.to_owned()))?),
+        None => None,
+    };
+    let text = |test| if let Test::Equal(text) = test { Some(text) } else { None };
+    let (host, path) = (host.and_then(text), path.and_then(text));
+    let method = example.text("method").and_then(|spot| Method::read(spot.value));
+    let port = example.integer("port").and_then(|spot| u16::try_from(spot.value).ok());
+    let url_bytes = example.integer("url_bytes").map(|spot| spot.value);
+    if host.is_some() || path.is_some() || method.is_some() || port.is_some() || url_bytes.is_some() {
+        return Some(ExampleGoing::To { host, port, method, path, url_bytes });
+    }
+    let stays = |tool: &Manifest| {
+        let sends = tool.arguments.iter().any(|(_, role)| *role == ArgumentRole::Authority(Kind::Url));
+        !sends && matches!(tool.class, EffectClass::Read | EffectClass::Write)
+    };
+    Some(if tool.is_some_and(stays) { ExampleGoing::Nowhere } else { ExampleGoing::NotSaid })
 }
 
 /// `None` where one of its facts is mistaken.
@@ -342,8 +407,10 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
         None => None,
     };
     let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
-    let of_tool = tool.as_ref().and_then(|name| checker.tools.get(name)).map(|tool| tool.class);
     let label = |key| example.table("label")?.text(key).map(|spot| spot.value);
+    let manifest = tool.as_ref().and_then(|name| checker.tools.get(name));
+    let of_tool = manifest.map(|tool| tool.class);
+    let going = going(checker, example, manifest)?;
     Some(ExampleCall {
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
@@ -353,6 +420,7 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
         tool,
         path,
         bytes_out: example.integer("bytes_out").map(|spot| spot.value),
+        going,
         at: example.integer("at").map(|spot| spot.value),
         conf: label("conf").and_then(conf),
         integrity: label("integrity").and_then(integrity),

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 use crate::limits::ATOM_BYTES_MAX;
 
@@ -105,15 +106,25 @@ fn name(text: &str) -> Option<String> {
     (is_name && joined.len() <= NAME_BYTES_MAX).then_some(joined)
 }
 
-fn label(text: &str) -> Option<String> {
+/// One part of a host's name, as an A-label where it has to be.
+pub fn label(text: &str) -> Option<String> {
     const LABEL_BYTES_MAX: usize = 63;
     let lower: String = text.to_lowercase().nfc().collect();
     let is_plain = !lower.is_empty()
         && !lower.starts_with('-')
         && !lower.ends_with('-')
         && lower.chars().all(|c| c.is_alphanumeric() || c == '-')
-        && lower.to_lowercase() == lower;
+        && lower.to_lowercase() == lower
+        // A full-width letter is no second spelling of another one.
+        && lower.nfkc().eq(lower.chars());
     is_plain.then_some(())?;
+    if let Some(code) = lower.strip_prefix("xn--") {
+        let meant = idna::punycode::decode_to_string(code).filter(|meant| !meant.is_ascii())?;
+        let again = idna::punycode::encode_str(&meant)?;
+        let is_letter = |c: char| c == '-' || c.is_alphanumeric() || is_combining_mark(c);
+        let is_name = meant.nfkc().eq(meant.chars()) && meant.to_lowercase() == meant && meant.chars().all(is_letter);
+        (again == code && is_name).then_some(())?;
+    }
     let ascii = if lower.is_ascii() { lower } else { format!("xn--{}", idna::punycode::encode_str(&lower)?) };
     (ascii.len() <= LABEL_BYTES_MAX).then_some(ascii)
 }

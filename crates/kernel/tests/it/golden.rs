@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use backstay_kernel::budget::{Amount, Usage};
+use backstay_kernel::destination::{Destination, Method};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
 use backstay_kernel::flow::{Flow, Origin};
@@ -18,6 +19,7 @@ use backstay_kernel::record::{
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Approvers, Field};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
+use backstay_kernel::url::Url;
 use backstay_kernel::words::Typed;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -39,6 +41,7 @@ fn facts() -> Facts {
         bytes_out: None,
         programs: Vec::new(),
         tier: None,
+        destination: None,
     }
 }
 
@@ -105,6 +108,8 @@ fn verdicts() -> Vec<Record> {
 
 /// What later versions have added to a verdict.
 fn judged_later() -> Vec<Record> {
+    let url = Url::read("https://api.example.com/v1/a").unwrap();
+    let going = Facts { destination: Some(Destination::of(&url, Method::Post, 0)), ..facts() };
     let facts = Some(Facts { more_paths: true, bytes_out: Some(7), ..facts() });
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     let verdict = Verdict::Allow { by: Reason::ClassDefault };
@@ -144,6 +149,15 @@ fn judged_later() -> Vec<Record> {
         asked(Flow::UnnamedPath),
         asked(Flow::UnnamedTarget),
         judged(None, Some(Grounds { policy, line: Some(12), used: labels, origins: Vec::new() })),
+        judged(
+            Some(going),
+            Some(Grounds {
+                policy,
+                line: Some(12),
+                used: vec![Used::Host, Used::Port, Used::Method, Used::UrlPath, Used::UrlBytes],
+                origins: Vec::new(),
+            }),
+        ),
     ]
 }
 

@@ -19,4 +19,5 @@ mod people;
 mod recovery;
 mod roots;
 mod rules;
+mod urls;
 mod words;

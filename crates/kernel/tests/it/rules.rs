@@ -1,5 +1,6 @@
 //! What rules say of a call, and that no missing fact ever says more than the fact would.
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
+use backstay_kernel::destination::{Destination, Method};
 use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
@@ -8,8 +9,9 @@ use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Grounds, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
 use backstay_kernel::session::State;
-use backstay_kernel::subject::{Subject, ruling};
+use backstay_kernel::subject::{Going, Subject, To, ruling};
 use backstay_kernel::tool::EffectClass;
+use backstay_kernel::url::Url;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
@@ -38,6 +40,7 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         tier: None,
         paths: Some(paths.to_vec()),
         bytes_out: Some(100),
+        going: Going::Nowhere,
         now: Some(NOON),
         conf: Some(Confidentiality::Internal),
         integrity: Some(Integrity::Trusted),
@@ -57,6 +60,7 @@ fn each_operator_says_what_its_name_says() {
         (Test::NotIn(texts(&["a", "b"])), "c", "b"),
         (Test::Glob("a*".into()), "ab", "ba"),
         (Test::Under("/a".into()), "/a/b", "/ab"),
+        (Test::SubdomainOf("a.test".into()), "b.a.test", "ba.test"),
         (Test::Intersects(texts(&["/a/*", "/b"])), "/a/x", "/c"),
         (Test::SubsetOf(texts(&["/a/*", "/b"])), "/b", "/a/x/y"),
     ] {
@@ -121,6 +125,37 @@ fn a_call_that_may_touch_more_paths_meets_every_rule_about_paths() {
     let fine = rule("fine", RuleVerdict::Allow, &[under("/w")]);
     assert!(!secret.matches(&Subject::of_facts(&facts(false))) && fine.matches(&Subject::of_facts(&facts(false))));
     assert!(secret.matches(&Subject::of_facts(&facts(true))) && !fine.matches(&Subject::of_facts(&facts(true))));
+}
+
+#[test]
+fn each_part_of_where_a_call_goes_is_met_by_its_own_field() {
+    let url = Url::read("https://eu.api.test:8443/v1/orders?q").unwrap();
+    let facts = Facts {
+        destination: Some(Destination::of(&url, Method::Post, 0)),
+        ..Facts::new(EffectClass::Send, Vec::new())
+    };
+    let nowhere = Facts::new(EffectClass::Send, Vec::new());
+    let number = |order, value| Test::Number(vec![(order, value)]);
+    for (field, met, missed) in [
+        (Field::Host, Test::SubdomainOf("api.test".into()), Test::Equal("api.test".into())),
+        (Field::Port, number(Order::Equal, 8_443), number(Order::Lt, 1_024)),
+        (Field::Method, Test::AnyOf(vec!["PUT".into(), "POST".into()]), Test::Equal("GET".into())),
+        (Field::UrlPath, Test::Under("/v1".into()), Test::Equal("/v1".into())),
+        (Field::UrlBytes, number(Order::Equal, 36), number(Order::Gt, 36)),
+    ] {
+        let (allow, deny) = (RuleVerdict::Allow, RuleVerdict::Deny);
+        let matches =
+            |verdict, test: &Test, call: &Subject<'_>| rule("r", verdict, &[(field, test.clone())]).matches(call);
+        for verdict in [allow, deny] {
+            assert!(matches(verdict, &met, &Subject::of_facts(&facts)), "{field:?}");
+            assert!(!matches(verdict, &missed, &Subject::of_facts(&facts)), "{field:?}");
+            assert!(!matches(verdict, &met, &Subject::of_facts(&nowhere)), "{field:?} holds of what goes nowhere");
+        }
+        for unknown in [Going::Unknown, Going::To(To::default())] {
+            let call = Subject { going: unknown, ..Subject::of_facts(&facts) };
+            assert!(matches(deny, &missed, &call) && !matches(allow, &met, &call), "{field:?} {unknown:?}");
+        }
+    }
 }
 
 #[test]
@@ -289,7 +324,11 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::LabelConf, &["public", "internal", "secret"]),
         word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         path.prop_map(|test| (Field::Path, test)),
-        number.prop_map(|test| (Field::BytesOut, test)),
+        (select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]), number),
+        word(Field::Host, &["a.test", "b.test"]),
+        select(vec!["a.test", "test"]).prop_map(|name: &str| (Field::Host, Test::SubdomainOf(name.to_owned()))),
+        word(Field::Method, &["GET", "POST"]),
+        select(vec!["/", "/v1"]).prop_map(|path: &str| (Field::UrlPath, Test::Under(path.to_owned()))),
         clock,
         days,
     ]
@@ -314,20 +353,30 @@ fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let role = select(vec![Role::Owner, Role::User]);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), select(vec![None, Some(Tier::Full)]));
-    (names, tool, role, classes, paths, 0u64..4, NOON..NOON + 24 * HOUR, label).prop_map(
-        |((agent, principal, channel), tool, role, class, paths, bytes_out, now, (conf, integrity, tier))| Subject {
-            agent: Some(agent),
-            principal: Some(principal),
-            role: Some(role),
-            channel: Some(channel),
-            tool: Some(tool),
-            class: Some(class),
-            tier,
-            paths: Some(paths),
-            bytes_out: Some(bytes_out),
-            now: Some(now),
-            conf: Some(conf),
-            integrity: Some(integrity),
+    let to = (select(vec!["a.test", "b.test", "test"]), 0u16..4, select(vec!["/", "/v1", "/v1/a"]), 0u64..4).prop_map(
+        |(host, port, path, url_bytes)| {
+            let (host, path, method) = (Some(host), Some(path), Some(Method::Post));
+            Going::To(To { host, port: Some(port), method, path, url_bytes: Some(url_bytes) })
+        },
+    );
+    let going = prop_oneof![Just(Going::Nowhere), to];
+    (names, tool, role, classes, paths, (0u64..4, going), NOON..NOON + 24 * HOUR, label).prop_map(
+        |((agent, principal, channel), tool, role, class, paths, (bytes_out, going), now, (conf, integrity, tier))| {
+            Subject {
+                agent: Some(agent),
+                principal: Some(principal),
+                role: Some(role),
+                channel: Some(channel),
+                tool: Some(tool),
+                class: Some(class),
+                tier,
+                paths: Some(paths),
+                bytes_out: Some(bytes_out),
+                going,
+                now: Some(now),
+                conf: Some(conf),
+                integrity: Some(integrity),
+            }
         },
     )
 }
@@ -345,6 +394,18 @@ fn forget(subject: &mut Subject<'_>, fact: usize) {
         8 => subject.conf = None,
         9 => subject.integrity = None,
         10 => subject.tier = None,
+        11 => subject.going = Going::Unknown,
+        12..=16 => {
+            if let Going::To(to) = &mut subject.going {
+                match fact {
+                    12 => to.host = None,
+                    13 => to.port = None,
+                    14 => to.method = None,
+                    15 => to.path = None,
+                    _ => to.url_bytes = None,
+                }
+            }
+        }
         _ => subject.now = None,
     }
 }
@@ -356,7 +417,7 @@ proptest! {
     #[test]
     fn removing_a_fact_never_widens(
         rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
-        forgotten in prop::collection::vec(0usize..12, 1..5),
+        forgotten in prop::collection::vec(0usize..18, 1..5),
     ) {
         let mut less = whole.clone();
         forgotten.into_iter().for_each(|fact| forget(&mut less, fact));

@@ -28,6 +28,7 @@ fn policy(roots: &Roots) -> Policy {
             read: roots.granted(Access::Read),
             write: roots.granted(Access::Write),
             programs: Vec::new(),
+            hosts: Vec::new(),
         },
         rules: Vec::new(),
         budget: Budget::default(),

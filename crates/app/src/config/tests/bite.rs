@@ -12,7 +12,7 @@ pub fn leaves() -> Vec<(String, &'static str)> {
                 Shape::Value { example, .. } => out.push((path, example)),
                 Shape::Table { keys, .. } | Shape::FreeOr { keys } => walk(&path, keys, out),
                 Shape::Named { keys, .. } => walk(&format!("{path}.*"), keys, out),
-                Shape::Rows { keys } => walk(&format!("{path}[]"), keys, out),
+                Shape::Rows { keys, .. } => walk(&format!("{path}[]"), keys, out),
             }
         }
     }
@@ -60,7 +60,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 11] = [
+const MATCHED: [(&str, &str, &str); 16] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -71,6 +71,11 @@ const MATCHED: [(&str, &str, &str); 11] = [
     ("bytes_out", "bytes_out", "{ gt = 100000 }"),
     ("label.conf", "label", "{ conf = \"public\" }"),
     ("label.integrity", "label", "{ integrity = \"trusted\" }"),
+    ("host", "host", "{ subdomain_of = \"example.org\" }"),
+    ("port", "port", "80"),
+    ("method", "method", "\"GET\""),
+    ("url_path", "url_path", "{ under = \"/v9\" }"),
+    ("url_bytes", "url_bytes", "{ gt = 100000 }"),
     ("at", "clock", "{ between = [\"22:00\", \"06:00\"] }"),
 ];
 

@@ -2,6 +2,7 @@
 use std::time::{Duration, Instant};
 
 use backstay_kernel::budget::Price;
+use backstay_kernel::destination::{HostGrant, Method};
 use backstay_kernel::policy::InDoubt;
 use backstay_kernel::rule::{Approvers, Field, Test};
 
@@ -21,6 +22,17 @@ fn a_good_file_says_what_it_says() {
     let agent = &policy.agents["main"];
     let inside = |path: &str| home.path().join(path).to_str().unwrap().to_owned();
     assert_eq!(agent.grants.read, [inside("workspace")]);
+    let host = |host: &str, port, methods: &[Method], path_prefix: &str| HostGrant {
+        host: host.to_owned(),
+        port,
+        methods: methods.to_vec(),
+        path_prefix: path_prefix.to_owned(),
+    };
+    let (first, second) = (
+        host("api.example.com", 443, &[Method::Delete], "/v1"),
+        host("*.example.org", 8_443, &[Method::Get, Method::Head], "/"),
+    );
+    assert_eq!((&agent.grants.hosts[..], &policy.agents["other"].grants.hosts[..]), (&[first][..], &[second][..]));
     assert_eq!(agent.in_doubt, InDoubt::AssumeNotDone);
     assert_eq!((agent.caps.steps, agent.caps.tool_calls, agent.caps.wall_ms), (10, 20, 3_600_000));
     let rule = &agent.rules[0];

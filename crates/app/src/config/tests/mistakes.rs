@@ -122,6 +122,26 @@ fn each_mistake_is_found() {
 }
 
 #[test]
+fn a_host_that_could_be_read_in_two_ways_is_not_granted() {
+    for (from, to, code) in [
+        ("\"*.Example.ORG.:8443\"", "\"example.org\"", Code::BadValue),
+        ("\"*.Example.ORG.:8443\"", "\"https://example.org:443\"", Code::BadValue),
+        ("\"*.Example.ORG.:8443\"", "\"*:443\"", Code::BadValue),
+        ("\"*.Example.ORG.:8443\"", "\"*.10.0.0.1:443\"", Code::BadValue),
+        ("\"*.Example.ORG.:8443\"", "\"a.*.org:443\"", Code::BadValue),
+        ("\"*.Example.ORG.:8443\"", "\"2130706433:443\"", Code::BadValue),
+        ("\"*.Example.ORG.:8443\"", "443", Code::WrongType),
+        ("host = \"api.example.com:443\"", "", Code::MissingKey),
+        ("[\"DELETE\"]", "[\"delete\"]", Code::BadValue),
+        ("[\"DELETE\"]", "[]", Code::BadValue),
+        ("path_prefix = \"/v1\"", "path_prefix = \"v1\"", Code::BadValue),
+        ("path_prefix = \"/v1\"", "path_prefix = \"/v1/%2e%2e\"", Code::BadValue),
+    ] {
+        is_found(from, to, code);
+    }
+}
+
+#[test]
 fn what_has_no_end_of_its_own_has_an_upper_bound() {
     for (from, to) in [
         ("messages_per_minute = 30", "messages_per_minute = 1_000_001"),
@@ -158,7 +178,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["59:32 unknown_key"]
+        ["67:32 unknown_key"]
     );
 }
 

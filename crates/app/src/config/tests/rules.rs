@@ -93,6 +93,14 @@ fn what_can_mean_nothing_is_refused() {
         ("bytes_out = { gt = -1 }", Code::BadValue),
         ("bytes_out = {}", Code::BadValue),
         ("bytes_out = { gt = 1, gte = 1, lt = 5 }", Code::BadValue),
+        ("host = \"0x7f.1\"", Code::BadValue),
+        ("host = { subdomain_of = \"10.0.0.1\" }", Code::BadValue),
+        ("host = { glob = \"*.test\" }", Code::UnknownKey),
+        ("port = \"443\"", Code::WrongType),
+        ("method = \"CONNECT\"", Code::UnknownName),
+        ("url_path = { under = \"/a/../b\" }", Code::BadValue),
+        ("url_path = { intersects = [\"/a\"] }", Code::UnknownKey),
+        ("url_bytes = { glob = \"1\" }", Code::UnknownKey),
         ("clock = \"08:00\"", Code::WrongType),
         ("clock = { tz = \"UTC\" }", Code::MissingKey),
         ("clock = { between = [\"08:00\"] }", Code::BadValue),
@@ -111,6 +119,20 @@ fn what_can_mean_nothing_is_refused() {
     refused("verdict = \"deny\"\nmatch = {}\nunless = {}", Code::BadValue);
     refused("verdict = \"deny\"\nmatch = {}\nuntil = 2026-11-21", Code::BadValue);
     refused("verdict = \"deny\"\nmatch = {}\nuntil = \"2026-11-21T10:00:00Z\"", Code::WrongType);
+}
+
+/// Written in any spelling, compared in one.
+#[test]
+fn hosts_and_their_paths_are_read_into_the_form_that_is_dialled() {
+    let rule = checked(
+        "verdict = \"deny\"\nmatch = { host = { subdomain_of = \"BÜCHER.example.\" }, url_path = { under = \"/%61\" } }\n\
+         matches = [{ host = \"a.Bücher.example\", url_path = \"/a/b\" }]\n\
+         does_not_match = [{ host = \"b.example\", url_path = \"/a\" }, { tool = \"read_file\" }]",
+    );
+    assert_eq!(rule.when[&Field::Host], Test::SubdomainOf("xn--bcher-kva.example".into()));
+    assert_eq!(rule.when[&Field::UrlPath], Test::Under("/a".into()));
+    let looks = "verdict = \"allow\"\nmatch = { host = \"a.test\" }\nmatches = [{ tool = \"run_command\" }]";
+    refused(looks, Code::Example);
 }
 
 /// An example is tried with the exception too, and must say all that could change the answer.

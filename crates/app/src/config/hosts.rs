@@ -1,0 +1,105 @@
+//! Hosts as they are written, in grants and in rules, in the one form in which they are compared and dialled.
+use backstay_kernel::destination::{HostGrant, Method};
+use backstay_kernel::rule::Test;
+use backstay_kernel::url::{BadUrl, Host, decoded_path, host_and_port};
+
+use super::check::Checker;
+use super::mistake::{Code, Place, quoted};
+use super::raw::View;
+use super::value::Spot;
+
+/// Every name below one, and not that one.
+const ANY_BELOW: &str = "*.";
+
+impl<'a> Checker<'a> {
+    /// What is mistaken is reported and left out.
+    pub fn hosts(&mut self, grants: View<'a>) -> Vec<HostGrant> {
+        let rows = grants.rows("hosts");
+        rows.into_iter().filter_map(|row| self.host_grant(row)).collect()
+    }
+
+    fn host_grant(&mut self, row: View<'a>) -> Option<HostGrant> {
+        let written = row.text("host")?;
+        let (below, rest) = match written.value.strip_prefix(ANY_BELOW) {
+            Some(rest) => (ANY_BELOW, rest),
+            None => ("", written.value),
+        };
+        let read = host_and_port(rest).and_then(|(host, port)| {
+            if below.is_empty() || host.address().is_none() { Ok((host, port)) } else { Err(BadUrl::Host) }
+        });
+        let prefix = row.text("path_prefix")?;
+        let path_prefix = self.path_of_url("path_prefix", &prefix);
+        let named = row.texts("methods")?;
+        let methods: Vec<Method> = named.value.iter().filter_map(|spot| Method::read(&spot.value)).collect();
+        if methods.is_empty() {
+            self.mistakes.add(named.place, Code::BadValue, "`methods` is empty, which grants nothing");
+        }
+        match read {
+            Ok((host, port)) => {
+                Some(HostGrant { host: format!("{below}{}", host.as_str()), port, methods, path_prefix: path_prefix? })
+            }
+            Err(problem) => {
+                let message = format!("`hosts`: {}: {problem}", quoted(written.value));
+                let out = "a host and its port, such as \"api.example.com:443\"; \"*.example.com:443\" for all names below one";
+                self.mistakes.suggest(written.place, Code::BadValue, message, out);
+                None
+            }
+        }
+    }
+
+    fn path_of_url(&mut self, key: &str, written: &Spot<&str>) -> Option<String> {
+        let read = decoded_path(written.value);
+        if let Err(problem) = &read {
+            self.mistakes.add(written.place, Code::BadValue, format!("{}: {problem}", quoted(key)));
+        }
+        read.ok()
+    }
+
+    /// What a rule says of a host.
+    pub fn hosts_of_rule(&mut self, place: Place, test: &Test) -> Option<Test> {
+        let host = |text: &String| Host::read(text).map(|host| host.as_str().to_owned());
+        let domain = |text: &String| Host::read(text).filter(|host| host.address().is_none());
+        let hosts = |texts: &Vec<String>| texts.iter().map(host).collect::<Option<Vec<_>>>();
+        let read = match test {
+            Test::Equal(text) => host(text).map(Test::Equal),
+            Test::AnyOf(texts) => hosts(texts).map(Test::AnyOf),
+            Test::NotIn(texts) => hosts(texts).map(Test::NotIn),
+            Test::SubdomainOf(text) => domain(text).map(|host| Test::SubdomainOf(host.as_str().to_owned())),
+            // The table of keys lets none of these stand here.
+            Test::Glob(_)
+            | Test::Under(_)
+            | Test::Intersects(_)
+            | Test::SubsetOf(_)
+            | Test::Number(_)
+            | Test::Clock(_)
+            | Test::Weekday(_) => None,
+        };
+        if read.is_none() {
+            self.mistakes.add(place, Code::BadValue, format!("`host`: {}", BadUrl::Host));
+        }
+        read
+    }
+
+    /// What a rule says of the path of a URL; a glob is compared as it is written.
+    pub fn url_paths_of_rule(&mut self, place: Place, test: &Test) -> Option<Test> {
+        let paths = |texts: &Vec<String>| texts.iter().map(|text| decoded_path(text)).collect::<Result<Vec<_>, _>>();
+        let read = match test {
+            Test::Equal(text) => decoded_path(text).map(Test::Equal),
+            Test::AnyOf(texts) => paths(texts).map(Test::AnyOf),
+            Test::NotIn(texts) => paths(texts).map(Test::NotIn),
+            Test::Under(text) => decoded_path(text).map(Test::Under),
+            Test::Glob(pattern) => Ok(Test::Glob(pattern.clone())),
+            // The table of keys lets none of these stand here.
+            Test::SubdomainOf(_)
+            | Test::Intersects(_)
+            | Test::SubsetOf(_)
+            | Test::Number(_)
+            | Test::Clock(_)
+            | Test::Weekday(_) => return None,
+        };
+        if let Err(problem) = &read {
+            self.mistakes.add(place, Code::BadValue, format!("`url_path`: {problem}"));
+        }
+        read.ok()
+    }
+}

@@ -1,0 +1,97 @@
+//! What a key of the file can be: the words in which the table of keys is written.
+
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub doc: &'static str,
+}
+
+#[derive(Debug)]
+pub enum Shape {
+    Value {
+        kind: Kind,
+        need: Need,
+        example: &'static str,
+    },
+    Table {
+        keys: &'static [Key],
+        presence: Presence,
+    },
+    /// Tables by a name that the operator chooses.
+    Named {
+        keys: &'static [Key],
+        required: bool,
+    },
+    /// `[[…]]`
+    Rows {
+        keys: &'static [Key],
+        /// A text stands for a table with this key alone.
+        bare: Option<&'static str>,
+    },
+    /// A required table, or the text `"free"`.
+    FreeOr {
+        keys: &'static [Key],
+    },
+}
+
+/// What an absent table means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// Its defaults.
+    Filled,
+    /// Nothing.
+    Optional,
+    /// A mistake.
+    Required,
+}
+
+/// What a value is, how it is written and what bounds it.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Text,
+    /// Not empty.
+    Name,
+    Names,
+    Choice(&'static [&'static str]),
+    Choices(&'static [&'static str]),
+    Flag,
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// Decimal USD with at most six places.
+    Usd,
+    Duration,
+    Address,
+    IpAddresses,
+    Url,
+    /// Name of an environment variable.
+    Variable,
+    Path,
+    Paths,
+    /// A moment with its offset from UTC, as milliseconds.
+    Moment,
+    Condition(On),
+}
+
+/// What a condition is about, and so which operators it knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    Words,
+    Paths,
+    Hosts,
+    UrlPaths,
+    Number,
+    Clock,
+    Weekday,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    Required,
+    /// As it would stand in the file.
+    Default(&'static str),
+    /// What an absent key means, in words.
+    Optional(&'static str),
+}

@@ -1,0 +1,106 @@
+//! Where a call goes on the network, and which grant lets it.
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::rule::{is_below_domain, is_under};
+use crate::url::{Scheme, Url};
+
+/// What a request does there. There is no other: `CONNECT`, `TRACE` and made-up methods are never sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub const ALL: [Self; 6] = [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.word() == word)
+    }
+
+    /// It asks and sends nothing but where it goes.
+    #[must_use]
+    pub fn only_asks(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
+    }
+}
+
+/// One request, as the gate sees it: read from the value that is dialled.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    pub scheme: Scheme,
+    /// In the form of [`crate::url::Host`].
+    pub host: String,
+    pub port: u16,
+    pub method: Method,
+    /// Decoded, without the query.
+    pub path: String,
+    /// Of the URL and of the headers that the caller chose: what can carry a message out without a body.
+    pub url_bytes: u64,
+}
+
+impl Destination {
+    /// `header_bytes`: of the headers that the caller chose.
+    #[must_use]
+    pub fn of(url: &Url, method: Method, header_bytes: usize) -> Self {
+        let bytes = url.text().len().saturating_add(header_bytes);
+        Self {
+            scheme: url.scheme,
+            host: url.host.as_str().into(),
+            port: url.port,
+            method,
+            path: url.path.clone(),
+            url_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A place on the network that an agent may reach.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostGrant {
+    /// In the form of [`crate::url::Host`], or `*.` and a name: every name below it, and not itself.
+    pub host: String,
+    pub port: u16,
+    pub methods: Vec<Method>,
+    /// Decoded; compared by whole segments.
+    pub path_prefix: String,
+}
+
+impl HostGrant {
+    /// Whether it lets a request go there. Clear text passes on the port that is known for it only.
+    #[must_use]
+    pub fn covers(&self, to: &Destination) -> bool {
+        let is_host = match self.host.strip_prefix("*.") {
+            Some(domain) => to.host != domain && is_below_domain(&to.host, domain),
+            None => self.host == to.host,
+        };
+        let is_sealed = to.scheme == Scheme::Https || self.port == Scheme::Http.port();
+        is_host
+            && is_sealed
+            && self.port == to.port
+            && self.methods.contains(&to.method)
+            && is_under(&to.path, &self.path_prefix)
+    }
+}
