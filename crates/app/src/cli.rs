@@ -142,6 +142,9 @@ pub enum Page {
 pub struct InitArgs {
     /// Where; without it the home that `--home` names
     pub dir: Option<PathBuf>,
+    /// Let the agent run commands, in the sandbox: every program of the machine, without a network
+    #[arg(long)]
+    pub commands: bool,
     /// Talk to this server, which speaks the format of OpenAI's Chat Completions; it is asked which
     /// models it has
     #[arg(long, value_name = "URL")]

@@ -5,6 +5,7 @@
 
 mod free;
 mod script;
+mod work;
 
 use backstay_kernel::budget::Usage;
 use backstay_kernel::effect::{FailureClass, Finish};
@@ -109,7 +110,8 @@ pub fn reply(wire: &[u8], now: Millis) -> Result<Reply, Failed> {
         Failed::unsendable(FailureClass::Invalid, format!("the rehearsal model cannot read the request: {error}"))
     })?;
     let turn = Turn::of(&request);
-    let step = script::step(turn.message, turn.played).unwrap_or_else(|| free::step(&turn));
+    let step =
+        script::step(turn.message, turn.played).or_else(|| work::step(&turn)).unwrap_or_else(|| free::step(&turn));
     if let Some((class, delay_ms)) = step.fail {
         return Err(Failed {
             class,

@@ -50,14 +50,19 @@ pub async fn run(default: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
 
 async fn made_at(home: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
     args.api_key_env.as_deref().map_or(Ok(()), check_variable)?;
-    let given = match args.base_url {
+    if args.base_url.is_some() || args.commands {
         // Whatever the server says, nothing would come of it.
-        Some(_) if home::look(home) == Found::Home => return Err(exists(home, "already")),
-        Some(_) if home::look(home) == Found::Unconfigured => return Err(Failure::unconfigured(home)),
+        match home::look(home) {
+            Found::Home => return Err(exists(home, "already")),
+            Found::Unconfigured => return Err(Failure::unconfigured(home)),
+            Found::Nothing | Found::Part => {}
+        }
+    }
+    let given = match args.base_url {
         Some(base_url) => Some(server::choose(base_url, args.model, args.api_key_env, out).await?),
         None => None,
     };
-    let made = make(home, given, out).await?;
+    let made = make(home, given, args.commands, out).await?;
     let next = format!("{} chat", home::command(&made.home));
     if out.json {
         out.value(&json!({ "home": made.home, "token": made.token, "next": next }));
@@ -92,14 +97,14 @@ pub fn lines(made: &Made) -> [String; 3] {
 ///
 /// # Errors
 /// There is a home already, or something else that must not be touched.
-pub async fn make(home: &Path, given: Option<Choice>, out: &Out) -> Outcome<Made> {
+pub async fn make(home: &Path, given: Option<Choice>, commands: bool, out: &Out) -> Outcome<Made> {
     home::refuse_foreign(home)?;
     if home::look(home) == Found::Unconfigured {
         return Err(Failure::unconfigured(home));
     }
     make_directory(home)?;
     let choice = given.clone().unwrap_or_else(choose);
-    write_config(home, &config::template(&choice), given.is_some(), out)?;
+    write_config(home, &config::template(&choice, commands), given.is_some() || commands, out)?;
     make_directory(&home.join(config::WORKSPACE))?;
     make_journal(home)?;
     let opened = serve::open(home, serve::Keys::IfThere).await?;
@@ -135,7 +140,7 @@ fn write_config(home: &Path, text: &str, asked: bool, out: &Out) -> Outcome<()> 
         Ok(_) if home::look(home) == Found::Home => return Ok(()),
         Ok(_) if asked => {
             let message = format!("{} is there already and says something else", path.display());
-            let next = "remove that file, or leave --base-url and --model out";
+            let next = "remove that file, or leave --base-url, --model and --commands out";
             return Err(Failure::new(Exit::Refused, "exists", message, next));
         }
         Ok(_) => {

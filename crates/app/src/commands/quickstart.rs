@@ -9,7 +9,7 @@ use crate::print::{Out, Tone};
 
 pub async fn run(home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
     if home::look(home) != Found::Home {
-        let made = init::make(home, None, out).await?;
+        let made = init::make(home, None, false, out).await?;
         // The token is no data of a chat.
         for line in init::lines(&made) {
             out.talk(Tone::Plain, &line);

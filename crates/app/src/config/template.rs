@@ -66,17 +66,23 @@ impl Choice {
     }
 }
 
-/// The text of the file.
+/// The text of the file; `commands`: the agent may run any.
 #[must_use]
-pub fn template(choice: &Choice) -> String {
+pub fn template(choice: &Choice, commands: bool) -> String {
     let model = match choice {
         Choice::Rehearsal => REHEARSAL.to_owned(),
         Choice::Anthropic => offered(&ANTHROPIC),
         Choice::OpenAi => offered(&OPENAI),
         Choice::BaseUrl { base_url, model, api_key_env } => compatible(base_url, model, api_key_env.as_deref()),
     };
-    format!("{HEAD}{model}{AGENT}")
+    let agent = if commands { AGENT.replace(TOOLS_END, TOOLS_AND_COMMANDS) } else { AGENT.to_owned() };
+    format!("{HEAD}{model}{agent}")
 }
+
+const TOOLS_END: &str = "\"ask_human\"]\n";
+const TOOLS_AND_COMMANDS: &str = "\"ask_human\", \"run_command\"]\n\
+    # Every program of the machine, without a network and with nothing else in sight (docs/operate/security.md).\n\
+    programs = [\"*\"]\n";
 
 const HEAD: &str = r#"# A Backstay home. `backstay config check` finds mistakes, `backstay config show --origin` prints
 # every key with its default, `backstay config schema` describes them. Secrets never stand here.

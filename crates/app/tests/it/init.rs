@@ -32,7 +32,16 @@ fn a_second_init_is_refused_and_changes_nothing() {
     assert_eq!(error["code"], "exists");
     assert!(error["next"].as_str().unwrap().contains("tokens create"));
     place.run(&["init", "--base-url", "http://127.0.0.1:1/v1", "--model", "m"]).expect(3);
+    place.run(&["init", "--commands"]).expect(3);
     assert_eq!((place.config(), place.names()), (before, names));
+}
+
+#[test]
+fn commands_are_granted_where_they_are_asked_for() {
+    let place = Place::empty();
+    place.run(&["init", "--commands"]).expect(0);
+    let shown = place.run(&["config", "show", "--json"]).json(0).to_string();
+    assert!(shown.contains("run_command") && !Place::with_home().config().contains("run_command"), "{shown}");
 }
 
 #[test]

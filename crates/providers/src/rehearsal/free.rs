@@ -13,6 +13,7 @@ const DEMOS: &[(&str, &str)] = &[
     ("`remember that the spare key is at the harbour`", "remember"),
     ("`recall key`", "recall"),
     ("`ask me something`", "ask_human"),
+    (super::work::EXAMPLE, "run_command"),
 ];
 
 /// The message is answered in at most two steps: a call, and a text about its result.

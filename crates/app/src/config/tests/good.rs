@@ -89,15 +89,17 @@ fn every_template_is_good() {
         model: "a \"quoted\"\\name\n\u{1}".into(),
     };
     for choice in [Choice::Rehearsal, Choice::Anthropic, Choice::OpenAi, odd] {
-        let text = template(&choice);
-        match home.check(&text) {
-            Ok(checked) => {
-                let granted = &checked.policy.agents["main"].grants.tools;
-                // Commands are for the operator to grant.
-                let missing = checked.policy.tools.keys().filter(|tool| !granted.contains(tool));
-                assert_eq!(missing.collect::<Vec<_>>(), ["run_command"]);
+        // Commands are for the operator to grant.
+        for (commands, programs, tools) in [(false, &[][..], &["run_command"][..]), (true, &["*"], &[])] {
+            match home.check(&template(&choice, commands)) {
+                Ok(checked) => {
+                    let granted = &checked.policy.agents["main"].grants;
+                    let missing = checked.policy.tools.keys().filter(|tool| !granted.tools.contains(tool));
+                    assert_eq!(missing.collect::<Vec<_>>(), tools);
+                    assert_eq!(granted.programs, programs);
+                }
+                Err(mistakes) => panic!("{choice:?}\n{mistakes}"),
             }
-            Err(mistakes) => panic!("{choice:?}\n{mistakes}"),
         }
     }
 }
