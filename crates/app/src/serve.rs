@@ -8,12 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Key, Limits, World};
-use backstay_kernel::policy::{Agent, Policy};
+use backstay_kernel::policy::Agent;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Secret, Timeouts};
 use backstay_sandbox::Sandbox;
 use backstay_store::{Options, Store, StoreError};
-use backstay_tools::{Commands, Roots, RootsError};
+use backstay_tools::{Commands, Declared, Roots, RootsError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -94,10 +94,9 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
 fn setup(home: &Path, config: &Checked, keys: Keys) -> Result<Setup, OpenError> {
-    let sandbox = Arc::new(Sandbox::new(home.join(SCRATCH), config.sandbox));
-    let roots = roots(home, &config.policy, &sandbox)?;
-    let is_used = config.policy.agents.values().any(|agent| !agent.grants.programs.is_empty());
-    let sandbox = is_used.then_some(sandbox);
+    let sandbox = Arc::new(sandbox(home.join(SCRATCH), config));
+    let roots = roots(home, config, &sandbox)?;
+    let sandbox = roots.values().any(|roots| roots.commands().is_some()).then_some(sandbox);
     Ok(Setup { endpoints: endpoints(config, keys)?, roots, sandbox })
 }
 
@@ -120,13 +119,17 @@ fn endpoints(config: &Checked, keys: Keys) -> Result<BTreeMap<String, Endpoint>,
     Ok(endpoints)
 }
 
-fn roots(home: &Path, policy: &Policy, sandbox: &Arc<Sandbox>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
+fn sandbox(scratch: PathBuf, config: &Checked) -> Sandbox {
+    Sandbox::new(scratch, config.sandbox).with_tool_dirs(config.tool_dirs.clone())
+}
+
+fn roots(home: &Path, config: &Checked, sandbox: &Arc<Sandbox>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
     let of = |(name, agent): (&String, &Agent)| {
-        let opened = roots_of(home, agent, sandbox);
+        let opened = roots_of(home, config, agent, sandbox);
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
         Ok((name.clone(), Arc::new(opened)))
     };
-    policy.agents.iter().map(of).collect()
+    config.policy.agents.iter().map(of).collect()
 }
 
 /// The same for somebody who only wants to know what a call would be, beside whoever serves the home.
@@ -135,22 +138,24 @@ fn roots(home: &Path, policy: &Policy, sandbox: &Arc<Sandbox>) -> Result<BTreeMa
 /// A granted directory cannot be opened.
 pub fn roots_to_look(home: &Path, config: &Checked, agent: &Agent) -> Result<Roots, RootsError> {
     let scratch = home.join(format!("{SCRATCH}.{}", std::process::id()));
-    roots_of(home, agent, &Arc::new(Sandbox::new(scratch, config.sandbox)))
+    roots_of(home, config, agent, &Arc::new(sandbox(scratch, config)))
 }
 
 /// What the tools of one agent may open, and run.
 ///
 /// # Errors
 /// A granted directory cannot be opened.
-fn roots_of(home: &Path, agent: &Agent, sandbox: &Arc<Sandbox>) -> Result<Roots, RootsError> {
+fn roots_of(home: &Path, config: &Checked, agent: &Agent, sandbox: &Arc<Sandbox>) -> Result<Roots, RootsError> {
     let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
     let opened = Roots::open(&home.join(WORKSPACE), &paths(&agent.grants.read), &paths(&agent.grants.write))?;
     let opened = opened.guarding(home)?.hiding(protected(&agent.rules));
     let programs = agent.grants.programs.clone();
-    if programs.is_empty() {
+    let is_granted = |tool: &&Arc<Declared>| agent.grants.tools.contains(&tool.manifest().name);
+    let declared: Vec<_> = config.declared.iter().filter(is_granted).map(Arc::clone).collect();
+    if programs.is_empty() && declared.is_empty() {
         return Ok(opened);
     }
-    Ok(opened.commanding(Commands { sandbox: Arc::clone(sandbox), programs }))
+    Ok(opened.declaring(declared).commanding(Commands { sandbox: Arc::clone(sandbox), programs }))
 }
 
 /// Paths that a rule denies or asks about: a search that starts above them must not read them,

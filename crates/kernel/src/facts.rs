@@ -1,5 +1,6 @@
 //! What a tool call *is*, computed by typed code outside the kernel from the handle that the call
 //! would use. Facts decide; arguments as the model wrote them never do.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,9 @@ pub struct Facts {
     /// Where it goes on the network; a call without one goes nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
+    /// All that was declared of a tool that is not built in, so that no yes outlives a change of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Box<Digest>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -82,6 +86,7 @@ impl Facts {
             programs: Vec::new(),
             tier: None,
             destination: None,
+            declared: None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::record::{Grounds, Reason, Verdict};
 use crate::rule::{Approvers, RuleVerdict, is_under};
 use crate::session::Session;
 use crate::subject::{Ruling, Subject, ruling};
+use crate::tool::Manifest;
 use crate::{effect::CallRef, limits};
 
 /// What the policy says of a call, and by what.
@@ -65,11 +66,9 @@ pub fn judge(
 /// every host is listed.
 #[must_use]
 pub fn is_granted(agent: &Agent, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
-    let granted = |tool: &str| policy.tools.contains_key(tool) && agent.grants.tools.iter().any(|known| known == tool);
-    tool.is_some_and(granted)
-        && paths_granted(agent, facts)
-        && programs_granted(agent, facts)
-        && host_granted(agent, facts)
+    let granted = tool.filter(|tool| agent.grants.tools.iter().any(|known| known == tool));
+    let Some(manifest) = granted.and_then(|tool| policy.tools.get(tool)) else { return false };
+    paths_granted(agent, facts) && programs_granted(agent, manifest, facts) && host_granted(agent, facts)
 }
 
 /// Every path lies under a directory granted for that access.
@@ -83,10 +82,10 @@ fn paths_granted(agent: &Agent, facts: &Facts) -> bool {
     })
 }
 
-/// Every program that the call starts is granted by its name. What runs programs needs one.
-fn programs_granted(agent: &Agent, facts: &Facts) -> bool {
+/// Every program that the call starts is granted by its name, or is the tool itself.
+fn programs_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
     let is_granted = |program: &_| agent.grants.programs.iter().any(|name| name == program || name == "*");
-    facts.programs.iter().all(is_granted)
+    facts.programs.iter().all(|program| manifest.program.as_ref() == Some(program) || is_granted(program))
 }
 
 fn host_granted(agent: &Agent, facts: &Facts) -> bool {

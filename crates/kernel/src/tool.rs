@@ -78,6 +78,9 @@ pub struct Manifest {
     pub idempotency: Idempotency,
     pub answerer: Answerer,
     pub arguments: Vec<(String, ArgumentRole)>,
+    /// The one program that a declared tool is: whoever may use the tool may start it by this tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// Of what it returns.
     pub result: Label,
     /// JSON Schema of the arguments, as the text that the model is sent.

@@ -144,6 +144,7 @@ mod tests {
             idempotency: Idempotency::Pure,
             answerer: Answerer::Tool,
             arguments: Vec::new(),
+            program: None,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             schema: r#"{"type":"object","properties":{"path":{"type":"string"}}}"#.to_owned(),
             timeout_ms: 1,

@@ -15,6 +15,7 @@ fn tool(name: &str, property: &str) -> Manifest {
         idempotency: Idempotency::Pure,
         answerer: Answerer::Tool,
         arguments: Vec::new(),
+        program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         schema: json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]})
             .to_string(),

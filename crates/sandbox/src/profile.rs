@@ -5,9 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::Shield;
+use crate::run::Bounds;
 
 /// Directories in which programs are looked for, in this order; nobody but the system's owner writes there.
-pub const PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+const PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// In a directory of the operator's: where programs are, and where they keep what they need.
+const IN_TOOL_DIR: [&str; 2] = ["", "bin"];
+const LIBRARIES_IN_TOOL_DIR: [&str; 3] = ["lib", "lib64", "libexec"];
 /// Where programs keep what they need, beside the programs themselves.
 const LIBRARIES: [&str; 10] = [
     "/usr/lib",
@@ -109,10 +113,12 @@ pub struct Profile {
 }
 
 impl Profile {
-    pub fn of(ask: &Ask, work: Work, shield: &Shield, uid: Option<u32>, memory_bytes: u64) -> Self {
+    pub fn of(ask: &Ask, work: Work, shield: &Shield, bounds: Bounds, tool_dirs: &[String]) -> Self {
         let (mut binds, mut links) = system(&ask.programs);
         let all = ask.programs == Programs::All;
         binds.extend(granted(&ask.reach, all));
+        // Over a granted directory that holds them: no grant may be written there.
+        binds.extend(tools(tool_dirs, &ask.programs));
         for kept in &shield.kept {
             binds.push(bind(
                 kept,
@@ -129,14 +135,14 @@ impl Profile {
         links.push(("/dev/ptmx".to_owned(), "pts/ptmx".to_owned()));
         Self {
             parent: i32::try_from(std::process::id()).unwrap_or(0),
-            uid,
+            uid: bounds.uid,
             work,
             cwd: ask.cwd.clone(),
-            environment: environment(),
+            environment: environment(tool_dirs),
             binds,
             links,
             masked: shield.masked.clone(),
-            memory_bytes,
+            memory_bytes: bounds.memory_bytes,
             execute_written: all,
         }
     }
@@ -171,9 +177,46 @@ fn system(programs: &Programs) -> (Vec<Bind>, Vec<(String, String)>) {
     (binds, links)
 }
 
+/// Where programs are looked for, in this order.
+pub fn path(tool_dirs: &[String]) -> impl Iterator<Item = String> {
+    let within = |directory: &String, part: &str| Path::new(directory).join(part).to_string_lossy().into_owned();
+    let more = tool_dirs.iter().flat_map(move |directory| IN_TOOL_DIR.map(|part| within(directory, part)));
+    let more = more.map(|directory| directory.trim_end_matches('/').to_owned());
+    PATH.into_iter().map(str::to_owned).chain(more)
+}
+
+/// The operator's own directories for programs: all of them to be read, and to be executed the granted programs
+/// with their libraries.
+fn tools(directories: &[String], programs: &Programs) -> Vec<Bind> {
+    let all = *programs == Programs::All;
+    let mut binds: Vec<Bind> = directories.iter().map(|path| bind(path, Access::ReadOnly, all)).collect();
+    if let Programs::Only(names) = programs {
+        for directory in directories {
+            let inside = |part: &&str| Path::new(directory).join(part);
+            let libraries = LIBRARIES_IN_TOOL_DIR.iter().map(inside).filter(|path| path.is_dir());
+            let libraries = libraries.filter_map(|path| path.to_str().map(|path| bind(path, Access::ReadOnly, true)));
+            binds.extend(libraries);
+        }
+        // Under its real name, to which the links beside it lead.
+        let inside = |found: &Path| directories.iter().any(|directory| found.starts_with(directory));
+        let at = |directory: String, name: &String| Path::new(&directory).join(name).canonicalize().ok();
+        let program = |name: &String| {
+            let mut found = path(directories).skip(PATH.len()).filter_map(|directory| at(directory, name));
+            found.find(|path| path.is_file() && inside(path))
+        };
+        let programs = names.iter().filter(|name| is_program(name)).filter_map(program);
+        binds.extend(programs.filter_map(|path| path.to_str().map(|path| bind(path, Access::ReadOnly, true))));
+    }
+    binds
+}
+
+fn is_program(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !name.starts_with('.')
+}
+
 /// The file that a name means on this machine, under that name.
 fn program(name: &str) -> Option<Bind> {
-    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+    if !is_program(name) {
         return None;
     }
     PATH.iter().find_map(|directory| {
@@ -194,7 +237,7 @@ fn granted(reach: &Reach, execute: bool) -> Vec<Bind> {
 
 /// All of it: nothing is inherited. The settings of git keep a repository's own from naming programs
 /// where they can; they do not make git safe.
-fn environment() -> BTreeMap<String, String> {
+fn environment(tool_dirs: &[String]) -> BTreeMap<String, String> {
     const GIT: [(&str, &str); 6] = [
         ("core.fsmonitor", "false"),
         ("core.hooksPath", "/dev/null"),
@@ -207,7 +250,7 @@ fn environment() -> BTreeMap<String, String> {
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());
     };
-    set("PATH", &PATH.join(":"));
+    set("PATH", &path(tool_dirs).collect::<Vec<_>>().join(":"));
     for (name, value) in [
         ("HOME", "/tmp"),
         ("TMPDIR", "/tmp"),

@@ -12,7 +12,7 @@ use crate::clip::Clip;
 use crate::control::{self, Report};
 use crate::guard::{Guard, Shield};
 use crate::limits::{AVAILABLE_BYTES_MIN, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
-use crate::profile::{Ask, PATH, Profile, Work};
+use crate::profile::{Ask, Profile, Work, path};
 use crate::{spawner, usage};
 
 /// What the operator sets; what has no number here is a constant.
@@ -64,7 +64,13 @@ pub enum Fault {
 ///
 /// # Errors
 /// The sandbox could not be made, or was lost.
-pub fn run(ask: &Ask, bounds: Bounds, timeout: Duration, hides: &dyn Fn(&str) -> bool) -> Result<Ran, Fault> {
+pub fn run(
+    ask: &Ask,
+    bounds: Bounds,
+    tool_dirs: &[String],
+    timeout: Duration,
+    hides: &dyn Fn(&str) -> bool,
+) -> Result<Ran, Fault> {
     let until = Instant::now() + timeout;
     for root in &ask.reach.write {
         if is_low(root, bounds.free_bytes) {
@@ -76,8 +82,8 @@ pub fn run(ask: &Ask, bounds: Bounds, timeout: Duration, hides: &dyn Fn(&str) ->
     let _alone = crate::turns::alone(&ask.reach.write, until)
         .ok_or_else(|| Fault::NotRun("another command works in the same directories; nothing was run".to_owned()))?;
     let before = look().map_err(Fault::NotRun)?;
-    let work = Work::Command(argv(ask));
-    let mut ran = confined(ask, work, &before.shield, bounds, until)?;
+    let work = Work::Command(argv(ask, tool_dirs));
+    let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, until)?;
     // What cannot be looked through any more is said, and not hidden by a good result.
     match look() {
         Ok(after) => ran.quarantined = after.quarantine(&before),
@@ -87,17 +93,24 @@ pub fn run(ask: &Ask, bounds: Bounds, timeout: Duration, hides: &dyn Fn(&str) ->
 }
 
 /// A program by its name alone is looked for where the machine keeps programs.
-fn argv(ask: &Ask) -> Vec<String> {
+fn argv(ask: &Ask, tool_dirs: &[String]) -> Vec<String> {
     let mut argv = ask.argv.clone();
     if let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) {
-        let found = PATH.iter().find(|directory| std::path::Path::new(directory).join(&*program).is_file());
-        *program = format!("{}/{program}", found.unwrap_or(&"/usr/bin"));
+        let found = path(tool_dirs).find(|directory| std::path::Path::new(directory).join(&*program).is_file());
+        *program = format!("{}/{program}", found.as_deref().unwrap_or("/usr/bin"));
     }
     argv
 }
 
-pub(crate) fn confined(ask: &Ask, work: Work, shield: &Shield, bounds: Bounds, until: Instant) -> Result<Ran, Fault> {
-    let profile = Profile::of(ask, work, shield, bounds.uid, bounds.memory_bytes);
+pub(crate) fn confined(
+    ask: &Ask,
+    work: Work,
+    shield: &Shield,
+    bounds: Bounds,
+    tool_dirs: &[String],
+    until: Instant,
+) -> Result<Ran, Fault> {
+    let profile = Profile::of(ask, work, shield, bounds, tool_dirs);
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
     let (ours, theirs) = control::pair().map_err(not_run)?;
     control::send_profile(&ours, &profile).map_err(not_run)?;

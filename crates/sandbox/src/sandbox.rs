@@ -11,6 +11,7 @@ use crate::test::{Tier, test};
 pub struct Sandbox {
     scratch: PathBuf,
     bounds: Bounds,
+    tool_dirs: Vec<String>,
     tier: OnceLock<Tier>,
 }
 
@@ -18,7 +19,15 @@ impl Sandbox {
     /// `scratch` is a path that nobody else uses; a test makes a directory there, and removes it.
     #[must_use]
     pub fn new(scratch: PathBuf, bounds: Bounds) -> Self {
-        Self { scratch, bounds, tier: OnceLock::new() }
+        Self { scratch, bounds, tool_dirs: Vec::new(), tier: OnceLock::new() }
+    }
+
+    /// Real directories in which the operator keeps further programs, with what these need. They are there in
+    /// every sandbox, and no command writes to them.
+    #[must_use]
+    pub fn with_tool_dirs(mut self, tool_dirs: Vec<String>) -> Self {
+        self.tool_dirs = tool_dirs;
+        self
     }
 
     #[must_use]
@@ -44,6 +53,6 @@ impl Sandbox {
     /// The sandbox does not hold, could not be made, or was lost.
     pub fn run(&self, ask: &Ask, timeout: Duration, hides: &dyn Fn(&str) -> bool) -> Result<Ran, Fault> {
         self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
-        run(ask, self.bounds, timeout, hides)
+        run(ask, self.bounds, &self.tool_dirs, timeout, hides)
     }
 }

@@ -72,13 +72,11 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     let shield = shield(&reach)?;
     let ask = Ask { argv: Vec::new(), cwd: text(&written), programs: Programs::Only(Vec::new()), reach };
     let until = Instant::now() + PATIENCE;
-    let ran =
-        confined(&ask, Work::Probe(targets), &shield, Bounds { free_bytes: 0, ..bounds }, until).map_err(|fault| {
-            match fault {
-                Fault::NotRun(why) => why,
-                Fault::Lost => fault.to_string(),
-            }
-        })?;
+    let bounds = Bounds { free_bytes: 0, ..bounds };
+    let ran = confined(&ask, Work::Probe(targets), &shield, bounds, &[], until).map_err(|fault| match fault {
+        Fault::NotRun(why) => why,
+        Fault::Lost => fault.to_string(),
+    })?;
     let said = ran.stdout.text();
     let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
     match (ran.ended, lines.pop()) {

@@ -65,6 +65,7 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         idempotency,
         answerer,
         arguments: vec![],
+        program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         schema: "{}".into(),
         timeout_ms: TOOL_TIMEOUT_MS,

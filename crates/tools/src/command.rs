@@ -27,15 +27,17 @@ pub struct Commands {
 /// A command that could be run now.
 #[derive(Debug)]
 pub struct Run {
-    argv: Vec<String>,
-    cwd: String,
-    reach: Reach,
-    timeout: Duration,
+    pub argv: Vec<String>,
+    pub cwd: String,
+    pub reach: Reach,
+    pub programs: Programs,
+    pub timeout: Duration,
 }
 
 pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
-    let commands = roots.commands().ok_or_else(|| no("this agent is granted no programs"))?;
+    let commands = roots.commands().filter(|commands| !commands.programs.is_empty());
+    let commands = commands.ok_or_else(|| no("this agent is granted no programs"))?;
     commands.sandbox.holds().map_err(no)?;
     let (_, cwd) = roots.open_read(call.cwd.as_deref().unwrap_or("."), OFlags::DIRECTORY)?;
     let known = match backstay_shell::read(call.command.as_bytes()) {
@@ -48,7 +50,8 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let facts = Facts { programs: known.programs, tier: Some(Tier::Full), ..facts };
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
-    let run = Run { argv: known.argv, cwd, reach, timeout: Duration::from_secs(seconds) };
+    let programs = Programs::granted(&commands.programs);
+    let run = Run { argv: known.argv, cwd, reach, programs, timeout: Duration::from_secs(seconds) };
     Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
 }
 
@@ -56,16 +59,21 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
 fn everything(roots: &Roots, cwd: &str) -> (Facts, Reach) {
     let reach = roots.reach();
     let mut paths = vec![PathFact { access: Access::Read, real: cwd.to_owned() }];
-    for (access, granted) in [(Access::Read, &reach.read), (Access::Write, &reach.write)] {
-        let facts = granted.iter().map(|real| PathFact { access, real: real.clone() });
-        paths.extend(facts.filter(|fact| fact.real != cwd || access == Access::Write));
-    }
+    paths.extend(granted(&reach).filter(|fact| fact.real != cwd || fact.access == Access::Write));
     (Facts { more_paths: true, ..Facts::new(EffectClass::Execute, paths) }, reach)
 }
 
+/// All that may be reached, as facts.
+pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
+    let of = |access, granted: &[String]| {
+        granted.iter().map(|real| PathFact { access, real: real.clone() }).collect::<Vec<_>>()
+    };
+    of(Access::Read, &reach.read).into_iter().chain(of(Access::Write, &reach.write))
+}
+
 pub fn run(roots: &Roots, run: Run) -> Ran {
-    let Some(commands) = roots.commands() else { return Ran::failed("this agent is granted no programs") };
-    let ask = Ask { argv: run.argv, cwd: run.cwd, programs: Programs::granted(&commands.programs), reach: run.reach };
+    let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox") };
+    let ask = Ask { argv: run.argv, cwd: run.cwd, programs: run.programs, reach: run.reach };
     match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real)) {
         Ok(ran) => shown(&ran, run.timeout),
         Err(Fault::NotRun(why)) => Ran::failed(why),

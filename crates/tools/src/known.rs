@@ -1,6 +1,6 @@
 //! What is known of a command before it runs: the argv that is run as it stands, the programs that it starts,
 //! and, of one that only reads and writes, the real paths that it names.
-use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact};
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::EffectClass;
 use backstay_sandbox::Reach;
@@ -8,7 +8,9 @@ use backstay_shell::{Plain, Word};
 use rustix::fs::{AtFlags, FileType, OFlags, statat};
 
 use crate::open::kind;
+use crate::prepare::Refused;
 use crate::roots::Roots;
+use crate::text::plain;
 
 pub struct Known {
     pub argv: Vec<String>,
@@ -62,7 +64,7 @@ impl Known {
             let real = match access {
                 Access::Read => roots.open_read(&path, OFlags::empty()).ok()?.1,
                 Access::Write => {
-                    let (real, is_directory) = written(roots, &path)?;
+                    let (real, is_directory) = written(roots, &path).ok()?;
                     more_paths |= is_directory;
                     real
                 }
@@ -81,14 +83,17 @@ impl Known {
 /// The real path, and whether a directory is there already, which stands for what is in it. (What lies in a
 /// directory that is read, and is protected by a rule, is hidden from every command.) A link in the last place is
 /// followed by some programs and replaced by others: nobody can tell which file it means.
-fn written(roots: &Roots, path: &str) -> Option<(String, bool)> {
-    let place = roots.place(path).ok()?;
+pub fn written(roots: &Roots, path: &str) -> Result<(String, bool), Refused> {
+    let place = roots.place(path)?;
     if !place.missing.is_empty() {
-        return Some((place.real, false));
+        return Ok((place.real, false));
     }
     match statat(&place.dir, place.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if kind(&stat) == FileType::Symlink => None,
-        Ok(stat) => Some((place.real, kind(&stat) == FileType::Directory)),
-        Err(_) => Some((place.real, false)),
+        Ok(stat) if kind(&stat) == FileType::Symlink => {
+            let detail = format!("`{}` is a symbolic link; name the file itself", plain(path));
+            Err(Refused::new(Invalid::WrongKind, detail))
+        }
+        Ok(stat) => Ok((place.real, kind(&stat) == FileType::Directory)),
+        Err(_) => Ok((place.real, false)),
     }
 }

@@ -7,7 +7,9 @@
 //! so that no name, link or race leads out of it.
 
 mod arguments;
+mod argv;
 mod command;
+mod declared;
 mod known;
 mod limits;
 mod list;
@@ -19,6 +21,7 @@ mod prepare;
 mod read;
 mod roots;
 mod run;
+mod schema;
 mod search;
 mod text;
 mod write;
@@ -26,8 +29,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use argv::Argv;
 pub use command::Commands;
+pub use declared::{Declared, Role, Terms};
 pub use manifest::manifests;
 pub use prepare::{Refused, inspect, probe};
 pub use roots::{Roots, RootsError};
 pub use run::{Ran, run};
+pub use schema::{Property, Schema};

@@ -28,6 +28,11 @@ pub const STDERR_BYTES_MAX: usize = 10 << 10;
 /// Beyond the longest command: its sandbox, and looking through what it wrote.
 pub const COMMAND_EXTRA_MS: u64 = 30_000;
 
+/// Arguments of a call of a tool that is not built in, bytes: its payload, and room around it.
+pub const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
+/// A schema of such a tool, bytes: far beyond what a model should be told of one tool.
+pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
+
 /// Entries of one directory that are looked at; the rest is counted as "more".
 pub const ENTRIES_MAX: usize = 10_000;
 /// Entries of one directory that are shown.

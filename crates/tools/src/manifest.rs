@@ -109,6 +109,7 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         idempotency: Idempotency::Pure,
         answerer: Answerer::Tool,
         arguments: arguments.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
+        program: None,
         result: Label::of(Source::Tool),
         schema: schema.to_owned(),
         timeout_ms: READ_MS_MAX,

@@ -143,6 +143,9 @@ impl Existing {
 
 /// Opens everything that a call needs, and derives its facts from what was opened.
 pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, Refused> {
+    if let Some(declared) = roots.declared(tool) {
+        return declared.prepare(roots, arguments);
+    }
     match Call::parse(tool, arguments)? {
         Call::ReadFile(call) => {
             let (fd, real) = roots.open_read(&call.path, OFlags::empty())?;

@@ -2,6 +2,7 @@
 //! descriptors, so that renaming or linking around them changes nothing.
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use backstay_kernel::facts::{Access, Invalid};
 use backstay_kernel::rule::{Test, is_under};
@@ -10,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::command::Commands;
+use crate::declared::Declared;
 use crate::limits;
 use crate::open::{Links, NO_OPENAT2, beneath, real_path, refused};
 use crate::own::Own;
@@ -39,6 +41,8 @@ pub struct Roots {
     hidden: Vec<Test>,
     /// How commands are run; absent where no grant asks for any.
     commands: Option<Commands>,
+    /// Tools that are not built in, of those that are granted.
+    declared: Vec<Arc<Declared>>,
     /// Whose own files no grant covers.
     home: Option<OwnedFd>,
 }
@@ -73,6 +77,7 @@ impl Roots {
             write: all(write)?,
             hidden: Vec::new(),
             commands: None,
+            declared: Vec::new(),
             home: None,
         })
     }
@@ -91,6 +96,17 @@ impl Roots {
     pub fn commanding(mut self, commands: Commands) -> Self {
         self.commands = Some(commands);
         self
+    }
+
+    /// Lets these tools be called, beside the built-in ones.
+    #[must_use]
+    pub fn declaring(mut self, declared: Vec<Arc<Declared>>) -> Self {
+        self.declared = declared;
+        self
+    }
+
+    pub fn declared(&self, tool: &str) -> Option<&Declared> {
+        self.declared.iter().find(|declared| declared.manifest().name == tool).map(Arc::as_ref)
     }
 
     pub fn commands(&self) -> Option<&Commands> {

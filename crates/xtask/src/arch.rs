@@ -12,7 +12,9 @@ use serde::Deserialize;
 use crate::process;
 use table::{CONFINED, DEV_ONLY, KERNEL_LINKS, KERNEL_MACROS, PACKAGES_MAX, ROWS};
 
-const METADATA: &[&str] = &["cargo", "metadata", "--format-version", "1", "--locked"];
+/// For what is built: Backstay runs on Linux only, and what other systems would link is no code of its.
+const METADATA: &[&str] =
+    &["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
 /// One line for each crate that a build of the kernel alone takes in, with the features it then has.
 const KERNEL_TREE: &[&str] =
     &["cargo", "tree", "--locked", "-p", "backstay-kernel", "-e", "normal", "--prefix", "none", "-f", "{p}|{f}"];

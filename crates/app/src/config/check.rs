@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use backstay_kernel::budget::{Budget, Ceiling, Price};
 use backstay_kernel::id::Digest;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
+use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::Manifest;
 use backstay_providers::{Endpoint, Kind, Timeouts};
 use backstay_sandbox::Bounds;
@@ -28,7 +29,8 @@ pub struct Surroundings {
 pub struct Checker<'a> {
     pub root: View<'a>,
     pub ground: Ground,
-    pub tools: &'a BTreeMap<String, Manifest>,
+    /// By name: the built-in ones, and then the declared ones too.
+    pub tools: BTreeMap<String, Manifest>,
     pub principals: BTreeMap<String, Role>,
     pub mistakes: Collector,
     pub examples: Vec<Example>,
@@ -42,7 +44,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let mut checker = Checker {
         root: View::root(&written),
         ground,
-        tools: &tools,
+        tools,
         principals: BTreeMap::new(),
         mistakes: Collector::default(),
         examples: Vec::new(),
@@ -53,7 +55,9 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     checker.principals = checker.principals();
     let providers = checker.providers();
     let models = checker.models(&providers);
+    let declared = checker.declared_tools();
     let agents = checker.agents(&models);
+    let tool_dirs = checker.tool_dirs(&agents);
     let owners = checker.owners();
     let home_budget = checker.root.table("home").and_then(|home| home.table("budget"));
     let shared = checker.root.table("budget");
@@ -64,7 +68,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         principals: checker.principals.clone(),
         agents,
         models,
-        tools: tools.clone(),
+        tools: std::mem::take(&mut checker.tools),
         home_budget: budget(home_budget),
         per_principal: budget(shared.and_then(|shared| shared.table("per_principal"))),
         per_channel: budget(shared.and_then(|shared| shared.table("per_channel"))),
@@ -86,6 +90,8 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 server,
                 limits,
                 sandbox,
+                tool_dirs,
+                declared,
                 providers,
                 owners,
                 examples,
@@ -290,9 +296,36 @@ impl<'a> Checker<'a> {
         unique(written.iter().map(|spot| spot.value.clone()))
     }
 
+    /// Real directories of the operator's programs, which nobody may write.
+    fn tool_dirs(&mut self, agents: &BTreeMap<String, Agent>) -> Vec<String> {
+        let Some(table) = self.root.table("sandbox") else { return Vec::new() };
+        let written = table.texts("tool_dirs").map_or(&[][..], |spot| spot.value);
+        let mut out = Vec::new();
+        for Spot { place, value } in written {
+            let Some(real) = self.real("tool_dirs", &Spot { place: *place, value: value.as_str() }) else { continue };
+            let overlaps = |other: &String| is_under(other, &real.path) || is_under(&real.path, other);
+            let writer = agents.iter().find(|(_, agent)| agent.grants.write.iter().any(overlaps));
+            if let Some(own) = self.ground.reaches(&real.path) {
+                let message = format!("`tool_dirs`: {} reaches the home's own files ({})", quoted(value), quoted(own));
+                self.mistakes.add(*place, Code::OwnFiles, message);
+            } else if let Some((agent, _)) = writer {
+                let message = format!("`tool_dirs`: the agent {} may write to {}", quoted(agent), quoted(value));
+                let out = "keep programs where no agent writes";
+                self.mistakes.suggest(*place, Code::BadPath, message, out);
+            } else if real.missing || !std::path::Path::new(&real.path).is_dir() || is_the_systems(&real.path) {
+                let message = format!("`tool_dirs`: there is no directory {} to keep programs in", quoted(value));
+                self.mistakes.add(*place, Code::BadPath, message);
+            } else {
+                out.push(real.path);
+            }
+        }
+        unique(out.into_iter())
+    }
+
     pub fn known_tool(&mut self, place: Place, name: &str) {
         if !self.tools.contains_key(name) {
-            self.mistakes.unknown(place, Code::UnknownName, "tool", name, self.tools.keys().map(String::as_str));
+            let known = self.tools.keys().map(String::as_str);
+            self.mistakes.unknown(place, Code::UnknownName, "tool", name, known);
         }
     }
 

@@ -1,7 +1,9 @@
 //! The one table of keys: from it come the reader, the defaults, the JSON Schema and the reference
 //! page, so that a key cannot be documented and unread, or read and undocumented.
 use super::limits;
-pub use super::shape::{Key, Kind, Need, On, Presence, Shape};
+pub use super::shape::{Key, Kind, Names, Need, On, Presence, Shape};
+
+pub mod tools;
 
 pub const FREE: &str = "free";
 pub const ROLES: &[&str] = &["owner", "operator", "approver", "user", "metrics"];
@@ -29,7 +31,11 @@ const fn optional_table(name: &'static str, keys: &'static [Key], doc: &'static 
 }
 
 const fn named(name: &'static str, keys: &'static [Key], required: bool, doc: &'static str) -> Key {
-    Key { name, shape: Shape::Named { keys, required }, doc }
+    Key { name, shape: Shape::Named { keys, required, names: Names::Own }, doc }
+}
+
+const fn foreign(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Named { keys, required: false, names: Names::Foreign }, doc }
 }
 
 const fn rows(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
@@ -48,12 +54,18 @@ pub static ROOT: &[Key] = &[
     table("limits", LIMITS, "How much may come in."),
     table(
         "sandbox",
-        SANDBOX,
+        tools::SANDBOX,
         "What commands run in. It is tried before the first one; where it does not hold, no command runs.",
     ),
     named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
     named("providers", PROVIDER, false, "Where models are called. Keys never stand in this file."),
     named("models", MODEL, false, "Models that agents may use, with their price."),
+    named(
+        "tools",
+        tools::TOOL,
+        false,
+        "Commands of the machine as tools: one program with fixed words and places for arguments, run in the sandbox without a shell. An agent is offered one where its `grants.tools` names it.",
+    ),
     named("agents", AGENT, true, "The agents of this home; at least one."),
     table(
         "home",
@@ -119,30 +131,6 @@ static LIMITS: &[Key] = &[
         Default("128"),
         "256",
         "Connections of one principal to the HTTP door at the same time, all its tokens together; through a trusted proxy, its calls under way. Three quarters may be event streams. More are refused with 429. A front end that serves many people under one token needs one for each who waits for a reply.",
-    ),
-];
-
-static SANDBOX: &[Key] = &[
-    value(
-        "uid",
-        Kind::Count { min: 1, max: limits::UID_MAX },
-        Optional("none: a process of root runs no command"),
-        "20000",
-        "The user that commands become where Backstay runs as root, which it should not: one that owns nothing but the directories that agents may write. Its group has the same number. Not used where Backstay runs as another user, whose rights commands then have.",
-    ),
-    value(
-        "memory_mib",
-        Kind::Count { min: 16, max: limits::MEBIBYTES_MAX },
-        Default("2048"),
-        "512",
-        "MiB of memory that all processes of one command may have resident together; a command that takes more is ended. No single process may ask for more either.",
-    ),
-    value(
-        "free_disk_mib",
-        Kind::Count { min: 0, max: limits::MEBIBYTES_MAX },
-        Default("1024"),
-        "256",
-        "MiB that must stay free on every disk that a command may write to: none is started with less, and a running one is ended.",
     ),
 ];
 
@@ -248,7 +236,13 @@ static OWNERS: &[Key] = &[
 ];
 
 static GRANTS: &[Key] = &[
-    value("tools", Kind::Names, Default("[]"), "[\"read_file\", \"list_dir\"]", "Tools that the agent is offered."),
+    value(
+        "tools",
+        Kind::Names,
+        Default("[]"),
+        "[\"read_file\", \"list_dir\"]",
+        "Tools that the agent is offered: built-in ones, and those of `tools`.",
+    ),
     value(
         "read",
         Kind::Paths,

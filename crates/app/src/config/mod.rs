@@ -7,10 +7,12 @@ use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::Manifest;
 use backstay_sandbox::Bounds;
+use backstay_tools::Declared;
 
 mod check;
 mod condition;
@@ -25,6 +27,7 @@ mod rules;
 mod shape;
 mod show;
 mod template;
+mod tools;
 mod value;
 mod zone;
 
@@ -45,6 +48,10 @@ pub struct Checked {
     pub server: Server,
     pub limits: Limits,
     pub sandbox: Bounds,
+    /// Real directories of further programs.
+    pub tool_dirs: Vec<String>,
+    /// Tools that are not built in; their manifests stand in the policy as well.
+    pub declared: Vec<Arc<Declared>>,
     pub providers: BTreeMap<String, ProviderConfig>,
     /// By agent.
     pub owners: BTreeMap<String, Owners>,

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{FREE, Key, Kind, Need, Presence, ROOT, Shape};
+use super::keys::{FREE, Key, Kind, Names, Need, Presence, ROOT, Shape};
 use super::limits::NAME_CHARS_MAX;
 use super::mistake::{Code, Mistake, Place, quoted};
 use super::value::{Reader, Spot, Value};
@@ -98,10 +98,10 @@ impl Reader<'_> {
                 };
                 Entry { place: key_place, node }
             }
-            Shape::Named { keys, required } => {
+            Shape::Named { keys, required, names } => {
                 let node = match value {
                     Some(DeValue::Table(table)) if !table.is_empty() || !required => {
-                        Node::Table(self.named(keys, table))
+                        Node::Table(self.named(keys, *names, table))
                     }
                     None if !required => Node::Table(Table::new()),
                     Some(DeValue::Table(_)) | None => {
@@ -160,12 +160,12 @@ impl Reader<'_> {
         read.map_or(Node::Wrong, |read| Node::Value { value: read, written: json(value) })
     }
 
-    fn named(&mut self, keys: &'static [Key], table: &DeTable<'_>) -> Table {
+    fn named(&mut self, keys: &'static [Key], names: Names, table: &DeTable<'_>) -> Table {
         let mut out = Table::new();
         for (key, value) in table {
             let place = self.place(&key.span());
             let name = key.get_ref().as_ref();
-            if !is_name(name) {
+            if names == Names::Own && !is_name(name) {
                 let message = format!(
                     "the name {} may hold only a-z, 0-9, `_` and `-`, and {NAME_CHARS_MAX} characters",
                     quoted(name)

@@ -1,7 +1,7 @@
 //! What is published of the table of keys: the JSON Schema and the reference page.
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{FREE, Key, Kind, Need, On, Presence, ROOT, Shape, WEEKDAYS};
+use super::keys::{FREE, Key, Kind, Names, Need, On, Presence, ROOT, Shape, WEEKDAYS};
 use super::limits::NAME_CHARS_MAX;
 use super::value::kind_words;
 
@@ -41,7 +41,10 @@ fn schema_of_key(key: &Key) -> Json {
             out
         }
         Shape::Table { keys, .. } => schema_of(keys),
-        Shape::Named { keys, required } => json!({
+        Shape::Named { keys, names: Names::Foreign, .. } => {
+            json!({ "type": "object", "additionalProperties": schema_of(keys) })
+        }
+        Shape::Named { keys, required, names: Names::Own } => json!({
             "type": "object",
             "minProperties": u8::from(*required),
             "propertyNames": { "pattern": format!("^[a-z0-9_-]{{1,{NAME_CHARS_MAX}}}$") },
@@ -63,6 +66,7 @@ fn schema_of_kind(kind: Kind) -> Json {
     match kind {
         Kind::Text => json!({ "type": "string" }),
         Kind::Name | Kind::Path => json!({ "type": "string", "minLength": 1 }),
+        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Names | Kind::Paths | Kind::IpAddresses => {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
         }

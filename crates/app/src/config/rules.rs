@@ -408,9 +408,9 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
     };
     let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
     let label = |key| example.table("label")?.text(key).map(|spot| spot.value);
-    let manifest = tool.as_ref().and_then(|name| checker.tools.get(name));
-    let of_tool = manifest.map(|tool| tool.class);
-    let going = going(checker, example, manifest)?;
+    let manifest = tool.as_ref().and_then(|name| checker.tools.get(name)).cloned();
+    let of_tool = manifest.as_ref().map(|tool| tool.class);
+    let going = going(checker, example, manifest.as_ref())?;
     Some(ExampleCall {
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
@@ -436,7 +436,8 @@ fn integrity(word: &str) -> Option<Integrity> {
     [Integrity::Untrusted, Integrity::Trusted].into_iter().find(|integrity| integrity.word() == word)
 }
 
-fn class(word: &str) -> Option<EffectClass> {
+#[must_use]
+pub fn class(word: &str) -> Option<EffectClass> {
     let all = [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
     all.into_iter().find(|class| class.word() == word)
 }

@@ -22,6 +22,7 @@ pub enum Shape {
     Named {
         keys: &'static [Key],
         required: bool,
+        names: Names,
     },
     /// `[[…]]`
     Rows {
@@ -33,6 +34,15 @@ pub enum Shape {
     FreeOr {
         keys: &'static [Key],
     },
+}
+
+/// Who has chosen the names of tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Names {
+    /// The operator: they stand in records, URLs and metrics.
+    Own,
+    /// Whoever made what is named.
+    Foreign,
 }
 
 /// What an absent table means.
@@ -53,6 +63,8 @@ pub enum Kind {
     /// Not empty.
     Name,
     Names,
+    /// Each may be empty.
+    Texts,
     Choice(&'static [&'static str]),
     Choices(&'static [&'static str]),
     Flag,

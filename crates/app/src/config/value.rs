@@ -60,6 +60,7 @@ impl<'d> Reader<'d> {
                 self.scalar(name, kind, place, text).map(Value::Text)
             }
             Kind::Names | Kind::Paths => self.texts(name, Kind::Name, place, value).map(Value::Texts),
+            Kind::Texts => self.texts(name, Kind::Text, place, value).map(Value::Texts),
             Kind::Choices(words) => self.texts(name, Kind::Choice(words), place, value).map(Value::Texts),
             Kind::Flag => {
                 let DeValue::Boolean(flag) = value else {
@@ -118,6 +119,7 @@ impl<'d> Reader<'d> {
             Kind::Text
             | Kind::Url
             | Kind::Names
+            | Kind::Texts
             | Kind::Choices(_)
             | Kind::Flag
             | Kind::Count { .. }
@@ -271,7 +273,7 @@ pub fn kind_words(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".into(),
         Kind::Name => "text, not empty".into(),
-        Kind::Names => "list of texts".into(),
+        Kind::Names | Kind::Texts => "list of texts".into(),
         Kind::Choice(words) => list(words),
         Kind::Choices(words) => format!("list of {}", list(words)),
         Kind::Flag => "true or false".into(),

@@ -14,6 +14,7 @@ mod chat;
 mod coding;
 mod commands;
 mod config;
+mod declared;
 mod doctor;
 mod door;
 mod doors;

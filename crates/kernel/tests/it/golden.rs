@@ -31,6 +31,7 @@ fn body(id: u64) -> BodyRef {
 
 fn facts() -> Facts {
     Facts {
+        declared: None,
         class: EffectClass::Write,
         paths: vec![
             PathFact { access: Access::Read, real: "/w/a".to_owned() },

@@ -64,6 +64,7 @@ pub fn policy() -> Policy {
             idempotency,
             answerer,
             arguments: Vec::new(),
+            program: None,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             schema: String::new(),
             timeout_ms: 60_000,

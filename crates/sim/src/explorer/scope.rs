@@ -185,6 +185,7 @@ fn manifest(kind: Kind) -> Manifest {
         idempotency: kind.idempotency(),
         answerer: Answerer::Tool,
         arguments: Vec::new(),
+        program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         schema: String::new(),
         timeout_ms: 1,

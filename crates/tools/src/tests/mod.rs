@@ -14,6 +14,7 @@ use crate::roots::Roots;
 use crate::run::{Ran, act};
 
 mod crashes;
+mod declared;
 mod known;
 mod outputs;
 mod own;

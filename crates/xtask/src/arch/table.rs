@@ -61,5 +61,6 @@ pub const KERNEL_LINKS: &[&str] = &[
 /// What runs in the compiler for the kernel and is not linked.
 pub const KERNEL_MACROS: &[&str] = &["serde_derive", "thiserror-impl", "proc-macro2", "quote", "syn", "unicode-ident"];
 
-/// Locked packages, this workspace's own included: each is code that somebody has to watch.
+/// Locked packages that a build for Linux takes in, this workspace's own included: each is code that somebody has
+/// to watch.
 pub const PACKAGES_MAX: usize = 300;

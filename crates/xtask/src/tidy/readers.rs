@@ -9,13 +9,15 @@ use crate::code::code_only;
 
 /// Every declared config key is asked for by name outside its declaration.
 pub fn config_keys(sources: &[Source]) -> Vec<String> {
-    let Some(declared) = sources.iter().find(|source| source.path == KEYS) else {
+    let declaring: Vec<&Source> = sources.iter().filter(|source| source.path.starts_with(KEYS)).collect();
+    if declaring.is_empty() {
         return vec![format!("{KEYS}: not found, so no config key was looked for")];
-    };
-    let keys: BTreeSet<&str> = KEY_DECLARATIONS.iter().flat_map(|d| literals_after(declared.product(), d)).collect();
+    }
+    let declared = declaring.iter().flat_map(|source| KEY_DECLARATIONS.iter().map(|word| (source.product(), word)));
+    let keys: BTreeSet<&str> = declared.flat_map(|(text, word)| literals_after(text, word)).collect();
     let readers: Vec<&str> = sources
         .iter()
-        .filter(|source| source.is_rust() && source.path != KEYS)
+        .filter(|source| source.is_rust() && !source.path.starts_with(KEYS))
         .filter(|source| KEY_READERS.iter().any(|at| source.path.starts_with(at)))
         .map(Source::product)
         .collect();

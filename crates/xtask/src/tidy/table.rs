@@ -43,9 +43,9 @@ pub const PROOFS: &[&str] = &["docs/corpora.md", "docs/promises.md"];
 /// Where refusals have their codes, in the match arms of `word`; each code has a page.
 pub const CODES: &str = "crates/kernel/src/refusal.rs";
 
-/// Where config keys are declared, by name; they are read in other files of the same crate, and what
+/// How the files begin in which config keys are declared, by name; they are read in other files of the same crate, and what
 /// rules look at is named in the kernel.
-pub const KEYS: &str = "crates/app/src/config/keys.rs";
+pub const KEYS: &str = "crates/app/src/config/keys";
 pub const KEY_READERS: &[&str] = &["crates/app/src/", "crates/kernel/src/rule.rs"];
 /// The functions that declare one.
 pub const KEY_DECLARATIONS: &[&str] = &["value(", "table(", "named(", "rows(", "name:"];

@@ -24,7 +24,11 @@ pub fn leaves() -> Vec<(String, &'static str)> {
 /// What the rest of the program is told, without the record of how it was written.
 fn told(result: &Result<Checked, Mistakes>) -> String {
     match result {
-        Ok(c) => format!("{:?}{:?}{:?}{:?}{:?}{:?}", c.policy, c.server, c.limits, c.sandbox, c.providers, c.owners),
+        Ok(c) => {
+            let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
+            let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared), &c.owners);
+            format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}", c.policy, c.server, c.limits, c.providers)
+        }
         Err(mistakes) => format!("{mistakes}"),
     }
 }
@@ -34,6 +38,8 @@ fn name_in(section: &str) -> &'static str {
         "principals" => "app",
         "providers" => "local",
         "models" => "default",
+        "tools" => "history",
+        "arguments" => "format",
         _ => "main",
     }
 }

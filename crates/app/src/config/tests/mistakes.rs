@@ -142,6 +142,43 @@ fn a_host_that_could_be_read_in_two_ways_is_not_granted() {
 }
 
 #[test]
+fn each_mistake_in_a_declared_tool_is_found() {
+    for (from, to, code) in [
+        ("[limits]", "[sandbox]\ntool_dirs = [\"workspace/out\"]\n[limits]", Code::BadPath),
+        ("[limits]", "[sandbox]\ntool_dirs = [\"..\"]\n[limits]", Code::OwnFiles),
+        ("[limits]", "[sandbox]\ntool_dirs = [\"/no/such/place\"]\n[limits]", Code::BadPath),
+        ("[limits]", "[sandbox]\ntool_dirs = [\"/proc/sys\"]\n[limits]", Code::BadPath),
+        ("[tools.history]", "[tools.read_file]", Code::Duplicate),
+        ("[tools.history]", "[tools.History]", Code::BadName),
+        ("description = \"What changed.\"", "", Code::MissingKey),
+        ("\"git\", \"show\"", "\"/usr/bin/git\", \"show\"", Code::BadValue),
+        ("\"git\", \"show\"", "\"{path}\", \"show\"", Code::BadValue),
+        ("--format={format}\"", "--format={format\"", Code::BadValue),
+        ("--format={format}\"", "--format={}\"", Code::BadValue),
+        ("--format={format}\"", "--format={format}}\"", Code::BadValue),
+        ("--format={format}\"", "--format={format}{fmt}\"", Code::BadValue),
+        ("--format={format}\"", "--format=x\"", Code::BadValue),
+        ("[\"path\", \"format\"]", "[\"path\"]", Code::BadValue),
+        ("\"path\": {\"type\": \"string\"}", "\"path\": {\"type\": \"array\"}", Code::BadValue),
+        ("\"path\": {\"type\": \"string\"}", "\"path\": {}", Code::BadValue),
+        ("\"path\": {\"type\": \"string\"}", "\"path\": {\"type\": \"strin\"}", Code::BadValue),
+        ("\"path\": {\"type\"", "\"path\" {\"type\"", Code::BadValue),
+        ("{\"type\": \"object\"", "{\"type\": \"array\"", Code::BadValue),
+        ("\"maxLength\": 20", "\"pattern\": \"(a)\\\\1\"", Code::BadValue),
+        ("\"maxLength\": 20", "\"$ref\": \"http://127.0.0.1/x\"", Code::BadValue),
+        ("class = \"execute\"\ntimeout = \"1m\"", "class = \"execute\"\ntimeout = \"11m\"", Code::BadValue),
+        ("class = \"execute\"", "class = \"external\"", Code::BadValue),
+        ("class = \"execute\"", "class = \"execute\"\nidempotency = \"pure\"", Code::BadValue),
+        ("class = \"execute\"", "class = \"execute\"\nidempotency = \"keyed\"", Code::BadValue),
+        ("arguments.path.role = \"read_path\"", "arguments.pth.role = \"read_path\"", Code::UnknownName),
+        ("arguments.path.role = \"read_path\"", "arguments.path.role = \"path\"", Code::BadValue),
+        ("arguments.path.role = \"read_path\"", "arguments.path.rol = \"read_path\"", Code::UnknownKey),
+    ] {
+        is_found(from, to, code);
+    }
+}
+
+#[test]
 fn what_has_no_end_of_its_own_has_an_upper_bound() {
     for (from, to) in [
         ("messages_per_minute = 30", "messages_per_minute = 1_000_001"),
@@ -178,7 +215,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["67:32 unknown_key"]
+        ["79:32 unknown_key"]
     );
 }
 

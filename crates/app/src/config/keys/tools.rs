@@ -1,0 +1,92 @@
+//! Keys of tools that are not built in, and of the sandbox that they run in.
+use super::Need::{Default, Optional, Required};
+use super::{CLASSES, Key, Kind, foreign, limits, value};
+
+pub const IDEMPOTENCIES: &[&str] = &["pure", "idempotent", "unsafe"];
+pub const ARGUMENT_ROLES: &[&str] = &backstay_tools::Role::WORDS;
+
+pub static SANDBOX: &[Key] = &[
+    value(
+        "uid",
+        Kind::Count { min: 1, max: limits::UID_MAX },
+        Optional("none: a process of root runs no command"),
+        "20000",
+        "The user that commands become where Backstay runs as root, which it should not: one that owns nothing but the directories that agents may write. Its group has the same number. Not used where Backstay runs as another user, whose rights commands then have.",
+    ),
+    value(
+        "memory_mib",
+        Kind::Count { min: 16, max: limits::MEBIBYTES_MAX },
+        Default("2048"),
+        "512",
+        "MiB of memory that all processes of one command may have resident together; a command that takes more is ended. No single process may ask for more either.",
+    ),
+    value(
+        "free_disk_mib",
+        Kind::Count { min: 0, max: limits::MEBIBYTES_MAX },
+        Default("1024"),
+        "256",
+        "MiB that must stay free on every disk that a command may write to: none is started with less, and a running one is ended.",
+    ),
+    value(
+        "tool_dirs",
+        Kind::Paths,
+        Default("[]"),
+        "[\"/opt\"]",
+        "Directories with further programs, which are looked for in each and in its `bin`, and with what these need. All that runs in the sandbox may read them; executed are the granted programs and what lies in `lib`, `lib64` and `libexec`. None may hold, or lie in, a directory that an agent may write.",
+    ),
+];
+
+pub static TOOL: &[Key] = &[
+    value("description", Kind::Name, Required, "\"The latest commits.\"", "What the model is told of the tool."),
+    value(
+        "argv",
+        Kind::Texts,
+        Required,
+        "[\"git\", \"log\", \"--format={format}\", \"--\", \"{path}\"]",
+        "The program, by its plain name, and its words. `{NAME}` is a place for an argument: it fills its word, or its part of one, and never makes two words of one; `{{` and `}}` are the characters. A value that begins with `-` at the beginning of a word is refused, unless a word `--` stands before. No shell reads any of it.",
+    ),
+    value(
+        "schema",
+        Kind::Name,
+        Default(r#""{\"type\":\"object\"}""#),
+        "'{\"type\":\"object\",\"properties\":{\"format\":{\"type\":\"string\"},\"path\":{\"type\":\"string\"}},\"required\":[\"format\",\"path\"]}'",
+        "JSON Schema of the arguments, as a text: an object with `properties`, each of them text, number or flag, and required, and each with a place in `argv`. Other arguments are refused.",
+    ),
+    CLASS,
+    IDEMPOTENCY,
+    value(
+        "timeout",
+        Kind::Duration,
+        Default("\"2m\""),
+        "\"30s\"",
+        "A command that takes longer is ended; at most `\"10m\"`.",
+    ),
+    ARGUMENTS,
+];
+
+pub const CLASS: Key = value(
+    "class",
+    Kind::Choice(CLASSES),
+    Default("\"send\""),
+    "\"read\"",
+    "What a call does. `read` finds nothing that can be written, `write` may write in the granted directories that its `write_path` arguments lie in, and the others in all that are granted. What is not declared is taken for `send`, which asks.",
+);
+
+pub const IDEMPOTENCY: Key = value(
+    "idempotency",
+    Kind::Choice(IDEMPOTENCIES),
+    Default("\"unsafe\""),
+    "\"idempotent\"",
+    "What becomes of a call that was started when the process died: `pure` and `idempotent` are run again, `unsafe` is in doubt. `pure` is for the class `read` alone, and may run before its records are on disk.",
+);
+
+pub const ARGUMENTS: Key =
+    foreign("arguments", ARGUMENT, "What each argument is, by its name. One that is not here is `authority`.");
+
+static ARGUMENT: &[Key] = &[value(
+    "role",
+    Kind::Choice(ARGUMENT_ROLES),
+    Required,
+    "\"selector\"",
+    "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
+)];

@@ -1,0 +1,137 @@
+//! Commands that the operator declares as tools, by the real binary.
+use serde_json::{Value, json};
+
+use crate::place::Place;
+use crate::sandboxed::Sandboxed;
+
+const SHOW: &str = r#"
+[tools.show]
+description = "Shows words."
+argv = ["printf", "[%s]", "{word}", "--", "{path}"]
+schema = '{"type":"object","properties":{"word":{"type":"string"},"path":{"type":"string"}},"required":["word","path"]}'
+class = "execute"
+arguments.word.role = "payload"
+arguments.path.role = "read_path"
+[tools.undeclared]
+description = "Nobody said what it does."
+argv = ["echo", "done"]
+[tools.append]
+description = "Writes."
+argv = ["tee", "-a", "--", "{path}", "/tmp/elsewhere"]
+schema = '{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}'
+class = "write"
+arguments.path.role = "write_path"
+[tools.looks]
+description = "Tries to write."
+argv = ["touch", "{path}"]
+schema = '{"type":"object","properties":{"path":{"type":"string"}},"required":["path"]}'
+class = "read"
+arguments.path.role = "selector"
+"#;
+
+/// A home whose agent is granted these tools, no programs, and has `more` in its config.
+fn home(tools: &[&str], more: &str) -> Sandboxed {
+    let home = Sandboxed::home("[]", "");
+    let granted = tools.iter().map(|tool| format!("\"{tool}\"")).collect::<Vec<_>>().join(", ");
+    let config = home.place.config().replace("\"run_command\", \"write_file\"", &granted);
+    home.place.write_config(&format!("{config}{more}"));
+    home
+}
+
+fn call(home: &Sandboxed, tool: &str, arguments: &Value) -> Value {
+    home.place.run(&["run", &format!("/call {tool} {arguments}")]).expect(0);
+    home.latest()
+}
+
+/// The id of the one call that waits for a yes.
+fn waiting(home: &Sandboxed) -> String {
+    home.place.run(&["approvals"]).stdout.split(':').next().unwrap().to_owned()
+}
+
+fn workspace(home: &Sandboxed) -> String {
+    home.workspace().canonicalize().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_declared_command_runs_as_its_words_without_a_shell_or_a_grant_of_its_program() {
+    let home = home(&["show"], SHOW);
+    std::fs::write(home.workspace().join("a file"), "x").unwrap();
+    let said = call(&home, "show", &json!({ "word": "$(id) 'x'", "path": "a file" }));
+    let expected = format!("[$(id) 'x'][--][{}/a file]", workspace(&home));
+    assert_eq!((said["exit_code"].clone(), said["stdout"].clone()), (0.into(), expected.into()));
+    for (arguments, why) in [
+        (json!({ "word": "-v", "path": "a file" }), "begins with `-`"),
+        (json!({ "word": "x", "path": "/etc/hosts" }), "outside the directories granted"),
+        (json!({ "word": 1, "path": "a file" }), "is not of type"),
+        (json!({ "word": "x", "path": "a file", "p": 1 }), "no argument `p`"),
+    ] {
+        let said = call(&home, "show", &arguments).to_string();
+        assert!(said.contains(why), "{said}");
+    }
+    // Its program is no grant to run it otherwise.
+    let granted = home.place.config().replace("[\"show\"]", "[\"show\", \"run_command\"]");
+    home.place.write_config(&granted);
+    let said = home.run("printf hi").to_string();
+    assert!(said.contains("granted no programs"), "{said}");
+}
+
+#[test]
+fn a_tool_is_offered_where_it_is_granted_and_nowhere_else() {
+    let home = home(&["read_file"], SHOW);
+    home.place.run(&["run", "/call show {\"word\":\"x\",\"path\":\".\"}"]).expect(0);
+    let trace = home.place.run(&["trace"]).stdout.clone();
+    assert!(trace.contains("unknown tool"), "{trace}");
+}
+
+#[test]
+fn what_nobody_declared_asks_as_if_it_sent() {
+    let home = home(&["undeclared"], SHOW);
+    home.place.run(&["run", "/call undeclared {}"]).expect(4);
+    let waits = home.place.run(&["approvals"]).stdout.clone();
+    assert!(waits.contains("class: send"), "{waits}");
+    home.place.run(&["approve", &waiting(&home)]).expect(0);
+    assert_eq!(home.latest()["stdout"], "done\n");
+}
+
+#[test]
+fn what_declares_to_read_can_write_nowhere_and_a_writer_only_where_it_said() {
+    let home = home(&["append", "looks"], SHOW);
+    let said = call(&home, "looks", &json!({ "path": format!("{}/new", workspace(&home)) }));
+    assert!(said["stderr"].as_str().unwrap().contains("Read-only file system"), "{said}");
+    let said = call(&home, "append", &json!({ "path": "written" }));
+    assert_eq!(said["exit_code"], 0, "{said}");
+    assert!(home.workspace().join("written").exists() && !home.workspace().join("new").exists());
+}
+
+#[test]
+fn a_yes_does_not_outlive_a_change_of_the_tool() {
+    let home = home(&["undeclared"], SHOW);
+    home.place.run(&["run", "/call undeclared {}"]).expect(4);
+    let id = waiting(&home);
+    home.place.write_config(&home.place.config().replace("\"echo\", \"done\"", "\"echo\", \"other\""));
+    home.place.run(&["approve", &id]).expect(3);
+    // Asked anew, it is still the call that was judged, which is no call of this tool any more.
+    home.place.run(&["approve", &id]).expect(0);
+    assert_eq!(home.latest(), "the call changed since it was judged; nothing was done");
+}
+
+#[test]
+fn programs_of_the_operators_directories_are_found_and_only_the_granted_ones_run() {
+    let home = home(&["hello"], "");
+    let dir = home.place.path("programs");
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    for (name, from) in [("hello", "/bin/echo"), ("other", "/bin/echo"), ("sh", "/bin/sh")] {
+        std::fs::copy(from, dir.join("bin").join(name)).unwrap();
+    }
+    let real = dir.canonicalize().unwrap().to_str().unwrap().to_owned();
+    let tools = "[tools.hello]\ndescription = \"x\"\nargv = [\"hello\", \"hi\"]\nclass = \"execute\"\n";
+    let config = home.place.config().replace("[sandbox]\n", &format!("[sandbox]\ntool_dirs = [\"{real}\"]\n"));
+    home.place.write_config(&format!("{config}{tools}"));
+    assert_eq!(call(&home, "hello", &json!({}))["stdout"], "hi\n");
+    let tried = format!("argv = [\"sh\", \"-c\", \"{real}/bin/other x; echo $? >&2; echo y > {real}/new; hello\"]");
+    home.place.write_config(&home.place.config().replace("argv = [\"hello\", \"hi\"]", &tried));
+    let said = call(&home, "hello", &json!({}));
+    let stderr = said["stderr"].as_str().unwrap();
+    assert!(stderr.contains("126") && stderr.contains("Read-only file system"), "{said}");
+    assert!(!Place::path(&home.place, "programs/new").exists());
+}

@@ -1,0 +1,199 @@
+//! Tools that the operator declares: what such a tool is, and what a call of it is, by the role of each argument.
+use std::collections::BTreeMap;
+
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
+use backstay_kernel::id::Digest;
+use backstay_kernel::label::Label;
+use backstay_kernel::rule::is_under;
+use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
+use backstay_kernel::words::Kind;
+use backstay_sandbox::{Programs, Reach};
+use rustix::fs::OFlags;
+use serde_json::{Map, Value};
+
+use crate::argv::Argv;
+use crate::command::{self, Run};
+use crate::known::written;
+use crate::limits::COMMAND_EXTRA_MS;
+use crate::prepare::{Action, Prepared, Refused};
+use crate::roots::Roots;
+use crate::schema::Schema;
+
+/// What an argument is, in the operator's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A path that is read; it must lie where the agent may read, and the tool is given the real one.
+    ReadPath,
+    /// The same for a path that is written.
+    WritePath,
+    /// Who, where, which or how much.
+    Authority,
+    /// Which of the things that are there is looked at.
+    Selector,
+    /// What is said, written or searched for.
+    Payload,
+}
+
+impl Role {
+    pub const WORDS: [&'static str; 5] = ["read_path", "write_path", "authority", "selector", "payload"];
+
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        let all = [Self::ReadPath, Self::WritePath, Self::Authority, Self::Selector, Self::Payload];
+        Self::WORDS.iter().zip(all).find(|(known, _)| **known == word).map(|(_, role)| role)
+    }
+
+    /// As the gate knows it: a path that is read selects, and one that is written is named by somebody.
+    fn of_gate(self) -> ArgumentRole {
+        match self {
+            Self::WritePath => ArgumentRole::Authority(Kind::Path),
+            Self::Authority => ArgumentRole::Authority(Kind::QuotedString),
+            Self::ReadPath | Self::Selector => ArgumentRole::Selector,
+            Self::Payload => ArgumentRole::Payload,
+        }
+    }
+}
+
+/// What the operator says of a tool, whatever the tool is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Terms {
+    pub class: EffectClass,
+    pub idempotency: Idempotency,
+    /// By the name of the argument; what is not named is authority.
+    pub roles: BTreeMap<String, Role>,
+    /// Of what it returns.
+    pub result: Label,
+    pub timeout_ms: u64,
+}
+
+impl Terms {
+    /// # Errors
+    /// What does not go together, in words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let writes = self.roles.values().any(|role| *role == Role::WritePath);
+        if writes && self.class == EffectClass::Read {
+            return Err("a tool that writes to a path is of class `write` or above");
+        }
+        if self.idempotency == Idempotency::Pure && self.class != EffectClass::Read {
+            return Err("only a tool of class `read` is `pure`: a pure call is run again without a question");
+        }
+        Ok(())
+    }
+}
+
+/// A tool that can be called.
+#[derive(Debug)]
+pub struct Declared {
+    manifest: Manifest,
+    terms: Terms,
+    schema: Schema,
+    argv: Argv,
+    digest: Digest,
+}
+
+impl Declared {
+    /// A command of the operator's.
+    #[must_use]
+    pub fn command(name: &str, description: &str, terms: Terms, schema: Schema, argv: Argv) -> Self {
+        let role = |name: &String| terms.roles.get(name).copied().unwrap_or(Role::Authority).of_gate();
+        let manifest = Manifest {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            class: terms.class,
+            idempotency: terms.idempotency,
+            answerer: Answerer::Tool,
+            arguments: schema.properties().iter().map(|known| (known.name.clone(), role(&known.name))).collect(),
+            program: Some(argv.program().to_owned()),
+            result: terms.result,
+            schema: schema.text().to_owned(),
+            timeout_ms: terms.timeout_ms.saturating_add(COMMAND_EXTRA_MS),
+        };
+        let text = serde_json::to_string(&manifest).unwrap_or_default();
+        let digest = Digest::of("backstay declared tool v1", &[text.as_bytes(), format!("{argv:?}").as_bytes()]);
+        Self { manifest, terms, schema, argv, digest }
+    }
+
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Of all that was declared of it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn prepare(&self, roots: &Roots, arguments: &str) -> Result<Prepared, Refused> {
+        let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
+        let commands = roots.commands().ok_or_else(|| no("this agent has no sandbox"))?;
+        commands.sandbox.holds().map_err(no)?;
+        let mut values = self.schema.arguments(&self.manifest.name, arguments)?;
+        let cwd = roots.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
+        let (facts, reach) = self.facts(roots, &mut values)?;
+        let argv = self.argv.filled(&values)?;
+        let programs = vec![self.argv.program().to_owned()];
+        let facts = Facts {
+            programs: programs.clone(),
+            tier: Some(Tier::Full),
+            declared: Some(Box::new(self.digest)),
+            ..facts
+        };
+        let timeout = std::time::Duration::from_millis(self.terms.timeout_ms);
+        let run = Run { argv, cwd, reach, programs: Programs::Only(programs), timeout };
+        Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
+    }
+
+    /// Puts real paths in the place of those that were named. What only reads finds nothing that can be
+    /// written; what is more than a writer may touch anything that is granted.
+    pub(crate) fn facts(&self, roots: &Roots, values: &mut Map<String, Value>) -> Result<(Facts, Reach), Refused> {
+        let class = self.manifest.class;
+        let (mut paths, mut more_paths) = (Vec::new(), false);
+        for (name, value) in values.iter_mut() {
+            let access = match self.terms.roles.get(name) {
+                Some(Role::ReadPath) => Access::Read,
+                Some(Role::WritePath) => Access::Write,
+                Some(Role::Authority | Role::Selector | Role::Payload) | None => continue,
+            };
+            for value in each(name, value)? {
+                let (real, is_directory) = real(roots, access, value)?;
+                more_paths |= is_directory && access == Access::Write;
+                paths.push(PathFact { access, real: real.clone() });
+                *value = real;
+            }
+        }
+        let mut reach = roots.reach();
+        match class {
+            EffectClass::Read | EffectClass::Write => {
+                let is_written =
+                    |root: &String| paths.iter().any(|fact| fact.access == Access::Write && is_under(&fact.real, root));
+                reach.write.retain(is_written);
+            }
+            EffectClass::Execute | EffectClass::Send | EffectClass::Spend => {
+                more_paths = true;
+                paths.extend(command::granted(&reach));
+            }
+        }
+        Ok((Facts { more_paths, ..Facts::new(class, paths) }, reach))
+    }
+}
+
+/// The texts of an argument that is a path, or a list of paths.
+fn each<'v>(name: &str, value: &'v mut Value) -> Result<Vec<&'v mut String>, Refused> {
+    let texts: Option<Vec<&mut String>> = match value {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(items) => {
+            items.iter_mut().map(|item| if let Value::String(text) = item { Some(text) } else { None }).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    };
+    texts.ok_or_else(|| Refused::new(Invalid::BadArguments, format!("`{name}` is no path, and no list of paths")))
+}
+
+/// The real path, and whether a directory is there.
+fn real(roots: &Roots, access: Access, path: &str) -> Result<(String, bool), Refused> {
+    match access {
+        Access::Read => roots.open_read(path, OFlags::empty()).map(|(_, real)| (real, false)),
+        Access::Write => written(roots, path),
+    }
+}
