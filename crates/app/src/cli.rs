@@ -97,6 +97,9 @@ pub enum Command {
     /// Tokens of the HTTP API
     #[command(subcommand)]
     Tokens(TokensCommand),
+    /// Values that agents may use and nobody may see
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Put the config on disk in force
     #[command(after_help = "Example:\n  backstay config check && backstay reload")]
     Reload,
@@ -380,6 +383,36 @@ pub enum TokensCommand {
     Revoke {
         /// As `tokens list` shows it
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretsCommand {
+    /// Keep a value: from stdin, or typed at a terminal, where it is not shown
+    #[command(after_help = "Example:\n  backstay secrets set crm < token.txt")]
+    Set {
+        /// a-z, 0-9, `_` and `-`, as under `[secrets]` in the config
+        name: String,
+        // Taken here so that no message repeats it.
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<std::ffi::OsString>,
+    },
+    /// All names, without their values
+    #[command(after_help = "Example:\n  backstay secrets list")]
+    List,
+    /// Forget a secret
+    #[command(after_help = "Example:\n  backstay secrets rm crm")]
+    Rm {
+        /// As `secrets list` shows it
+        name: String,
+    },
+    /// Keep another value in place of the one that is there; the next request carries it
+    #[command(after_help = "Example:\n  backstay secrets rotate crm < token.txt")]
+    Rotate {
+        /// As `secrets list` shows it
+        name: String,
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<std::ffi::OsString>,
     },
 }
 

@@ -86,7 +86,7 @@ fn nothing(home: &Path) -> Failure {
 /// There is such a thing, or the directory cannot be read.
 pub fn refuse_foreign(home: &Path) -> Outcome<()> {
     let ours = |name: &str| {
-        let known = [config::FILE, CONFIG_PARTIAL, config::WORKSPACE, serve::SOCKET];
+        let known = [config::FILE, CONFIG_PARTIAL, config::WORKSPACE, serve::SOCKET, backstay_secrets::FILE];
         known.contains(&name) || name.starts_with("state.")
     };
     let entries = match std::fs::read_dir(home) {

@@ -14,6 +14,7 @@ mod limits;
 mod log;
 mod print;
 mod probe;
+mod secrets;
 mod serve;
 mod time;
 mod world;
@@ -29,6 +30,11 @@ fn main() -> ExitCode {
     // Before anything else is begun: the helper is one thread, and reads no command line.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == backstay_sandbox::ARGUMENT) {
         return backstay_sandbox::helper();
+    }
+    if let Err(error) = backstay_secrets::keep_memory_private() {
+        let why = format!("the memory of this process cannot be kept private: {error}");
+        Out::new(false, "backstay".to_owned()).failure(&Failure::fault(why));
+        return ExitCode::from(exit::Exit::Fault.code());
     }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,

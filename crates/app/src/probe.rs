@@ -8,20 +8,13 @@ use backstay_providers::{Client, Endpoint, Failed, Secret, Timeouts};
 use crate::config::ProviderConfig;
 use crate::limits::PROBE;
 
-/// The names that the provider knows.
+/// The names that the provider knows, with the key that was found for it.
 ///
 /// # Errors
 /// Why it did not say, classified.
-pub async fn models(provider: &ProviderConfig) -> Result<Vec<String>, Failed> {
+pub async fn models(provider: &ProviderConfig, key: Result<Option<Secret>, String>) -> Result<Vec<String>, Failed> {
     let failed = |class, detail: String| Failed { class, retry_at: None, detail, billed: false };
-    let key = match &provider.api_key_env {
-        Some(variable) => {
-            let value = std::env::var(variable).ok().filter(|value| !value.is_empty());
-            let missing = || failed(FailureClass::Auth, format!("the environment has no `{variable}`"));
-            Some(Secret::new(&value.ok_or_else(missing)?))
-        }
-        None => None,
-    };
+    let key = key.map_err(|missing| failed(FailureClass::Auth, missing))?;
     let timeouts = Timeouts { first_byte: PROBE, idle: PROBE, whole: PROBE.saturating_add(Duration::from_secs(1)) };
     let endpoint = Endpoint::new(provider.kind, provider.base_url.as_deref(), key, timeouts);
     let endpoint = endpoint.map_err(|error| failed(FailureClass::Invalid, error.to_string()))?;

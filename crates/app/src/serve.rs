@@ -10,8 +10,9 @@ use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Key, Limits, World};
 use backstay_kernel::policy::Agent;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
-use backstay_providers::{Client, Endpoint, Secret, Timeouts};
+use backstay_providers::{Client, Endpoint, Timeouts};
 use backstay_sandbox::Sandbox;
+use backstay_secrets::Vault;
 use backstay_store::{Options, Store, StoreError};
 use backstay_tools::{Commands, Declared, Roots, RootsError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
 use crate::heap;
+use crate::secrets;
 use crate::world::{RealWorld, Setup};
 
 /// The socket through which the command line speaks to the running process.
@@ -65,6 +67,7 @@ pub struct Opened {
     world: Arc<RealWorld>,
     config: Checked,
     home: PathBuf,
+    vault: Vault,
 }
 
 /// Whether a home is opened without the keys of its providers.
@@ -83,35 +86,36 @@ pub enum Keys {
 pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let config = config::load(home, backstay_tools::manifests())?;
     config.prepare().map_err(OpenError::io("making a granted directory"))?;
+    // Before the journal's threads begin: variables are wiped while nobody else reads them.
+    let vault = secrets::open(home, &config, keys)?;
+    let setup = setup(home, &config, &vault, keys)?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
-    let world = Arc::new(RealWorld::new(client, store.clone(), setup(home, &config, keys)?));
+    let world = Arc::new(RealWorld::new(client, store.clone(), vault.clone(), setup));
     let shared: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
-    Ok(Opened { engine, world, config, home: home.to_owned() })
+    Ok(Opened { engine, world, config, home: home.to_owned(), vault })
 }
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
-fn setup(home: &Path, config: &Checked, keys: Keys) -> Result<Setup, OpenError> {
+fn setup(home: &Path, config: &Checked, vault: &Vault, keys: Keys) -> Result<Setup, OpenError> {
     let sandbox = Arc::new(sandbox(home.join(SCRATCH), config));
     let roots = roots(home, config, &sandbox)?;
     let sandbox = roots.values().any(|roots| roots.commands().is_some()).then_some(sandbox);
-    Ok(Setup { endpoints: endpoints(config, keys)?, roots, sandbox })
+    let key_secrets = secrets::keys_by_model(config);
+    Ok(Setup { endpoints: endpoints(config, vault, keys)?, key_secrets, roots, sandbox })
 }
 
-fn endpoints(config: &Checked, keys: Keys) -> Result<BTreeMap<String, Endpoint>, OpenError> {
+fn endpoints(config: &Checked, vault: &Vault, keys: Keys) -> Result<BTreeMap<String, Endpoint>, OpenError> {
     let mut endpoints = BTreeMap::new();
     for (name, model) in &config.policy.models {
         let Some(provider) = config.providers.get(&model.provider) else { continue };
-        let key = provider.api_key_env.as_ref().and_then(|variable| std::env::var(variable).ok());
-        if let (Some(variable), None, Keys::Needed) = (&provider.api_key_env, &key, keys) {
-            return Err(OpenError::Setup(format!(
-                "providers.{}: the environment has no `{variable}`; export it and start again",
-                model.provider
-            )));
-        }
-        let key = key.as_deref().map(Secret::new);
+        let key = match (secrets::provider_key(&model.provider, provider, Some(vault)), keys) {
+            (Ok(key), _) => key,
+            (Err(_), Keys::IfThere) => None,
+            (Err(missing), Keys::Needed) => return Err(OpenError::Setup(missing)),
+        };
         let endpoint = Endpoint::new(provider.kind, provider.base_url.as_deref(), key, Timeouts::default());
         let endpoint = endpoint.map_err(|error| OpenError::Setup(format!("providers.{}: {error}", model.provider)))?;
         endpoints.insert(name.clone(), endpoint);
@@ -172,6 +176,8 @@ impl Opened {
         let reload = Arc::new(Reload {
             engine: self.engine.clone(),
             world: Arc::clone(&self.world),
+            vault: self.vault.clone(),
+            secrets_key: self.config.secrets_key.clone(),
             home: self.home.clone(),
             server: self.config.server.clone(),
             certificate,
@@ -186,7 +192,8 @@ impl Opened {
 
     /// What only the command line is told.
     pub fn desk(&self) -> Router {
-        crate::desk::router(self.engine.clone(), Arc::clone(&self.world))
+        let secrets = crate::desk::secrets::router(self.engine.clone(), self.vault.clone());
+        crate::desk::router(self.engine.clone(), Arc::clone(&self.world)).merge(secrets)
     }
 
     /// Ends cleanly: what runs gets time, the log is emptied, the lock goes.
@@ -220,6 +227,9 @@ pub type Certificate = watch::Sender<Arc<ServerConfig>>;
 struct Reload {
     engine: Engine,
     world: Arc<RealWorld>,
+    vault: Vault,
+    /// As it was when the vault was opened.
+    secrets_key: Option<PathBuf>,
     home: PathBuf,
     /// As the listeners were opened.
     server: Server,
@@ -234,9 +244,10 @@ impl Reload {
         let _reading = self.reading.lock().await;
         let checked = config::load(&self.home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
         checked.prepare().map_err(|error| error.to_string())?;
-        let setup = setup(&self.home, &checked, Keys::Needed).map_err(|error| error.to_string())?;
+        let setup = setup(&self.home, &checked, &self.vault, Keys::Needed).map_err(|error| error.to_string())?;
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
+        let needs_restart = self.bound_at_start(&checked);
         let before = self.engine.policy().epoch;
         let epoch = self.engine.reload(checked.policy, &checked.text, by, key, limits).await;
         let epoch = epoch.map_err(|error| error.to_string())?;
@@ -247,18 +258,19 @@ impl Reload {
         Ok(Reloaded {
             epoch,
             changed: epoch != before,
-            needs_restart: self.bound_at_start(&checked.server),
+            needs_restart,
             connections_per_principal: checked.limits.connections_per_principal,
         })
     }
 
-    /// Keys of the listeners that have another value now.
-    fn bound_at_start(&self, now: &Server) -> Vec<&'static str> {
-        let was = &self.server;
+    /// Keys that are read once, and have another value now.
+    fn bound_at_start(&self, checked: &Checked) -> Vec<&'static str> {
+        let (was, now) = (&self.server, &checked.server);
         let keys = [
             ("server.listen", was.listen != now.listen),
             ("server.tls", was.tls.is_some() != now.tls.is_some()),
             ("server.trusted_proxies", was.trusted_proxies != now.trusted_proxies),
+            ("home.secrets_key", self.secrets_key != checked.secrets_key),
         ];
         keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
     }

@@ -16,8 +16,9 @@ use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{BodyRef, Millis, Seq};
 use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
-use backstay_providers::{Client, Endpoint, Kind};
+use backstay_providers::{Client, Endpoint, Kind, Secret};
 use backstay_sandbox::Sandbox;
+use backstay_secrets::{ExposeSecret as _, Vault};
 use backstay_store::{Memory, Store, StoreError};
 use backstay_tools::{Ran, Roots};
 
@@ -28,6 +29,8 @@ const RECALLED_MAX: usize = 8;
 pub struct Setup {
     /// By the name of the model in the policy.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// The secret that holds the key, by the same name; its value is asked for at each call.
+    pub key_secrets: BTreeMap<String, String>,
     /// By the name of the agent.
     pub roots: BTreeMap<String, Arc<Roots>>,
     /// Where some agent may run programs.
@@ -37,12 +40,13 @@ pub struct Setup {
 pub struct RealWorld {
     client: Client,
     store: Store,
+    vault: Vault,
     setup: RwLock<Arc<Setup>>,
 }
 
 impl RealWorld {
-    pub fn new(client: Client, store: Store, setup: Setup) -> Self {
-        Self { client, store, setup: RwLock::new(Arc::new(setup)) }
+    pub fn new(client: Client, store: Store, vault: Vault, setup: Setup) -> Self {
+        Self { client, store, vault, setup: RwLock::new(Arc::new(setup)) }
     }
 
     pub fn replace(&self, setup: Setup) {
@@ -56,6 +60,14 @@ impl RealWorld {
 
     fn setup(&self) -> Arc<Setup> {
         Arc::clone(&self.setup.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where a model is called, with the key that is in force now; `None` where there is none any more.
+    fn endpoint(&self, model: &str) -> Option<Endpoint> {
+        let setup = self.setup();
+        let endpoint = setup.endpoints.get(model).cloned()?;
+        let Some(secret) = setup.key_secrets.get(model) else { return Some(endpoint) };
+        Some(endpoint.keyed(Secret::new(self.vault.value(secret)?.expose_secret())))
     }
 
     fn kind(&self, model: &str) -> Kind {
@@ -184,14 +196,14 @@ impl World for RealWorld {
         call: ModelCall,
         mut on_delta: Box<dyn FnMut(Delta) + Send>,
     ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
-        let endpoint = self.setup().endpoints.get(&call.model).cloned();
+        let endpoint = self.endpoint(&call.model);
         let (client, now) = (self.client.clone(), self.now());
         Box::pin(async move {
             let Some(endpoint) = endpoint else {
                 return Err(ModelFailure {
                     class: FailureClass::Invalid,
                     retry_at: None,
-                    detail: "the config names no provider for this model any more".to_owned(),
+                    detail: "the config names no provider for this model any more, or its key is gone".to_owned(),
                     billed: false,
                 });
             };

@@ -21,6 +21,8 @@ use crate::{openai, workspace};
 
 /// What a backup brings along from the home.
 const CONFIG: &str = "backstay.toml";
+/// As it is: the key that opens it lies elsewhere.
+const SEALED: &str = "secrets.sealed";
 const WORKSPACE: &str = "workspace";
 
 pub async fn freeze(
@@ -117,6 +119,9 @@ pub async fn backup(
         })?;
         let beside = || {
             workspace::copy_file(&door.home.join(CONFIG), &wanted.to.join(CONFIG))?;
+            if door.home.join(SEALED).exists() {
+                workspace::copy_file(&door.home.join(SEALED), &wanted.to.join(SEALED))?;
+            }
             let (from, to) = (door.home.join(WORKSPACE), wanted.to.join(WORKSPACE));
             wanted.workspace.then(|| workspace::copy(&from, &to)).transpose()
         };

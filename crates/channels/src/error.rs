@@ -154,11 +154,12 @@ fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchRoot
         | Code::NoSuchAsk
         | Code::NoSuchQuestion
-        | Code::NoSuchDoubt => StatusCode::NOT_FOUND,
+        | Code::NoSuchDoubt
+        | Code::NoSuchSecret => StatusCode::NOT_FOUND,
         Code::SessionStopped | Code::HomeFrozen | Code::NotAnApprover => StatusCode::FORBIDDEN,
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         Code::AskClosed | Code::TokenShown => StatusCode::GONE,
-        Code::WrongDigest | Code::NothingToStop | Code::Stale => StatusCode::CONFLICT,
+        Code::WrongDigest | Code::NothingToStop | Code::Stale | Code::SecretExists => StatusCode::CONFLICT,
     }
 }
 

@@ -168,6 +168,22 @@ impl HomeHandle {
         self.write(HomeInput::ResetRoot { root: root.to_owned(), by: by.to_owned(), speaks }, key).await.map(drop)
     }
 
+    /// Records that a secret gets a value, before it gets it: the journal may know of one that was not
+    /// kept, never the other way round. `replaces` another value of the name.
+    ///
+    /// # Errors
+    /// There is such a secret, or none where one is replaced; the journal cannot be written.
+    pub async fn keep_secret(&self, name: &str, version: &str, replaces: bool, by: &str) -> Result<(), EngineError> {
+        let (name, version, by) = (name.to_owned(), version.to_owned(), by.to_owned());
+        self.write(HomeInput::KeepSecret { name, version, replaces, by }, None).await.map(drop)
+    }
+
+    /// # Errors
+    /// No such secret, or the journal cannot be written.
+    pub async fn remove_secret(&self, name: &str, by: &str) -> Result<(), EngineError> {
+        self.write(HomeInput::RemoveSecret { name: name.to_owned(), by: by.to_owned() }, None).await.map(drop)
+    }
+
     /// The record that a keyed command became when it was first made. One that changed nothing
     /// became none, and its key was not kept.
     ///

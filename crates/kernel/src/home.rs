@@ -52,6 +52,16 @@ pub enum HomeRecord {
         before: Label,
         by: String,
     },
+    /// A secret has a value, its first or another. The value lies in the sealed store alone.
+    SecretKept {
+        name: String,
+        version: String,
+        by: String,
+    },
+    SecretRemoved {
+        name: String,
+        by: String,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -92,6 +102,9 @@ pub struct Home {
     pub frozen: Option<FreezeReason>,
     pub lineage: u64,
     pub roots: Roots,
+    /// Names of secrets, each with the version of its value.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// Of whatever lies anywhere after a restore: sessions that the backup does not know may have put it there.
@@ -118,14 +131,51 @@ pub fn token_hash(token: &str) -> Digest {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HomeInput {
-    Config { text: BodyRef, diff: Option<BodyRef>, by: String },
-    CreateToken { token: Token, known: BTreeMap<String, Role> },
-    RevokeToken { id: String, by: String },
-    Freeze { by: String },
-    Unfreeze { by: String },
-    Restored { old: u64, new: u64 },
-    RaiseRoot { root: String, label: Label, session: SessionId, effect: EffectId },
-    ResetRoot { root: String, by: String, speaks: Speaks },
+    Config {
+        text: BodyRef,
+        diff: Option<BodyRef>,
+        by: String,
+    },
+    CreateToken {
+        token: Token,
+        known: BTreeMap<String, Role>,
+    },
+    RevokeToken {
+        id: String,
+        by: String,
+    },
+    Freeze {
+        by: String,
+    },
+    Unfreeze {
+        by: String,
+    },
+    Restored {
+        old: u64,
+        new: u64,
+    },
+    RaiseRoot {
+        root: String,
+        label: Label,
+        session: SessionId,
+        effect: EffectId,
+    },
+    ResetRoot {
+        root: String,
+        by: String,
+        speaks: Speaks,
+    },
+    /// `replaces`: the name is there already, as whoever asks must know.
+    KeepSecret {
+        name: String,
+        version: String,
+        replaces: bool,
+        by: String,
+    },
+    RemoveSecret {
+        name: String,
+        by: String,
+    },
 }
 
 /// # Errors
@@ -169,6 +219,19 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
             Ok(if label.is_graver_than(was) { Vec::from([raised]) } else { Vec::new() })
         }
         HomeInput::ResetRoot { root, by, speaks } => reset_root(home, root, by, speaks),
+        HomeInput::KeepSecret { name, replaces: false, .. } if home.secrets.contains_key(&name) => Err(Refusal::new(
+            Code::SecretExists,
+            alloc::format!("there is a secret `{name}` already"),
+            alloc::format!("backstay secrets rotate {name}"),
+        )),
+        HomeInput::KeepSecret { name, replaces: true, .. } if !home.secrets.contains_key(&name) => {
+            Err(no_such_secret(&name))
+        }
+        HomeInput::KeepSecret { name, version, by, .. } => {
+            Ok(Vec::from([HomeRecord::SecretKept { name, version, by }]))
+        }
+        HomeInput::RemoveSecret { name, .. } if !home.secrets.contains_key(&name) => Err(no_such_secret(&name)),
+        HomeInput::RemoveSecret { name, by } => Ok(Vec::from([HomeRecord::SecretRemoved { name, by }])),
     }
 }
 
@@ -188,6 +251,10 @@ fn reset_root(home: &Home, root: String, by: String, speaks: Speaks) -> Result<V
         ));
     }
     Ok(Vec::from([HomeRecord::RootReset { root, before, by }]))
+}
+
+fn no_such_secret(name: &str) -> Refusal {
+    Refusal::new(Code::NoSuchSecret, alloc::format!("there is no secret `{name}`"), "see `backstay secrets list`")
 }
 
 pub fn apply(home: &mut Home, record: &HomeRecord) {
@@ -211,5 +278,11 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         }
         HomeRecord::RootRaised { root, label, .. } => home.roots.put(root, *label),
         HomeRecord::RootReset { root, .. } => home.roots.reset(root),
+        HomeRecord::SecretKept { name, version, .. } => {
+            home.secrets.insert(name.clone(), version.clone());
+        }
+        HomeRecord::SecretRemoved { name, .. } => {
+            home.secrets.remove(name);
+        }
     }
 }

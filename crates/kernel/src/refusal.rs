@@ -29,10 +29,12 @@ pub enum Code {
     NoSuchDoubt,
     NothingToStop,
     Stale,
+    SecretExists,
+    NoSuchSecret,
 }
 
 impl Code {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::UnknownAgent,
         Self::UnknownPrincipal,
         Self::NoSuchToken,
@@ -49,6 +51,8 @@ impl Code {
         Self::NoSuchDoubt,
         Self::NothingToStop,
         Self::Stale,
+        Self::SecretExists,
+        Self::NoSuchSecret,
     ];
 
     #[must_use]
@@ -70,6 +74,8 @@ impl Code {
             Self::NoSuchDoubt => "no_such_doubt",
             Self::NothingToStop => "nothing_to_stop",
             Self::Stale => "stale",
+            Self::SecretExists => "secret_exists",
+            Self::NoSuchSecret => "no_such_secret",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::limits::{FIRST_BYTE_MS, IDLE_MS, WHOLE_MS};
 
@@ -22,19 +23,19 @@ pub enum Kind {
     Rehearsal,
 }
 
-/// A value that no log, record or error shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+/// A value that no log, record or error shows, and that is wiped from memory when it is dropped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
 
 impl Secret {
     #[must_use]
     pub fn new(value: &str) -> Self {
         // A line break at the end is what a shell or an editor left behind.
-        Self(value.trim().to_owned())
+        Self(SecretString::from(value.trim()))
     }
 
     pub(crate) fn expose(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 }
 
@@ -157,6 +158,15 @@ impl Endpoint {
         };
         let is_vendor = url.host_str().is_some_and(|host| hosts.iter().any(|end| host.ends_with(end)));
         Ok(Self(Target::Remote(Remote { api, is_vendor, url, key, timeouts })))
+    }
+
+    /// The same place with this key.
+    #[must_use]
+    pub fn keyed(self, key: Secret) -> Self {
+        match self.0 {
+            Target::Rehearsal => self,
+            Target::Remote(remote) => Self(Target::Remote(Remote { key: Some(key), ..remote })),
+        }
     }
 
     /// How requests to this place are written.

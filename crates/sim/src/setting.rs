@@ -37,6 +37,7 @@ pub fn policy(tools: &[(&str, Idempotency)]) -> Policy {
             write: paths,
             programs: Vec::new(),
             hosts: Vec::new(),
+            secrets: Vec::new(),
         },
         rules: vec![],
         budget: Budget::default(),

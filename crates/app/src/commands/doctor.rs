@@ -2,9 +2,11 @@
 //! nothing, and opens the journal only through the running process or the home's own lock.
 mod machine;
 mod models;
+mod secrets;
 
 use std::path::Path;
 
+use backstay_secrets::environment;
 use serde_json::{Value, json};
 
 use super::conversation::{list, text};
@@ -98,36 +100,41 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
     let mut findings = vec![good("home", home.display().to_string())];
     findings.extend([machine::modes(home), machine::room(home), machine::system(home)]);
     let running = Client::running(home).await;
-    match config::load(home, backstay_tools::manifests()) {
+    let loaded = config::load(home, backstay_tools::manifests());
+    match &loaded {
         Ok(checked) => {
             findings.push(good("config", "no mistakes"));
-            findings.extend(keys(&checked));
+            findings.extend(keys(checked));
             if matches!(running, Ok(None)) {
                 findings.push(machine::port(checked.server.listen));
             }
             if args.production {
-                findings.extend(for_production(&checked));
+                findings.extend(for_production(checked));
             }
             if args.providers {
-                findings.extend(models::ask(&checked).await);
+                findings.extend(models::ask(home, checked).await);
             }
         }
         Err(mistakes) => findings.push(bad("config", mistakes.first_of_all(), "backstay config check")),
     }
+    let checked = loaded.ok();
     findings.push(match running {
         Ok(Some(_)) => good("process", "serving"),
         Ok(None) => notice("process", "not running", "backstay serve"),
         Err(failure) => bad("process", failure.message, "run this as the user whose home it is"),
     });
-    findings.extend(journal(home).await);
+    let (journal, kept) = journal(home).await;
+    findings.extend(journal);
+    if let (Some(checked), Some(kept)) = (&checked, &kept) {
+        findings.extend(secrets::findings(checked, kept));
+    }
     findings
 }
 
 fn keys(checked: &Checked) -> Vec<Finding> {
     let missing = checked.providers.iter().filter_map(|(name, provider)| {
         let variable = provider.api_key_env.as_ref()?;
-        let is_set = std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-        (!is_set).then(|| {
+        (!environment::has(variable)).then(|| {
             let next = format!("export {variable}=… before `backstay serve`");
             notice("keys", format!("provider {name}: {variable} is not set here"), next)
         })
@@ -170,18 +177,19 @@ fn for_production(checked: &Checked) -> Vec<Finding> {
     findings
 }
 
-/// Whether the journal opens and can be read, and whether the clock goes on from it.
-async fn journal(home: &Path) -> Vec<Finding> {
+/// Whether the journal opens and can be read, and whether the clock goes on from it. With it, the answer
+/// about secrets.
+async fn journal(home: &Path) -> (Vec<Finding>, Option<Value>) {
     match look_into(home).await {
-        Ok(Looked { latest, now, sandbox }) => {
+        Ok(Looked { latest, now, sandbox, secrets }) => {
             let mut findings = vec![good("journal", "opens and can be read"), machine::clock(latest, now)];
             findings.extend(held(&sandbox));
-            findings
+            (findings, Some(secrets))
         }
         Err(failure) if failure.exit == Exit::Usage => {
-            vec![notice("journal", "not looked at: the home does not open with this config", failure.next)]
+            (vec![notice("journal", "not looked at: the home does not open with this config", failure.next)], None)
         }
-        Err(failure) => vec![bad("journal", failure.message, failure.next)],
+        Err(failure) => (vec![bad("journal", failure.message, failure.next)], None),
     }
 }
 
@@ -203,15 +211,17 @@ struct Looked {
     latest: u64,
     now: u64,
     sandbox: Value,
+    secrets: Value,
 }
 
 async fn look_into(home: &Path) -> Result<Looked, Failure> {
     let client = Client::connect(home, Intent::Read).await?;
     let status = client.get("/api/status").await;
     let sandbox = client.get(desk::SANDBOX).await;
+    let secrets = client.get(desk::secrets::SECRETS).await;
     let latest = client.post(desk::SQL, &json!({ "query": "SELECT max(updated_at) FROM heads" })).await;
     client.close().await;
     let latest = latest?;
     let latest = list(&latest, "rows").first().and_then(|row| row.get(0)?.as_u64()).unwrap_or_default();
-    Ok(Looked { latest, now: super::conversation::number(&status?, "now"), sandbox: sandbox? })
+    Ok(Looked { latest, now: super::conversation::number(&status?, "now"), sandbox: sandbox?, secrets: secrets? })
 }

@@ -17,6 +17,7 @@ mod reference;
 mod restore;
 mod roots;
 mod run;
+mod secrets;
 mod serve;
 mod sessions;
 mod sql;
@@ -95,6 +96,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Policy(command) => policy::run(home, &command, out).await,
         Command::Roots(command) => roots::run(home, &command, out).await,
         Command::Tokens(command) => tokens::run(home, &command, out).await,
+        Command::Secrets(command) => secrets::run(home, &command, out).await,
         Command::Backup(args) => backup::run(home, &args, out).await,
         Command::Audit(AuditCommand::Verify) => audit::verify(home, out).await,
         Command::Sql(args) => sql::run(home, &args.query, out).await,

@@ -90,6 +90,10 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
     }
     make_private(&target).map_err(failed)?;
     let files = if has_workspace { workspace::copy(&source, &target).map_err(failed)? } else { 0 };
+    let sealed = from.join(backstay_secrets::FILE);
+    if std::fs::symlink_metadata(&sealed).is_ok_and(|found| found.is_file()) {
+        workspace::copy_file(&sealed, &to.join(backstay_secrets::FILE)).map_err(failed)?;
+    }
     if !kept {
         workspace::copy_file(&from.join(config::FILE), &to.join(config::FILE)).map_err(failed)?;
     }

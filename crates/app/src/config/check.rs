@@ -52,7 +52,9 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     };
     // The server comes first: its key file is ground that no grant may reach.
     let server = checker.server();
+    let secrets_key = checker.secrets_key();
     checker.principals = checker.principals();
+    let bindings = checker.bindings();
     let providers = checker.providers();
     let models = checker.models(&providers);
     let declared = checker.declared_tools();
@@ -93,6 +95,8 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 tool_dirs,
                 declared,
                 providers,
+                secrets_key,
+                bindings,
                 owners,
                 examples,
                 missing_directories,
@@ -128,7 +132,7 @@ impl<'a> Checker<'a> {
     }
 
     /// An existing file that from here on no agent may reach.
-    fn file(&mut self, table: View<'a>, key: &str) -> Option<PathBuf> {
+    pub fn file(&mut self, table: View<'a>, key: &str) -> Option<PathBuf> {
         let written = table.text(key)?;
         let real = self.real(key, &written)?;
         if real.missing || !std::path::Path::new(&real.path).is_file() {
@@ -160,7 +164,7 @@ impl<'a> Checker<'a> {
         let mut out = BTreeMap::new();
         for (name, table) in self.root.named("providers") {
             let Some(kind) = table.text("kind").and_then(|kind| provider_kind(kind.value)) else { continue };
-            let (url, key) = (table.text("base_url"), table.text("api_key_env"));
+            let (url, key, secret) = (table.text("base_url"), table.text("api_key_env"), table.text("api_key_secret"));
             let written = url.as_ref().map(|url| url.value);
             let base_url = written.or(default_base_url(kind));
             if let Err(problem) = Endpoint::new(kind, base_url, None, Timeouts::default()) {
@@ -168,14 +172,18 @@ impl<'a> Checker<'a> {
                 let place = url.as_ref().map_or(table.place, |url| url.place);
                 self.mistakes.add(place, Code::BadValue, problem.to_string());
             }
-            if let (Kind::Rehearsal, Some(key)) = (kind, &key) {
-                let message = "the rehearsal model is part of the program and takes no `api_key_env`";
+            if let (Kind::Rehearsal, Some(key)) = (kind, key.as_ref().or(secret.as_ref())) {
+                let message = "the rehearsal model is part of the program and takes no key";
                 self.mistakes.add(key.place, Code::NotUsed, message);
+            }
+            if let Some(secret) = &secret {
+                self.providers_secret(secret, key.is_some());
             }
             let config = ProviderConfig {
                 kind,
                 base_url: base_url.map(str::to_owned),
                 api_key_env: key.map(|name| name.value.to_owned()),
+                api_key_secret: secret.map(|name| name.value.to_owned()),
             };
             out.insert(name.to_owned(), config);
         }
@@ -281,6 +289,7 @@ impl<'a> Checker<'a> {
             write: self.directories(table, "write"),
             programs: self.programs(table),
             hosts: self.hosts(table),
+            secrets: self.granted_secrets(table),
         }
     }
 
@@ -370,7 +379,7 @@ fn is_the_systems(path: &str) -> bool {
 }
 
 /// In the order of the file, each once.
-fn unique(items: impl Iterator<Item = String>) -> Vec<String> {
+pub fn unique(items: impl Iterator<Item = String>) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for item in items {
         if !out.contains(&item) {

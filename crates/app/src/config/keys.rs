@@ -2,6 +2,7 @@
 //! page, so that a key cannot be documented and unread, or read and undocumented.
 use super::limits;
 pub use super::shape::{Key, Kind, Names, Need, On, Presence, Shape};
+use super::shape::{count, foreign, named, optional_table, rows, table, value};
 
 pub mod tools;
 
@@ -18,34 +19,6 @@ pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
-const fn value(name: &'static str, kind: Kind, need: Need, example: &'static str, doc: &'static str) -> Key {
-    Key { name, shape: Shape::Value { kind, need, example }, doc }
-}
-
-const fn table(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
-    Key { name, shape: Shape::Table { keys, presence: Presence::Filled }, doc }
-}
-
-const fn optional_table(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
-    Key { name, shape: Shape::Table { keys, presence: Presence::Optional }, doc }
-}
-
-const fn named(name: &'static str, keys: &'static [Key], required: bool, doc: &'static str) -> Key {
-    Key { name, shape: Shape::Named { keys, required, names: Names::Own }, doc }
-}
-
-const fn foreign(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
-    Key { name, shape: Shape::Named { keys, required: false, names: Names::Foreign }, doc }
-}
-
-const fn rows(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
-    Key { name, shape: Shape::Rows { keys, bare: None }, doc }
-}
-
-const fn count(max: u64) -> Kind {
-    Kind::Count { min: 1, max }
-}
-
 use Need::{Default, Optional, Required};
 use On::{Clock, Hosts, Number, Paths, UrlPaths, Weekday, Words};
 
@@ -58,6 +31,12 @@ pub static ROOT: &[Key] = &[
         "What commands run in. It is tried before the first one; where it does not hold, no command runs.",
     ),
     named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
+    named(
+        "secrets",
+        SECRET,
+        false,
+        "To what the secrets may be sent that agents are granted. Their values never stand in this file: `backstay secrets set NAME`. A secret without a table here is sent by no agent.",
+    ),
     named("providers", PROVIDER, false, "Where models are called. Keys never stand in this file."),
     named("models", MODEL, false, "Models that agents may use, with their price."),
     named(
@@ -67,12 +46,52 @@ pub static ROOT: &[Key] = &[
         "Commands of the machine as tools: one program with fixed words and places for arguments, run in the sandbox without a shell. An agent is offered one where its `grants.tools` names it.",
     ),
     named("agents", AGENT, true, "The agents of this home; at least one."),
-    table(
-        "home",
-        &[table("budget", HOME_BUDGET, "All agents of this home together. Windows are calendar windows in UTC.")],
-        "The home as a whole.",
-    ),
+    table("home", HOME, "The home as a whole."),
     table("budget", BUDGET, "Budgets that hold for each principal and each channel."),
+];
+
+static HOME: &[Key] = &[
+    value(
+        "secrets_key",
+        Kind::Path,
+        Optional("systemd's credential `backstay-secrets-key`, else $BACKSTAY_SECRETS_KEY, else nothing can be kept"),
+        "\"/etc/backstay/secrets.key\"",
+        "The file with the key that seals the secrets: at least 32 bytes, such as `head -c 32 /dev/urandom | base64` makes. It lies outside of the home, and nobody but its owner may read it. Not used where systemd hands the key over.",
+    ),
+    table("budget", HOME_BUDGET, "All agents of this home together. Windows are calendar windows in UTC."),
+];
+
+static SECRET: &[Key] = &[Key {
+    name: "bind",
+    shape: Shape::Table { keys: BIND, presence: Presence::Required },
+    doc: "The only requests that carry the value, always over TLS; everything is compared exactly.",
+}];
+
+static BIND: &[Key] = &[
+    value("host", Kind::Name, Required, "\"crm.example.com\"", "A name, in lower case; no address and no wildcard."),
+    value("port", count(65535), Default("443"), "8443", "Not 80, which is for requests without TLS."),
+    value("method", Kind::Names, Required, "[\"POST\"]", "Methods, in capitals."),
+    value(
+        "path_prefix",
+        Kind::Name,
+        Required,
+        "\"/v2\"",
+        "Whole segments that the path begins with. A path that servers read in more than one way (`..`, `//`, `;`, `%2f`) is none.",
+    ),
+    value(
+        "header",
+        Kind::Name,
+        Required,
+        "\"X-Api-Key\"",
+        "The header that holds the value; whatever else wrote there is dropped.",
+    ),
+    value(
+        "scheme",
+        Kind::Name,
+        Optional("the value stands alone"),
+        "\"Token\"",
+        "What stands before the value: `Bearer` makes `Bearer VALUE`.",
+    ),
 ];
 
 static SERVER: &[Key] = &[
@@ -162,7 +181,14 @@ static PROVIDER: &[Key] = &[
         Kind::Variable,
         Optional("no key is sent"),
         "\"MODEL_KEY\"",
-        "The environment variable that holds the key.",
+        "The environment variable that holds the key. It is wiped from the environment once it was read.",
+    ),
+    value(
+        "api_key_secret",
+        Kind::Name,
+        Optional("see `api_key_env`"),
+        "\"model-key\"",
+        "The secret that holds the key, in place of `api_key_env`. No agent can be granted it.",
     ),
 ];
 
@@ -263,6 +289,13 @@ static GRANTS: &[Key] = &[
         shape: Shape::Rows { keys: HOST, bare: Some("host") },
         doc: "Where requests may go. A text is a table with its `host` alone: `hosts = [\"api.example.com:443\"]`. An empty list is none.",
     },
+    value(
+        "secrets",
+        Kind::Names,
+        Default("[]"),
+        "[\"crm\"]",
+        "Names in `secrets`: requests of this agent that the gate lets out carry their values where they are bound to. The agent never sees one.",
+    ),
 ];
 
 static HOST: &[Key] = &[

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::Manifest;
 use backstay_sandbox::Bounds;
+use backstay_secrets::Binding;
 use backstay_tools::Declared;
 
 mod check;
@@ -24,6 +25,7 @@ mod paths;
 mod raw;
 mod reference;
 mod rules;
+mod secrets;
 mod shape;
 mod show;
 mod template;
@@ -36,6 +38,7 @@ mod tests;
 
 pub use mistake::{Code, FILE, Mistake, Mistakes, Place};
 pub use paths::WORKSPACE;
+pub use raw::is_name;
 pub use reference::{reference_markdown, schema};
 pub use rules::{Example, ExampleCall};
 pub use template::{Choice, template};
@@ -53,6 +56,10 @@ pub struct Checked {
     /// Tools that are not built in; their manifests stand in the policy as well.
     pub declared: Vec<Arc<Declared>>,
     pub providers: BTreeMap<String, ProviderConfig>,
+    /// The file with the key of the secrets; where none is named, others are looked for.
+    pub secrets_key: Option<PathBuf>,
+    /// By secret.
+    pub bindings: BTreeMap<String, Binding>,
     /// By agent.
     pub owners: BTreeMap<String, Owners>,
     /// Of all rules, tried and found good.
@@ -93,6 +100,8 @@ pub struct ProviderConfig {
     pub base_url: Option<String>,
     /// The environment variable that holds the key.
     pub api_key_env: Option<String>,
+    /// The secret that holds it instead.
+    pub api_key_secret: Option<String>,
 }
 
 /// Who answers for an agent.

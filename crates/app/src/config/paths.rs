@@ -47,6 +47,12 @@ impl Ground {
         self.own.push(real.path.clone());
     }
 
+    /// Whether a path is in the home or is it.
+    #[must_use]
+    pub fn holds(&self, path: &str) -> bool {
+        is_under(path, &self.home)
+    }
+
     /// The own file or directory that a grant on `path` would reach.
     #[must_use]
     pub fn reaches(&self, path: &str) -> Option<&str> {

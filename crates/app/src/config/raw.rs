@@ -262,6 +262,12 @@ impl<'a> View<'a> {
         self.table.values().all(|entry| !matches!(entry.node, Node::Wrong))
     }
 
+    /// Where a key stands; where it is not written, where its table does.
+    #[must_use]
+    pub fn place_of(self, key: &str) -> Place {
+        self.table.get(key).and_then(|entry| entry.place).unwrap_or(self.place)
+    }
+
     fn of(entry: &'a Entry, outer: Place) -> Option<Self> {
         match &entry.node {
             Node::Table(table) => Some(Self { place: entry.place.unwrap_or(outer), table }),

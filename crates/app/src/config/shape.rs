@@ -107,3 +107,31 @@ pub enum Need {
     /// What an absent key means, in words.
     Optional(&'static str),
 }
+
+pub const fn value(name: &'static str, kind: Kind, need: Need, example: &'static str, doc: &'static str) -> Key {
+    Key { name, shape: Shape::Value { kind, need, example }, doc }
+}
+
+pub const fn table(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Table { keys, presence: Presence::Filled }, doc }
+}
+
+pub const fn optional_table(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Table { keys, presence: Presence::Optional }, doc }
+}
+
+pub const fn named(name: &'static str, keys: &'static [Key], required: bool, doc: &'static str) -> Key {
+    Key { name, shape: Shape::Named { keys, required, names: Names::Own }, doc }
+}
+
+pub const fn foreign(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Named { keys, required: false, names: Names::Foreign }, doc }
+}
+
+pub const fn rows(name: &'static str, keys: &'static [Key], doc: &'static str) -> Key {
+    Key { name, shape: Shape::Rows { keys, bare: None }, doc }
+}
+
+pub const fn count(max: u64) -> Kind {
+    Kind::Count { min: 1, max }
+}

@@ -39,6 +39,7 @@ mod terminal;
 mod tls;
 mod transfer;
 mod trouble;
+mod vault;
 
 #[test]
 fn no_test_file_is_forgotten() {

@@ -324,6 +324,8 @@ fn home_records() -> Vec<HomeRecord> {
         HomeRecord::Restored { old: 1, new: 2 },
         HomeRecord::RootRaised { root: "/w".into(), label: SECRET, session: SessionId([1; 10]), effect: Seq(8) },
         HomeRecord::RootReset { root: "/w".into(), before: SECRET, by: by() },
+        HomeRecord::SecretKept { name: "crm".to_owned(), version: "0123abcd".to_owned(), by: by() },
+        HomeRecord::SecretRemoved { name: "crm".to_owned(), by: by() },
     ]
 }
 

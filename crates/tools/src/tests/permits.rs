@@ -27,8 +27,7 @@ fn policy(roots: &Roots) -> Policy {
             tools: vec!["write_file".to_owned()],
             read: roots.granted(Access::Read),
             write: roots.granted(Access::Write),
-            programs: Vec::new(),
-            hosts: Vec::new(),
+            ..Grants::default()
         },
         rules: Vec::new(),
         budget: Budget::default(),

@@ -12,6 +12,7 @@ const STORE: &str = "backstay-store";
 const ENGINE: &str = "backstay-engine";
 const PROVIDERS: &str = "backstay-providers";
 const SANDBOX: &str = "backstay-sandbox";
+const SECRETS: &str = "backstay-secrets";
 const TOOLS: &str = "backstay-tools";
 const CHANNELS: &str = "backstay-channels";
 const CONSOLE: &str = "backstay-console";
@@ -25,10 +26,14 @@ pub const ROWS: &[Row] = &[
     Row { package: ENGINE, may_use: &[KERNEL, STORE] },
     Row { package: PROVIDERS, may_use: &[KERNEL] },
     Row { package: SANDBOX, may_use: &[] },
-    Row { package: TOOLS, may_use: &[KERNEL, SHELL, SANDBOX] },
+    Row { package: SECRETS, may_use: &[] },
+    Row { package: TOOLS, may_use: &[KERNEL, SHELL, SANDBOX, SECRETS] },
     Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
     Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },
-    Row { package: APP, may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, SANDBOX, TOOLS, CHANNELS, CONSOLE] },
+    Row {
+        package: APP,
+        may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, SANDBOX, SECRETS, TOOLS, CHANNELS, CONSOLE],
+    },
 ];
 
 /// They may use anything; the product may use them in tests only.
@@ -45,6 +50,7 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("landlock", &[SANDBOX]),
     ("seccompiler", &[SANDBOX]),
     ("brush-parser", &[SHELL]),
+    ("ring", &[SECRETS]),
 ];
 
 /// Everything that the kernel links, by itself or through another (the last three lines: idna's and unicode-normalization's, serde_json's, sha2's);

@@ -7,6 +7,7 @@ use crate::config::{Choice, ProviderConfig};
 use crate::exit::{Failure, Outcome};
 use crate::print::{Out, Tone, short};
 use crate::probe;
+use crate::secrets;
 
 /// Models that a message names; a gateway has hundreds.
 const NAMED_MAX: usize = 12;
@@ -23,10 +24,15 @@ pub async fn choose(
     api_key_env: Option<String>,
     out: &Out,
 ) -> Outcome<Choice> {
-    let provider =
-        ProviderConfig { kind: Kind::OpenAi, base_url: Some(base_url.clone()), api_key_env: api_key_env.clone() };
+    let provider = ProviderConfig {
+        kind: Kind::OpenAi,
+        base_url: Some(base_url.clone()),
+        api_key_env: api_key_env.clone(),
+        api_key_secret: None,
+    };
     let chosen = |model| Choice::BaseUrl { base_url: base_url.clone(), model, api_key_env };
-    let known = match probe::models(&provider).await {
+    let key = secrets::provider_key("new", &provider, None);
+    let known = match probe::models(&provider, key).await {
         Ok(known) => known,
         Err(failed) => {
             let detail = format!("{base_url}: {}", short(&failed.detail, SAID_CHARS_MAX));

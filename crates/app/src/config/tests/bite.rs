@@ -27,7 +27,8 @@ fn told(result: &Result<Checked, Mistakes>) -> String {
         Ok(c) => {
             let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
             let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared), &c.owners);
-            format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}", c.policy, c.server, c.limits, c.providers)
+            let secrets = (&c.secrets_key, &c.bindings);
+            format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}{secrets:?}", c.policy, c.server, c.limits, c.providers)
         }
         Err(mistakes) => format!("{mistakes}"),
     }
@@ -40,6 +41,7 @@ fn name_in(section: &str) -> &'static str {
         "models" => "default",
         "tools" => "history",
         "arguments" => "format",
+        "secrets" => "crm",
         _ => "main",
     }
 }
@@ -102,6 +104,8 @@ fn changing_a_key_changes_what_the_program_is_told() {
         let value = if path.starts_with("server.tls.") {
             set(&mut base, "server.tls.cert", "../cert.pem".into());
             set(&mut base, "server.tls.key", "../cert.pem".into());
+            "../key.pem".into()
+        } else if path == "home.secrets_key" {
             "../key.pem".into()
         } else {
             value_of(example)

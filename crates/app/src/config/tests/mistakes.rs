@@ -215,7 +215,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["79:32 unknown_key"]
+        ["82:32 unknown_key"]
     );
 }
 

@@ -4,6 +4,7 @@ mod good;
 mod ground;
 mod mistakes;
 mod rules;
+mod secrets;
 
 use std::path::Path;
 

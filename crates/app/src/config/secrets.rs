@@ -1,0 +1,87 @@
+//! Secrets in the config: where their key lies, what they are bound to, who is granted them. No value
+//! stands there.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use backstay_secrets::{BadBinding, Binding};
+
+use super::check::{Checker, unique};
+use super::mistake::{Code, quoted};
+use super::raw::View;
+use super::value::Spot;
+
+impl<'a> Checker<'a> {
+    /// A key inside of the home would be copied with what it protects.
+    pub fn secrets_key(&mut self) -> Option<PathBuf> {
+        let home = self.root.table("home")?;
+        let written = home.text("secrets_key")?;
+        let path = self.file(home, "secrets_key")?;
+        if path.to_str().is_none_or(|path| self.ground.holds(path)) {
+            let message = "`secrets_key` lies in the home, whose copies would hold the key of their own secrets";
+            self.mistakes.suggest(written.place, Code::OwnFiles, message, "a file outside of the home");
+            return None;
+        }
+        Some(path)
+    }
+
+    pub fn bindings(&mut self) -> BTreeMap<String, Binding> {
+        let mut out = BTreeMap::new();
+        for (name, table) in self.root.named("secrets") {
+            let Some(bind) = table.table("bind").filter(|bind| bind.is_sound()) else { continue };
+            match binding(bind).checked() {
+                Ok(binding) => drop(out.insert(name.to_owned(), binding)),
+                Err(bad) => {
+                    let place = bind.place_of(key_of(bad));
+                    self.mistakes.add(place, Code::BadValue, format!("secrets.{name}: {bad}"));
+                }
+            }
+        }
+        out
+    }
+
+    /// Names that have a table: without one the agent could not send it anywhere.
+    pub fn granted_secrets(&mut self, grants: View<'a>) -> Vec<String> {
+        let written = grants.texts("secrets").map_or(&[][..], |spot| spot.value);
+        for Spot { place, value } in written {
+            self.known("secret", "secrets", &Spot { place: *place, value: value.as_str() });
+        }
+        unique(written.iter().map(|spot| spot.value.clone()))
+    }
+
+    /// A key that agents could send, too, is no key of the provider's alone.
+    pub fn providers_secret(&mut self, secret: &Spot<&str>, is_twice: bool) {
+        if is_twice {
+            let message = "`api_key_env` and `api_key_secret` both hold the key: leave one away";
+            self.mistakes.add(secret.place, Code::NotUsed, message);
+        }
+        if self.root.named("secrets").iter().any(|(name, _)| *name == secret.value) {
+            let message =
+                format!("the secret {} is bound for agents; a provider's key is its own", quoted(secret.value));
+            self.mistakes.suggest(secret.place, Code::BadValue, message, "a secret of another name");
+        }
+    }
+}
+
+fn binding(bind: View<'_>) -> Binding {
+    let text = |key| bind.text(key).map(|spot| spot.value.to_owned());
+    let methods = bind.texts("method").map_or(&[][..], |spot| spot.value);
+    Binding {
+        host: text("host").unwrap_or_default(),
+        port: bind.integer("port").and_then(|port| u16::try_from(port.value).ok()).unwrap_or_default(),
+        methods: unique(methods.iter().map(|spot| spot.value.clone())),
+        path_prefix: text("path_prefix").unwrap_or_default(),
+        header: text("header").unwrap_or_default(),
+        scheme: text("scheme"),
+    }
+}
+
+fn key_of(bad: BadBinding) -> &'static str {
+    match bad {
+        BadBinding::Host => "host",
+        BadBinding::Port => "port",
+        BadBinding::Method => "method",
+        BadBinding::Path => "path_prefix",
+        BadBinding::Header => "header",
+        BadBinding::Scheme => "scheme",
+    }
+}

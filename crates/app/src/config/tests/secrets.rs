@@ -1,0 +1,56 @@
+//! Secrets in the config: what a binding may be, who may be granted one, where the key may lie.
+use super::{GOOD, Home, good_but};
+
+#[test]
+fn a_binding_that_could_leak_is_a_mistake_at_its_key() {
+    let home = Home::new();
+    for (from, to, column) in [
+        ("host = \"api.example.com\"", "host = \"https://api.example.com\"", 17),
+        ("host = \"api.example.com\"", "host = \"10.0.0.1\"", 17),
+        ("port = 8080", "port = 80", 43),
+        ("method = [\"GET\"]", "method = [\"get\"]", 58),
+        ("path_prefix = \"/v1\", header", "path_prefix = \"/v1/../x\", header", 81),
+        ("header = \"Authorization\"", "header = \"Connection\"", 97),
+        ("scheme = \"Bearer\"", "scheme = \"a b\"", 123),
+    ] {
+        let text = good_but(from, to);
+        let line = text.lines().position(|line| line.contains(to)).unwrap() + 1;
+        assert_eq!(home.mistakes(&text), [format!("{line}:{column} bad_value")], "{to}");
+    }
+    assert_eq!(home.mistakes(&good_but("host = \"api.example.com\", ", ""))[0].split(' ').nth(1), Some("missing_key"));
+}
+
+#[test]
+fn a_grant_names_a_secret_that_is_bound_and_a_providers_key_is_not() {
+    let home = Home::new();
+    let granted =
+        |name: &str| good_but("read = [\"workspace\"]\n", &format!("read = [\"workspace\"]\nsecrets = [\"{name}\"]\n"));
+    assert_eq!(home.check(&granted("crm")).unwrap().policy.agents["main"].grants.secrets, ["crm"]);
+    assert_eq!(home.mistakes(&granted("crn")).len(), 1);
+    let keyed = |name: &str| {
+        good_but("kind = \"anthropic\"\n", &format!("kind = \"anthropic\"\napi_key_secret = \"{name}\"\n"))
+    };
+    let checked = home.check(&keyed("model-key")).unwrap();
+    assert_eq!(checked.providers["cloud"].api_key_secret.as_deref(), Some("model-key"));
+    assert_eq!(home.mistakes(&keyed("crm")).len(), 1, "what an agent may send is no provider's key");
+    let both = keyed("model-key").replace("api_key_secret", "api_key_env = \"KEY\"\napi_key_secret");
+    assert_eq!(home.mistakes(&both).len(), 1);
+}
+
+#[test]
+fn the_key_lies_outside_of_the_home_and_no_agent_reaches_it() {
+    let home = Home::new();
+    let with = |path: &str| format!("[home]\nsecrets_key = \"{path}\"\n{GOOD}");
+    std::fs::write(home.path().join("workspace/key"), "").unwrap();
+    std::fs::write(home.path().join("key"), "").unwrap();
+    std::os::unix::fs::symlink(home.path().join("key"), home.path().join("../link")).unwrap();
+    for inside in ["key", "workspace/key", "../link"] {
+        assert_eq!(home.mistakes(&with(inside))[0], "2:15 own_files", "{inside}");
+    }
+    assert_eq!(home.mistakes(&with("../none")), ["2:15 bad_path"]);
+    assert!(home.check(&with("../key.pem")).unwrap().secrets_key.is_some());
+    std::fs::create_dir(home.path().join("../keys")).unwrap();
+    std::fs::write(home.path().join("../keys/key"), "").unwrap();
+    let granted = with("../keys/key").replace("read = [\"workspace\"]", "read = [\"../keys\"]");
+    assert!(home.mistakes(&granted)[0].ends_with("own_files"));
+}
