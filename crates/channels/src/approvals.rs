@@ -29,7 +29,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
             let (call, facts) = door.call_of(state, waiting.effect)?;
             let policy = door.engine.policy();
             let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
-            let rule = rules.iter().find(|rule| matches!(by, Reason::Rule(name) if *name == rule.name));
+            let rule = by.rule().and_then(|named| rules.iter().find(|rule| rule.name == named));
             items.push(json!({
                 "id": waiting.place().to_string(),
                 "digest": digest,
@@ -53,12 +53,13 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
     Ok(Json(found.await?))
 }
 
-fn rule_name(by: &Reason) -> &str {
+fn rule_name(by: &Reason) -> String {
     match by {
-        Reason::Rule(name) => name,
-        Reason::ClassDefault => "class default",
-        Reason::NoGrant => "no grant",
-        Reason::Flow(_) => "information flow",
+        Reason::Rule(name) => name.clone(),
+        Reason::Limit(name) => format!("limit of {name}"),
+        Reason::ClassDefault => "class default".to_owned(),
+        Reason::NoGrant => "no grant".to_owned(),
+        Reason::Flow(_) => "information flow".to_owned(),
     }
 }
 

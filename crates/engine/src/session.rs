@@ -16,7 +16,7 @@ use backstay_kernel::open::wall_at;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::session::State;
-use backstay_kernel::{Head, Input, Session, apply, budget, decide, head};
+use backstay_kernel::{Head, Input, Session, apply, decide, head, ledger};
 use backstay_store::{Admission, AppendError, Durable, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -234,17 +234,8 @@ impl SessionTask {
     }
 
     fn frame<'a>(&self, policy: &'a Policy, input: &Input) -> Frame<'a> {
-        let now = self.shared.world.now();
-        // Only the start of a model call looks at the ledger.
-        let allowance = if matches!(input, Input::Prepared { .. }) {
-            let channel = self.state.turn.as_ref().map_or(&self.state.channel, |t| &t.channel);
-            let windows = budget::windows(policy, &self.state.agent, &self.speaker(), channel, now);
-            self.shared.used(windows)
-        } else {
-            Vec::new()
-        };
-        Frame {
-            now,
+        let mut frame = Frame {
+            now: self.shared.world.now(),
             boot: self.boot,
             policy,
             switches: self.shared.switches(),
@@ -252,8 +243,10 @@ impl SessionTask {
                 model: u32::from(self.slots.has_model()),
                 tool: self.slots.tools(&self.shared.tool_slots),
             },
-            allowance,
-        }
+            allowance: Vec::new(),
+        };
+        frame.allowance = self.shared.used(ledger::wanted(&self.state, input, &frame));
+        frame
     }
 
     /// Lets the kernel move on until it has no more to say.

@@ -157,6 +157,9 @@ impl Drop for Busy {
 }
 
 fn used(store: &Store, windows: Vec<Window>) -> Vec<WindowState> {
+    if windows.is_empty() {
+        return Vec::new();
+    }
     let keys: Vec<String> = windows.iter().map(|window| window.key.clone()).collect();
     let settled = Amount { tokens: u64::MAX, micro_usd: u64::MAX };
     let used_up = Used { settled, reserved: Amount::ZERO };

@@ -1,26 +1,29 @@
 //! What stored entries say of the rows that a home keeps beside them, for whoever compares the two. It
 //! reads entries as they are stored and folds no session: a journal of millions is read in one go.
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::Deserialize;
 
 use crate::budget::Amount;
 use crate::id::{EffectId, SessionId};
 use crate::label::Label;
-use crate::ledger::{Move, bill, move_of};
-use crate::record::{End, Ended, Entry, Opened, Record, Reservation};
+use crate::ledger::{Move, bill, booked, move_of};
+use crate::record::{End, Ended, Entry, Opened, Record};
 
-/// An entry without a reservation in some window does not hold this, whatever its names are: a quote
+/// An entry that books nothing in some window holds none of these, whatever its names are: a quote
 /// within a string is escaped.
-const BOOKED: &str = r#""windows":[""#;
+const BOOKED: [&str; 2] = [r#""windows":[""#, r#""counted":[{""#];
 /// How the records begin that move money: all that [`move_of`] makes something of. Nothing else in an
 /// entry begins so.
-const MOVING: [&str; 5] = [r#"{"started":"#, r#"{"bounced":"#, r#"{"retried":"#, r#"{"ended":"#, r#"{"lapsed":"#];
+const MOVING: [&str; 6] =
+    [r#"{"started":"#, r#"{"bounced":"#, r#"{"retried":"#, r#"{"ended":"#, r#"{"lapsed":"#, r#"{"doubted":"#];
 
 /// The ledger's part of a whole journal.
 #[derive(Debug, Default)]
 pub struct Replay {
-    in_flight: BTreeMap<(SessionId, EffectId), Reservation>,
+    /// What each effect that runs has booked, by window.
+    in_flight: BTreeMap<(SessionId, EffectId), Vec<(String, Amount)>>,
 }
 
 /// What is done to a window of the ledger.
@@ -43,7 +46,7 @@ impl Replay {
     ) -> Result<(), serde_json::Error> {
         let mut own = self.in_flight.range((session, EffectId::default())..);
         let has_own = own.next().is_some_and(|((of, _), _)| *of == session);
-        if !has_own && !text.contains(BOOKED) {
+        if !has_own && !BOOKED.iter().any(|booked| text.contains(booked)) {
             return Ok(());
         }
         let kinds = MOVING.iter().filter(|kind| text.contains(**kind));
@@ -53,15 +56,16 @@ impl Replay {
         for rest in places.into_iter().filter_map(|at| text.get(at..)) {
             let record = Record::deserialize(&mut serde_json::Deserializer::from_str(rest))?;
             match move_of(&record) {
-                Some((effect, Move::Reserve(reservation))) => {
-                    let change = Change::Reserve(reservation.amount);
-                    reservation.windows.iter().for_each(|key| book(key, change));
-                    self.in_flight.insert((session, effect), reservation.clone());
+                Some((effect, Move::Reserve(started))) => {
+                    let booked = booked(started.reservation.as_ref(), &started.counted);
+                    let booked: Vec<_> = booked.map(|(key, amount)| (key.clone(), amount)).collect();
+                    booked.iter().for_each(|(key, amount)| book(key, Change::Reserve(*amount)));
+                    self.in_flight.insert((session, effect), booked);
                 }
                 Some((effect, Move::Settle(spent))) => {
-                    let Some(ended) = self.in_flight.remove(&(session, effect)) else { continue };
-                    let change = Change::Settle { reserved: ended.amount, spent: bill(&ended, spent) };
-                    ended.windows.iter().for_each(|key| book(key, change));
+                    for (key, reserved) in self.in_flight.remove(&(session, effect)).unwrap_or_default() {
+                        book(&key, Change::Settle { reserved, spent: bill(reserved, spent) });
+                    }
                 }
                 None => {}
             }

@@ -72,6 +72,8 @@ pub enum Note {
     NotGranted,
     /// By the rule of this name.
     Denied(String),
+    /// By a limit of the rule of this name.
+    Limited(String),
     /// A person said no.
     Refused,
     /// Nobody answered the ask in time.
@@ -97,6 +99,11 @@ impl Note {
             Self::Denied(rule) => {
                 return format!(
                     "Refused: the rule \"{rule}\" does not allow this call. Do not try it again in this form."
+                );
+            }
+            Self::Limited(rule) => {
+                return format!(
+                    "Refused: the limit of the rule \"{rule}\" is used up for now. Go on without this call or say what is missing."
                 );
             }
             Self::Invalid { why, .. } => match why {

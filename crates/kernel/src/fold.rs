@@ -54,7 +54,10 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Bounced { effect, why } => bounce(session, *effect, *why),
         Record::Retried(retried) => retry(session, retried),
         Record::Lapsed { effect, .. } => lapse(session, *effect),
-        Record::Doubted { effect, .. } => leave_started(session, *effect, State::Doubt, None, false),
+        Record::Doubted { effect, .. } => {
+            count(session, *effect);
+            leave_started(session, *effect, State::Doubt, None, false);
+        }
         Record::Resolved { effect, resolution, .. } => resolve(session, *effect, *resolution),
         Record::Ended(ended) => {
             session.take_in(record.label(session.label).filter(|_| enters(&ended.end)));
@@ -195,6 +198,7 @@ fn plan(session: &mut Session, planned: &Planned) {
         provider_waits: 0,
         request_bytes: 0,
         unsure: false,
+        is_counted: false,
     };
     session.effects.insert(id, open);
 }
@@ -226,6 +230,7 @@ fn judge(session: &mut Session, record: &Judged) {
             return;
         }
         Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
+        Verdict::Deny { by: Reason::Limit(rule) } => Note::Limited(rule.clone()),
         Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) } => Note::NotGranted,
         Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
         Verdict::Blocked { .. } => Note::Repeated,
@@ -280,8 +285,8 @@ fn start(session: &mut Session, started: &Started) {
     let Some(open) = session.effects.get_mut(&started.effect) else { return };
     open.attempt = started.attempt;
     open.request_bytes = started.request.map_or(0, |request| request.bytes);
-    let Started { boot, epoch, reservation, .. } = started.clone();
-    open.state = State::Started { seq, boot, epoch, reservation, overdue: false };
+    let Started { boot, epoch, reservation, counted, .. } = started.clone();
+    open.state = State::Started { seq, boot, epoch, reservation, counted, overdue: false };
     if let Some(reservation) = &started.reservation {
         session.reserved = session.reserved.plus(reservation.amount);
         if let Some(turn) = &mut session.turn {
@@ -341,7 +346,15 @@ fn retry(session: &mut Session, retried: &Retried) {
     }
 }
 
+/// What may have happened has taken its shares.
+fn count(session: &mut Session, effect: EffectId) {
+    if let Some(open) = session.effects.get_mut(&effect) {
+        open.is_counted |= matches!(open.state, State::Started { .. });
+    }
+}
+
 fn lapse(session: &mut Session, effect: EffectId) {
+    count(session, effect);
     let Some(open) = session.effects.get_mut(&effect) else { return };
     if matches!(open.work, Work::Tool { .. }) {
         open.failures = open.failures.saturating_add(1);

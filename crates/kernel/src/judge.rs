@@ -7,11 +7,11 @@ use crate::frame::Frame;
 use crate::id::{Digest, EffectId};
 use crate::policy::{Agent, Policy, Role};
 use crate::record::{Grounds, Reason, Verdict};
-use crate::rule::{Approvers, RuleVerdict, is_under};
+use crate::rule::{Approvers, Field, RuleVerdict, is_under};
 use crate::session::Session;
 use crate::subject::{Ruling, Subject, ruling};
 use crate::tool::Manifest;
-use crate::{effect::CallRef, limits};
+use crate::{effect::CallRef, limit, limits};
 
 /// What the policy says of a call, and by what.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,10 +39,20 @@ pub fn judge(
         return Judgement { verdict: Verdict::Deny { by: Reason::NoGrant }, grounds };
     };
     let Ruling { verdict, rule } = ruling(&agent.rules, &subject);
-    let by = rule.map_or(Reason::ClassDefault, |rule| Reason::Rule(rule.name.clone()));
+    let is_counted = session.effects.get(&effect).is_some_and(|open| open.is_counted);
+    let passed = if is_counted { None } else { limit::passed(&agent.rules, &subject, &frame.allowance) };
+    // A limit speaks where it is stricter than the rules.
+    let passed = passed.filter(|(limit, _)| verdict < limit.over.verdict());
+    let (verdict, by, rule) = match passed {
+        Some((limit, rule)) => (limit.over.verdict(), Reason::Limit(rule.name.clone()), Some(rule)),
+        None => (verdict, rule.map_or(Reason::ClassDefault, |rule| Reason::Rule(rule.name.clone())), rule),
+    };
     if let Some(rule) = rule {
         grounds.line = Some(rule.line);
-        grounds.used = rule.fields().map(|field| subject.used(field)).collect();
+        let counted = |field: &Field| passed.is_some_and(|(limit, _)| limit.fields().any(|counted| counted == *field));
+        let of_rule = |field: &Field| rule.fields().any(|looked_at| looked_at == *field);
+        let fields = Field::ALL.into_iter().filter(|field| of_rule(field) || counted(field));
+        grounds.used = fields.map(|field| subject.used(field)).collect();
     }
     let owners = || (Approvers::Roles(Vec::from([Role::Owner])), limits::ASK_EXPIRES_MS);
     let verdict = match verdict {

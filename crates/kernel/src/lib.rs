@@ -21,6 +21,7 @@ pub mod id;
 pub mod judge;
 pub mod label;
 pub mod ledger;
+pub mod limit;
 pub mod limits;
 pub mod policy;
 pub mod record;

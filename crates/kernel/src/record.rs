@@ -274,16 +274,40 @@ pub enum Verdict {
     TooMany,
 }
 
+impl Verdict {
+    /// What it rests on; nothing, where no policy was asked.
+    #[must_use]
+    pub fn by(&self) -> Option<&Reason> {
+        match self {
+            Self::Allow { by } | Self::Ask { by, .. } | Self::Deny { by } => Some(by),
+            Self::Invalid { .. } | Self::Blocked { .. } | Self::TooMany => None,
+        }
+    }
+}
+
 /// What a verdict rests on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     ClassDefault,
     Rule(String),
+    /// A limit of this rule is used up.
+    Limit(String),
     /// Nothing grants it.
     NoGrant,
     /// The session has seen untrusted words; no rule lifts it.
     Flow(Flow),
+}
+
+impl Reason {
+    /// The rule that spoke, by itself or by its limit.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Rule(name) | Self::Limit(name) => Some(name),
+            Self::ClassDefault | Self::NoGrant | Self::Flow(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -305,6 +329,9 @@ pub struct Started {
     pub attempt: u32,
     pub request: Option<Request>,
     pub reservation: Option<Reservation>,
+    /// What it takes of the limits of rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<Counted>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -313,6 +340,19 @@ pub struct Reservation {
     pub amount: Amount,
     /// The ledger windows that it was booked in.
     pub windows: Vec<String>,
+}
+
+/// What a call takes of one limit of a rule.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counted {
+    /// The row of the ledger that it is booked in.
+    pub window: String,
+    /// Calls or bytes.
+    pub units: u64,
+    /// What the row may come to with it; absent where a person has said yes to more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Days, Hours};
 use crate::home::Speaks;
 use crate::id::Millis;
+use crate::limit::Limit;
 use crate::limits;
 use crate::policy::Role;
 
@@ -191,6 +192,8 @@ pub struct Rule {
     /// A yes is theirs to give only as this: by a token that speaks for a person, or at a terminal.
     pub speaks: Option<Speaks>,
     pub expires_ms: u64,
+    /// How much of what it matches may happen.
+    pub limits: Vec<Limit>,
 }
 
 impl Rule {
@@ -208,16 +211,18 @@ impl Rule {
             approvers: Approvers::Roles(Vec::from([Role::Owner])),
             speaks: None,
             expires_ms: limits::ASK_EXPIRES_MS,
+            limits: Vec::new(),
         }
     }
 
-    /// Time alone may change what it says of a call.
+    /// What it says of a call that is judged may be another when the call starts: by the hour, or by what
+    /// others have done since.
     #[must_use]
-    pub fn is_timed(&self) -> bool {
+    pub fn may_change(&self) -> bool {
         let timed = |conditions: &Conditions| {
             conditions.contains_key(&Field::Clock) || conditions.contains_key(&Field::Weekday)
         };
-        self.until.is_some() || timed(&self.when) || timed(&self.unless)
+        self.until.is_some() || timed(&self.when) || timed(&self.unless) || !self.limits.is_empty()
     }
 }
 

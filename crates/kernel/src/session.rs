@@ -16,12 +16,12 @@ use crate::flow::Origin;
 use crate::frame::Switches;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::{Label, Source};
-use crate::record::{Completion, Mode, Reason, Reservation, StopReason};
+use crate::record::{Completion, Counted, Mode, Reason, Reservation, StopReason};
 use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 6;
+pub const FOLD_VERSION: u32 = 7;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -176,6 +176,8 @@ pub struct Open {
     /// An earlier attempt may have had its effect: whatever ends it now, it cannot be called
     /// refused or not started any more.
     pub unsure: bool,
+    /// It has taken its shares of the limits of rules for good: a later start takes no more.
+    pub is_counted: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -225,6 +227,7 @@ pub enum State {
         boot: Boot,
         epoch: u64,
         reservation: Option<Reservation>,
+        counted: Vec<Counted>,
         /// Past its limit.
         overdue: bool,
     },

@@ -135,7 +135,11 @@ impl Rule {
     /// exception that cannot be told keeps a deny or an ask, and takes an allow away.
     #[must_use]
     pub fn fits(&self, subject: &Subject<'_>) -> bool {
-        let (doubt, of_unless) = match self.verdict {
+        self.fits_as(self.verdict, subject)
+    }
+
+    pub(crate) fn fits_as(&self, verdict: RuleVerdict, subject: &Subject<'_>) -> bool {
+        let (doubt, of_unless) = match verdict {
             RuleVerdict::Ask | RuleVerdict::Deny => (Doubt::Holds, Doubt::Fails),
             RuleVerdict::Allow => (Doubt::Fails, Doubt::Holds),
         };

@@ -198,18 +198,19 @@ struct Said {
 
 impl Said {
     fn of(verdict: &Verdict, grounds: Option<&Grounds>) -> Self {
-        let (verdict, by) = match verdict {
-            Verdict::Allow { by } => ("allow", Some(by)),
-            Verdict::Ask { by, .. } => ("ask", Some(by)),
-            Verdict::Deny { by } => ("deny", Some(by)),
-            Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => ("not judged", None),
-        };
-        let by = match by {
+        let by = match verdict.by() {
             Some(Reason::Rule(name)) => format!("rule `{name}`"),
+            Some(Reason::Limit(name)) => format!("limit of rule `{name}`"),
             Some(Reason::ClassDefault) => "class default".to_owned(),
             Some(Reason::NoGrant) => "no grant".to_owned(),
             Some(Reason::Flow(_)) => "information flow".to_owned(),
             None => String::new(),
+        };
+        let verdict = match verdict {
+            Verdict::Allow { .. } => "allow",
+            Verdict::Ask { .. } => "ask",
+            Verdict::Deny { .. } => "deny",
+            Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => "not judged",
         };
         Self { verdict, by, line: grounds.and_then(|grounds| grounds.line) }
     }
@@ -237,7 +238,7 @@ impl Said {
 impl Past<'_> {
     fn judged_by(&self, policy: &Policy) -> Said {
         let named = self.judged.grounds.as_ref().map_or(&[][..], |grounds| &grounds.origins);
-        let judged = judge(self.session, self.effect, self.call, self.facts, named, &past::frame(policy, self.at));
+        let judged = judge(self.session, self.effect, self.call, self.facts, named, &self.frame(policy));
         Said::of(&judged.verdict, Some(&judged.grounds))
     }
 

@@ -12,6 +12,11 @@ pub const ROLES: &[&str] = &["owner", "operator", "approver", "user", "metrics"]
 pub const APPROVING_ROLES: &[&str] = &["owner", "operator", "approver", "user"];
 pub const PROVIDER_KINDS: &[&str] = &["openai", "anthropic", "rehearsal"];
 pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
+pub const SUMS: &[&str] = &["bytes_out", "url_bytes"];
+pub const OVERS: &[&str] = &["ask", "deny"];
+/// Fields that are one word.
+pub const LIMIT_FIELDS: &[&str] =
+    &["agent", "principal", "role", "channel", "tool", "class", "label.conf", "label.integrity", "host"];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
 pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
 pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
@@ -355,9 +360,51 @@ static RULE: &[Key] = &[
         "\"reports go to customers\"",
         "Told to whoever decides an ask of this rule, and by `backstay policy explain`.",
     ),
-    optional_table("ask", ASK, "For the verdict `ask`: who may answer, and how long the question stands."),
+    optional_table(
+        "ask",
+        ASK,
+        "For the verdict `ask`, and for a `limit` whose `over` is `ask`: who may answer, and how long the question stands.",
+    ),
+    rows(
+        "limit",
+        LIMIT,
+        "How much of what the rule matches may happen. A call counts when it starts, and in the same commit, so that sessions which run at once cannot pass a limit together; one that certainly had no effect is given back. It counts in the limits of every rule that matches it, or might: a missing fact makes a limit match. For the verdicts `allow` and `ask`.",
+    ),
     rows("matches", EXAMPLE, "Calls that the rule must match; tried when the file is loaded."),
     rows("does_not_match", EXAMPLE, "Calls that the rule must not match; tried when the file is loaded."),
+];
+
+static LIMIT: &[Key] = &[
+    value("count", Kind::Flag, Optional("see `sum`"), "true", "Count calls. A limit has this or `sum`."),
+    value(
+        "sum",
+        Kind::Choice(SUMS),
+        Optional("see `count`"),
+        "\"bytes_out\"",
+        "Add up this number of the calls. One of which it is not known passes the limit.",
+    ),
+    value(
+        "per",
+        Kind::Choices(LIMIT_FIELDS),
+        Default("[]"),
+        "[\"principal\"]",
+        "Calls that differ in one of these are counted apart.",
+    ),
+    value(
+        "window",
+        Kind::Duration,
+        Required,
+        "\"1h\"",
+        "Windows follow each other without a gap, from 1970-01-01 in UTC: of `1h` one begins with each full hour, of `24h` at midnight. Each takes `max`, so two that touch take twice that.",
+    ),
+    value("max", Kind::Count { min: 0, max: limits::INTEGER_MAX }, Required, "20", "The most that one window takes."),
+    value(
+        "over",
+        Kind::Choice(OVERS),
+        Required,
+        "\"deny\"",
+        "What becomes of a call that would pass it. With a yes an `ask` lets it pass, and it counts.",
+    ),
 ];
 
 static MATCH: &[Key] = &[

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use backstay_kernel::destination::Method;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Used;
 use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
@@ -37,7 +38,9 @@ pub fn rules<'a>(checker: &mut Checker<'a>, agent: &str, table: View<'a>) -> Vec
 fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rule> {
     let verdict = row.text("verdict").and_then(|spot| verdict(spot.value));
     let when = row.table("match").and_then(|table| conditions(checker, table));
-    let (approvers, expires_ms) = asked(checker, row, verdict);
+    let limits = limits(checker, row, verdict);
+    let asks = verdict == Some(RuleVerdict::Ask) || limits.iter().flatten().any(|limit| limit.over == Over::Ask);
+    let (approvers, expires_ms) = asked(checker, row, verdict.map(|_| asks));
     // The one word that the table of keys lets through.
     let speaks = row.table("ask").and_then(|ask| ask.text("speaks")).map(|_| Speaks::Human);
     let unless = row.table("unless").map(|table| exception(checker, table));
@@ -49,6 +52,7 @@ fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rul
         approvers,
         speaks,
         expires_ms,
+        limits: limits?,
         ..Rule::new(row.text("name")?.value, verdict?, when?)
     };
     for (key, expected) in [("matches", true), ("does_not_match", false)] {
@@ -78,8 +82,9 @@ fn verdict(word: &str) -> Option<RuleVerdict> {
 }
 
 /// Who answers, and for how long. A rule that does not ask has the defaults, which nothing reads.
-fn asked(checker: &mut Checker<'_>, row: View<'_>, verdict: Option<RuleVerdict>) -> (Approvers, u64) {
-    let asks = verdict == Some(RuleVerdict::Ask);
+/// `asks`: unless that is mistaken.
+fn asked(checker: &mut Checker<'_>, row: View<'_>, asks: Option<bool>) -> (Approvers, u64) {
+    let (asks, is_known) = (asks == Some(true), asks.is_some());
     let owner = || Approvers::Roles(vec![Role::Owner]);
     let Some(ask) = row.table("ask") else {
         if asks {
@@ -87,8 +92,8 @@ fn asked(checker: &mut Checker<'_>, row: View<'_>, verdict: Option<RuleVerdict>)
         }
         return (owner(), backstay_kernel::limits::ASK_EXPIRES_MS);
     };
-    if verdict.is_some() && !asks {
-        checker.mistakes.add(ask.place, Code::NotUsed, "`ask` has no use in a rule whose verdict is not \"ask\"");
+    if is_known && !asks {
+        checker.mistakes.add(ask.place, Code::NotUsed, "`ask` has no use in a rule that never asks");
     }
     let expires_ms = ask.integer("expires").map_or(backstay_kernel::limits::ASK_EXPIRES_MS, |spot| spot.value);
     let (roles, principals) = (ask.texts("role"), ask.texts("principal"));
@@ -114,6 +119,59 @@ fn asked(checker: &mut Checker<'_>, row: View<'_>, verdict: Option<RuleVerdict>)
         answerable(checker, place, &approvers);
     }
     (approvers, expires_ms)
+}
+
+/// `None` where one is mistaken.
+fn limits(checker: &mut Checker<'_>, row: View<'_>, verdict: Option<RuleVerdict>) -> Option<Vec<Limit>> {
+    let mut out: Vec<Limit> = Vec::new();
+    let mut good = true;
+    for table in row.rows("limit") {
+        if verdict == Some(RuleVerdict::Deny) {
+            checker.mistakes.add(table.place, Code::NotUsed, "`limit` has no use in a rule whose verdict is \"deny\"");
+        }
+        let Some(limit) = limit(checker, table) else {
+            good = false;
+            continue;
+        };
+        let same = |other: &Limit| {
+            (other.measure, &other.per, other.window_ms) == (limit.measure, &limit.per, limit.window_ms)
+        };
+        if out.iter().any(same) {
+            let message = "a second limit of the same measure, `per` and `window`";
+            checker.mistakes.add(table.place, Code::Duplicate, message);
+        }
+        out.push(limit);
+    }
+    good.then_some(out)
+}
+
+fn limit(checker: &mut Checker<'_>, table: View<'_>) -> Option<Limit> {
+    if !table.is_sound() {
+        return None;
+    }
+    let measure = match (table.flag("count"), table.text("sum").map(|spot| spot.value)) {
+        (true, None) => Measure::Count,
+        (false, Some("url_bytes")) => Measure::UrlBytes,
+        (false, Some(_)) => Measure::BytesOut,
+        _ => {
+            let message = "a limit has either `count = true` or `sum`";
+            checker.mistakes.add(table.place, Code::BadValue, message);
+            return None;
+        }
+    };
+    let named = table.texts("per").map(|spot| spot.value).unwrap_or_default();
+    let of_word = |field: &Field| named.iter().any(|spot| spot.value == field.word());
+    let over = match table.text("over")?.value {
+        "ask" => Over::Ask,
+        _ => Over::Deny,
+    };
+    Some(Limit {
+        measure,
+        per: Field::ALL.into_iter().filter(of_word).collect(),
+        window_ms: table.integer("window")?.value,
+        max: table.integer("max")?.value,
+        over,
+    })
 }
 
 /// An ask that nobody may answer is a deny in disguise.

@@ -1,9 +1,12 @@
-//! Budgets that sessions share.
+//! Budgets and limits that sessions share.
 use std::sync::atomic::Ordering;
 
 use backstay_engine::TurnState;
+use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::policy::Policy;
-use backstay_kernel::record::{Cap, Record, StopReason};
+use backstay_kernel::record::{Cap, Judged, Reason, Record, StopReason, Verdict};
+use backstay_kernel::rule::{Conditions, Rule, RuleVerdict};
+use backstay_store::Cell;
 
 use crate::stage::{Line, Play, call, count, policy, slowly};
 
@@ -88,4 +91,84 @@ async fn a_bill_above_its_reservation_ends_the_turn_whose_next_call_would_start_
     let view = play.ended(said).await;
     assert!(matches!(view.state, TurnState::Ended(StopReason::Cap(Cap::SharedBudget))), "{:?}", view.state);
     assert_eq!(play.stage.sent.lock().unwrap().len(), 1);
+}
+
+/// Each of these tools may be called this often in an hour, by all sessions together.
+fn limited(max: u64) -> Policy {
+    let mut policy = policy();
+    let limit = Limit { measure: Measure::Count, per: vec![], window_ms: 3_600_000, max, over: Over::Deny };
+    let rule = Rule { limits: vec![limit], ..Rule::new("few", RuleVerdict::Allow, Conditions::new()) };
+    policy.agents.get_mut("main").unwrap().rules = vec![rule];
+    policy
+}
+
+fn is_denied(record: &Record) -> bool {
+    matches!(record, Record::Judged(Judged { verdict: Verdict::Deny { by: Reason::Limit(_) }, .. }))
+}
+
+/// (settled, reserved) of the one limit.
+fn taken(play: &Play) -> (i64, i64) {
+    let rows = play.store.query("SELECT tokens_settled, tokens_reserved FROM ledger WHERE key LIKE 'limit:%'").unwrap();
+    let [row] = rows.rows.as_slice() else { panic!("{rows:?}") };
+    let [Cell::Integer(settled), Cell::Integer(reserved)] = row.as_slice() else { panic!("{row:?}") };
+    (*settled, *reserved)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sessions_that_race_for_one_limit_never_pass_it_together() {
+    const SESSIONS: usize = 8;
+    const MAX: usize = 3;
+    let home = tempfile::tempdir().unwrap();
+    // Who is denied tries again, until the loop detector ends it.
+    let mut script = vec![slowly("", call("send", "{}")); SESSIONS];
+    script.extend(vec![call("send", "{}"); 10 * SESSIONS]);
+    let play = Play::begin(home.path(), limited(MAX as u64), script).await;
+    // Nobody gives anything back before all have asked.
+    play.stage.hold(&["send"]);
+    let mut said = Vec::new();
+    for _ in 0..SESSIONS {
+        said.push(play.say(None, "now").await);
+        play.stage.hung.notified().await;
+    }
+    // All models reply at once, the last also where it has only just begun to wait.
+    play.stage.go.notify_waiters();
+    play.stage.go.notify_one();
+    let mut denied = 0;
+    for one in &said {
+        let is_started = |record: &Record| matches!(record, Record::Started(s) if s.request.is_none());
+        let view = play.until(*one, |view| count(view, |record| is_denied(record) || is_started(record)) > 0).await;
+        denied += usize::from(count(&view, is_started) == 0);
+    }
+    assert_eq!((denied, taken(&play)), (SESSIONS - MAX, (0, MAX as i64)));
+    play.stage.hold(&[]);
+    for one in said {
+        play.ended(one).await;
+    }
+    assert_eq!((play.stage.acts_of("send"), taken(&play)), (MAX, (MAX as i64, 0)));
+    let report = play.store.verify().unwrap();
+    assert!(report.is_sound(), "{:?}", report.faults);
+}
+
+#[tokio::test]
+async fn what_a_limit_holds_for_a_call_that_a_crash_cut_off_stays_taken() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = runtime.spawn(async move {
+        let play = Play::begin(&path, limited(1), vec![call("send", "{}")]).await;
+        play.stage.hold(&["send"]);
+        let said = play.say(None, "now").await;
+        play.until(said, |view| count(view, |r| matches!(r, Record::Started(s) if s.request.is_none())) == 1).await;
+        assert_eq!(taken(&play), (0, 1));
+        play.store.close().unwrap();
+        said
+    });
+    let first = first.await.unwrap();
+    runtime.shutdown_background();
+    let play = Play::begin(home.path(), limited(1), vec![call("send", "{}"), Line::Say("denied")]).await;
+    play.until(first, |view| count(view, |record| matches!(record, Record::Doubted { .. })) == 1).await;
+    assert_eq!(taken(&play), (1, 0), "it may have happened");
+    let second = play.say(None, "again").await;
+    assert_eq!(count(&play.ended(second).await, is_denied), 1);
+    assert!(play.store.verify().unwrap().is_sound());
 }

@@ -4,22 +4,24 @@ use alloc::vec::Vec;
 
 use super::outcome;
 use super::windup::end_turn;
-use crate::budget::{Amount, Used, next_window_at};
+use crate::budget::{Amount, Used, WindowState, next_window_at};
 use crate::effect::{CallRef, Finish, Inspection};
 use crate::facts::Invalid;
 use crate::flow::Origin;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::{Judgement, judge};
+use crate::limit;
 use crate::limits;
 use crate::policy::Agent;
 use crate::record::{
-    Cap, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Record, Reservation, Started, StopReason,
-    TurnStarted, Verdict,
+    Cap, Counted, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Record, Reservation, Started,
+    StopReason, TurnStarted, Verdict,
 };
 use crate::request::Request;
 use crate::rule::Rule;
 use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Work};
+use crate::subject::Subject;
 use crate::tool::{Answerer, Idempotency, Manifest};
 use crate::window;
 
@@ -159,6 +161,7 @@ pub fn start_model(session: &Session, effect: EffectId, request: Request, frame:
         attempt: open.attempt.saturating_add(1),
         request: Some(request),
         reservation: Some(Reservation { amount: most, windows }),
+        counted: Vec::new(),
     })])
 }
 
@@ -264,7 +267,9 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
     let mut records = Vec::new();
     let mut slots = frame.slots.tool;
     let mut calls = 0usize;
-    let timed = agent.rules.iter().any(Rule::is_timed);
+    let changing = agent.rules.iter().any(Rule::may_change);
+    // With what the calls of this pass take.
+    let mut frame = frame.clone();
     for (id, open) in session.effects.iter().filter(|(_, open)| open.work.turn() == turn.id) {
         let Work::Tool { call, judged: was, .. } = &open.work else { continue };
         calls += 1;
@@ -272,16 +277,16 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
             (None, State::Planned) if call.tool.is_none() || calls > limits::CALLS_PER_STEP_MAX => {
                 let repeats = session.repeats_of(call.repeat, *id);
                 if repeats >= limits::REPEAT_STOP - 1 {
-                    return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), frame);
+                    return end_turn(session, turn, StopReason::Loop(LoopRule::ExactRepeat), &frame);
                 }
-                records.push(judged(*id, None, None, (not_a_call(calls, repeats), None), frame));
+                records.push(judged(*id, None, None, (not_a_call(calls, repeats), None), &frame));
             }
             (Some(was), State::Asked { .. } | State::Ready)
-                if is_outdated(was, frame)
-                    || (timed && open.state == State::Ready && !still_stands(session, *id, call, was, frame)) =>
+                if is_outdated(was, &frame)
+                    || (changing && open.state == State::Ready && !still_stands(session, *id, call, was, &frame)) =>
             {
-                let judgement = judge(session, *id, call, &was.facts, &was.origins, frame);
-                records.push(judged_again(*id, was, judgement, frame));
+                let judgement = judge(session, *id, call, &was.facts, &was.origins, &frame);
+                records.push(judged_again(*id, was, judgement, &frame));
             }
             (Some(_), State::Ready) if outcome::is_worn_out(open) => {
                 let (at, end) = (frame.now, End::Unknown);
@@ -291,7 +296,9 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 if !is_pure(open) {
                     slots -= 1;
                 }
-                records.push(start_tool(*id, open, frame));
+                let counted = counted(session, open, agent, &frame);
+                book(&counted, &mut frame.allowance);
+                records.push(start_tool(*id, open, counted, &frame));
             }
             _ => {}
         }
@@ -345,7 +352,26 @@ fn is_pure(open: &Open) -> bool {
     matches!(&open.work, Work::Tool { judged: Some(judged), .. } if judged.idempotency == Idempotency::Pure)
 }
 
-fn start_tool(effect: EffectId, open: &Open, frame: &Frame<'_>) -> Record {
+/// What the call takes of the limits of rules.
+fn counted(session: &Session, open: &Open, agent: &Agent, frame: &Frame<'_>) -> Vec<Counted> {
+    let Work::Tool { call, judged: Some(judged), .. } = &open.work else { return Vec::new() };
+    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, &judged.facts, frame));
+    match subject.filter(|_| !open.is_counted) {
+        Some(subject) => limit::counted(&agent.rules, &subject, judged.approved_until.is_some()),
+        None => Vec::new(),
+    }
+}
+
+fn book(counted: &[Counted], allowance: &mut [WindowState]) {
+    for Counted { window, units, .. } in counted {
+        let state = allowance.iter_mut().find(|state| state.window.key == *window);
+        if let Some(WindowState { used, .. }) = state {
+            used.reserved = used.reserved.plus(limit::amount(*units));
+        }
+    }
+}
+
+fn start_tool(effect: EffectId, open: &Open, counted: Vec<Counted>, frame: &Frame<'_>) -> Record {
     Record::Started(Started {
         effect,
         at: frame.now,
@@ -354,5 +380,6 @@ fn start_tool(effect: EffectId, open: &Open, frame: &Frame<'_>) -> Record {
         attempt: open.attempt.saturating_add(1),
         request: None,
         reservation: None,
+        counted,
     })
 }

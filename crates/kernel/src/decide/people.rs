@@ -104,9 +104,9 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
 
 /// As the rule has it now; where it has changed since, the call is judged anew before it starts.
 fn wanted_speaker(session: &Session, by: &Reason, frame: &Frame<'_>) -> Option<Speaks> {
-    let Reason::Rule(name) = by else { return None };
+    let name = by.rule()?;
     let agent = frame.policy.agents.get(&session.agent)?;
-    agent.rules.iter().find(|rule| rule.name == *name)?.speaks
+    agent.rules.iter().find(|rule| rule.name == name)?.speaks
 }
 
 pub fn answer(

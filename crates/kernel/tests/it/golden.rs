@@ -12,9 +12,9 @@ use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{
-    Admitted, BounceReason, Cap, Completion, Decision, End, Ended, Entry, Grounds, Judged, LoopRule, Mode, Opened,
-    Planned, Reason, Record, Reservation, Resolution, Retried, Started, StopReason, TurnEnded, TurnStarted, Used,
-    VERSION, Verdict,
+    Admitted, BounceReason, Cap, Completion, Counted, Decision, End, Ended, Entry, Grounds, Judged, LoopRule, Mode,
+    Opened, Planned, Reason, Record, Reservation, Resolution, Retried, Started, StopReason, TurnEnded, TurnStarted,
+    Used, VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Approvers, Field};
@@ -162,13 +162,41 @@ fn judged_later() -> Vec<Record> {
     ]
 }
 
+fn limited() -> Vec<Record> {
+    vec![
+        Record::Judged(Judged {
+            effect: Seq(8),
+            epoch: 2,
+            facts: None,
+            idempotency: Idempotency::Unsafe,
+            answerer: Answerer::Tool,
+            verdict: Verdict::Deny { by: Reason::Limit("few".to_owned()) },
+            grounds: None,
+        }),
+        Record::Started(Started {
+            effect: Seq(8),
+            at: 10,
+            boot: Boot(77),
+            epoch: 2,
+            attempt: 1,
+            request: None,
+            reservation: None,
+            counted: vec![
+                Counted { window: "limit:main/count/3600000/0/few".to_owned(), units: 1, max: Some(2) },
+                Counted { window: "limit:main/bytes_out/3600000/0/few".to_owned(), units: 7, max: None },
+            ],
+        }),
+    ]
+}
+
 fn middles() -> Vec<Record> {
     let effect = Seq(8);
     let by = || Some("ann".to_owned());
     let request = Request { rope: body(5), digest: Digest([6; 32]), bytes: 900, bytes_unchanged: 800 };
     let amount = Amount { tokens: 1_900, micro_usd: 12 };
     let started = |request, reservation| {
-        Record::Started(Started { effect, at: 10, boot: Boot(77), epoch: 2, attempt: 1, request, reservation })
+        let counted = Vec::new();
+        Record::Started(Started { effect, at: 10, boot: Boot(77), epoch: 2, attempt: 1, request, reservation, counted })
     };
     let mut records = vec![
         started(Some(request), Some(Reservation { amount, windows: vec!["home/day/2026-11-21".to_owned()] })),
@@ -356,7 +384,7 @@ where
 
 #[test]
 fn the_stored_form_of_every_record_stays() {
-    let records = [beginnings(), verdicts(), middles(), endings(), waits(), judged_later()].concat();
+    let records = [beginnings(), verdicts(), middles(), endings(), waits(), judged_later(), limited()].concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
     assert_eq!(kinds.len(), 23, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));

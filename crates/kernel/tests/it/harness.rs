@@ -2,7 +2,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use backstay_kernel::budget::{Amount, Budget, Ceiling, Price, Usage, Used, Window, WindowState};
+use backstay_kernel::budget::{Amount, Budget, Ceiling, LedgerEntry, Price, Usage, Used, Window, WindowState};
 use backstay_kernel::context::Item;
 use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
@@ -11,6 +11,7 @@ use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, SessionId};
 use backstay_kernel::label::Label;
+use backstay_kernel::ledger::{entries, wanted};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::{Mode, Opened, Record, Resolution, StopReason, TurnEnded};
 use backstay_kernel::refusal::Refusal;
@@ -42,6 +43,8 @@ pub struct TestSession {
     pub switches: Switches,
     pub slots: Slots,
     pub allowance: Vec<WindowState>,
+    /// What the limits of rules have taken in.
+    pub ledger: BTreeMap<String, Used>,
     pub request_bytes: u64,
 }
 
@@ -120,6 +123,7 @@ impl TestSession {
             switches: Switches::default(),
             slots: Slots { model: 4, tool: 8 },
             allowance: Vec::new(),
+            ledger: BTreeMap::new(),
             request_bytes: 100,
         };
         let opened = Opened {
@@ -148,10 +152,39 @@ impl TestSession {
         }
     }
 
+    /// With the rows of the ledger that limits of rules look at.
+    fn frame_of(&self, input: &Input) -> Frame<'_> {
+        let mut frame = self.frame();
+        for window in wanted(&self.session, input, &frame) {
+            let used = self.ledger.get(&window.key).copied().unwrap_or_default();
+            frame.allowance.push(WindowState { window, used });
+        }
+        frame
+    }
+
+    fn book(&mut self, record: &Record) {
+        for entry in entries(&self.session, record, &[]) {
+            let (LedgerEntry::Reserve { key, .. } | LedgerEntry::Settle { key, .. }) = &entry;
+            let used = self.ledger.entry(key.clone()).or_default();
+            match entry {
+                LedgerEntry::Reserve { amount, ceiling, .. } => {
+                    assert!(ceiling.holds(used.sum().plus(amount)), "the store would refuse {record:?}");
+                    used.reserved = used.reserved.plus(amount);
+                }
+                LedgerEntry::Settle { reserved, spent, .. } => {
+                    used.reserved = used.reserved.minus(reserved);
+                    used.settled = used.settled.plus(spent);
+                }
+            }
+        }
+        // Money is the business of the tests that set a window.
+        self.ledger.retain(|key, _| key.starts_with("limit:"));
+    }
+
     /// One pass of the driver: the input, then Advance until it is silent.
     pub fn input(&mut self, input: Input) -> Result<Vec<Record>, Refusal> {
         let mut out = Vec::new();
-        let mut records = decide(&self.session, input, &self.frame())?;
+        let mut records = decide(&self.session, input.clone(), &self.frame_of(&input))?;
         for pass in 0.. {
             assert!(pass <= backstay_kernel::limits::ADVANCES_MAX, "advance does not fall silent");
             if pass > 0 && records.is_empty() {
@@ -161,7 +194,7 @@ impl TestSession {
                 self.apply(&record);
                 out.push(record);
             }
-            records = decide(&self.session, Input::Advance, &self.frame())?;
+            records = decide(&self.session, Input::Advance, &self.frame_of(&Input::Advance))?;
         }
         Ok(out)
     }
@@ -180,6 +213,7 @@ impl TestSession {
             session.effects.iter().map(|(id, open)| (*id, word(&open.state))).collect()
         };
         let before = states(&self.session);
+        self.book(record);
         apply(&mut self.session, record);
         let after = states(&self.session);
         for id in before.keys().chain(after.keys()) {
@@ -285,6 +319,13 @@ impl TestSession {
 
     /// The model replies with these calls (tool, arguments by number), or, without any, with text.
     pub fn reply(&mut self, calls: &[(&str, u8)]) -> Vec<Record> {
+        let mut records = self.only_reply(calls);
+        records.extend(self.settle());
+        records
+    }
+
+    /// The same; the calls are not looked at yet.
+    pub fn only_reply(&mut self, calls: &[(&str, u8)]) -> Vec<Record> {
         let stored = body(700 + self.session.seq.0);
         let calls = calls.iter().zip(0..).map(|((tool, arguments), index)| CallRef {
             calls: stored,
@@ -299,7 +340,11 @@ impl TestSession {
             calls,
             usage: Some(Usage { uncached: 50, output: 10, ..Usage::default() }),
         };
-        self.outcome(self.model(), outcome)
+        let effect = self.model();
+        let State::Started { seq: started, .. } = self.effect(effect).state else {
+            panic!("{effect:?} is not started")
+        };
+        self.tell(Input::Ended { effect, started, outcome })
     }
 
     pub fn fails(&mut self, class: FailureClass, retry_at: Option<Millis>, jitter_permille: u64) -> Vec<Record> {

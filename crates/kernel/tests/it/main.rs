@@ -9,6 +9,7 @@
 )]
 mod arrows;
 mod backoff;
+mod counted;
 mod flow;
 mod golden;
 mod harness;

@@ -334,7 +334,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
     ]
 }
 
-fn any_rule() -> impl Strategy<Value = Rule> {
+pub fn any_rule() -> impl Strategy<Value = Rule> {
     let verdict = select(vec![RuleVerdict::Allow, RuleVerdict::Ask, RuleVerdict::Deny]);
     let some = |most| prop::collection::vec(any_condition(), 0..most).prop_map(|list| conditions(&list));
     let until = prop::option::weighted(0.2, NOON - 24 * HOUR..NOON + 48 * HOUR);
@@ -345,7 +345,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     })
 }
 
-fn any_subject() -> impl Strategy<Value = Subject<'static>> {
+pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let paths = subsequence(vec!["/w", "/w/a", "/w/b", "/x", "/x/y/z"], 0..4);
     let classes = select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send]);
     let names = (select(vec!["main", "other"]), select(vec!["ann", "bob"]), select(vec!["api", "chat"]));
@@ -381,7 +381,7 @@ fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     )
 }
 
-fn forget(subject: &mut Subject<'_>, fact: usize) {
+pub fn forget(subject: &mut Subject<'_>, fact: usize) {
     match fact {
         0 => subject.agent = None,
         1 => subject.principal = None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backstay_engine::{Placed, Reader, SessionRow, Store, join_wires};
 use backstay_kernel::budget::Amount;
 use backstay_kernel::id::{BodyRef, EffectId, Seq, SessionId};
-use backstay_kernel::record::{Completion, End, Planned, Record, Reservation, Resolution, Started};
+use backstay_kernel::record::{Completion, Counted, End, Planned, Record, Reservation, Resolution, Started};
 use backstay_kernel::request::{Piece, Request, Rope, digest, escape, fragment_digest};
 use backstay_kernel::tool::Idempotency;
 use backstay_store::Cell;
@@ -255,6 +255,9 @@ impl<'a> Books<'a> {
         for (row, records) in &self.sessions {
             for placed in records {
                 let Record::Started(started) = &placed.record else { continue };
+                for Counted { window, units, .. } in taken(records, placed.seq, started) {
+                    *wanted.entry(window.clone()).or_default() += units;
+                }
                 let Some(reservation) = &started.reservation else { continue };
                 let place = format!("{}.{}", row.session, placed.seq.0);
                 let booked = booked(records, placed.seq, started, reservation);
@@ -379,4 +382,18 @@ fn booked(records: &[Placed], seq: Seq, started: &Started, reservation: &Reserva
         _ => None,
     });
     closing.next().map(|spent| spent.unwrap_or(reservation.amount))
+}
+
+/// What the start at `seq` has taken of limits once it is closed: its shares, unless it did nothing.
+fn taken<'a>(records: &[Placed], seq: Seq, started: &'a Started) -> &'a [Counted] {
+    let mut later = records.iter().filter(|placed| placed.seq > seq);
+    let did_nothing = later.find_map(|placed| match &placed.record {
+        Record::Bounced { effect, .. } if *effect == started.effect => Some(true),
+        Record::Lapsed { effect, .. } | Record::Doubted { effect, .. } if *effect == started.effect => Some(false),
+        Record::Ended(ended) if ended.effect == started.effect => {
+            Some(matches!(ended.end, End::Failed { .. } | End::NotStarted))
+        }
+        _ => None,
+    });
+    if did_nothing == Some(true) { &[] } else { &started.counted }
 }

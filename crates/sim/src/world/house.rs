@@ -1,10 +1,12 @@
 //! The set-up of every simulated home: its tools, one of each class, and its policy.
+use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::policy::{InDoubt, Policy};
-use backstay_kernel::rule::RuleVerdict;
+use backstay_kernel::rule::{Rule, RuleVerdict};
 use backstay_kernel::tool::Idempotency;
 
 use crate::setting::{self, rule};
 
+const HOUR_MS: u64 = 3_600_000;
 /// Sessions of a simulated home; far more than any has.
 pub const SESSIONS_MAX: usize = 1000;
 
@@ -27,6 +29,8 @@ pub enum Change {
     Deny(&'static str),
     /// The day's tokens of the whole home.
     DayTokens(u64),
+    /// This many calls of the tool in an hour, and no more.
+    Limit(&'static str, u64),
     /// What is in doubt counts as done.
     AssumeDone,
 }
@@ -42,6 +46,11 @@ pub fn policy(changes: &[Change]) -> Policy {
             Change::Ungrant(tool) => agent.grants.tools.retain(|granted| granted != tool),
             Change::Deny(tool) => agent.rules.push(rule(RuleVerdict::Deny, tool)),
             Change::DayTokens(most) => policy.home_budget.day.tokens = Some(*most),
+            Change::Limit(tool, max) => {
+                let limit =
+                    Limit { measure: Measure::Count, per: vec![], window_ms: HOUR_MS, max: *max, over: Over::Deny };
+                agent.rules.push(Rule { limits: vec![limit], ..rule(RuleVerdict::Allow, tool) });
+            }
             Change::AssumeDone => agent.in_doubt = InDoubt::AssumeDone,
         }
     }

@@ -1,4 +1,6 @@
 //! The scenarios that are cut at every point.
+use std::collections::BTreeSet;
+
 use backstay_kernel::record::Mode;
 
 use super::checks::{Ending, Turn};
@@ -220,8 +222,14 @@ fn operators() -> Vec<Scenario> {
     let budget = such("budget ends across two sessions", two, |ending| {
         ended(ending, |turn| turn.reason == "Claimed" || turn.reason == "Cap(SharedBudget)")
     });
+    let many = vec![at_once(0, "call put 1 | call put 2 | say one"), at_once(1, "call put 3 | call put 4 | say two")];
+    let limit = such("a limit ends across two sessions", many, |ending| {
+        let acts: BTreeSet<&String> = ending.acts.iter().collect();
+        if acts.len() <= 2 { all_claimed(ending) } else { Err(format!("{acts:?} passed a limit of two")) }
+    });
     vec![
         Scenario { changes: vec![Change::DayTokens(700)], ..budget },
+        Scenario { changes: vec![Change::Limit("put", 2)], ..limit },
         scenario(
             "drain",
             vec![

@@ -23,9 +23,10 @@ pub fn draw(seed: u64) -> (Scenario, Plan) {
     // Nobody leaves a home frozen.
     steps.push(Step { when: When::Now, act: Do::Freeze(false) });
     let budget = dice.one_in(8).then(|| Change::DayTokens(1_000 + dice.below(3_000)));
+    let limit = dice.one_in(8).then(|| Change::Limit("put", 1 + dice.below(3)));
     let scenario = Scenario {
         name: "drawn",
-        changes: budget.into_iter().collect(),
+        changes: budget.into_iter().chain(limit).collect(),
         moods: (0..dice.below(8)).map(|_| draw_mood(&mut dice)).collect(),
         steps,
         wanted: Wanted::Such(|_| Ok(())),

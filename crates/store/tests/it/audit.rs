@@ -67,6 +67,7 @@ fn call(home: &TestHome, n: u8) {
             attempt: 1,
             request: None,
             reservation,
+            counted: Vec::new(),
         }),
     ];
     home.commit(with(append, records)).unwrap();

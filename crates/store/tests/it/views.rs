@@ -29,7 +29,16 @@ fn records() -> Vec<Record> {
     };
     let (model, tool, boot) = (Seq(2), Seq(5), Boot(9));
     let started = |effect, request| {
-        Record::Started(Started { effect, at: 7, boot, epoch: 1, attempt: 1, request, reservation: None })
+        Record::Started(Started {
+            effect,
+            at: 7,
+            boot,
+            epoch: 1,
+            attempt: 1,
+            request,
+            reservation: None,
+            counted: Vec::new(),
+        })
     };
     let replied = End::Replied {
         text: None,

@@ -58,7 +58,8 @@ fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Ju
     apply(&mut session, &Record::Opened(opened));
     let calls = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
     let call = CallRef { calls, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
-    judge(&session, Seq(1), &call, facts, &[], &past::frame(policy, args.at.unwrap_or_else(world::now)))
+    let frame = past::frame(&session, &call, facts, policy, args.at.unwrap_or_else(world::now));
+    judge(&session, Seq(1), &call, facts, &[], &frame)
 }
 
 fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {

@@ -1,11 +1,14 @@
 //! Every call that the journal holds a verdict on, with the session as it was when it was judged.
+use backstay_kernel::budget::{Used, WindowState};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{Boot, EffectId, Millis, Place, SessionId};
+use backstay_kernel::limit::windows;
 use backstay_kernel::policy::Policy;
-use backstay_kernel::record::{Judged, Record};
+use backstay_kernel::record::{Judged, Reason, Record};
 use backstay_kernel::session::Work;
+use backstay_kernel::subject::Subject;
 use backstay_kernel::{Session, apply};
 use serde_json::{Map, Value};
 
@@ -32,10 +35,31 @@ impl Past<'_> {
     }
 }
 
-/// What a verdict of that moment may see.
-pub fn frame(policy: &Policy, at: Millis) -> Frame<'_> {
-    let slots = Slots { model: 0, tool: 0 };
-    Frame { now: at, boot: Boot(0), policy, switches: Switches::default(), slots, allowance: Vec::new() }
+impl Past<'_> {
+    /// As it was: what others had taken of limits is not looked up again, so one is used up where the
+    /// verdict of then says so.
+    pub fn frame<'p>(&self, policy: &'p Policy) -> Frame<'p> {
+        let mut frame = frame(self.session, self.call, self.facts, policy, self.at);
+        let by = self.judged.verdict.by();
+        if let Some(Reason::Limit(rule)) = by {
+            let of_rule = format!("/{rule}");
+            for state in frame.allowance.iter_mut().filter(|state| state.window.key.ends_with(&of_rule)) {
+                state.used.settled.tokens = u64::MAX;
+            }
+        }
+        frame
+    }
+}
+
+/// What a verdict of that moment may see, where nobody has taken anything of a limit yet.
+pub fn frame<'p>(session: &Session, call: &CallRef, facts: &Facts, policy: &'p Policy, at: Millis) -> Frame<'p> {
+    let (slots, switches) = (Slots { model: 0, tool: 0 }, Switches::default());
+    let mut frame = Frame { now: at, boot: Boot(0), policy, switches, slots, allowance: Vec::new() };
+    let rules = policy.agents.get(&session.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
+    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, &frame));
+    let windows = subject.map(|subject| windows(rules, &subject)).unwrap_or_default();
+    frame.allowance = windows.into_iter().map(|window| WindowState { window, used: Used::default() }).collect();
+    frame
 }
 
 /// Calls that no policy was asked about (wrong arguments, repeats) are passed over.

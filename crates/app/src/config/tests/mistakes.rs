@@ -203,7 +203,7 @@ fn is_found(from: &str, to: &str, code: Code) {
 fn two_rules_of_one_name_are_one_too_many() {
     let again =
         "[[agents.main.rules]]\nname = \"reports need a yes\"\nverdict = \"deny\"\nmatch = {}\n\n[agents.main.caps]";
-    assert_eq!(Home::new().mistakes(&good_but("[agents.main.caps]", again)), ["52:8 duplicate"]);
+    assert_eq!(Home::new().mistakes(&good_but("[agents.main.caps]", again)), ["53:8 duplicate"]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["82:32 unknown_key"]
+        ["83:32 unknown_key"]
     );
 }
 

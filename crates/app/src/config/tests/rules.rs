@@ -1,6 +1,7 @@
 //! Conditions as they are written: what each form says, where it may stand, and what examples prove.
 use backstay_kernel::clock::{Local, Weekday};
-use backstay_kernel::rule::{Field, Order, Rule, RuleVerdict, Test};
+use backstay_kernel::limit::{Limit, Measure, Over};
+use backstay_kernel::rule::{Approvers, Field, Order, Rule, RuleVerdict, Test};
 
 use super::{Home, good_but};
 use crate::config::Code;
@@ -181,4 +182,33 @@ fn a_policy_is_told_by_its_digest() {
     assert_eq!(digest(&format!("{}# a remark\n", super::GOOD)), good);
     assert_ne!(digest(&good_but("verdict = \"ask\"\nmatch", "verdict = \"ask\"\nreason = \"so\"\nmatch")), good);
     assert_ne!(digest(&good_but("steps = 10", "steps = 11")), good);
+}
+
+#[test]
+fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
+    let rule = checked(
+        "verdict = \"allow\"\nmatch = {}\nask = { principal = [\"owner\"] }\nlimit = [{ count = true, per = [\"tool\", \"principal\"], window = \"1h\", max = 3, over = \"ask\" }, { sum = \"bytes_out\", window = \"24h\", max = 0, over = \"deny\" }]",
+    );
+    let hour = Limit {
+        measure: Measure::Count,
+        per: vec![Field::Principal, Field::Tool],
+        window_ms: 3_600_000,
+        max: 3,
+        over: Over::Ask,
+    };
+    let day = Limit { measure: Measure::BytesOut, per: vec![], window_ms: 86_400_000, max: 0, over: Over::Deny };
+    assert_eq!(rule.limits, [hour, day]);
+    assert_eq!(rule.approvers, Approvers::Principals(vec!["owner".into()]));
+    let limit = "count = true, window = \"1h\", max = 3, over = \"deny\"";
+    for (verdict, limits, code) in [
+        ("deny", format!("{{ {limit} }}"), Code::NotUsed),
+        ("allow", "{ window = \"1h\", max = 3, over = \"deny\" }".to_owned(), Code::BadValue),
+        ("allow", format!("{{ {limit}, sum = \"bytes_out\" }}"), Code::BadValue),
+        ("allow", format!("{{ {limit}, per = [\"path\"] }}"), Code::BadValue),
+        ("allow", format!("{{ {limit} }}, {{ {limit} }}"), Code::Duplicate),
+        ("allow", "{ count = true, window = \"1h\", max = 3 }".to_owned(), Code::MissingKey),
+    ] {
+        refused(&format!("verdict = \"{verdict}\"\nmatch = {{}}\nlimit = [{limits}]"), code);
+    }
+    refused(&format!("verdict = \"allow\"\nmatch = {{}}\nask = {{}}\nlimit = [{{ {limit} }}]"), Code::NotUsed);
 }
