@@ -14,7 +14,7 @@ use backstay_providers::{Client, Endpoint, Timeouts};
 use backstay_sandbox::Sandbox;
 use backstay_secrets::Vault;
 use backstay_store::{Options, Store, StoreError};
-use backstay_tools::{Commands, Declared, Roots, RootsError};
+use backstay_tools::{Commands, Declared, Hosts, Network, Roots, RootsError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -101,7 +101,7 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
 fn setup(home: &Path, config: &Checked, vault: &Vault, keys: Keys) -> Result<Setup, OpenError> {
     let sandbox = Arc::new(sandbox(home.join(SCRATCH), config));
-    let roots = roots(home, config, &sandbox)?;
+    let roots = roots(home, config, &sandbox, &network(config)?)?;
     let sandbox = roots.values().any(|roots| roots.commands().is_some()).then_some(sandbox);
     let key_secrets = secrets::keys_by_model(config);
     Ok(Setup { endpoints: endpoints(config, vault, keys)?, key_secrets, roots, sandbox })
@@ -127,9 +127,27 @@ fn sandbox(scratch: PathBuf, config: &Checked) -> Sandbox {
     Sandbox::new(scratch, config.sandbox).with_tool_dirs(config.tool_dirs.clone())
 }
 
-fn roots(home: &Path, config: &Checked, sandbox: &Arc<Sandbox>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
+/// The way out for tools. Where this process listens none of them goes.
+fn network(config: &Checked) -> Result<Network, OpenError> {
+    let named = |path: &PathBuf, why: &dyn std::fmt::Display| {
+        OpenError::Setup(format!("network.ca: {}: {why}", path.display()))
+    };
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| named(path, &error));
+    let authorities = config.authorities.as_ref().map(read).transpose()?;
+    let network = Network::new(authorities.as_deref(), vec![config.server.listen]);
+    network.map_err(|error| {
+        config.authorities.as_ref().map_or_else(|| OpenError::Setup(error.to_string()), |path| named(path, &error))
+    })
+}
+
+fn roots(
+    home: &Path,
+    config: &Checked,
+    sandbox: &Arc<Sandbox>,
+    network: &Network,
+) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
     let of = |(name, agent): (&String, &Agent)| {
-        let opened = roots_of(home, config, agent, sandbox);
+        let opened = roots_of(home, config, agent, sandbox, network);
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
         Ok((name.clone(), Arc::new(opened)))
     };
@@ -142,17 +160,27 @@ fn roots(home: &Path, config: &Checked, sandbox: &Arc<Sandbox>) -> Result<BTreeM
 /// A granted directory cannot be opened.
 pub fn roots_to_look(home: &Path, config: &Checked, agent: &Agent) -> Result<Roots, RootsError> {
     let scratch = home.join(format!("{SCRATCH}.{}", std::process::id()));
-    roots_of(home, config, agent, &Arc::new(sandbox(scratch, config)))
+    roots_of(home, config, agent, &Arc::new(sandbox(scratch, config)), &Network::default())
 }
 
 /// What the tools of one agent may open, and run.
 ///
 /// # Errors
 /// A granted directory cannot be opened.
-fn roots_of(home: &Path, config: &Checked, agent: &Agent, sandbox: &Arc<Sandbox>) -> Result<Roots, RootsError> {
+fn roots_of(
+    home: &Path,
+    config: &Checked,
+    agent: &Agent,
+    sandbox: &Arc<Sandbox>,
+    network: &Network,
+) -> Result<Roots, RootsError> {
     let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
     let opened = Roots::open(&home.join(WORKSPACE), &paths(&agent.grants.read), &paths(&agent.grants.write))?;
     let opened = opened.guarding(home)?.hiding(protected(&agent.rules));
+    let opened = match agent.grants.hosts.as_slice() {
+        [] => opened,
+        granted => opened.reaching(Hosts { network: network.clone(), granted: granted.to_vec() }),
+    };
     let programs = agent.grants.programs.clone();
     let is_granted = |tool: &&Arc<Declared>| agent.grants.tools.contains(&tool.manifest().name);
     let declared: Vec<_> = config.declared.iter().filter(is_granted).map(Arc::clone).collect();

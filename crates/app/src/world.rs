@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use backstay_engine::{
     Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
-    ToolRan, World,
+    ToolEnd, ToolRan, World,
 };
 use backstay_kernel::Permit;
 use backstay_kernel::context::Item;
@@ -20,7 +20,7 @@ use backstay_providers::{Client, Endpoint, Kind, Secret};
 use backstay_sandbox::Sandbox;
 use backstay_secrets::{ExposeSecret as _, Vault};
 use backstay_store::{Memory, Store, StoreError};
-use backstay_tools::{Ran, Roots};
+use backstay_tools::{Acted, Ran, Roots};
 
 /// Memories that one `recall` returns.
 const RECALLED_MAX: usize = 8;
@@ -174,13 +174,14 @@ impl World for RealWorld {
         }
     }
 
-    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
+    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolEnd {
         let roots = match self.roots(&call.agent) {
             Ok(roots) => roots,
-            Err(refused) => return failed(refused.detail),
+            Err(refused) => return failed(refused.detail).into(),
         };
-        match backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts) {
-            Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label: Label::NOTHING },
+        let Acted { ran, connections, label } = backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts);
+        let ran = match ran {
+            Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label },
             Ran::Remember { text } => {
                 let (said, memory) = ("Remembered.".to_owned(), Some(text));
                 ToolRan::Done { text: said, spill: None, memory, label: Label::NOTHING }
@@ -188,7 +189,8 @@ impl World for RealWorld {
             Ran::Recall { query } => self.recall(&call.principal, &query),
             Ran::Failed { text } => failed(text),
             Ran::Unknown => ToolRan::Unknown,
-        }
+        };
+        ToolEnd { ran, connections }
     }
 
     fn call_model(

@@ -146,6 +146,7 @@ impl<'a> Trace<'a> {
             | Record::Answered { effect, .. }
             | Record::Resolved { effect, .. }
             | Record::Doubted { effect, .. }
+            | Record::Connected { effect, .. }
             | Record::Overdue { effect }
                 if self.touched.contains_key(effect) =>
             {
@@ -178,6 +179,7 @@ impl<'a> Trace<'a> {
             | Record::Retried(_)
             | Record::Lapsed { .. }
             | Record::Doubted { .. }
+            | Record::Connected { .. }
             | Record::Resolved { .. }
             | Record::Cancelled { .. }
             | Record::TurnEnded(_)

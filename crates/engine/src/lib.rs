@@ -42,5 +42,5 @@ pub use totals::{Latency, Totals};
 pub use transfer::{Export, ImportError, Imported};
 pub use world::{
     Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
-    ToolRan, World,
+    ToolEnd, ToolRan, World,
 };

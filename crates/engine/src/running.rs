@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 
 use crate::bodies::Bodies;
 use crate::limits::DETAIL_BYTES_MAX;
-use crate::world::{Delta, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolRan, World};
+use crate::world::{Delta, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolEnd, ToolRan, World};
 
 /// What runs, and for which start: another start of the same effect is something else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -43,7 +43,7 @@ impl Key {
 pub enum End {
     Inspected(Result<Facts, Refused>),
     Probed(Probed),
-    Tool(ToolRan),
+    Tool(ToolEnd),
     Model(ModelResult),
     /// Past its limit, and it goes on: another end of the same key will come.
     Overdue,
@@ -61,7 +61,7 @@ pub struct Finished {
 
 enum Step {
     Ended(Finished),
-    Overdue(Key, JoinHandle<ToolRan>),
+    Overdue(Key, JoinHandle<ToolEnd>),
 }
 
 pub struct Running {
@@ -216,8 +216,8 @@ impl Running {
 }
 
 /// The end of a tool's thread. Of one that panicked nobody knows what it had done before.
-fn ran(key: Key, result: Result<ToolRan, JoinError>) -> Finished {
-    Finished { key, end: End::Tool(result.unwrap_or(ToolRan::Unknown)) }
+fn ran(key: Key, result: Result<ToolEnd, JoinError>) -> Finished {
+    Finished { key, end: End::Tool(result.unwrap_or(ToolRan::Unknown.into())) }
 }
 
 /// What it is to the session that a call was erased before this could be done for it.
@@ -257,6 +257,7 @@ pub fn input(
         Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
         Key::Act(id, started) => (id, started),
     };
+    let mut connections = Vec::new();
     let (outcome, memory) = match finished.end {
         End::Inspected(found) => {
             let inspection = match found {
@@ -268,13 +269,16 @@ pub fn input(
             return (Input::Inspected { effect, inspection, origins }, None);
         }
         End::Probed(found) => return (Input::Probed { effect, found }, None),
-        End::Tool(ran) => tool_outcome(ran, bodies),
+        End::Tool(ToolEnd { ran, connections: made }) => {
+            connections = made;
+            tool_outcome(ran, bodies)
+        }
         End::Model(result) => (model_outcome(result, bodies, tools, jitter), None),
         End::Overdue => (Outcome::Overdue, None),
         End::NotStarted => (Outcome::NotStarted, None),
         End::Bounced(reason) => return (Input::Bounced(Bounce { effect, reason }), None),
     };
-    (Input::Ended { effect, started, outcome }, memory)
+    (Input::Ended { effect, started, outcome, connections }, memory)
 }
 
 fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) {

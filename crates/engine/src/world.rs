@@ -6,6 +6,7 @@ use std::sync::Arc;
 use backstay_kernel::Permit;
 use backstay_kernel::budget::Usage;
 use backstay_kernel::context::Item;
+use backstay_kernel::destination::Connection;
 use backstay_kernel::effect::{FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{BodyRef, Millis, SessionId};
@@ -120,6 +121,19 @@ impl ToolRan {
     }
 }
 
+/// How a tool ended, and what it reached on the network meanwhile.
+#[derive(Clone, Debug)]
+pub struct ToolEnd {
+    pub ran: ToolRan,
+    pub connections: Vec<Connection>,
+}
+
+impl From<ToolRan> for ToolEnd {
+    fn from(ran: ToolRan) -> Self {
+        Self { ran, connections: Vec::new() }
+    }
+}
+
 /// Everything outside: one adapter for every kind of effect. Methods that are not `async` may
 /// block for as long as a local disk takes; the engine calls them off its own thread, but for
 /// [`World::envelope`], [`World::item`], [`World::now`] and [`World::random`], which only compute.
@@ -148,7 +162,7 @@ pub trait World: Send + Sync + 'static {
 
     fn probe(&self, call: &ToolCall, facts: &Facts) -> Probed;
 
-    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan;
+    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolEnd;
 
     /// Makes exactly one attempt.
     fn call_model(

@@ -1,6 +1,8 @@
 //! Where a call goes on the network, and which grant lets it.
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::rule::{is_below_domain, is_under};
@@ -86,19 +88,36 @@ pub struct HostGrant {
     pub methods: Vec<Method>,
     /// Decoded; compared by whole segments.
     pub path_prefix: String,
+    /// Addresses that are not public, and may be what the name leads to all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_private: Vec<IpAddr>,
+}
+
+/// A connection that a call made, as it was.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    pub host: String,
+    pub port: u16,
+    /// That the host led to, and that was checked.
+    pub address: IpAddr,
+    /// Bytes on the wire, TLS included.
+    pub sent: u64,
+    pub received: u64,
 }
 
 impl HostGrant {
-    /// Whether it lets a request go there. Clear text passes on the port that is known for it only.
+    /// Whether it lets a request go there. Clear text passes on the port that is known for it, and within a
+    /// network that the grant names addresses of.
     #[must_use]
     pub fn covers(&self, to: &Destination) -> bool {
         let is_host = match self.host.strip_prefix("*.") {
             Some(domain) => to.host != domain && is_below_domain(&to.host, domain),
             None => self.host == to.host,
         };
-        let is_sealed = to.scheme == Scheme::Https || self.port == Scheme::Http.port();
+        let may_be_clear = self.port == Scheme::Http.port() || !self.allow_private.is_empty();
         is_host
-            && is_sealed
+            && (may_be_clear || to.scheme == Scheme::Https)
             && self.port == to.port
             && self.methods.contains(&to.method)
             && is_under(&to.path, &self.path_prefix)

@@ -54,6 +54,7 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Bounced { effect, why } => bounce(session, *effect, *why),
         Record::Retried(retried) => retry(session, retried),
         Record::Lapsed { effect, .. } => lapse(session, *effect),
+        Record::Connected { .. } => {}
         Record::Doubted { effect, .. } => {
             count(session, *effect);
             leave_started(session, *effect, State::Doubt, None, false);

@@ -131,6 +131,7 @@ pub(crate) fn move_of(record: &Record) -> Option<(EffectId, Move<'_>)> {
         | Record::Answered { .. }
         | Record::Unfunded { .. }
         | Record::Overdue { .. }
+        | Record::Connected { .. }
         | Record::Resolved { .. }
         | Record::Cancelled { .. }
         | Record::TurnEnded(_)

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Usage};
+use crate::destination::Connection;
 use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::flow::{Flow, Origin};
@@ -90,6 +91,11 @@ pub enum Record {
     Doubted {
         effect: EffectId,
         boot: Boot,
+    },
+    /// What the effect reached while it ran; written with its end.
+    Connected {
+        effect: EffectId,
+        connections: Vec<Connection>,
     },
     Resolved {
         effect: EffectId,

@@ -44,6 +44,7 @@ impl Record {
             | Self::Bounced { .. }
             | Self::Lapsed { .. }
             | Self::Doubted { .. }
+            | Self::Connected { .. }
             | Self::Cancelled { .. }
             | Self::Stopped { .. }
             | Self::Resumed { .. }

@@ -1,5 +1,6 @@
 //! A call as typed code reads it. Unknown keys are refused, so that no alias of an argument ever
 //! passes unseen; what is wrong is said in words that a model can act on.
+use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
 
 use backstay_kernel::facts::Invalid;
@@ -21,6 +22,8 @@ pub enum Call {
     Recall(Recall),
     AskHuman,
     RunCommand(RunCommand),
+    HttpRequest(HttpRequest),
+    WebFetch(WebFetch),
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +65,22 @@ pub struct RunCommand {
     pub cwd: Option<String>,
     /// Seconds.
     pub timeout_s: Option<NonZeroU64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRequest {
+    pub method: String,
+    pub url: String,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    pub body: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebFetch {
+    pub url: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +145,12 @@ impl Call {
                 }
                 Ok(Self::RunCommand(call))
             }
+            "http_request" => {
+                let call: HttpRequest = read(tool, arguments)?;
+                fits("body", call.body.as_deref().map_or(0, str::len), limits::REQUEST_BYTES_MAX)?;
+                Ok(Self::HttpRequest(call))
+            }
+            "web_fetch" => read(tool, arguments).map(Self::WebFetch),
             other => Err(Refused::new(Invalid::UnknownTool, format!("there is no tool `{other}`"))),
         }
     }

@@ -171,6 +171,6 @@ fn part(clip: &Clip, bytes_max: usize) -> Part {
 }
 
 /// No character of a command's may pass for the runtime's, or steer a terminal.
-fn harmless(character: char) -> char {
+pub fn harmless(character: char) -> char {
     if character.is_control() && !matches!(character, '\n' | '\t') { '\u{fffd}' } else { character }
 }

@@ -32,6 +32,10 @@ pub const COMMAND_EXTRA_MS: u64 = 30_000;
 pub const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
 /// A schema of such a tool, bytes: far beyond what a model should be told of one tool.
 pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// Body of a request, bytes: what one call can hold that a model wrote.
+pub const REQUEST_BYTES_MAX: usize = 256 << 10;
+/// Beyond the longest request: connecting, and telling of it.
+pub const REQUEST_EXTRA_MS: u64 = 30_000;
 
 /// Entries of one directory that are looked at; the rest is counted as "more".
 pub const ENTRIES_MAX: usize = 10_000;

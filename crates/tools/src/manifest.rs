@@ -1,15 +1,16 @@
 //! What each built-in tool declares of itself; the texts are short because every request pays them.
-use backstay_kernel::label::{Label, Source};
+use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
 use backstay_kernel::words::Kind;
 
-use crate::limits::{COMMAND_EXTRA_MS, READ_MS_MAX, WRITE_MS_MAX};
+use crate::limits::{COMMAND_EXTRA_MS, READ_MS_MAX, REQUEST_EXTRA_MS, WRITE_MS_MAX};
 
 /// The built-in tools, in the order in which a model is told of them.
 #[must_use]
 pub fn manifests() -> Vec<Manifest> {
     let mut all = files();
     all.push(command());
+    all.extend(network());
     all.extend(runtime());
     all
 }
@@ -69,6 +70,42 @@ fn command() -> Manifest {
             r#"{"type":"object","properties":{"command":{"type":"string"},"cwd":{"type":"string"},"timeout_s":{"type":"integer"}},"required":["command"]}"#,
         )
     }
+}
+
+/// Tools that make a request. One that only asks is of the class read, with where it goes as a fact: what its URL
+/// tells the host is that fact's to bound. Any other is sent, and never silently sent again.
+fn network() -> [Manifest; 2] {
+    let url = ArgumentRole::Authority(Kind::Url);
+    let timeout_ms = backstay_egress::WHOLE_MS.saturating_add(REQUEST_EXTRA_MS);
+    let request = Manifest {
+        class: EffectClass::Send,
+        idempotency: Idempotency::Unsafe,
+        timeout_ms,
+        ..read(
+            "http_request",
+            "Send an HTTP request. Redirects are not followed.",
+            &[
+                ("method", ArgumentRole::Payload),
+                ("url", url),
+                ("headers", ArgumentRole::Payload),
+                ("body", ArgumentRole::Payload),
+            ],
+            r#"{"type":"object","properties":{"method":{"type":"string"},"url":{"type":"string"},"headers":{"type":"object"},"body":{"type":"string"}},"required":["method","url"]}"#,
+        )
+    };
+    // What anybody may read there was written by anybody.
+    let fetch = Manifest {
+        idempotency: Idempotency::Idempotent,
+        result: Label { conf: Confidentiality::Public, ..Label::of(Source::Tool) },
+        timeout_ms,
+        ..read(
+            "web_fetch",
+            "Get a web page as text.",
+            &[("url", ArgumentRole::Selector)],
+            r#"{"type":"object","properties":{"url":{"type":"string"}},"required":["url"]}"#,
+        )
+    };
+    [request, fetch]
 }
 
 /// Tools that the runtime itself, or a person, answers.
@@ -151,6 +188,7 @@ mod tests {
             assert_eq!(names, declared, "{}", tool.name);
             let sample = |name: &str| match properties[name]["type"].as_str() {
                 Some("integer") => json!(1),
+                Some("object") => json!({ "accept": "text/plain" }),
                 _ => json!(format!("some {name}")),
             };
             let required: Vec<_> = schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
@@ -175,6 +213,7 @@ mod tests {
             let may_take = match tool.class {
                 EffectClass::Write => 30_000,
                 EffectClass::Execute => 630_000,
+                _ if tool.name == "http_request" || tool.name == "web_fetch" => 90_000,
                 EffectClass::Read | EffectClass::Send | EffectClass::Spend => 10_000,
             };
             assert_eq!(tool.timeout_ms, may_take, "{}", tool.name);
@@ -187,7 +226,9 @@ mod tests {
         let authority = ArgumentRole::Authority(Kind::Path);
         for tool in manifests() {
             let source = if tool.name == "recall" { Source::Memory } else { Source::Tool };
-            assert_eq!(tool.result, Label::of(source), "{}", tool.name);
+            let is_public = tool.name == "web_fetch";
+            let conf = if is_public { Confidentiality::Public } else { Confidentiality::Internal };
+            assert_eq!(tool.result, Label { conf, ..Label::of(source) }, "{}", tool.name);
             let named: Vec<_> = tool.arguments.iter().filter(|(_, role)| *role == authority).collect();
             let writes_file = matches!(tool.name.as_str(), "write_file" | "edit_file");
             assert_eq!(named.len(), usize::from(writes_file), "{}", tool.name);
@@ -204,6 +245,8 @@ mod tests {
             ("list_dir", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("search_files", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("run_command", EffectClass::Execute, Idempotency::Unsafe, Answerer::Tool),
+            ("http_request", EffectClass::Send, Idempotency::Unsafe, Answerer::Tool),
+            ("web_fetch", EffectClass::Read, Idempotency::Idempotent, Answerer::Tool),
             ("remember", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),
             ("recall", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("ask_human", EffectClass::Read, Idempotency::Idempotent, Answerer::Human),

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::arguments::{Call, EditFile, WriteFile};
 use crate::command::{self, Run};
+use crate::fetch::{self, Sent};
 use crate::open::{self, contents, regular};
 use crate::place::{Place, child};
 use crate::read::Page;
@@ -59,6 +60,8 @@ pub fn probe(roots: &Roots, tool: &str, arguments: &str, facts: &Facts) -> Probe
         | Call::Remember(_)
         | Call::Recall(_)
         | Call::RunCommand(_)
+        | Call::HttpRequest(_)
+        | Call::WebFetch(_)
         | Call::AskHuman => return Probed::Neither,
     };
     let Ok(place) = roots.place(path) else { return Probed::Neither };
@@ -95,6 +98,7 @@ pub enum Action {
     Recall { query: String },
     AskHuman,
     Run(Box<Run>),
+    Send(Box<Sent>),
 }
 
 #[derive(Debug)]
@@ -175,6 +179,8 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         Call::Recall(call) => Ok(looking(Action::Recall { query: call.query })),
         Call::AskHuman => Ok(looking(Action::AskHuman)),
         Call::RunCommand(call) => command::prepare(roots, &call),
+        Call::HttpRequest(call) => fetch::request(roots, call),
+        Call::WebFetch(call) => fetch::page(roots, &call.url),
     }
 }
 

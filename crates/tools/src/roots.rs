@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::command::Commands;
 use crate::declared::Declared;
+use crate::fetch::Hosts;
 use crate::limits;
 use crate::open::{Links, NO_OPENAT2, beneath, real_path, refused};
 use crate::own::Own;
@@ -43,6 +44,8 @@ pub struct Roots {
     commands: Option<Commands>,
     /// Tools that are not built in, of those that are granted.
     declared: Vec<Arc<Declared>>,
+    /// Where requests may go; absent where no grant names a host.
+    hosts: Option<Hosts>,
     /// Whose own files no grant covers.
     home: Option<OwnedFd>,
 }
@@ -78,6 +81,7 @@ impl Roots {
             hidden: Vec::new(),
             commands: None,
             declared: Vec::new(),
+            hosts: None,
             home: None,
         })
     }
@@ -107,6 +111,17 @@ impl Roots {
 
     pub fn declared(&self, tool: &str) -> Option<&Declared> {
         self.declared.iter().find(|declared| declared.manifest().name == tool).map(Arc::as_ref)
+    }
+
+    /// Lets requests go to granted hosts.
+    #[must_use]
+    pub fn reaching(mut self, hosts: Hosts) -> Self {
+        self.hosts = Some(hosts);
+        self
+    }
+
+    pub fn hosts(&self) -> Option<&Hosts> {
+        self.hosts.as_ref()
     }
 
     pub fn commands(&self) -> Option<&Commands> {

@@ -1,11 +1,13 @@
 //! Acting: with a permit, on exactly what was judged, or not at all.
 use backstay_kernel::Permit;
+use backstay_kernel::destination::Connection;
 use backstay_kernel::facts::{Facts, Probe};
 use backstay_kernel::id::Digest;
+use backstay_kernel::label::Label;
 
 use crate::prepare::{Action, Prepared, Refused, prepare};
 use crate::roots::Roots;
-use crate::{command, list, read, search, write};
+use crate::{command, fetch, list, read, search, write};
 
 /// How a call ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +27,21 @@ pub enum Ran {
     Unknown,
 }
 
+/// How a call ended, and what it reached on the network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Acted {
+    pub ran: Ran,
+    pub connections: Vec<Connection>,
+    /// Of what it read, where that is more than the tool declares.
+    pub label: Label,
+}
+
+impl From<Ran> for Acted {
+    fn from(ran: Ran) -> Self {
+        Self { ran, connections: Vec::new(), label: Label::NOTHING }
+    }
+}
+
 impl Ran {
     pub(crate) fn failed(text: impl Into<String>) -> Self {
         Self::Failed { text: text.into() }
@@ -33,7 +50,7 @@ impl Ran {
 
 /// Makes a permitted call; the permit ends with it. `judged` are the recorded facts that the permit was minted for.
 #[must_use]
-pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts) -> Ran {
+pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts) -> Acted {
     act(&permit.key(), permit.facts(), roots, tool, arguments, judged)
 }
 
@@ -44,18 +61,19 @@ pub(crate) fn act(
     tool: &str,
     arguments: &str,
     judged: &Facts,
-) -> Ran {
+) -> Acted {
     if permitted != Some(judged.digest()) {
-        return Ran::failed("the permit is for another call; nothing was done");
+        return Ran::failed("the permit is for another call; nothing was done").into();
     }
     let Prepared { facts, action } = match prepare(roots, tool, arguments) {
         Ok(prepared) => prepared,
-        Err(Refused { detail, .. }) => return Ran::failed(detail),
+        Err(Refused { detail, .. }) => return Ran::failed(detail).into(),
     };
     if facts != *judged {
-        return Ran::failed(changed(&facts, judged));
+        return Ran::failed(changed(&facts, judged)).into();
     }
-    match action {
+    let ran = match action {
+        Action::Send(sent) => return fetch::send(key, roots, &sent),
         Action::Read { file, page } => read::read(file, &page),
         Action::Write(write) => write::write(key, &write),
         Action::List { dir } => list::list(&dir),
@@ -64,7 +82,8 @@ pub(crate) fn act(
         Action::Recall { query } => Ran::Recall { query },
         Action::Run(run) => command::run(roots, *run),
         Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
-    }
+    };
+    ran.into()
 }
 
 /// Says what differs, so that the model can read the file again or see that a path moved.

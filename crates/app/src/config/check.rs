@@ -80,6 +80,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         messages_per_minute: limit("messages_per_minute"),
         connections_per_principal: limit("connections_per_principal"),
     };
+    let authorities = checker.root.table("network").and_then(|network| checker.file(network, "ca"));
     let sandbox = sandbox(checker.root.table("sandbox"));
     let examples = std::mem::take(&mut checker.examples);
     let missing_directories = std::mem::take(&mut checker.missing);
@@ -94,6 +95,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 sandbox,
                 tool_dirs,
                 declared,
+                authorities,
                 providers,
                 secrets_key,
                 bindings,

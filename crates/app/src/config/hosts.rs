@@ -34,9 +34,11 @@ impl<'a> Checker<'a> {
         if methods.is_empty() {
             self.mistakes.add(named.place, Code::BadValue, "`methods` is empty, which grants nothing");
         }
+        let allow_private = row.addresses("allow_private");
         match read {
             Ok((host, port)) => {
-                Some(HostGrant { host: format!("{below}{}", host.as_str()), port, methods, path_prefix: path_prefix? })
+                let host = format!("{below}{}", host.as_str());
+                Some(HostGrant { host, port, methods, path_prefix: path_prefix?, allow_private })
             }
             Err(problem) => {
                 let message = format!("`hosts`: {}: {problem}", quoted(written.value));

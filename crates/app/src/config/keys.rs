@@ -35,6 +35,7 @@ pub static ROOT: &[Key] = &[
         tools::SANDBOX,
         "What commands run in. It is tried before the first one; where it does not hold, no command runs.",
     ),
+    table("network", NETWORK, "How the requests of tools get out. Model APIs have a client of their own."),
     named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
     named(
         "secrets",
@@ -157,6 +158,14 @@ static LIMITS: &[Key] = &[
         "Connections of one principal to the HTTP door at the same time, all its tokens together; through a trusted proxy, its calls under way. Three quarters may be event streams. More are refused with 429. A front end that serves many people under one token needs one for each who waits for a reply.",
     ),
 ];
+
+static NETWORK: &[Key] = &[value(
+    "ca",
+    Kind::Path,
+    Optional("the public authorities alone"),
+    "\"tls/ca.pem\"",
+    "PEM file with certificates of further authorities that the requests of tools trust, absolute or relative to the home.",
+)];
 
 static PRINCIPAL: &[Key] = &[value(
     "role",
@@ -309,7 +318,7 @@ static HOST: &[Key] = &[
         Kind::Name,
         Required,
         "\"crm.example.com:443\"",
-        "A name or an IP address, and its port. `*.example.com:443` is every name below `example.com`. Clear text (`http://`) is sent to port 80 only.",
+        "A name or an IP address, and its port. `*.example.com:443` is every name below `example.com`. Clear text (`http://`) is sent to port 80, and where `allow_private` names addresses.",
     ),
     value(
         "methods",
@@ -324,6 +333,13 @@ static HOST: &[Key] = &[
         Default("\"/\""),
         "\"/v2/customers\"",
         "Where the path of a URL must begin, by whole segments: `/v1` covers `/v1` and `/v1/a`, not `/v10`. Written decoded or with %XX.",
+    ),
+    value(
+        "allow_private",
+        Kind::IpAddresses,
+        Default("[]"),
+        "[\"10.0.0.5\"]",
+        "Addresses that are not public (private, loopback, link-local and the like) and that the host may lead to all the same. Without it a host that leads to such an address, be it one of many, is not called. Where one is named, clear text passes on any port.",
     ),
 ];
 

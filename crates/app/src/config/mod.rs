@@ -55,6 +55,8 @@ pub struct Checked {
     pub tool_dirs: Vec<String>,
     /// Tools that are not built in; their manifests stand in the policy as well.
     pub declared: Vec<Arc<Declared>>,
+    /// A file of certificates that requests of tools trust, besides the public ones.
+    pub authorities: Option<PathBuf>,
     pub providers: BTreeMap<String, ProviderConfig>,
     /// The file with the key of the secrets; where none is named, others are looked for.
     pub secrets_key: Option<PathBuf>,

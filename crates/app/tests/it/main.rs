@@ -26,6 +26,7 @@ mod held;
 mod hints;
 mod init;
 mod journal;
+mod network;
 mod people;
 mod place;
 mod policy;

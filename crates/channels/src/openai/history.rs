@@ -181,6 +181,7 @@ impl<'a> Reading<'a> {
             | Record::Unfunded { .. }
             | Record::Overdue { .. }
             | Record::Bounced { .. }
+            | Record::Connected { .. }
             | Record::Retried(_)
             | Record::Lapsed { .. }
             | Record::Resolved { .. }

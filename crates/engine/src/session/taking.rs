@@ -15,7 +15,7 @@ use crate::error::EngineError;
 use crate::fold::restore_of;
 use crate::live::{Accepted, Asked, Letter, inputs};
 use crate::running::{self, Finished};
-use crate::world::ToolRan;
+use crate::world::{ToolEnd, ToolRan};
 
 impl SessionTask {
     /// A session of a restored home says so before anything else happens in it.
@@ -109,7 +109,10 @@ impl SessionTask {
 
     /// What a tool says bears the label of all that it may have read, and a memory that of the session.
     fn label(&self, finished: &mut Finished, policy: &Policy) {
-        let (running::Key::Act(id, _), running::End::Tool(ran)) = (finished.key, &mut finished.end) else { return };
+        let (running::Key::Act(id, _), running::End::Tool(ToolEnd { ran, .. })) = (finished.key, &mut finished.end)
+        else {
+            return;
+        };
         if let ToolRan::Done { memory: Some(_), .. } = ran {
             ran.join(self.state.label.said_by_model());
         }

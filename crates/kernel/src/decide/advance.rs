@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use super::outcome;
 use super::windup::end_turn;
 use crate::budget::{Amount, Used, WindowState, next_window_at};
+use crate::destination::Destination;
 use crate::effect::{CallRef, Finish, Inspection};
-use crate::facts::Invalid;
+use crate::facts::{Facts, Invalid};
 use crate::flow::Origin;
 use crate::frame::Frame;
 use crate::id::EffectId;
@@ -22,7 +23,7 @@ use crate::request::Request;
 use crate::rule::Rule;
 use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Work};
 use crate::subject::Subject;
-use crate::tool::{Answerer, Idempotency, Manifest};
+use crate::tool::{Answerer, EffectClass, Idempotency, Manifest};
 use crate::window;
 
 /// The next records, or none where the session waits for something. First match wins.
@@ -248,15 +249,25 @@ fn judged(
     (verdict, grounds): (Verdict, Option<Grounds>),
     frame: &Frame<'_>,
 ) -> Record {
+    let idempotency = idempotency(manifest, facts.as_ref());
     Record::Judged(Judged {
         effect,
         epoch: frame.policy.epoch,
         facts,
-        idempotency: manifest.map_or(Idempotency::Unsafe, |manifest| manifest.idempotency),
+        idempotency,
         answerer: manifest.map_or(Answerer::Tool, |manifest| manifest.answerer),
         verdict,
         grounds,
     })
+}
+
+/// As the tool declares it; a request that only asks may be made again, whatever else its tool can do.
+fn idempotency(manifest: Option<&Manifest>, facts: Option<&Facts>) -> Idempotency {
+    let declared = manifest.map_or(Idempotency::Unsafe, |manifest| manifest.idempotency);
+    let only_asks = |to: &Destination| to.method.only_asks();
+    let asks = facts
+        .is_some_and(|facts| facts.class == EffectClass::Read && facts.destination.as_ref().is_some_and(only_asks));
+    if asks { Idempotency::Idempotent } else { declared }
 }
 
 /// Starts every allowed call that has a slot, and judges again what another policy had judged.

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::destination::Connection;
 use crate::effect::{Inspection, Outcome, Probed};
 use crate::flow::Origin;
 use crate::frame::Frame;
@@ -46,6 +47,8 @@ pub enum Input {
         effect: EffectId,
         started: Seq,
         outcome: Outcome,
+        /// What it reached on the network.
+        connections: Vec<Connection>,
     },
     Probed {
         effect: EffectId,
@@ -121,7 +124,13 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Inspected { effect, inspection, origins } => {
             Ok(advance::inspected(session, effect, inspection, &origins, frame))
         }
-        Input::Ended { effect, started, outcome } => Ok(outcome::ended(session, effect, started, outcome, frame)),
+        Input::Ended { effect, started, outcome, connections } => {
+            let mut records = outcome::ended(session, effect, started, outcome, frame);
+            if !records.is_empty() && !connections.is_empty() {
+                records.insert(0, Record::Connected { effect, connections });
+            }
+            Ok(records)
+        }
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
         Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),
         Input::Decide(decision) => people::decide(session, decision, frame),

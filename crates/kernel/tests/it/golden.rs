@@ -1,9 +1,10 @@
 //! The stored form of every record, as bytes in a file: what was written by any released version
 //! must be read by all later ones, so these files only ever grow.
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use backstay_kernel::budget::{Amount, Usage};
-use backstay_kernel::destination::{Destination, Method};
+use backstay_kernel::destination::{Connection, Destination, Method};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
 use backstay_kernel::flow::{Flow, Origin};
@@ -333,6 +334,13 @@ fn waits() -> Vec<Record> {
     vec![Record::Unfunded { effect: Seq(8), window, until: 13 }, Record::Overdue { effect: Seq(8) }]
 }
 
+fn reached() -> Vec<Record> {
+    let connection =
+        |address: IpAddr| Connection { host: "api.example.com".to_owned(), port: 443, address, sent: 7, received: 8 };
+    let connections = vec![connection([192, 0, 2, 1].into()), connection("2001:db8::1".parse().unwrap())];
+    vec![Record::Connected { effect: Seq(8), connections }]
+}
+
 fn home_records() -> Vec<HomeRecord> {
     let by = || "ann".to_owned();
     vec![
@@ -384,9 +392,10 @@ where
 
 #[test]
 fn the_stored_form_of_every_record_stays() {
-    let records = [beginnings(), verdicts(), middles(), endings(), waits(), judged_later(), limited()].concat();
+    let lists = [beginnings(), verdicts(), middles(), endings(), waits(), judged_later(), limited(), reached()];
+    let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
-    assert_eq!(kinds.len(), 23, "every kind of record is there: {kinds:?}");
+    assert_eq!(kinds.len(), 24, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backstay_kernel::budget::{Amount, Budget, Ceiling, LedgerEntry, Price, Usage, Used, Window, WindowState};
 use backstay_kernel::context::Item;
 use backstay_kernel::decide::{Decide, Message};
+use backstay_kernel::destination::Destination;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
 use backstay_kernel::frame::{Frame, Slots, Switches};
@@ -46,6 +47,8 @@ pub struct TestSession {
     /// What the limits of rules have taken in.
     pub ledger: BTreeMap<String, Used>,
     pub request_bytes: u64,
+    /// What every call turns out to be, in place of what its tool says.
+    pub goes: Option<(EffectClass, Destination)>,
 }
 
 /// A tool by its name: what it is to the world.
@@ -125,6 +128,7 @@ impl TestSession {
             allowance: Vec::new(),
             ledger: BTreeMap::new(),
             request_bytes: 100,
+            goes: None,
         };
         let opened = Opened {
             agent: "main".to_owned(),
@@ -274,7 +278,10 @@ impl TestSession {
             Effect::Prepare { id, .. } => Some(Input::Prepared { effect: *id, request: self.request() }),
             Effect::Inspect { id, call } => {
                 let class = self.policy.tools.get(call.tool.as_ref()?)?.class;
-                let facts = Facts::new(class, Vec::new());
+                let facts = match self.goes.clone() {
+                    Some((class, to)) => Facts { destination: Some(to), ..Facts::new(class, Vec::new()) },
+                    None => Facts::new(class, Vec::new()),
+                };
                 Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), origins: Vec::new() })
             }
             Effect::Probe { .. } | Effect::Model { .. } | Effect::Tool { .. } => None,
@@ -296,7 +303,7 @@ impl TestSession {
     /// The outcome of a started effect.
     pub fn outcome(&mut self, effect: EffectId, outcome: Outcome) -> Vec<Record> {
         let State::Started { seq, .. } = self.effect(effect).state else { panic!("{effect:?} is not started") };
-        let mut records = self.tell(Input::Ended { effect, started: seq, outcome });
+        let mut records = self.tell(Input::Ended { effect, started: seq, outcome, connections: Vec::new() });
         records.extend(self.settle());
         records
     }
@@ -344,7 +351,7 @@ impl TestSession {
         let State::Started { seq: started, .. } = self.effect(effect).state else {
             panic!("{effect:?} is not started")
         };
-        self.tell(Input::Ended { effect, started, outcome })
+        self.tell(Input::Ended { effect, started, outcome, connections: Vec::new() })
     }
 
     pub fn fails(&mut self, class: FailureClass, retry_at: Option<Millis>, jitter_permille: u64) -> Vec<Record> {
@@ -481,6 +488,7 @@ pub fn record_word(record: &Record) -> &'static str {
         Record::Bounced { .. } => "bounced",
         Record::Retried(_) => "retried",
         Record::Lapsed { .. } => "lapsed",
+        Record::Connected { .. } => "connected",
         Record::Doubted { .. } => "doubted",
         Record::Resolved { .. } => "resolved",
         Record::Ended(_) => "ended",

@@ -1,13 +1,16 @@
 //! Dead processes, doubts, probes, restores.
 use backstay_kernel::budget::{Amount, LedgerEntry};
+use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::InDoubt;
 use backstay_kernel::record::{Mode, Record, Resolution, StopReason};
 use backstay_kernel::session::State;
+use backstay_kernel::tool::EffectClass;
+use backstay_kernel::url::Url;
 use backstay_kernel::{Input, Wait, limits, permit::idempotency_key};
 
-use crate::harness::{OWNER, TestSession};
+use crate::harness::{OWNER, TestSession, record_word};
 
 fn started(tool: &str) -> TestSession {
     let mut t = TestSession::new();
@@ -106,7 +109,11 @@ pub fn a_call_past_its_limit_is_awaited_where_it_could_still_act_and_told_as_unk
         assert!(t.open().iter().any(|open| open.id() == effect), "it is not let go of");
         assert!(t.tell(Input::Probed { effect, found: Probed::NotDone }).is_empty());
         assert!(t.resolve(effect, Resolution::Retry).is_err());
-        assert!(t.tell(Input::Ended { effect, started: seq, outcome: Outcome::Overdue }).is_empty(), "once");
+        assert!(
+            t.tell(Input::Ended { effect, started: seq, outcome: Outcome::Overdue, connections: Vec::new() })
+                .is_empty(),
+            "once"
+        );
         t.done(effect, 1);
         t.reply(&[]);
         assert_eq!(t.ends()[0].completion.done, [effect]);
@@ -195,6 +202,54 @@ pub fn a_queue_without_a_place_turns_a_model_call_back_and_frees_its_money() {
     assert_eq!(t.session.reserved.tokens, 0);
 }
 
+/// What was reached is written with the end that it belongs to, whatever that is, and with no other.
+#[test]
+pub fn connections_are_recorded_with_the_end_of_their_call() {
+    let made = || Connection { host: "a.test".into(), port: 443, address: [192, 0, 2, 1].into(), sent: 1, received: 2 };
+    for (outcome, then) in [(Outcome::Unknown, "doubted"), (Outcome::NotStarted, "ended")] {
+        let mut t = started("mail");
+        let effect = t.call("mail");
+        if let State::Asked { .. } = t.effect(effect).state {
+            t.decide(effect, true).unwrap();
+        }
+        let State::Started { seq, .. } = t.effect(effect).state else { panic!() };
+        let stale =
+            Input::Ended { effect, started: Seq(seq.0 - 1), outcome: outcome.clone(), connections: vec![made()] };
+        assert!(t.tell(stale).is_empty());
+        let records = t.tell(Input::Ended { effect, started: seq, outcome, connections: vec![made()] });
+        let words: Vec<&str> = records.iter().map(record_word).collect();
+        assert_eq!(words.get(..2), Some(&["connected", then][..]), "{records:?}");
+    }
+}
+
+/// A request that only asks may be made again, though its tool can send.
+#[test]
+pub fn a_question_to_a_host_is_asked_again_after_a_crash_and_a_send_is_in_doubt() {
+    let url = Url::read("https://a.test/").unwrap();
+    for (method, class, again) in [(Method::Get, EffectClass::Read, true), (Method::Post, EffectClass::Send, false)] {
+        let mut t = TestSession::new();
+        let get = vec![Method::Get, Method::Post];
+        let host = HostGrant {
+            host: "a.test".into(),
+            port: 443,
+            methods: get,
+            path_prefix: "/".into(),
+            allow_private: Vec::new(),
+        };
+        t.agent().grants.hosts = vec![host];
+        t.goes = Some((class, Destination::of(&url, method, 0)));
+        t.say(1);
+        t.reply(&[("mail", 1)]);
+        let effect = t.call("mail");
+        if let State::Asked { .. } = t.effect(effect).state {
+            t.decide(effect, true).unwrap();
+        }
+        t.start(effect).unwrap();
+        t.crash();
+        assert_eq!(matches!(t.effect(effect).state, State::Started { .. }), again, "{method:?}");
+    }
+}
+
 #[test]
 pub fn an_outcome_of_another_start_or_of_another_kind_is_none() {
     let mut t = started("shell");
@@ -213,7 +268,7 @@ pub fn an_outcome_of_another_start_or_of_another_kind_is_none() {
             },
         ),
     ] {
-        assert!(t.tell(Input::Ended { effect, started, outcome }).is_empty());
+        assert!(t.tell(Input::Ended { effect, started, outcome, connections: Vec::new() }).is_empty());
     }
     assert_eq!(t.session, before);
 }

@@ -143,7 +143,13 @@ fn to(url: &str, method: Method) -> Destination {
 }
 
 fn grant(host: &str, port: u16, methods: &[Method], path_prefix: &str) -> HostGrant {
-    HostGrant { host: host.to_owned(), port, methods: methods.to_vec(), path_prefix: path_prefix.to_owned() }
+    HostGrant {
+        host: host.to_owned(),
+        port,
+        methods: methods.to_vec(),
+        path_prefix: path_prefix.to_owned(),
+        allow_private: Vec::new(),
+    }
 }
 
 #[test]
@@ -175,6 +181,8 @@ fn a_grant_covers_its_host_port_methods_and_path_and_nothing_else() {
         assert_eq!(below.covers(&to(url, Get)), covered, "{url}");
     }
     assert!(grant("a.test", 80, &[Get], "/").covers(&to("http://a.test/", Get)));
+    let inside = HostGrant { allow_private: vec![[10, 0, 0, 5].into()], ..grant("a.test", 8_080, &[Get], "/") };
+    assert!(inside.covers(&to("http://a.test:8080/", Get)));
 }
 
 /// Whatever a rule says: the gate looks at grants first.

@@ -481,7 +481,7 @@ impl Driver {
                 })
             }
         };
-        Some(Input::Ended { effect: of.effect, started: of.started, outcome })
+        Some(Input::Ended { effect: of.effect, started: of.started, outcome, connections: Vec::new() })
     }
 
     fn of_tool(&self, node: &mut Node, of: Running, made: Move) -> Result<Input, Violation> {
@@ -517,7 +517,8 @@ impl Driver {
                 Outcome::Done { result, spill: None, repeat: kind.key(), label: Label::NOTHING }
             }
         };
-        let ended = |started| Input::Ended { effect: of.effect, started, outcome: outcome.clone() };
+        let ended =
+            |started| Input::Ended { effect: of.effect, started, outcome: outcome.clone(), connections: Vec::new() };
         let frame = node.frame(&self.policies);
         let stale = self.kernel.decide(node.session(), ended(Seq(of.started.0 + 1_000)), &frame);
         if stale.is_ok_and(|records| !records.is_empty()) {

@@ -279,15 +279,15 @@ fn changed_input(mutant: Mutant, session: &Session, input: Input) -> Input {
             decide.role = Role::Owner;
             Input::Decide(decide)
         }
-        (Mutant::StaleOutcomeTaken, Input::Ended { effect, started, outcome }) => {
+        (Mutant::StaleOutcomeTaken, Input::Ended { effect, started, outcome, connections }) => {
             let state = session.effects.get(&effect).map(|open| &open.state);
             let started = if let Some(State::Started { seq, .. }) = state { *seq } else { started };
-            Input::Ended { effect, started, outcome }
+            Input::Ended { effect, started, outcome, connections }
         }
         (
             Mutant::DoneIsFailed,
-            Input::Ended { effect, started, outcome: Outcome::Done { result, repeat, label, .. } },
-        ) => Input::Ended { effect, started, outcome: Outcome::Failed { result, repeat, label } },
+            Input::Ended { effect, started, outcome: Outcome::Done { result, repeat, label, .. }, connections },
+        ) => Input::Ended { effect, started, outcome: Outcome::Failed { result, repeat, label }, connections },
         (_, input) => input,
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use backstay_engine::{
-    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolRan, World,
+    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolEnd, ToolRan, World,
 };
 use backstay_kernel::Permit;
 use backstay_kernel::budget::Usage;
@@ -179,18 +179,18 @@ impl World for Stage {
         if self.acts_of(&call.tool) > 0 { Probed::Done } else { Probed::NotDone }
     }
 
-    fn run_tool(&self, permit: Permit, call: &ToolCall, _: &Facts) -> ToolRan {
+    fn run_tool(&self, permit: Permit, call: &ToolCall, _: &Facts) -> ToolEnd {
         self.wait_while_held(&call.tool);
         self.break_down("run", &call.tool);
         if call.tool == "lost" {
-            return ToolRan::Unknown;
+            return ToolRan::Unknown.into();
         }
         let once = matches!(self.tools[&call.tool].idempotency, Idempotency::Probed | Idempotency::Unsafe);
         let (key, mut acts) = (permit.key(), self.acts.lock().unwrap());
         assert!(!once || acts.iter().all(|act| act.key != key), "an act was repeated");
         acts.push(Act { key, session: call.session, tool: call.tool.clone() });
         let memory = call.arguments.contains("remember").then(|| call.arguments.clone());
-        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory, label: Label::NOTHING }
+        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory, label: Label::NOTHING }.into()
     }
 
     fn call_model(

@@ -49,47 +49,9 @@ impl Double {
     }
 }
 
-impl World for Double {
-    fn now(&self) -> Millis {
-        self.gate.moved();
-        self.outside.now()
-    }
-
-    fn random(&self) -> u64 {
-        self.outside.random()
-    }
-
-    fn envelope(&self, policy: &Policy, agent: &str, _: &str, output_tokens_max: u64) -> Envelope {
-        wire::envelope(policy, agent, output_tokens_max)
-    }
-
-    fn item(
-        &self,
-        _: &Policy,
-        _: &str,
-        item: &Item,
-        bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
-    ) -> Result<Fragment, BodyRef> {
-        wire::item(item, bodies)
-    }
-
-    fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
-        self.gate.moved();
-        let Some(idempotency) = house::idempotency(&call.tool) else {
-            return Err(Refused { why: Invalid::UnknownTool, detail: "no such tool".into() });
-        };
-        let after = Digest::of("a file of the simulation", &[call.arguments.as_bytes()]);
-        let probe = (idempotency == Idempotency::Probed).then_some(Probe { before: None, after });
-        Ok(Facts { probe, ..setting::facts(&call.tool, idempotency) })
-    }
-
-    fn probe(&self, call: &ToolCall, _: &Facts) -> Probed {
-        self.gate.moved();
-        if self.outside.log().traces.contains(&call.arguments) { Probed::Done } else { Probed::NotDone }
-    }
-
-    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
-        let start = self.start(&permit);
+impl Double {
+    fn acted(&self, permit: &Permit, call: &ToolCall, facts: &Facts) -> ToolRan {
+        let start = self.start(permit);
         let class = house::idempotency(&call.tool).unwrap_or(Idempotency::Unsafe);
         if self.life.is_dead() {
             return ToolRan::Unknown;
@@ -131,6 +93,50 @@ impl World for Double {
             memory,
             label: Label::NOTHING,
         }
+    }
+}
+
+impl World for Double {
+    fn now(&self) -> Millis {
+        self.gate.moved();
+        self.outside.now()
+    }
+
+    fn random(&self) -> u64 {
+        self.outside.random()
+    }
+
+    fn envelope(&self, policy: &Policy, agent: &str, _: &str, output_tokens_max: u64) -> Envelope {
+        wire::envelope(policy, agent, output_tokens_max)
+    }
+
+    fn item(
+        &self,
+        _: &Policy,
+        _: &str,
+        item: &Item,
+        bodies: &dyn Fn(&BodyRef) -> Option<Bytes>,
+    ) -> Result<Fragment, BodyRef> {
+        wire::item(item, bodies)
+    }
+
+    fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused> {
+        self.gate.moved();
+        let Some(idempotency) = house::idempotency(&call.tool) else {
+            return Err(Refused { why: Invalid::UnknownTool, detail: "no such tool".into() });
+        };
+        let after = Digest::of("a file of the simulation", &[call.arguments.as_bytes()]);
+        let probe = (idempotency == Idempotency::Probed).then_some(Probe { before: None, after });
+        Ok(Facts { probe, ..setting::facts(&call.tool, idempotency) })
+    }
+
+    fn probe(&self, call: &ToolCall, _: &Facts) -> Probed {
+        self.gate.moved();
+        if self.outside.log().traces.contains(&call.arguments) { Probed::Done } else { Probed::NotDone }
+    }
+
+    fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolEnd {
+        self.acted(&permit, call, facts).into()
     }
 
     fn call_model(

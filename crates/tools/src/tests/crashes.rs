@@ -167,7 +167,7 @@ fn a_permit_for_something_else_does_nothing() {
     let judged = home.inspect("write_file", arguments.clone()).unwrap();
     let other = home.inspect("write_file", content("out/b", "x")).unwrap();
     let run = |permitted, arguments: &Value, judged| {
-        act(&KEY, permitted, &home.roots, "write_file", &arguments.to_string(), judged)
+        act(&KEY, permitted, &home.roots, "write_file", &arguments.to_string(), judged).ran
     };
     for ran in [
         // No facts at all, as the permit of a model call has; facts of another call.

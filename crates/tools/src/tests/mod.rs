@@ -15,6 +15,7 @@ use crate::run::{Ran, act};
 
 mod crashes;
 mod declared;
+mod fetch;
 mod known;
 mod outputs;
 mod own;
@@ -68,7 +69,7 @@ impl Home {
     }
 
     pub fn act(&self, tool: &str, arguments: &Value, judged: &Facts) -> Ran {
-        act(&KEY, Some(judged.digest()), &self.roots, tool, &arguments.to_string(), judged)
+        act(&KEY, Some(judged.digest()), &self.roots, tool, &arguments.to_string(), judged).ran
     }
 
     /// Inspects and acts, with nothing in between.

@@ -133,7 +133,7 @@ fn a_search_does_not_find_what_a_rule_hides() {
         Roots::open(&home.at(""), &[home.at("")], &[]).unwrap().hiding(vec![under, Test::Glob("**/.env".to_owned())]);
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
-    let ran = act(&super::KEY, Some(facts.digest()), &roots, "search_files", arguments, &facts);
+    let ran = act(&super::KEY, Some(facts.digest()), &roots, "search_files", arguments, &facts).ran;
     assert_eq!(ran, Ran::Done { text: "open:1: needle\n".to_owned(), spill: None });
 }
 

@@ -112,7 +112,7 @@ impl Gate {
         let tool = Some("write_file".to_owned());
         let call = CallRef { calls: BODY, index: 0, tool, repeat: RepeatKey([0; 8]) };
         let outcome = Outcome::Replied { text: None, calls: vec![call], finish: Finish::Calls, usage: None };
-        gate.hear(Input::Ended { effect, started, outcome });
+        gate.hear(Input::Ended { effect, started, outcome, connections: Vec::new() });
         let Effect::Inspect { id, .. } = gate.open() else { panic!("{:?}", gate.open()) };
         (gate, id)
     }
@@ -142,16 +142,16 @@ fn what_the_gate_allowed_is_done_once_and_nothing_else_is() {
     assert_eq!(gate.permit(effect).facts(), Some(facts.digest()));
 
     let other = r#"{"path":"out/a","content":"other"}"#;
-    let ran = run(gate.permit(effect), &roots, "write_file", other, &facts);
+    let ran = run(gate.permit(effect), &roots, "write_file", other, &facts).ran;
     assert!(matches!(ran, Ran::Failed { .. }), "{ran:?}");
     let file = dir.path().join("workspace/out/a");
     assert!(!file.exists());
 
-    let ran = run(gate.permit(effect), &roots, "write_file", arguments, &facts);
+    let ran = run(gate.permit(effect), &roots, "write_file", arguments, &facts).ran;
     assert_eq!(ran, Ran::Done { text: "created `out/a`: 5 bytes".to_owned(), spill: None });
     assert_eq!(fs::read_to_string(file).unwrap(), "hello");
 
-    let again = run(gate.permit(effect), &roots, "write_file", arguments, &facts);
+    let again = run(gate.permit(effect), &roots, "write_file", arguments, &facts).ran;
     assert!(matches!(again, Ran::Failed { .. }), "{again:?}");
 }
 

@@ -11,6 +11,7 @@ const SHELL: &str = "backstay-shell";
 const STORE: &str = "backstay-store";
 const ENGINE: &str = "backstay-engine";
 const PROVIDERS: &str = "backstay-providers";
+const EGRESS: &str = "backstay-egress";
 const SANDBOX: &str = "backstay-sandbox";
 const SECRETS: &str = "backstay-secrets";
 const TOOLS: &str = "backstay-tools";
@@ -25,9 +26,10 @@ pub const ROWS: &[Row] = &[
     Row { package: STORE, may_use: &[KERNEL] },
     Row { package: ENGINE, may_use: &[KERNEL, STORE] },
     Row { package: PROVIDERS, may_use: &[KERNEL] },
+    Row { package: EGRESS, may_use: &[KERNEL] },
     Row { package: SANDBOX, may_use: &[] },
     Row { package: SECRETS, may_use: &[] },
-    Row { package: TOOLS, may_use: &[KERNEL, SHELL, SANDBOX, SECRETS] },
+    Row { package: TOOLS, may_use: &[KERNEL, SHELL, EGRESS, SANDBOX, SECRETS] },
     Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
     Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },
     Row {
@@ -42,10 +44,23 @@ pub const DEV_ONLY: &[&str] = &["backstay-bench", "backstay-sim", "xtask"];
 /// (crate from outside, who alone may name it in its manifest, tests included)
 pub const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &[STORE]),
-    ("tokio", &[ENGINE, PROVIDERS, TOOLS, CHANNELS, CONSOLE, APP]),
+    ("tokio", &[ENGINE, PROVIDERS, EGRESS, TOOLS, CHANNELS, CONSOLE, APP]),
     // The command line calls the doors' own router where no process serves the home.
     ("axum", &[CHANNELS, CONSOLE, APP]),
     ("reqwest", &[PROVIDERS]),
+    // The doors are served by it, and the command line speaks through the local socket by it. Requests to other
+    // machines are made by two crates: for models by `reqwest`, for tools by the one that checks addresses.
+    ("hyper", &[CHANNELS, EGRESS, APP]),
+    ("hyper-util", &[CHANNELS, EGRESS, APP]),
+    ("rustls", &[PROVIDERS]),
+    ("tokio-rustls", &[EGRESS, CHANNELS]),
+    ("webpki-roots", &[PROVIDERS, EGRESS]),
+    ("html5gum", &[EGRESS]),
+    ("ureq", &[]),
+    ("attohttpc", &[]),
+    ("isahc", &[]),
+    ("curl", &[]),
+    ("surf", &[]),
     ("rmcp", &[TOOLS]),
     ("landlock", &[SANDBOX]),
     ("seccompiler", &[SANDBOX]),

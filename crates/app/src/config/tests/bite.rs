@@ -27,7 +27,7 @@ fn told(result: &Result<Checked, Mistakes>) -> String {
         Ok(c) => {
             let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
             let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared), &c.owners);
-            let secrets = (&c.secrets_key, &c.bindings);
+            let secrets = (&c.secrets_key, &c.bindings, &c.authorities);
             format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}{secrets:?}", c.policy, c.server, c.limits, c.providers)
         }
         Err(mistakes) => format!("{mistakes}"),
@@ -107,6 +107,8 @@ fn changing_a_key_changes_what_the_program_is_told() {
             "../key.pem".into()
         } else if path == "home.secrets_key" {
             "../key.pem".into()
+        } else if path == "network.ca" {
+            "../cert.pem".into()
         } else {
             value_of(example)
         };

@@ -27,6 +27,7 @@ fn a_good_file_says_what_it_says() {
         port,
         methods: methods.to_vec(),
         path_prefix: path_prefix.to_owned(),
+        allow_private: Vec::new(),
     };
     let (first, second) = (
         host("api.example.com", 443, &[Method::Delete], "/v1"),
@@ -89,8 +90,9 @@ fn every_template_is_good() {
         model: "a \"quoted\"\\name\n\u{1}".into(),
     };
     for choice in [Choice::Rehearsal, Choice::Anthropic, Choice::OpenAi, odd] {
-        // Commands are for the operator to grant.
-        for (commands, programs, tools) in [(false, &[][..], &["run_command"][..]), (true, &["*"], &[])] {
+        // Commands and hosts are for the operator to grant.
+        let asked = [(false, &[][..], &["http_request", "run_command", "web_fetch"][..])];
+        for (commands, programs, tools) in asked.into_iter().chain([(true, &["*"][..], &["http_request", "web_fetch"][..])]) {
             match home.check(&template(&choice, commands)) {
                 Ok(checked) => {
                     let granted = &checked.policy.agents["main"].grants;

@@ -1,0 +1,189 @@
+//! What is sent, what is taken in, and how it ends.
+use std::time::Duration;
+
+use backstay_kernel::destination::Method;
+use http::header::LOCATION;
+
+use super::{LOOPBACK, Server, answer, asking, authority, get, grant, network, not_sent, ok, silent};
+use crate::dial::Times;
+use crate::{BODY_BYTES_MAX, BadHeader, Fault, Network, chosen};
+
+#[test]
+fn a_request_carries_what_was_judged_and_nothing_of_its_own() {
+    let server = Server::ok("hello");
+    let got = get(&network(), &server.url("/a%20b?q=1#part"), &plain(&server));
+    let connection = got.connection.clone().unwrap();
+    assert_eq!(answer(got).body, b"hello");
+    let heard = server.heard();
+    let host = server.at;
+    assert_eq!(
+        heard,
+        [format!(
+            "GET /a%20b?q=1 HTTP/1.1\r\nhost: {host}\r\nuser-agent: backstay/{}\r\naccept-encoding: identity\r\nconnection: close\r\n\r\n",
+            env!("CARGO_PKG_VERSION")
+        )]
+    );
+    assert_eq!((connection.host.as_str(), connection.port, connection.address), ("127.0.0.1", host.port(), LOOPBACK));
+    assert_eq!((connection.sent, connection.received), (heard[0].len() as u64, ok("hello").len() as u64));
+}
+
+#[test]
+fn what_does_more_than_ask_carries_the_key_of_its_effect() {
+    let server = Server::ok("done");
+    answer(asking(&network(), Method::Post, &server.url("/"), "{}", &plain(&server)));
+    let heard = server.heard().remove(0);
+    assert!(heard.starts_with("POST / HTTP/1.1\r\n") && heard.ends_with("\r\n\r\n{}"), "{heard}");
+    assert!(heard.contains("idempotency-key: key-1\r\n") && heard.contains("content-length: 2\r\n"), "{heard}");
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_is_not_followed() {
+    let elsewhere = Server::ok("secret");
+    let server = Server::answering(format!(
+        "HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
+        elsewhere.url("/")
+    ));
+    let answer = answer(get(&network(), &server.url("/"), &plain(&server)));
+    assert_eq!((answer.status, answer.header(&LOCATION)), (302, Some(elsewhere.url("/").as_str())));
+    assert!(elsewhere.heard().is_empty() && server.heard().len() == 1);
+}
+
+#[test]
+fn only_headers_that_say_something_are_taken_in() {
+    let server = Server::answering(
+        "HTTP/1.1 200 OK\r\nset-cookie: id=1\r\nauthorization: Bearer x\r\ncontent-type: Text/HTML; charset=utf-8\r\ncontent-length: 0\r\n\r\n",
+    );
+    let answer = answer(get(&network(), &server.url("/"), &plain(&server)));
+    assert_eq!(answer.headers, [("content-type".to_owned(), "Text/HTML; charset=utf-8".to_owned())]);
+    assert_eq!(answer.content_type().as_deref(), Some("text/html"));
+}
+
+#[test]
+fn an_answer_without_end_is_cut_and_says_so() {
+    let server = Server::start(None, |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 4_096]).is_ok() {}
+    });
+    let answer = answer(get(&network(), &server.url("/"), &plain(&server)));
+    assert_eq!((answer.body.len(), answer.is_whole), (BODY_BYTES_MAX, false));
+}
+
+#[test]
+fn a_body_that_breaks_off_is_told_from_one_that_ends() {
+    let cut = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
+    let answer = answer(get(&network(), &cut.url("/"), &plain(&cut)));
+    assert_eq!((answer.body.as_slice(), answer.is_whole), (&b"half"[..], false));
+}
+
+/// Two lengths, a length that is none, a head that never ends, another protocol: no answer at all.
+#[test]
+fn an_answer_that_two_readers_would_read_differently_is_none() {
+    let fields = "x: y\r\n".repeat(200);
+    let long = format!("x: {}\r\n", "y".repeat(100_000));
+    for bytes in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx : y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\r\n folded\r\n\r\n",
+        "HTTP/0.9 hello",
+        "SSH-2.0-OpenSSH\r\n\r\n",
+        "",
+        &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"),
+        &format!("HTTP/1.1 200 OK\r\n{long}\r\n"),
+    ] {
+        let server = Server::answering(bytes);
+        let made = get(&network(), &server.url("/"), &plain(&server));
+        assert!(matches!(made.answer, Err(Fault::Lost(_))), "{:.60}: {:?}", bytes, made.answer);
+    }
+}
+
+#[test]
+fn what_left_and_was_not_answered_is_told_from_what_never_left() {
+    let short = Duration::from_millis(100);
+    let hurried = network().hurried(Times { connect: short, head: short, whole: short * 2 });
+    let (at, held) = silent();
+    let made = asking(&hurried, Method::Post, &format!("http://{at}/"), "x", &grant_at(at.port()));
+    assert!(matches!(made.answer, Err(Fault::Lost(_))));
+    drop(held.join().unwrap());
+    // The listener is gone.
+    assert!(
+        not_sent(asking(&hurried, Method::Post, &format!("http://{at}/"), "x", &grant_at(at.port())))
+            .contains("reached")
+    );
+    // TLS that is never spoken.
+    let (at, held) = silent();
+    let why = not_sent(asking(
+        &hurried,
+        Method::Post,
+        &format!("https://127.0.0.1:{}/", at.port()),
+        "x",
+        &grant_at(at.port()),
+    ));
+    assert!(why.contains("not connected"), "{why}");
+    drop(held.join().unwrap());
+}
+
+#[test]
+fn tls_is_spoken_with_the_host_that_was_judged() {
+    let (pem, config) = authority("a.test");
+    let server = Server::start(Some(config), |_, stream| drop(stream.write_all(ok("sealed").as_bytes())));
+    let port = server.at.port();
+    let knowing = Network::new(Some(pem.as_bytes()), Vec::new()).unwrap().looking_up(|_| Ok(vec![LOOPBACK]));
+    let sealed = get(&knowing, &format!("https://a.test:{port}/"), &grant("a.test", port));
+    assert_eq!(answer(sealed).body, b"sealed");
+    // Another name at the same address, and an authority that nobody named.
+    let why = not_sent(get(&knowing, &format!("https://b.test:{port}/"), &grant("b.test", port)));
+    assert!(why.contains("no TLS"), "{why}");
+    let unknowing = network().looking_up(|_| Ok(vec![LOOPBACK]));
+    assert!(not_sent(get(&unknowing, &format!("https://a.test:{port}/"), &grant("a.test", port))).contains("no TLS"));
+    assert_eq!(server.heard().len(), 1);
+}
+
+#[test]
+fn a_file_without_certificates_is_named() {
+    for bytes in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(Network::new(Some(bytes.as_bytes()), Vec::new()).is_err(), "{bytes}");
+    }
+}
+
+#[test]
+fn a_call_chooses_headers_from_a_list() {
+    let one = |name, value| chosen([(name, value)].into_iter());
+    let (headers, bytes) = one("Accept", "text/plain").unwrap();
+    assert_eq!((headers.len(), bytes), (1, "accepttext/plain".len()));
+    for name in [
+        "authorization",
+        "cookie",
+        "host",
+        "x-api-key",
+        "x-auth-token",
+        "proxy-authorization",
+        "x-http-method-override",
+        "x-original-url",
+        "transfer-encoding",
+        "content-length",
+        "connection",
+        "upgrade",
+        "te",
+        "expect",
+        "forwarded",
+        "user-agent",
+        "",
+    ] {
+        assert!(matches!(one(name, "x"), Err(BadHeader::NotChosen(_))), "{name}");
+    }
+    for value in ["a\r\nhost: b", "a\0", "ü", "\t"] {
+        assert!(matches!(one("accept", value), Err(BadHeader::Value(_))), "{value:?}");
+    }
+    assert_eq!(one("accept", &"x".repeat(1_025)), Err(BadHeader::Value("accept".into())));
+    assert_eq!(chosen([("accept", "a"), ("Accept", "b")].into_iter()), Err(BadHeader::TooMany));
+}
+
+fn grant_at(port: u16) -> backstay_kernel::destination::HostGrant {
+    grant("127.0.0.1", port)
+}
+
+/// Clear text to a port that is not 80.
+fn plain(server: &Server) -> backstay_kernel::destination::HostGrant {
+    server.grant()
+}
