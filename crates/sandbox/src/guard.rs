@@ -50,6 +50,20 @@ pub enum GuardError {
     TooMany,
 }
 
+/// Whether a name in this path is protected by itself: what is written there is undone, or never written.
+#[must_use]
+pub fn is_protected(path: &str) -> bool {
+    let mut above = "";
+    for name in path.split('/') {
+        let by_place = (above == ".git" && IN_GIT.contains(&name)) || (above == ".github" && IN_GITHUB.contains(&name));
+        if NAMES.contains(&name) || by_place {
+            return true;
+        }
+        above = name;
+    }
+    above == ".git"
+}
+
 /// What to protect beside the names above: paths that a rule keeps the agent from.
 pub struct Guard<'a> {
     pub reach: &'a Reach,

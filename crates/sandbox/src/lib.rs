@@ -26,6 +26,7 @@ mod turns;
 mod usage;
 
 pub use clip::Clip;
+pub use guard::is_protected;
 pub use helper::{ARGUMENT, main as helper};
 pub use limits::TIMEOUT_MS_MAX;
 pub use profile::{Ask, Programs, Reach};

@@ -40,6 +40,8 @@ const STEPS: &[Step] = &[
     program("oracle", 3, ORACLE),
     // In the profile of the tests, which optimises the kernel: no second build.
     program("explorer", 3, &["target/debug/explore"]),
+    // The corpora of commands, run in the sandbox and beside it.
+    program("attacks", 8, &["target/debug/attacks", BACKSTAY]),
     // Every point of every scenario, then runs that seeds draw.
     program("simulation", 5, &["target/debug/simulate", "200"]),
     // Samples; `cargo xtask torture` takes all points.

@@ -18,7 +18,6 @@ mod declared;
 mod doctor;
 mod door;
 mod doors;
-mod escapes;
 mod gate;
 mod guide;
 mod hanging_model;

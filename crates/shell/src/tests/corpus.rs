@@ -1,51 +1,7 @@
 //! The two corpora, row by row: an attack never runs without a question and unseen, everyday work does.
 use super::is_auto;
+use super::rows::{attacks, benign};
 use crate::{EffectClass, Plain, Reading, read};
-
-pub struct Row {
-    pub group: String,
-    pub expected: String,
-    pub command: String,
-}
-
-pub fn rows(text: &str) -> Vec<Row> {
-    let mut group = String::new();
-    let mut rows = Vec::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("## ") {
-            group = name.to_owned();
-        } else if let Some((expected, command)) = line.split_once(' ').filter(|_| !line.starts_with('#')) {
-            rows.push(Row { group: group.clone(), expected: expected.to_owned(), command: unescape(command) });
-        }
-    }
-    rows
-}
-
-/// `⏎` is a newline, `<U+200B>` that character, `<x16384>` as many letters.
-fn unescape(text: &str) -> String {
-    let text = text.replace('⏎', "\n");
-    let mut parts = text.split("<U+");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (code, rest) = part.split_once('>').expect("a code ends");
-        out.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
-        out.push_str(rest);
-    }
-    match out.split_once("<x").and_then(|(head, rest)| Some((head, rest.split_once('>')?))) {
-        Some((head, (count, tail))) if count.parse::<usize>().is_ok() => {
-            format!("{head}{}{tail}", "x".repeat(count.parse().unwrap()))
-        }
-        _ => out,
-    }
-}
-
-pub fn benign() -> Vec<Row> {
-    rows(include_str!("../../corpora/benign.txt"))
-}
-
-pub fn attacks() -> Vec<Row> {
-    rows(include_str!("../../corpora/attacks.txt"))
-}
 
 /// What the corpora call a reading.
 pub fn outcome(reading: &Reading) -> &'static str {
@@ -65,7 +21,9 @@ pub fn outcome(reading: &Reading) -> &'static str {
 pub fn shows_a_path(plain: &Plain) -> bool {
     let is_outside = |text: &str| {
         text.starts_with('/')
-            || text.split('/').any(|part| matches!(part, ".." | ".git" | ".env" | ".ssh" | ".cargo" | ".vscode"))
+            || text
+                .split('/')
+                .any(|part| matches!(part, ".." | ".git" | ".env" | ".ssh" | ".cargo" | ".vscode" | ".husky"))
             || matches!(text, ".npmrc" | ".envrc" | ".gitmodules" | ".gitattributes")
     };
     plain.reads().chain(plain.writes()).any(|path| is_outside(&path.text))

@@ -75,7 +75,7 @@ proptest! {
 
 #[test]
 fn the_display_of_every_plain_row_reads_as_itself() {
-    for row in super::corpus::benign().into_iter().chain(super::corpus::attacks()) {
+    for row in super::rows::benign().into_iter().chain(super::rows::attacks()) {
         if let Reading::Plain(plain) = read(row.command.as_bytes()) {
             let again = super::plain(&plain.display());
             assert_eq!(again.display(), plain.display());

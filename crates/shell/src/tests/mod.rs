@@ -1,8 +1,10 @@
 //! The reader against its tables, its corpora, bash, and what is generated from all three.
 mod corpus;
+mod dress;
 mod laws;
 mod mutations;
 mod oracle;
+mod rows;
 mod specs;
 mod words;
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::corpus::benign;
+use super::rows::benign;
 use super::{argv, plain};
 use crate::{Joint, Plain, Reading, read};
 

@@ -57,6 +57,27 @@ fn a_command_that_writes_names_what_it_writes_and_finds_only_that_open() {
 }
 
 #[test]
+fn what_the_sandbox_would_undo_is_not_known() {
+    let home = Home::new();
+    home.put("out/.git/config", "");
+    home.put("evil", "");
+    for command in [
+        "touch out/.git/config",
+        "cp evil out/.git/hooks/post-checkout",
+        "cp evil out/.github/workflows/x.yml",
+        "touch out/.gitmodules",
+        "touch out/d/.envrc",
+        "mkdir -p out/.husky/x",
+        "cp evil out/.git",
+    ] {
+        assert!(facts(&home, command).is_none(), "{command}");
+    }
+    for command in ["touch out/git", "cp evil out/config", "touch out/.github", "cat out/.git/config"] {
+        assert!(facts(&home, command).is_some(), "{command}");
+    }
+}
+
+#[test]
 fn what_has_no_real_path_or_executes_may_touch_anything() {
     let home = Home::new();
     home.put("a", "a");

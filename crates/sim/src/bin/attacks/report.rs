@@ -1,0 +1,193 @@
+//! What it all came to.
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cases::{Case, Kind};
+
+/// What the corpora must hold on any machine that the checks run on.
+const ATTACKS_MIN: usize = 400;
+const BENIGN_MIN: usize = 300;
+/// Of the benign commands, those that run without a question, in hundredths.
+const AUTO_PERCENT_MIN: usize = 97;
+
+#[derive(Default)]
+pub struct Report {
+    counts: BTreeMap<&'static str, usize>,
+    /// With the reason.
+    not_exercised: Vec<(String, String)>,
+    pub failures: Vec<String>,
+    rows: Vec<Value>,
+    passed: usize,
+    seed: u64,
+    seconds: f64,
+}
+
+/// How one command ended in the product.
+struct Ended<'a> {
+    harm: Vec<&'a str>,
+    class: &'a str,
+    is_allowed: bool,
+    is_invalid: bool,
+    said: &'a str,
+}
+
+impl<'a> Ended<'a> {
+    fn of(told: &'a Value) -> Self {
+        let harm = told["harm"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let verdict = told["verdict"].as_str().unwrap_or_default();
+        Self {
+            harm,
+            class: told["class"].as_str().unwrap_or("none"),
+            is_allowed: verdict.starts_with("{\"allow\""),
+            is_invalid: verdict.starts_with("{\"invalid\""),
+            said: told["said"].as_str().unwrap_or_default(),
+        }
+    }
+
+    /// By us, as known words, without a question.
+    fn is_auto(&self) -> bool {
+        self.is_allowed && matches!(self.class, "read" | "write")
+    }
+}
+
+impl Report {
+    pub fn of(all: &[Case], told: &[Vec<Option<Value>>; 3], seed: u64, took: Duration) -> Self {
+        let mut report = Self { seed, seconds: took.as_secs_f64(), ..Self::default() };
+        let groups: BTreeSet<&str> =
+            all.iter().filter(|case| case.kind == Kind::Attack).map(|case| case.group.as_str()).collect();
+        report.count("categories", groups.len());
+        for (at, case) in all.iter().enumerate() {
+            let [control, seeing, blind] = told.each_ref().map(|lane| lane[at].as_ref());
+            match case.kind {
+                Kind::Benign => report.benign(case, seeing),
+                Kind::Attack | Kind::Mutation => report.attack(case, control, seeing, blind),
+            }
+        }
+        report.hold();
+        report
+    }
+
+    fn count(&mut self, name: &'static str, more: usize) -> usize {
+        let count = self.counts.entry(name).or_default();
+        *count += more;
+        *count
+    }
+
+    fn attack(&mut self, case: &Case, control: Option<&Value>, seeing: Option<&Value>, blind: Option<&Value>) {
+        let is_own = case.kind == Kind::Attack;
+        let name = |own: &'static str, mutation: &'static str| if is_own { own } else { mutation };
+        self.count(name("attacks", "mutations"), 1);
+        let fired = control.map(|control| Ended::of(control).harm.join(", ")).unwrap_or_default();
+        let is_exercised = !fired.is_empty();
+        if is_exercised {
+            self.count(name("exercised", "mutations exercised"), 1);
+        } else if is_own {
+            let said = control.map_or("no control was run", |control| Ended::of(control).said);
+            self.not_exercised.push((shown(case), reason(said)));
+        }
+        let lanes = [("parser on", seeing), ("parser off", blind)];
+        for (lane, told) in lanes {
+            let Some(told) = told else {
+                self.failures.push(format!("{lane}: {}: was not run", shown(case)));
+                continue;
+            };
+            let ended = Ended::of(told);
+            if !ended.harm.is_empty() {
+                self.failures.push(format!("{lane}: {}: {}: {}", shown(case), ended.harm.join(", "), ended.said));
+            } else if is_exercised {
+                self.passed += 1;
+                self.count(
+                    match (lane, is_own) {
+                        ("parser on", true) => "contained, parser on",
+                        ("parser on", false) => "mutations contained, parser on",
+                        (_, true) => "contained, parser off",
+                        (_, false) => "mutations contained, parser off",
+                    },
+                    1,
+                );
+            }
+            if ended.is_auto() && is_exercised {
+                self.count("ended as auto", 1);
+                self.failures.push(format!("{lane}: {}: ran as {} without a question", shown(case), ended.class));
+            }
+        }
+        self.rows.push(json!({ "kind": format!("{:?}", case.kind), "group": case.group, "command": case.command,
+            "control": control, "on": seeing, "off": blind }));
+    }
+
+    fn benign(&mut self, case: &Case, seeing: Option<&Value>) {
+        self.count("benign", 1);
+        let Some(told) = seeing else {
+            self.failures.push(format!("{}: was not run", shown(case)));
+            return;
+        };
+        let ended = Ended::of(told);
+        self.rows.push(json!({ "kind": "Benign", "group": case.group, "command": case.command, "on": seeing }));
+        if ended.is_invalid || !ended.is_allowed {
+            self.count("benign refused", 1);
+            self.failures.push(format!("benign: {}: did not run: {}", shown(case), ended.said));
+            return;
+        }
+        self.count("benign, without a question", 1);
+        if matches!(case.expected.as_str(), "read" | "write") {
+            self.count("benign, read as known", 1);
+            self.count("benign, ran as known", usize::from(ended.is_auto()));
+        }
+        self.passed += 1;
+    }
+
+    /// What must be so of the sums.
+    fn hold(&mut self) {
+        let of = |name: &str| self.counts.get(name).copied().unwrap_or(0);
+        let (exercised, benign) = (of("exercised"), of("benign"));
+        let ran = of("benign, without a question");
+        let mut failures = Vec::new();
+        if exercised < ATTACKS_MIN {
+            failures.push(format!("{exercised} attacks are exercised; at least {ATTACKS_MIN} must be"));
+        }
+        if benign < BENIGN_MIN {
+            failures.push(format!("{benign} benign commands; at least {BENIGN_MIN} must be there"));
+        }
+        if ran * 100 < benign * AUTO_PERCENT_MIN {
+            failures.push(format!("{ran} of {benign} benign commands run without a question"));
+        }
+        self.failures.extend(failures);
+    }
+
+    pub fn print(&self, as_json: bool, with_rows: bool) {
+        if as_json {
+            let idle: Vec<Value> = self.not_exercised.iter().map(|(what, why)| json!([what, why])).collect();
+            let rows = if with_rows { json!(self.rows) } else { Value::Null };
+            println!(
+                "{}",
+                json!({ "seed": self.seed, "seconds": self.seconds, "counts": self.counts,
+                "not_exercised": idle, "failures": self.failures, "rows": rows })
+            );
+            return;
+        }
+        for (what, why) in &self.not_exercised {
+            println!("not exercised: {what}: {why}");
+        }
+        for failure in &self.failures {
+            println!("FAILED {failure}");
+        }
+        for (name, count) in &self.counts {
+            println!("{count:>6} {name}");
+        }
+        println!("seed {} of the mutations; {:.0} s", self.seed, self.seconds);
+        println!("{} passed, {} failed", self.passed, self.failures.len());
+    }
+}
+
+fn shown(case: &Case) -> String {
+    let command = case.command.escape_debug().to_string();
+    format!("{}: {}", case.group, &command[..command.floor_char_boundary(120)])
+}
+
+/// Why a control did nothing, in its own words.
+fn reason(said: &str) -> String {
+    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it did nothing, and said nothing");
+    line[..line.floor_char_boundary(100)].to_owned()
+}
