@@ -20,7 +20,7 @@ use backstay_providers::{Client, Endpoint, Kind, Secret};
 use backstay_sandbox::Sandbox;
 use backstay_secrets::{ExposeSecret as _, Vault};
 use backstay_store::{Memory, Store, StoreError};
-use backstay_tools::{Acted, Ran, Roots};
+use backstay_tools::{Acted, Ran, ReadOutput, Roots};
 
 /// Memories that one `recall` returns.
 const RECALLED_MAX: usize = 8;
@@ -102,6 +102,19 @@ impl RealWorld {
         let row = self.store.entries_after(memory.session, before, 1)?.pop();
         let label = row.and_then(|row| backstay_kernel::audit::left(&row.body).ok());
         label.ok_or_else(|| StoreError::Corrupt(format!("the record of the memory {} is not readable", memory.id)))
+    }
+
+    /// With the label of the call that left it.
+    fn output(&self, call: &ToolCall, asked: ReadOutput) -> ToolRan {
+        match self.store.output(call.session, asked.id) {
+            Ok(Some((whole, label))) => {
+                ToolRan::Done { text: backstay_tools::range(&whole, asked), spill: None, memory: None, label }
+            }
+            Ok(None) => {
+                failed(format!("this session keeps no output {}; the result that was cut names its id", asked.id))
+            }
+            Err(error) => failed(format!("the output cannot be read: {error}")),
+        }
     }
 }
 
@@ -187,6 +200,7 @@ impl World for RealWorld {
                 ToolRan::Done { text: said, spill: None, memory, label: Label::NOTHING }
             }
             Ran::Recall { query } => self.recall(&call.principal, &query),
+            Ran::Output(asked) => self.output(call, asked),
             Ran::Failed { text } => failed(text),
             Ran::Unknown => ToolRan::Unknown,
         };

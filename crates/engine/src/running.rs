@@ -8,7 +8,7 @@ use backstay_kernel::Permit;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Inspection, Outcome, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::flow::Origin;
-use backstay_kernel::id::{EffectId, Seq};
+use backstay_kernel::id::{BodyRef, EffectId, Seq};
 use backstay_kernel::record::BounceReason;
 use backstay_kernel::{Bounce, Input};
 use tokio::sync::OwnedSemaphorePermit;
@@ -284,11 +284,13 @@ pub fn input(
 fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) {
     match ran {
         ToolRan::Done { mut text, spill, memory, label } => {
+            // The number of what is kept is new each time; a repeated call is one all the same.
+            let repeat = bodies.result_key(&text);
             let spill = spill.map(|full| bodies.seal(full));
             if let Some(body) = &spill {
-                text.push_str(&format!("\n[the full output is kept as body {}]", body.id));
+                let BodyRef { id, bytes, .. } = body;
+                text.push_str(&format!("\n[the full output, {bytes} bytes, is kept: read_output with id {id}]"));
             }
-            let repeat = bodies.result_key(&text);
             let result = bodies.seal(text.into_bytes());
             (Outcome::Done { result, spill, repeat, label }, memory)
         }

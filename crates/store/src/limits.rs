@@ -59,3 +59,6 @@ pub const QUERY_STEPS: i32 = 100_000;
 pub const RECALL_WORDS_MAX: usize = 16;
 /// Faults that a verification spells out; it counts all of them.
 pub const FAULTS_LISTED_MAX: usize = 100;
+
+/// Entries of a session, from its end, in which a full output is looked for: more than a model's window holds.
+pub const OUTPUT_ENTRIES_MAX: usize = 4096;

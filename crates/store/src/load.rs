@@ -1,13 +1,15 @@
 //! A session from its stored bytes: back along the links to the newest snapshot, the chain checked
 //! on the way.
-use backstay_kernel::id::{Digest, Seq, SessionId};
+use backstay_kernel::id::{BodyRef, Digest, Seq, SessionId};
+use backstay_kernel::label::Label;
+use backstay_kernel::record::{self, End, Ended, Record};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::append::Durable;
 use crate::chain;
 use crate::error::StoreError;
 use crate::heads::{HEAD, Head, head_from};
-use crate::limits::EXACT_MAX;
+use crate::limits::{EXACT_MAX, OUTPUT_ENTRIES_MAX};
 use crate::store::Store;
 
 /// One stored append.
@@ -104,6 +106,39 @@ impl Store {
             Ok(entries)
         })
     }
+
+    /// The full output that a call of this session left under this number, and the label of what it told; `None` where the newest entries name
+    /// none, or it was erased. Another session's is never found.
+    ///
+    /// # Errors
+    /// Those of a read.
+    pub fn output(&self, session: SessionId, id: u64) -> Result<Option<(Vec<u8>, Label)>, StoreError> {
+        let named = self.read(|db| {
+            let last = db.prepare_cached("SELECT entry FROM heads WHERE session = ?1")?;
+            let Some(last) = { last }.query_row([session.0], |row| row.get(0)).optional()? else { return Ok(None) };
+            let (mut named, mut looked) = (None, 0usize);
+            walk(db, last, |link| {
+                looked = looked.saturating_add(1);
+                named = output_in(&link.entry.body, id);
+                named.is_some() || looked > OUTPUT_ENTRIES_MAX
+            })?;
+            Ok(named)
+        })?;
+        let Some((reference, label)) = named else { return Ok(None) };
+        Ok(self.body(&reference)?.map(|whole| (whole, label)))
+    }
+}
+
+/// What a tool call that ended in this entry left under this number.
+fn output_in(entry: &str, id: u64) -> Option<(BodyRef, Label)> {
+    if !entry.contains("\"spill\"") {
+        return None;
+    }
+    let entry: record::Entry<Record> = serde_json::from_str(entry).ok()?;
+    entry.records.into_iter().find_map(|record| {
+        let Record::Ended(Ended { end: End::Done { spill, label, .. }, .. }) = record else { return None };
+        Some((spill.filter(|spill| spill.id == id)?, label))
+    })
 }
 
 /// A link of the chain, walked from the head backwards.
@@ -114,7 +149,11 @@ struct Link {
 }
 
 /// Entries of a session from its last one back to, and without, the first that `stop` names.
-fn walk(db: &Connection, last: i64, stop: impl Fn(&Link) -> bool) -> Result<(Vec<Entry>, Option<Digest>), StoreError> {
+fn walk(
+    db: &Connection,
+    last: i64,
+    mut stop: impl FnMut(&Link) -> bool,
+) -> Result<(Vec<Entry>, Option<Digest>), StoreError> {
     let mut statement = db.prepare_cached("SELECT id, prev, seq, n, lineage, hash, body FROM entries WHERE id = ?1")?;
     let (mut entries, mut next) = (Vec::new(), Some(last));
     while let Some(id) = next {

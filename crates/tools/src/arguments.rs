@@ -24,6 +24,7 @@ pub enum Call {
     RunCommand(RunCommand),
     HttpRequest(HttpRequest),
     WebFetch(WebFetch),
+    ReadOutput(ReadOutput),
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +66,17 @@ pub struct RunCommand {
     pub cwd: Option<String>,
     /// Seconds.
     pub timeout_s: Option<NonZeroU64>,
+}
+
+/// A range of a full output that this session's journal keeps, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadOutput {
+    /// As the call that made it was told.
+    pub id: u64,
+    #[serde(default)]
+    pub offset: u64,
+    pub limit: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -151,6 +163,7 @@ impl Call {
                 Ok(Self::HttpRequest(call))
             }
             "web_fetch" => read(tool, arguments).map(Self::WebFetch),
+            "read_output" => read(tool, arguments).map(Self::ReadOutput),
             other => Err(Refused::new(Invalid::UnknownTool, format!("there is no tool `{other}`"))),
         }
     }

@@ -9,7 +9,7 @@ use crate::limits::{COMMAND_EXTRA_MS, READ_MS_MAX, REQUEST_EXTRA_MS, WRITE_MS_MA
 #[must_use]
 pub fn manifests() -> Vec<Manifest> {
     let mut all = files();
-    all.push(command());
+    all.extend([command(), output()]);
     all.extend(network());
     all.extend(runtime());
     all
@@ -70,6 +70,16 @@ fn command() -> Manifest {
             r#"{"type":"object","properties":{"command":{"type":"string"},"cwd":{"type":"string"},"timeout_s":{"type":"integer"}},"required":["command"]}"#,
         )
     }
+}
+
+/// What did not fit into an earlier result.
+fn output() -> Manifest {
+    read(
+        "read_output",
+        "Read limit bytes from offset of a full output that was kept.",
+        &[("id", ArgumentRole::Selector), ("offset", ArgumentRole::Payload), ("limit", ArgumentRole::Payload)],
+        r#"{"type":"object","properties":{"id":{"type":"integer"},"offset":{"type":"integer"},"limit":{"type":"integer"}},"required":["id"]}"#,
+    )
 }
 
 /// Tools that make a request. One that only asks is of the class read, with where it goes as a fact: what its URL
@@ -245,6 +255,7 @@ mod tests {
             ("list_dir", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("search_files", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("run_command", EffectClass::Execute, Idempotency::Unsafe, Answerer::Tool),
+            ("read_output", EffectClass::Read, Idempotency::Pure, Answerer::Tool),
             ("http_request", EffectClass::Send, Idempotency::Unsafe, Answerer::Tool),
             ("web_fetch", EffectClass::Read, Idempotency::Idempotent, Answerer::Tool),
             ("remember", EffectClass::Write, Idempotency::Keyed, Answerer::Tool),

@@ -12,7 +12,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use crate::arguments::{Call, EditFile, WriteFile};
+use crate::arguments::{Call, EditFile, ReadOutput, WriteFile};
 use crate::command::{self, Run};
 use crate::fetch::{self, Sent};
 use crate::open::{self, contents, regular};
@@ -60,6 +60,7 @@ pub fn probe(roots: &Roots, tool: &str, arguments: &str, facts: &Facts) -> Probe
         | Call::Remember(_)
         | Call::Recall(_)
         | Call::RunCommand(_)
+        | Call::ReadOutput(_)
         | Call::HttpRequest(_)
         | Call::WebFetch(_)
         | Call::AskHuman => return Probed::Neither,
@@ -98,6 +99,7 @@ pub enum Action {
     Recall { query: String },
     AskHuman,
     Run(Box<Run>),
+    ReadOutput(ReadOutput),
     Send(Box<Sent>),
 }
 
@@ -178,6 +180,7 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         }
         Call::Recall(call) => Ok(looking(Action::Recall { query: call.query })),
         Call::AskHuman => Ok(looking(Action::AskHuman)),
+        Call::ReadOutput(call) => Ok(looking(Action::ReadOutput(call))),
         Call::RunCommand(call) => command::prepare(roots, &call),
         Call::HttpRequest(call) => fetch::request(roots, call),
         Call::WebFetch(call) => fetch::page(roots, &call.url),

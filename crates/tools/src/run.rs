@@ -5,6 +5,7 @@ use backstay_kernel::facts::{Facts, Probe};
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::Label;
 
+use crate::arguments::ReadOutput;
 use crate::prepare::{Action, Prepared, Refused, prepare};
 use crate::roots::Roots;
 use crate::{command, fetch, list, read, search, write};
@@ -21,6 +22,8 @@ pub enum Ran {
     Remember { text: String },
     /// The runtime looks it up in what the principal's agents have kept.
     Recall { query: String },
+    /// The runtime takes it from the journal of the session that calls, and of no other.
+    Output(ReadOutput),
     /// Certainly nothing was done.
     Failed { text: String },
     /// It may have happened: the disk failed at a point from which that cannot be told.
@@ -80,6 +83,7 @@ pub(crate) fn act(
         Action::Search { start, real, pattern } => search::search(roots, start, real, &pattern),
         Action::Remember { text } => Ran::Remember { text },
         Action::Recall { query } => Ran::Recall { query },
+        Action::ReadOutput(call) => Ran::Output(call),
         Action::Run(run) => command::run(roots, *run),
         Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
     };

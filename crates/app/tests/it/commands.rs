@@ -116,6 +116,36 @@ fn what_takes_too_much_is_ended_and_leaves_nothing() {
 }
 
 #[test]
+fn what_does_not_fit_is_kept_and_read_by_its_own_session_alone() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let numbers = "/call run_command {\"command\":\"seq 1 60000; seq 1 4000 >&2\"}";
+    let turn = home.place.run(&["run", numbers, "--json"]).json(0);
+    let session = turn["session"].as_str().unwrap().to_owned();
+    assert_eq!(home.latest()["truncated"], true);
+    let told = home.latest_text();
+    let id = told.rsplit_once("read_output with id ").unwrap().1.trim_end_matches(']').to_owned();
+    let read = |session: Option<&str>, arguments: &str| {
+        let task = format!("/call read_output {{\"id\":{id}{arguments}}}");
+        let words = ["run", &task].into_iter().chain(session.map(|_| "--session")).chain(session);
+        home.place.run(&words.collect::<Vec<_>>()).expect(0);
+        home.latest_text()
+    };
+    // All of it, in its pieces, is what was said.
+    let (mut whole, mut total) = (String::new(), 1);
+    while whole.len() < total {
+        let piece = read(Some(&session), &format!(",\"offset\":{}", whole.len()));
+        let (head, text) = piece.split_once("]\n").unwrap();
+        total = head.rsplit(' ').next().unwrap().parse().unwrap();
+        whole.push_str(text);
+    }
+    let lines = |last: u32| (1..=last).map(|n| format!("{n}\n")).collect::<String>();
+    assert_eq!(whole, format!("stdout:\n{}\nstderr:\n{}\n", lines(60_000), lines(4_000)));
+    assert_eq!(read(Some(&session), ",\"offset\":8,\"limit\":3"), format!("[bytes 8 to 11 of {total}]\n1\n2"));
+    // Another session of the same agent finds nothing under that number.
+    assert!(read(None, "").contains("this session keeps no output"));
+}
+
+#[test]
 fn a_disk_without_room_runs_nothing() {
     let home = Sandboxed::home("[\"*\"]", "free_disk_mib = 1000000000");
     let refused = home.run("echo x > f");

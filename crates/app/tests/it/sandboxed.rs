@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::place::{Place, Served};
+use crate::place::Place;
 
 /// Whom commands become where the tests run as root: somebody who owns nothing else.
 const NOBODYS_UID: u32 = 20_000;
@@ -16,7 +16,7 @@ impl Sandboxed {
     /// `programs` as a list in TOML; `sandbox` are lines of its table.
     pub fn home(programs: &str, sandbox: &str) -> Self {
         let place = Place::with_home();
-        let granted = format!("[\"run_command\", \"write_file\"]\nprograms = {programs}");
+        let granted = format!("[\"run_command\", \"read_output\", \"write_file\"]\nprograms = {programs}");
         let config: Vec<String> = place
             .config()
             .lines()
@@ -35,13 +35,6 @@ impl Sandboxed {
 
     pub fn workspace(&self) -> PathBuf {
         self.place.home().join("workspace")
-    }
-
-    /// With something in its environment.
-    pub fn serve_with(&self, name: &str, value: &str) -> Served {
-        let mut command = self.place.command(&["serve", "--json"]);
-        command.env(name, value);
-        Place::served(command)
     }
 
     /// Takes everything out of the workspace.
@@ -79,15 +72,20 @@ impl Sandboxed {
 
     /// The result of the latest call.
     pub fn latest(&self) -> Value {
+        let text = self.latest_text();
+        // Behind it the runtime may say where the full output is.
+        let line = text.lines().next().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|_| Value::from(text))
+    }
+
+    /// The same as the model reads it.
+    pub fn latest_text(&self) -> String {
         let result = "SELECT COALESCE(data ->> '$.end.done.result.id', data ->> '$.end.failed.result.id', \
                       data ->> '$.verdict.invalid.detail.id') AS id, at FROM v_records \
                       WHERE id IS NOT NULL ORDER BY at DESC LIMIT 1";
         let query = format!("SELECT CAST(body(CAST(id AS INTEGER)) AS TEXT) FROM ({result})");
         let found = self.place.run(&["sql", &query, "--json"]).json(0);
-        let text = found["rows"][0][0].as_str().unwrap_or_else(|| panic!("{found}"));
-        // Behind it the runtime may say where the full output is.
-        let line = text.lines().next().unwrap_or_default();
-        serde_json::from_str(line).unwrap_or_else(|_| Value::from(text))
+        found["rows"][0][0].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
     }
 }
 

@@ -7,6 +7,7 @@ use backstay_kernel::rule::Test;
 use serde_json::json;
 
 use super::{Home, path};
+use crate::ReadOutput;
 use crate::limits;
 use crate::prepare::inspect;
 use crate::roots::Roots;
@@ -145,7 +146,11 @@ fn the_runtime_answers_memory_and_a_person_answers_questions() {
     let recall = home.call("recall", json!({"query": "a note"}));
     assert_eq!(recall, Ran::Recall { query: "a note".to_owned() });
     assert!(matches!(home.call("ask_human", json!({"question": "why?"})), Ran::Failed { .. }));
-    for (tool, arguments) in [("recall", json!({"query": "q"})), ("ask_human", json!({"question": "q"}))] {
+    let asked = ReadOutput { id: 7, offset: 2, limit: std::num::NonZeroUsize::new(3) };
+    assert_eq!(home.call("read_output", json!({"id": 7, "offset": 2, "limit": 3})), Ran::Output(asked));
+    let looking =
+        [("recall", json!({"query": "q"})), ("ask_human", json!({"question": "q"})), ("read_output", json!({"id": 1}))];
+    for (tool, arguments) in looking {
         assert!(home.inspect(tool, arguments).unwrap().paths.is_empty());
     }
 }

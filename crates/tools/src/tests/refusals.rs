@@ -308,8 +308,17 @@ fn without_a_grant_nothing_is_reached() {
     }
 }
 
-const TOOLS: [&str; 8] =
-    ["read_file", "write_file", "edit_file", "list_dir", "search_files", "remember", "recall", "ask_human"];
+const TOOLS: [&str; 9] = [
+    "read_file",
+    "write_file",
+    "edit_file",
+    "list_dir",
+    "search_files",
+    "remember",
+    "recall",
+    "ask_human",
+    "read_output",
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
