@@ -7,7 +7,7 @@ use std::time::Duration;
 use backstay_kernel::Permit;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Inspection, Outcome, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
-use backstay_kernel::flow::Origin;
+use backstay_kernel::flow::Named;
 use backstay_kernel::id::{BodyRef, EffectId, Seq};
 use backstay_kernel::record::BounceReason;
 use backstay_kernel::{Bounce, Input};
@@ -251,7 +251,7 @@ pub fn input(
     bodies: &mut Bodies,
     tools: &dyn Fn(&str) -> bool,
     jitter: u64,
-    origins: Vec<Origin>,
+    named: Named,
 ) -> (Input, Option<String>) {
     let (effect, started) = match finished.key {
         Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
@@ -266,7 +266,7 @@ pub fn input(
                     Inspection::Invalid { why: refused.why, detail: bodies.seal(clip(refused.detail).into_bytes()) }
                 }
             };
-            return (Input::Inspected { effect, inspection, origins }, None);
+            return (Input::Inspected { effect, inspection, named }, None);
         }
         End::Probed(found) => return (Input::Probed { effect, found }, None),
         End::Tool(ToolEnd { ran, connections: made }) => {

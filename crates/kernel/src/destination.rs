@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::label::Confidentiality;
 use crate::rule::{is_below_domain, is_under};
 use crate::url::{Scheme, Url};
 
@@ -91,6 +92,11 @@ pub struct HostGrant {
     /// Addresses that are not public, and may be what the name leads to all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_private: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "Audience::is_public")]
+    pub audience: Audience,
+    /// What is secret may go there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub secrets: bool,
 }
 
 /// A connection that a call made, as it was.
@@ -106,7 +112,51 @@ pub struct Connection {
     pub received: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Who gets to know what is sent somewhere.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Whose agent it is.
+    #[serde(rename = "self")]
+    Own,
+    /// Those whose home it is.
+    Home,
+    /// People and firms that are known by name.
+    Named,
+    /// Anybody; what nobody declared.
+    #[default]
+    Public,
+}
+
+impl Audience {
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        let all = [("self", Self::Own), ("home", Self::Home), ("named", Self::Named), ("public", Self::Public)];
+        all.into_iter().find(|(name, _)| *name == word).map(|(_, audience)| audience)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_public(&self) -> bool {
+        *self == Self::Public
+    }
+}
+
 impl HostGrant {
+    /// How confidential a thing may be that goes there without a person's yes.
+    #[must_use]
+    pub fn clearance(&self) -> Confidentiality {
+        match self.audience {
+            Audience::Public => Confidentiality::Public,
+            Audience::Own | Audience::Home | Audience::Named if self.secrets => Confidentiality::Secret,
+            Audience::Own | Audience::Home | Audience::Named => Confidentiality::Internal,
+        }
+    }
+
     /// Whether it lets a request go there. Clear text passes on the port that is known for it, and within a
     /// network that the grant names addresses of.
     #[must_use]

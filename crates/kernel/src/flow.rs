@@ -1,25 +1,27 @@
-//! Information flow: what a session that has seen untrusted words does not do unasked.
+//! Information flow: what a session does not do unasked because of what it has seen.
 //!
-//! Whoever wrote such words may have chosen the values of a call. A value that a person of the task
-//! named, whole, was chosen by them; any other is a question for a person, which no rule lifts.
+//! Whoever wrote untrusted words may have chosen the values of a call. A value that a person of the task
+//! named, whole, was chosen by them; any other is a question for a person, which no rule lifts. And
+//! what is told to somebody is known to them: nothing leaves for a place that is not cleared for it.
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::destination::HostGrant;
 use crate::facts::{Access, Facts};
-use crate::id::Seq;
-use crate::policy::Policy;
+use crate::frame::Frame;
+use crate::id::{EffectId, Millis};
+use crate::label::Confidentiality;
+use crate::limits::{COMPOSED_BYTES_MAX, DAY_MS};
+use crate::policy::{Agent, Policy};
 use crate::rule::is_under;
-use crate::session::Session;
-use crate::tool::{ArgumentRole, EffectClass};
-use crate::words::{Atom, Kind, passes};
+use crate::session::{Session, State, Work};
+use crate::tool::{EffectClass, Manifest};
 
-/// Where a value of a call was named: the path at this place of its facts, by the message or answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    pub path: u32,
-    pub from: Seq,
-}
+mod named;
+
+pub(crate) use named::is_irreversible;
+pub use named::{Named, Origin, Values, Warrant, named, wants_names};
 
 /// Why a call asks whatever the rules allow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -27,8 +29,42 @@ pub struct Origin {
 pub enum Flow {
     /// It writes outside of the workspace, at a path that nobody named.
     UnnamedPath,
-    /// It sends, spends or names a target by a value that no fact shows.
+    /// It sends, spends or names a target by a value that no message of the task names.
     UnnamedTarget,
+    /// It would tell something to a place that is not cleared for what the session has seen.
+    AboveClearance,
+    /// The session has seen a secret and untrusted words, and the call leaves the machine.
+    SecretLeaves,
+    /// What it says holds a link, an address, a number or a name that nobody named.
+    StrayPayload,
+    /// The URLs that untrusted words may have composed have taken up their bytes for today.
+    UrlBytes,
+}
+
+/// Bytes of a URL that untrusted words may have composed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Composed {
+    /// The host as the grant has it: the names below one domain are one.
+    pub host: String,
+    pub bytes: u64,
+}
+
+/// What composed URLs have taken of a day.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Spent {
+    day: u64,
+    bytes: u64,
+}
+
+impl Spent {
+    pub(crate) fn add(&mut self, bytes: u64, at: Millis) {
+        *self = Self { day: at / DAY_MS, bytes: self.on(at).saturating_add(bytes) };
+    }
+
+    fn on(self, at: Millis) -> u64 {
+        if self.day == at / DAY_MS { self.bytes } else { 0 }
+    }
 }
 
 /// The paths of a call that somebody must have named, by their places in its facts.
@@ -40,39 +76,86 @@ fn to_be_named<'f>(session: &Session, facts: &'f Facts, policy: &Policy) -> impl
     paths.into_iter().map(|(path, place)| (place, path.real.as_str()))
 }
 
-/// Whether it matters what the messages of the task name.
-#[must_use]
-pub fn wants_names(session: &Session, facts: &Facts, policy: &Policy) -> bool {
-    to_be_named(session, facts, policy).next().is_some()
+/// Something of it is told to somebody else.
+fn leaves(facts: &Facts) -> bool {
+    facts.destination.is_some() || is_irreversible(facts.class)
 }
 
-/// Which of the values were named, and where first; `named`: the atoms of the messages of the task.
-#[must_use]
-pub fn origins(session: &Session, facts: &Facts, policy: &Policy, named: &[(Seq, Vec<Atom>)]) -> Vec<Origin> {
-    let origin = |(path, real)| {
-        let (from, _) = named.iter().find(|(_, atoms)| passes(Kind::Path, real, atoms))?;
-        Some(Origin { path, from: *from })
+/// What may be told to where a call goes: what nobody speaks of is public.
+fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confidentiality {
+    let known = match &facts.destination {
+        Some(to) => agent.grants.hosts.iter().filter(|grant| grant.covers(to)).map(HostGrant::clearance).min(),
+        None => manifest.map(|manifest| manifest.clearance),
     };
-    to_be_named(session, facts, policy).filter_map(origin).collect()
+    known.unwrap_or(Confidentiality::Public)
 }
 
-/// Why the call must be asked about, if it must. An origin counts only where it is of this task.
+/// What a URL takes of the day's bytes, where nobody named it.
 #[must_use]
-pub fn flow(session: &Session, tool: Option<&str>, facts: &Facts, origins: &[Origin], policy: &Policy) -> Option<Flow> {
-    let is_of_task = |seq| session.turn.iter().flat_map(|turn| &turn.named).any(|named| named.seq == seq);
-    let is_named = |place| origins.iter().any(|origin| origin.path == place && is_of_task(origin.from));
-    if to_be_named(session, facts, policy).any(|(place, _)| !is_named(place)) {
+pub fn composed(session: &Session, agent: &Agent, facts: &Facts, named: &Named) -> Option<Composed> {
+    let to = facts.destination.as_ref()?;
+    let is_chosen = session.label.is_trusted() || named.warrant.is_some();
+    let grant = agent.grants.hosts.iter().find(|grant| grant.covers(to)).filter(|_| !is_chosen)?;
+    Some(Composed { host: grant.host.clone(), bytes: to.url_bytes })
+}
+
+/// Whether the day has room for it, beside what is allowed and has not started.
+fn has_room(session: &Session, effect: EffectId, composed: &Composed, now: Millis) -> bool {
+    let spent = session.composed.get(&composed.host).map_or(0, |spent| spent.on(now));
+    let waiting = session.effects.iter().filter(|(other, open)| **other != effect && open.state == State::Ready);
+    let waiting = waiting.filter_map(|(_, open)| match &open.work {
+        Work::Tool { judged: Some(judged), .. } => judged.composed.as_ref(),
+        Work::Tool { judged: None, .. } | Work::Model { .. } => None,
+    });
+    let waiting = waiting.filter(|other| other.host == composed.host).map(|other| other.bytes);
+    waiting.fold(spent.saturating_add(composed.bytes), u64::saturating_add) <= COMPOSED_BYTES_MAX
+}
+
+/// Why the call must be asked about, if it must; the gravest reason first.
+#[must_use]
+pub fn flow(
+    session: &Session,
+    effect: EffectId,
+    tool: Option<&str>,
+    facts: &Facts,
+    named: &Named,
+    frame: &Frame<'_>,
+) -> Option<Flow> {
+    let conf = session.label.conf;
+    let (untrusted, sends) = (!session.label.is_trusted(), is_irreversible(facts.class));
+    let agent = frame.policy.agents.get(&session.agent);
+    let manifest = tool.and_then(|tool| frame.policy.tools.get(tool));
+    if leaves(facts) {
+        // A request that only asks carries what its URL can, which is bounded below; of a secret, nothing.
+        let is_told = sends || conf == Confidentiality::Secret;
+        if untrusted && conf == Confidentiality::Secret {
+            return Some(Flow::SecretLeaves);
+        }
+        if is_told && agent.is_none_or(|agent| conf > clearance(agent, manifest, facts)) {
+            return Some(Flow::AboveClearance);
+        }
+    }
+    if !untrusted {
+        return None;
+    }
+    let is_named =
+        |place| named.origins.iter().any(|origin| origin.path == place && named::is_of_task(session, origin.from));
+    if to_be_named(session, facts, frame.policy).any(|(place, _)| !is_named(place)) {
         return Some(Flow::UnnamedPath);
     }
-    // What no fact shows cannot have been named.
-    let is_shown = |role: &ArgumentRole| {
-        *role == ArgumentRole::Authority(Kind::Path) || !matches!(role, ArgumentRole::Authority(_))
+    let is_warranted = named.warrant.is_some_and(|warrant| named::stands(session, effect, warrant));
+    let chooses = match facts.class {
+        EffectClass::Send | EffectClass::Spend => true,
+        // What no fact shows cannot have been named.
+        EffectClass::Write | EffectClass::Execute => manifest.is_none_or(Manifest::has_authority),
+        EffectClass::Read => false,
     };
-    let manifest = tool.and_then(|tool| policy.tools.get(tool));
-    let all_shown = manifest.is_some_and(|manifest| manifest.arguments.iter().all(|(_, role)| is_shown(role)));
-    let stays = match facts.class {
-        EffectClass::Read | EffectClass::Write | EffectClass::Execute => all_shown,
-        EffectClass::Send | EffectClass::Spend => false,
-    };
-    (!stays && !session.label.is_trusted()).then_some(Flow::UnnamedTarget)
+    if chooses && !is_warranted {
+        return Some(Flow::UnnamedTarget);
+    }
+    if sends && !named.is_clear {
+        return Some(Flow::StrayPayload);
+    }
+    let composed = agent.and_then(|agent| composed(session, agent, facts, named));
+    (composed.is_some_and(|composed| !has_room(session, effect, &composed, frame.now))).then_some(Flow::UrlBytes)
 }

@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 use crate::budget::Amount;
 use crate::context::{Answer, Item, Note, Notice};
 use crate::effect::CallRef;
+use crate::flow::is_irreversible;
 use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Label, Source};
 use crate::limits;
 use crate::record::{
-    Admitted, BounceReason, Completion, Decision, End, Ended, Judged, Planned, Reason, Record, Reservation, Resolution,
-    Retried, Started, Verdict,
+    Admitted, BounceReason, Completion, Decision, End, Ended, Grounds, Judged, Planned, Reason, Record, Reservation,
+    Resolution, Retried, Started, Verdict,
 };
 use crate::session::{Billed, JudgedFacts, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
 use crate::tool::{Answerer, Idempotency};
@@ -125,6 +126,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         channel,
         label_before: session.label,
         named: Vec::new(),
+        spent_warrants: Vec::new(),
         step: Step::Next,
         steps: 0,
         tool_calls: 0,
@@ -213,7 +215,8 @@ fn judge(session: &mut Session, record: &Judged) {
             epoch: record.epoch,
             idempotency: record.idempotency,
             answerer: record.answerer,
-            origins: record.grounds.as_ref().map(|grounds| grounds.origins.clone()).unwrap_or_default(),
+            named: record.grounds.as_deref().map(Grounds::named).unwrap_or_default(),
+            composed: record.grounds.as_ref().and_then(|grounds| grounds.composed.clone()),
             approved_until: None,
         })
     });
@@ -288,6 +291,15 @@ fn start(session: &mut Session, started: &Started) {
     open.request_bytes = started.request.map_or(0, |request| request.bytes);
     let Started { boot, epoch, reservation, counted, .. } = started.clone();
     open.state = State::Started { seq, boot, epoch, reservation, counted, overdue: false };
+    if let Work::Tool { judged: Some(judged), .. } = &open.work {
+        if let Some(composed) = &judged.composed {
+            session.composed.entry(composed.host.clone()).or_default().add(composed.bytes, started.at);
+        }
+        let warrant = judged.named.warrant.filter(|_| is_irreversible(judged.facts.class));
+        if let (Some(warrant), Some(turn)) = (warrant, &mut session.turn) {
+            turn.spent_warrants.push(warrant);
+        }
+    }
     if let Some(reservation) = &started.reservation {
         session.reserved = session.reserved.plus(reservation.amount);
         if let Some(turn) = &mut session.turn {

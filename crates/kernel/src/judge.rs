@@ -2,7 +2,7 @@
 use alloc::vec::Vec;
 
 use crate::facts::{Access, Facts};
-use crate::flow::{Origin, flow};
+use crate::flow::{Named, composed, flow};
 use crate::frame::Frame;
 use crate::id::{Digest, EffectId};
 use crate::policy::{Agent, Policy, Role};
@@ -20,18 +20,21 @@ pub struct Judgement {
     pub grounds: Grounds,
 }
 
-/// Judges one call by its facts, and by which of its values a person named.
+/// Judges one call by its facts, and by what the messages of the task name.
 #[must_use]
 pub fn judge(
     session: &Session,
     effect: EffectId,
     call: &CallRef,
     facts: &Facts,
-    origins: &[Origin],
+    named: &Named,
     frame: &Frame<'_>,
 ) -> Judgement {
-    let mut grounds = Grounds { policy: frame.policy.digest, line: None, used: Vec::new(), origins: origins.to_vec() };
     let agent = frame.policy.agents.get(&session.agent);
+    let Named { origins, warrant, is_clear } = named.clone();
+    let composed = agent.and_then(|agent| composed(session, agent, facts, named));
+    let (policy, used) = (frame.policy.digest, Vec::new());
+    let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed };
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, frame));
@@ -56,7 +59,7 @@ pub fn judge(
     }
     let owners = || (Approvers::Roles(Vec::from([Role::Owner])), limits::ASK_EXPIRES_MS);
     let verdict = match verdict {
-        RuleVerdict::Allow => match flow(session, call.tool.as_deref(), facts, origins, frame.policy) {
+        RuleVerdict::Allow => match flow(session, effect, call.tool.as_deref(), facts, named, frame) {
             None => Verdict::Allow { by },
             Some(flow) => {
                 let (approvers, expires_ms) = owners();

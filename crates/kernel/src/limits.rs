@@ -48,6 +48,11 @@ pub const ECHOED_CHARS_MAX: usize = 64;
 /// A URL, bytes, as most servers and caches take it.
 pub const URL_BYTES_MAX: usize = 8_192;
 
+/// Bytes of URLs that untrusted words may compose, for each session, granted host and day (UTC): enough to
+/// look things up, little to carry a file out.
+pub const COMPOSED_BYTES_MAX: u64 = 4_096;
+pub const DAY_MS: u64 = 86_400_000;
+
 /// Characters of one part that a person types; what is longer was pasted, and pastes have no authority.
 pub const OWN_PART_CHARS_MAX: usize = 2_000;
 /// Quoted parts of one message that are told apart; from the last of them on all is quoted.

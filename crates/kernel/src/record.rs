@@ -3,6 +3,7 @@
 //! A record holds enums, integers, ids, digests and names that the operator chose; free text and
 //! identifiers from outside lie in bodies. Stored bytes are hashed and never written again, so a
 //! field is only ever added, with a default.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::budget::{Amount, Usage};
 use crate::destination::Connection;
 use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
-use crate::flow::{Flow, Origin};
+use crate::flow::{Composed, Flow, Named, Origin, Warrant};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Confidentiality, Integrity, Label, Source};
 use crate::policy::Role;
@@ -208,7 +209,7 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Absent where no policy was asked, and in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grounds: Option<Grounds>,
+    pub grounds: Option<Box<Grounds>>,
 }
 
 /// What a verdict rests on besides the facts of the call.
@@ -226,6 +227,28 @@ pub struct Grounds {
     /// Which of the call's values a person named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<Origin>,
+    /// The message that names all by which the call chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warrant: Option<Warrant>,
+    /// What it says leads nowhere that nobody named.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_clear: bool,
+    /// What its URL takes of the day's bytes, where untrusted words may have composed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub composed: Option<Composed>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Grounds {
+    /// What the messages of the task said of the call.
+    #[must_use]
+    pub fn named(&self) -> Named {
+        Named { origins: self.origins.clone(), warrant: self.warrant, is_clear: self.is_clear }
+    }
 }
 
 /// A fact that a rule looked at. One without a value stands in the facts beside it.

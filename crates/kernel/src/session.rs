@@ -12,7 +12,7 @@ use crate::budget::Amount;
 use crate::context::{Answer, Item, Notice};
 use crate::effect::{CallRef, Finish};
 use crate::facts::Facts;
-use crate::flow::Origin;
+use crate::flow::{Composed, Named as NamedValues, Spent, Warrant};
 use crate::frame::Switches;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::{Label, Source};
@@ -54,6 +54,8 @@ pub struct Session {
     pub billed: Option<Billed>,
     /// Ended calls since the last user input, oldest first.
     pub repeats: VecDeque<Repeat>,
+    /// Of URLs that untrusted words may have composed, by the host as it is granted.
+    pub composed: BTreeMap<String, Spent>,
 }
 
 /// An admitted message that no turn has taken yet.
@@ -101,6 +103,8 @@ pub struct Turn {
     pub label_before: Label,
     /// The messages and answers of its principal that name values: the task's.
     pub named: Vec<Named>,
+    /// What the irreversible calls that have started rest on.
+    pub spent_warrants: Vec<Warrant>,
     pub step: Step,
     /// Model calls and tool calls so far.
     pub steps: u32,
@@ -202,7 +206,9 @@ pub struct JudgedFacts {
     pub epoch: u64,
     pub idempotency: Idempotency,
     pub answerer: Answerer,
-    pub origins: Vec<Origin>,
+    pub named: NamedValues,
+    /// What its URL takes of the day's bytes.
+    pub composed: Option<Composed>,
     /// A person said yes, and this is how long it holds.
     pub approved_until: Option<Millis>,
 }

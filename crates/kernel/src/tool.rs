@@ -3,7 +3,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::label::Label;
+use crate::label::{Confidentiality, Label};
 use crate::words::Kind;
 
 /// What a call does to the world, from the rules' point of view.
@@ -68,6 +68,15 @@ pub enum ArgumentRole {
     Payload,
 }
 
+impl Manifest {
+    /// It takes a value that untrusted words must not choose, and that no fact of the call shows.
+    #[must_use]
+    pub fn has_authority(&self) -> bool {
+        let is_hidden = |role: &ArgumentRole| matches!(role, ArgumentRole::Authority(kind) if *kind != Kind::Path);
+        self.arguments.iter().any(|(_, role)| is_hidden(role))
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -83,6 +92,8 @@ pub struct Manifest {
     pub program: Option<String>,
     /// Of what it returns.
     pub result: Label,
+    /// How confidential a thing may be that is told to it, where no destination says where that goes.
+    pub clearance: Confidentiality,
     /// JSON Schema of the arguments, as the text that the model is sent.
     pub schema: String,
     /// A call that takes longer than this is overdue: awaited by name where it could be started

@@ -7,10 +7,12 @@ mod extract;
 mod forms;
 mod numbers;
 mod parts;
+mod stray;
 mod typed;
 
 pub use atom::{Atom, Kind, passes};
 pub use extract::extract;
 pub(crate) use forms::label as host_label;
 pub use parts::{Span, own_parts, quotes};
+pub use stray::is_clear;
 pub use typed::Typed;

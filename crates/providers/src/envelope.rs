@@ -146,6 +146,7 @@ mod tests {
             arguments: Vec::new(),
             program: None,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
+            clearance: backstay_kernel::label::Confidentiality::Public,
             schema: r#"{"type":"object","properties":{"path":{"type":"string"}}}"#.to_owned(),
             timeout_ms: 1,
         }

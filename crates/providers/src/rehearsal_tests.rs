@@ -17,6 +17,7 @@ fn tool(name: &str, property: &str) -> Manifest {
         arguments: Vec::new(),
         program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
+        clearance: backstay_kernel::label::Confidentiality::Public,
         schema: json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]})
             .to_string(),
         timeout_ms: 1,

@@ -68,6 +68,7 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         arguments: vec![],
         program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
+        clearance: backstay_kernel::label::Confidentiality::Internal,
         schema: "{}".into(),
         timeout_ms: TOOL_TIMEOUT_MS,
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
 use backstay_kernel::id::Digest;
-use backstay_kernel::label::Label;
+use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
 use backstay_kernel::words::Kind;
@@ -105,6 +105,7 @@ impl Declared {
             arguments: schema.properties().iter().map(|known| (known.name.clone(), role(&known.name))).collect(),
             program: Some(argv.program().to_owned()),
             result: terms.result,
+            clearance: Confidentiality::Public,
             schema: schema.text().to_owned(),
             timeout_ms: terms.timeout_ms.saturating_add(COMMAND_EXTRA_MS),
         };

@@ -31,8 +31,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use argv::Argv;
 pub use arguments::ReadOutput;
+pub use argv::Argv;
 pub use backstay_egress::Network;
 pub use command::Commands;
 pub use declared::{Declared, Role, Terms};

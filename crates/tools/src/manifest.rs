@@ -158,6 +158,7 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         arguments: arguments.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
         program: None,
         result: Label::of(Source::Tool),
+        clearance: Confidentiality::Public,
         schema: schema.to_owned(),
         timeout_ms: READ_MS_MAX,
     }

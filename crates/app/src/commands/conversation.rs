@@ -383,10 +383,18 @@ fn words(data: &Value, body: Option<&Value>) -> String {
 /// Why the gate asks whatever the rules allow, in words.
 fn flow(why: &str) -> String {
     let what = match why {
-        "unnamed_path" => "it writes outside of the workspace, at a path that no person named",
-        _ => "nothing shows that a person named its target",
+        "unnamed_path" => {
+            "the session has seen untrusted words, and it writes outside of the workspace, at a path that no person named"
+        }
+        "above_clearance" => "the place it goes to is not cleared for what the session has seen",
+        "secret_leaves" => "the session has seen a secret and untrusted words, and it leaves this machine",
+        "stray_payload" => {
+            "the session has seen untrusted words, and it holds a link, an address, a number or a name that no person gave"
+        }
+        "url_bytes" => "untrusted words may have composed its URL, and such URLs have taken up their bytes for today",
+        _ => "the session has seen untrusted words, and no message names all that it sends to, spends or changes",
     };
-    format!("information flow: the session has seen untrusted words, and {what}")
+    format!("information flow: {what}")
 }
 
 /// Which values of a call a person named, in words.
@@ -397,7 +405,9 @@ pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
         let path = paths.get(usize::try_from(number(origin, "path")).ok()?)?;
         Some(format!(", {} is named in message {}", text(path, "real"), number(origin, "from")))
     };
-    list(grounds, "origins").iter().filter_map(origin).collect()
+    let warrant = grounds.get("warrant").map(|warrant| number(warrant, "from"));
+    let warrant = warrant.map(|from| format!(", all that it chooses is named in message {from}"));
+    list(grounds, "origins").iter().filter_map(origin).chain(warrant).collect()
 }
 
 /// What a verdict rests on, in words; where it is a rule, where it stood then.

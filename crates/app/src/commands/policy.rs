@@ -237,13 +237,13 @@ impl Said {
 
 impl Past<'_> {
     fn judged_by(&self, policy: &Policy) -> Said {
-        let named = self.judged.grounds.as_ref().map_or(&[][..], |grounds| &grounds.origins);
-        let judged = judge(self.session, self.effect, self.call, self.facts, named, &self.frame(policy));
+        let named = self.judged.grounds.as_deref().map(Grounds::named).unwrap_or_default();
+        let judged = judge(self.session, self.effect, self.call, self.facts, &named, &self.frame(policy));
         Said::of(&judged.verdict, Some(&judged.grounds))
     }
 
     fn recorded(&self) -> Said {
-        Said::of(&self.judged.verdict, self.judged.grounds.as_ref())
+        Said::of(&self.judged.verdict, self.judged.grounds.as_deref())
     }
 
     fn json(&self) -> Value {

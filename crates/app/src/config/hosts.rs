@@ -1,5 +1,5 @@
 //! Hosts as they are written, in grants and in rules, in the one form in which they are compared and dialled.
-use backstay_kernel::destination::{HostGrant, Method};
+use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::rule::Test;
 use backstay_kernel::url::{BadUrl, Host, decoded_path, host_and_port};
 
@@ -38,7 +38,13 @@ impl<'a> Checker<'a> {
         match read {
             Ok((host, port)) => {
                 let host = format!("{below}{}", host.as_str());
-                Some(HostGrant { host, port, methods, path_prefix: path_prefix?, allow_private })
+                let audience = row.text("audience").and_then(|word| Audience::read(word.value)).unwrap_or_default();
+                let secrets = row.flag("secrets");
+                if secrets && audience == Audience::Public {
+                    let message = "`secrets` needs an `audience` other than \"public\"";
+                    self.mistakes.add(written.place, Code::BadValue, message);
+                }
+                Some(HostGrant { host, port, methods, path_prefix: path_prefix?, allow_private, audience, secrets })
             }
             Err(problem) => {
                 let message = format!("`hosts`: {}: {problem}", quoted(written.value));

@@ -20,6 +20,7 @@ pub const LIMIT_FIELDS: &[&str] =
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
 pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
 pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
+pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
@@ -340,6 +341,20 @@ static HOST: &[Key] = &[
         Default("[]"),
         "[\"10.0.0.5\"]",
         "Addresses that are not public (private, loopback, link-local and the like) and that the host may lead to all the same. Without it a host that leads to such an address, be it one of many, is not called. Where one is named, clear text passes on any port.",
+    ),
+    value(
+        "audience",
+        Kind::Choice(AUDIENCES),
+        Default("\"public\""),
+        "\"named\"",
+        "Who gets to know what is sent there: the agent's owner alone (`self`), those whose home this is (`home`), people and firms known by name (`named`), or anybody (`public`). To what is public nothing is sent without a person's yes, since a conversation is internal.",
+    ),
+    value(
+        "secrets",
+        Kind::Flag,
+        Default("false"),
+        "true",
+        "Whether a session that has seen a secret may send there. Where it has seen untrusted words too, it asks in any case.",
     ),
 ];
 

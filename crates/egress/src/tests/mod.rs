@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use backstay_kernel::destination::{HostGrant, Method};
+use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::url::Url;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -112,6 +112,8 @@ pub fn grant(host: &str, port: u16) -> HostGrant {
         methods: Method::ALL.to_vec(),
         path_prefix: "/".to_owned(),
         allow_private: vec![LOOPBACK],
+        audience: Audience::Public,
+        secrets: false,
     }
 }
 

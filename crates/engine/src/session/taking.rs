@@ -1,6 +1,6 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
 use backstay_kernel::Session;
-use backstay_kernel::flow::{Origin, origins, wants_names};
+use backstay_kernel::flow::{Named as NamedValues, Values, named, wants_names};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
@@ -97,8 +97,8 @@ impl SessionTask {
         };
         let jitter = self.shared.world.random() % 1000;
         self.label(&mut finished, policy);
-        let origins = self.origins(&finished, policy);
-        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter, origins);
+        let named = self.named(&finished, policy);
+        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter, named);
         let records = draft.records.len();
         // An end is never refused; one that is stale says nothing.
         let _ = self.decide(input, policy, draft);
@@ -122,19 +122,26 @@ impl SessionTask {
         }
     }
 
-    /// Which values of a call that was looked at the messages of the task name. One whose values cannot
-    /// be read names none.
-    fn origins(&self, finished: &Finished, policy: &Policy) -> Vec<Origin> {
-        let running::End::Inspected(Ok(facts)) = &finished.end else { return Vec::new() };
-        if !wants_names(&self.state, facts, policy) {
-            return Vec::new();
-        }
-        let named = self.state.turn.iter().flat_map(|turn| &turn.named);
-        let read = |named: &Named| {
-            let bytes = self.bodies.get(&named.atoms).ok().flatten()?;
-            Some((named.seq, serde_json::from_slice::<Vec<Atom>>(&bytes).ok()?))
+    /// What the messages of the task say of a call that was looked at. What cannot be read names nothing.
+    fn named(&self, finished: &Finished, policy: &Policy) -> NamedValues {
+        let (running::Key::Inspect(id), running::End::Inspected(Ok(facts))) = (finished.key, &finished.end) else {
+            return NamedValues::default();
         };
-        origins(&self.state, facts, policy, &named.filter_map(read).collect::<Vec<_>>())
+        let work = self.state.effects.get(&id).map(|open| &open.work);
+        let Some(Work::Tool { call, .. }) = work else { return NamedValues::default() };
+        let manifest = call.tool.as_ref().and_then(|tool| policy.tools.get(tool));
+        let wants = wants_names(&self.state, call.tool.as_deref(), facts, policy);
+        let Some(manifest) = manifest.filter(|_| wants) else { return NamedValues::default() };
+        let Ok(Some((tool, arguments))) = self.bodies.call(call) else { return NamedValues::default() };
+        let values = Values::read(manifest, &arguments);
+        let tuple = self.bodies.call_key(&tool, &serde_json::to_string(&values.authority).unwrap_or_default());
+        let messages = self.state.turn.iter().flat_map(|turn| &turn.named);
+        let read = |message: &Named| {
+            let bytes = self.bodies.get(&message.atoms).ok().flatten()?;
+            Some((message.seq, serde_json::from_slice::<Vec<Atom>>(&bytes).ok()?))
+        };
+        let messages: Vec<_> = messages.filter_map(read).collect();
+        named(&self.state, id, facts, policy, (&values, tuple), &messages)
     }
 
     pub(super) fn speaker(&self) -> String {

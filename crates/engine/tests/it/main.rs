@@ -12,6 +12,7 @@ mod damage;
 mod files;
 mod home;
 mod keys;
+mod laundering;
 mod moments;
 mod money;
 mod overdue;

@@ -1,5 +1,6 @@
 //! "And now?": the one place where a session moves on by itself.
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::outcome;
@@ -8,7 +9,7 @@ use crate::budget::{Amount, Used, WindowState, next_window_at};
 use crate::destination::Destination;
 use crate::effect::{CallRef, Finish, Inspection};
 use crate::facts::{Facts, Invalid};
-use crate::flow::Origin;
+use crate::flow::Named;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::{Judgement, judge};
@@ -219,7 +220,7 @@ pub fn inspected(
     session: &Session,
     effect: EffectId,
     found: Inspection,
-    origins: &[Origin],
+    named: &Named,
     frame: &Frame<'_>,
 ) -> Vec<Record> {
     let (Some(turn), Some(open)) = (&session.turn, session.effects.get(&effect)) else {
@@ -235,7 +236,7 @@ pub fn inspected(
         _ if repeats >= limits::REPEAT_BLOCK - 1 => (None, (blocked(repeats), None)),
         Inspection::Invalid { why, detail } => (None, (Verdict::Invalid { why, detail: Some(detail) }, None)),
         Inspection::Facts(facts) => {
-            let Judgement { verdict, grounds } = judge(session, effect, call, &facts, origins, frame);
+            let Judgement { verdict, grounds } = judge(session, effect, call, &facts, named, frame);
             (Some(facts), (verdict, Some(grounds)))
         }
     };
@@ -257,7 +258,7 @@ fn judged(
         idempotency,
         answerer: manifest.map_or(Answerer::Tool, |manifest| manifest.answerer),
         verdict,
-        grounds,
+        grounds: grounds.map(Box::new),
     })
 }
 
@@ -296,7 +297,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 if is_outdated(was, &frame)
                     || (changing && open.state == State::Ready && !still_stands(session, *id, call, was, &frame)) =>
             {
-                let judgement = judge(session, *id, call, &was.facts, &was.origins, &frame);
+                let judgement = judge(session, *id, call, &was.facts, &was.named, &frame);
                 records.push(judged_again(*id, was, judgement, &frame));
             }
             (Some(_), State::Ready) if outcome::is_worn_out(open) => {
@@ -340,7 +341,7 @@ fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
 /// Whether the rules say the same now: hours may have passed since. A yes that a person gave stands
 /// in for an ask, and for nothing else.
 fn still_stands(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
-    match judge(session, effect, call, &was.facts, &was.origins, frame).verdict {
+    match judge(session, effect, call, &was.facts, &was.named, frame).verdict {
         Verdict::Allow { .. } => true,
         Verdict::Ask { .. } => was.approved_until.is_some(),
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => false,
@@ -355,7 +356,7 @@ fn judged_again(effect: EffectId, was: &JudgedFacts, judgement: Judgement, frame
         idempotency: was.idempotency,
         answerer: was.answerer,
         verdict: judgement.verdict,
-        grounds: Some(judgement.grounds),
+        grounds: Some(Box::new(judgement.grounds)),
     })
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::destination::Connection;
 use crate::effect::{Inspection, Outcome, Probed};
-use crate::flow::Origin;
+use crate::flow::Named;
 use crate::frame::Frame;
 use crate::home::Speaks;
 use crate::id::{BodyRef, Digest, EffectId, Seq, TurnId};
@@ -39,8 +39,8 @@ pub enum Input {
     Inspected {
         effect: EffectId,
         inspection: Inspection,
-        /// Which of the call's values the messages of the task name.
-        origins: Vec<Origin>,
+        /// What the messages of the task say of it.
+        named: Named,
     },
     /// `started`: seq of the record that this is the outcome of; any other is stale.
     Ended {
@@ -121,8 +121,8 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Message(message) => people::message(session, message, frame),
         Input::Prepared { effect, request } => Ok(advance::start_model(session, effect, request, frame)),
         Input::Erased { effect } => Ok(advance::erased(session, effect, frame)),
-        Input::Inspected { effect, inspection, origins } => {
-            Ok(advance::inspected(session, effect, inspection, &origins, frame))
+        Input::Inspected { effect, inspection, named } => {
+            Ok(advance::inspected(session, effect, inspection, &named, frame))
         }
         Input::Ended { effect, started, outcome, connections } => {
             let mut records = outcome::ended(session, effect, started, outcome, frame);

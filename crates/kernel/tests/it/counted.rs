@@ -4,6 +4,7 @@ use backstay_kernel::budget::{Used, WindowState};
 use backstay_kernel::context::{Answer, Item, Note};
 use backstay_kernel::effect::Inspection;
 use backstay_kernel::facts::Facts;
+use backstay_kernel::flow::Named;
 use backstay_kernel::label::Label;
 use backstay_kernel::limit::{Limit, Measure, Over, passed, windows};
 use backstay_kernel::record::{Counted, Judged, Reason, Record, Resolution, Verdict};
@@ -178,7 +179,7 @@ fn bytes_are_added_up_and_a_call_of_unknown_size_passes_the_limit() {
         t.only_reply(&[("shell", u8::try_from(t.records.len() % 200).unwrap())]);
         let facts = Facts { bytes_out: bytes, ..Facts::new(EffectClass::Write, Vec::new()) };
         let effect = t.call("shell");
-        t.tell(Input::Inspected { effect, inspection: Inspection::Facts(facts), origins: Vec::new() });
+        t.tell(Input::Inspected { effect, inspection: Inspection::Facts(facts), named: Named::default() });
         t.settle();
         assert_eq!(started(&t).len(), starts, "{bytes:?}");
         if t.session.effects.contains_key(&effect) {
@@ -199,7 +200,7 @@ fn a_call_that_the_rule_might_match_counts() {
     t.only_reply(&[("shell", 1)]);
     let facts = Facts { more_paths: true, ..Facts::new(EffectClass::Write, Vec::new()) };
     let effect = t.call("shell");
-    t.tell(Input::Inspected { effect, inspection: Inspection::Facts(facts), origins: Vec::new() });
+    t.tell(Input::Inspected { effect, inspection: Inspection::Facts(facts), named: Named::default() });
     assert_eq!(verdicts(&t).last(), Some(&limit_of("w")));
 }
 

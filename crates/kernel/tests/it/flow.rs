@@ -1,17 +1,24 @@
 //! Information flow: what a session that has seen untrusted words does not do unasked.
+use backstay_kernel::destination::{Audience, Destination, HostGrant, Method};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::{Access, Facts, PathFact};
-use backstay_kernel::flow::{Flow, Origin, origins, wants_names};
-use backstay_kernel::id::Seq;
+use backstay_kernel::flow::{Composed, Flow, Named, Origin, Values, Warrant, named, wants_names};
+use backstay_kernel::id::{Digest, Seq};
 use backstay_kernel::judge::judge;
-use backstay_kernel::label::{Label, Source};
-use backstay_kernel::record::{Mode, Reason, Verdict};
+use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
+use backstay_kernel::limits::{COMPOSED_BYTES_MAX, DAY_MS};
+use backstay_kernel::record::{Grounds, Judged, Mode, Reason, Record, Started, Verdict};
 use backstay_kernel::rule::{Field, RuleVerdict, Test};
-use backstay_kernel::tool::{ArgumentRole, EffectClass};
-use backstay_kernel::words::{Atom, Kind, Typed};
-use backstay_kernel::{Input, Session};
+use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency};
+use backstay_kernel::url::Url;
+use backstay_kernel::words::{Atom, Kind, Typed, extract, is_clear, quotes};
+use backstay_kernel::{Input, Session, apply};
+use proptest::prelude::*;
 
 use crate::harness::{TestSession, body, repeat, rule};
+
+/// The call that is judged.
+const EFFECT: Seq = Seq(9);
 
 /// A task whose message names values, in a session that has read something.
 fn tainted() -> TestSession {
@@ -35,8 +42,12 @@ fn writes(paths: &[&str]) -> Facts {
 }
 
 fn verdict(t: &TestSession, tool: &str, facts: &Facts, origins: &[Origin]) -> Verdict {
+    said(t, tool, facts, &Named { origins: origins.to_vec(), ..Named::default() })
+}
+
+fn said(t: &TestSession, tool: &str, facts: &Facts, named: &Named) -> Verdict {
     let call = CallRef { calls: body(1), index: 0, tool: Some(tool.into()), repeat: repeat("x", 1) };
-    judge(&t.session, Seq(9), &call, facts, origins, &t.frame()).verdict
+    judge(&t.session, EFFECT, &call, facts, named, &t.frame()).verdict
 }
 
 fn flow(verdict: &Verdict) -> Option<Flow> {
@@ -83,8 +94,6 @@ fn no_rule_lifts_what_information_flow_asks() {
     let asked = verdict(&t, "shell", &writes(&["/srv/a"]), &[]);
     assert!(matches!(asked, Verdict::Ask { by: Reason::Rule(_), .. }), "the rule says who may answer");
     t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
-    t.session.label = Label::TYPED;
-    assert!(is_allowed(&verdict(&t, "mail", &send, &[])));
 }
 
 #[test]
@@ -107,19 +116,392 @@ fn a_target_that_no_fact_shows_asks_whatever_its_class() {
 #[test]
 fn origins_are_the_messages_that_name_the_whole_path() {
     let t = tainted();
-    let named = [
+    let messages = [
         (Seq(2), vec![Atom(Kind::Path, "/srv".into()), Atom(Kind::Url, "/srv/b".into())]),
         (Seq(5), vec![Atom(Kind::Path, "/srv/a".into())]),
         (Seq(7), vec![Atom(Kind::Path, "/srv/a".into()), Atom(Kind::Path, "/w/c".into())]),
     ];
-    let of = |session: &Session, paths: &[&str]| origins(session, &writes(paths), &t.policy, &named);
+    let values = Values::read(&t.policy.tools["shell"], "{}");
+    let of = |session: &Session, paths: &[&str]| {
+        named(session, EFFECT, &writes(paths), &t.policy, (&values, repeat("x", 1)), &messages).origins
+    };
     assert_eq!(of(&t.session, &["/srv/b", "/srv/a"]), [Origin { path: 1, from: Seq(5) }]);
     assert_eq!(of(&t.session, &["/w/c", "/srv/a/b", "/srv/a.txt"]), [], "inside nobody asks, and no parent counts");
-    assert!(wants_names(&t.session, &writes(&["/srv/a"]), &t.policy));
-    assert!(!wants_names(&t.session, &writes(&["/w/a"]), &t.policy));
+    let wants = |session: &Session, facts: &Facts| wants_names(session, Some("shell"), facts, &t.policy);
+    assert!(wants(&t.session, &writes(&["/srv/a"])));
+    assert!(!wants(&t.session, &writes(&["/w/a"])));
+    assert!(wants(&t.session, &to("https://api.example.com/", Method::Get)));
     let mut trusted = t.session.clone();
     trusted.label = Label::TYPED;
-    assert!(!wants_names(&trusted, &writes(&["/srv/a"]), &t.policy));
+    assert!(!wants(&trusted, &writes(&["/srv/a"])) && !wants(&trusted, &to("https://a.example/", Method::Post)));
+}
+
+fn to(url: &str, method: Method) -> Facts {
+    let class = if method.only_asks() { EffectClass::Read } else { EffectClass::Send };
+    let destination = Some(Destination::of(&Url::read(url).unwrap(), method, 0));
+    Facts { destination, ..Facts::new(class, Vec::new()) }
+}
+
+fn grant(host: &str, audience: Audience, secrets: bool) -> HostGrant {
+    HostGrant {
+        host: host.into(),
+        port: 443,
+        methods: Method::ALL.to_vec(),
+        path_prefix: "/".into(),
+        allow_private: Vec::new(),
+        audience,
+        secrets,
+    }
+}
+
+/// A task whose message names all of a call, to a place that is cleared for what is internal.
+fn cleared() -> (TestSession, Named) {
+    let mut t = tainted();
+    t.agent().grants.hosts = vec![grant("api.example.com", Audience::Named, false)];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    let warrant = Some(Warrant { from: message(&t), tuple: repeat("values", 1) });
+    (t, Named { warrant, is_clear: true, ..Named::default() })
+}
+
+const URL: &str = "https://api.example.com/v1";
+
+#[test]
+fn what_is_sent_goes_where_it_is_cleared_for_and_nowhere_else() {
+    use Confidentiality::{Internal, Public, Secret};
+    let (mut t, named) = cleared();
+    let mut of = |audience, secrets, conf, trusted, method| {
+        t.agent().grants.hosts = vec![grant("api.example.com", audience, secrets)];
+        let integrity = if trusted { Integrity::Trusted } else { Integrity::Untrusted };
+        t.session.label = Label { conf, integrity, ..t.session.label };
+        let verdict = said(&t, "mail", &to(URL, method), &named);
+        if is_allowed(&verdict) { None } else { Some(flow(&verdict).unwrap()) }
+    };
+    let above = Some(Flow::AboveClearance);
+    for trusted in [true, false] {
+        assert_eq!(of(Audience::Public, false, Public, trusted, Method::Post), None);
+        assert_eq!(of(Audience::Public, false, Internal, trusted, Method::Post), above);
+        assert_eq!(of(Audience::Public, false, Internal, trusted, Method::Get), None, "its URL is what it tells");
+        for audience in [Audience::Own, Audience::Home, Audience::Named] {
+            assert_eq!(of(audience, false, Internal, trusted, Method::Post), None, "{audience:?}");
+        }
+    }
+    for audience in [Audience::Own, Audience::Home, Audience::Named, Audience::Public] {
+        for method in [Method::Get, Method::Post] {
+            assert_eq!(of(audience, false, Secret, true, method), above, "{audience:?}");
+            let may = audience != Audience::Public;
+            assert_eq!(of(audience, true, Secret, true, method), if may { None } else { above }, "{audience:?}");
+            assert_eq!(of(audience, true, Secret, false, method), Some(Flow::SecretLeaves), "never by itself");
+        }
+    }
+    // Of two grants that cover a place, the one that says less.
+    t.agent().grants.hosts.push(grant("*.example.com", Audience::Public, false));
+    t.session.label = Label::TYPED;
+    assert_eq!(flow(&said(&t, "mail", &to(URL, Method::Post), &named)), above);
+    let unknown = Facts::new(EffectClass::Send, Vec::new());
+    assert!(is_allowed(&said(&t, "mail", &unknown, &named)), "its manifest says that it may be told what is internal");
+    t.policy.tools.get_mut("mail").unwrap().clearance = Public;
+    assert_eq!(flow(&said(&t, "mail", &unknown, &named)), above);
+}
+
+#[test]
+fn a_tainted_session_sends_what_one_message_names_once_and_nothing_that_leads_elsewhere() {
+    let (mut t, named) = cleared();
+    let post = to(URL, Method::Post);
+    assert!(is_allowed(&said(&t, "mail", &post, &named)));
+    let unclear = Named { is_clear: false, ..named.clone() };
+    assert_eq!(flow(&said(&t, "mail", &post, &unclear)), Some(Flow::StrayPayload));
+    let unnamed = Named { warrant: None, ..named.clone() };
+    assert_eq!(flow(&said(&t, "mail", &post, &unnamed)), Some(Flow::UnnamedTarget));
+    let warrant = named.warrant.unwrap();
+    let of_another_task = Named { warrant: Some(Warrant { from: Seq(1), ..warrant }), ..named.clone() };
+    assert_eq!(flow(&said(&t, "mail", &post, &of_another_task)), Some(Flow::UnnamedTarget));
+    t.session.turn.as_mut().unwrap().spent_warrants.push(warrant);
+    assert_eq!(flow(&said(&t, "mail", &post, &named)), Some(Flow::UnnamedTarget), "a message is worth one");
+    let other = Named { warrant: Some(Warrant { tuple: repeat("values", 2), ..warrant }), ..named.clone() };
+    assert!(is_allowed(&said(&t, "mail", &post, &other)), "of each values");
+    t.session.label = Label::TYPED;
+    assert!(is_allowed(&said(&t, "mail", &post, &unnamed)), "nobody else has spoken in it");
+}
+
+/// The record of a call that is allowed, with what it rests on.
+fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>) -> Record {
+    let Named { origins, warrant, is_clear } = named.clone();
+    let (policy, used) = (Digest::default(), Vec::new());
+    Record::Judged(Judged {
+        effect,
+        epoch: 1,
+        facts: Some(facts.clone()),
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Allow { by: Reason::ClassDefault },
+        grounds: Some(Box::new(Grounds { policy, line: None, used, origins, warrant, is_clear, composed })),
+    })
+}
+
+fn started(t: &TestSession, effect: Seq, at: u64) -> Record {
+    let (boot, epoch, attempt) = (t.frame().boot, 1, 1);
+    Record::Started(Started { effect, at, boot, epoch, attempt, request: None, reservation: None, counted: Vec::new() })
+}
+
+#[test]
+fn a_warrant_is_spent_by_the_first_call_that_may_start_on_it() {
+    let (mut t, named) = cleared();
+    let post = to(URL, Method::Post);
+    t.reply(&[("mail", 1), ("mail", 2)]);
+    let calls: Vec<Seq> = t.session.effects.keys().copied().collect();
+    let of = |t: &TestSession, effect| {
+        let call = CallRef { calls: body(1), index: 0, tool: Some("mail".into()), repeat: repeat("x", 1) };
+        judge(&t.session, effect, &call, &post, &named, &t.frame()).verdict
+    };
+    assert!(is_allowed(&of(&t, calls[0])) && is_allowed(&of(&t, calls[1])));
+    apply(&mut t.session, &allowed(calls[0], &post, &named, None));
+    assert!(is_allowed(&of(&t, calls[0])), "judged again it stands on its own");
+    assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "the other may start first");
+    let start = started(&t, calls[0], 1);
+    apply(&mut t.session, &start);
+    assert_eq!(t.session.turn.as_ref().unwrap().spent_warrants, [named.warrant.unwrap()]);
+    t.done(calls[0], 1);
+    assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "and has done it");
+}
+
+#[test]
+fn urls_that_nobody_named_carry_so_many_bytes_a_day_to_each_host() {
+    let (mut t, named) = cleared();
+    t.agent().grants.hosts =
+        vec![grant("*.example.com", Audience::Public, false), grant("other.org", Audience::Public, false)];
+    let unnamed = Named { warrant: None, ..named.clone() };
+    let url = |host: &str, bytes: usize| format!("https://{host}/?{}", "q".repeat(bytes - host.len() - 10));
+    let get = |host: &str, bytes: u64| {
+        let facts = to(&url(host, usize::try_from(bytes).unwrap()), Method::Get);
+        assert_eq!(facts.destination.as_ref().unwrap().url_bytes, bytes);
+        facts
+    };
+    let most = get("a.example.com", COMPOSED_BYTES_MAX);
+    assert!(is_allowed(&said(&t, "read", &most, &unnamed)));
+    let more = get("a.example.com", COMPOSED_BYTES_MAX + 1);
+    assert_eq!(flow(&said(&t, "read", &more, &unnamed)), Some(Flow::UrlBytes));
+    assert!(is_allowed(&said(&t, "read", &more, &named)), "a person named it");
+
+    t.reply(&[("read", 7)]);
+    let effect = t.call("read");
+    let spent = Composed { host: "*.example.com".into(), bytes: 4_000 };
+    apply(&mut t.session, &allowed(effect, &most, &unnamed, Some(spent)));
+    let next = get("b.example.com", 97);
+    assert_eq!(flow(&said(&t, "read", &next, &unnamed)), Some(Flow::UrlBytes), "what is allowed counts already");
+    let start = started(&t, effect, t.now);
+    apply(&mut t.session, &start);
+    assert_eq!(flow(&said(&t, "read", &next, &unnamed)), Some(Flow::UrlBytes), "names below one domain are one host");
+    assert!(is_allowed(&said(&t, "read", &get("b.example.com", 96), &unnamed)));
+    assert!(is_allowed(&said(&t, "read", &get("other.org", 97), &unnamed)));
+    t.now += DAY_MS;
+    assert!(is_allowed(&said(&t, "read", &next, &unnamed)), "another day");
+    t.now -= DAY_MS;
+    t.session.label = Label::TYPED;
+    assert!(is_allowed(&said(&t, "read", &more, &unnamed)), "nobody else has spoken in it");
+}
+
+#[test]
+fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
+    use ArgumentRole::{Authority, Payload, Selector};
+    let mut t = tainted();
+    let roles = [
+        ("to", Authority(Kind::Email)),
+        ("amount", Authority(Kind::Money)),
+        ("who", Authority(Kind::Handle)),
+        ("which", Selector),
+        ("text", Payload),
+    ];
+    let manifest = t.policy.tools.get_mut("mail").unwrap();
+    manifest.arguments = roles.map(|(name, role)| (name.to_owned(), role)).to_vec();
+    let manifest = manifest.clone();
+    let both = [Atom(Kind::Email, "ann@a.ch".into()), Atom(Kind::Money, "10 EUR".into())];
+    let messages = [
+        (Seq(2), vec![both[0].clone()]),
+        (Seq(5), vec![both[1].clone(), Atom(Kind::Email, "bob@a.ch".into())]),
+        (message(&t), both.to_vec()),
+    ];
+    for (arguments, from) in [
+        (r#"{"to":"ann@a.ch","text":"hello"}"#, Some(Seq(2))),
+        (r#"{"to":"ann@a.ch","amount":"10 EUR"}"#, Some(message(&t))),
+        (r#"{"to":["ann@a.ch"],"amount":null}"#, Some(Seq(2))),
+        (r#"{"to":["ann@a.ch","bob@a.ch"]}"#, None),
+        (r#"{"to":"bob@a.ch","amount":"10 EUR"}"#, Some(Seq(5))),
+        (r#"{"to":"ann@a.ch.evil.org"}"#, None),
+        (r#"{"to":"a@a.ch"}"#, None),
+        (r#"{"to":"Ann <ann@a.ch>"}"#, None),
+        (r#"{"to":{"address":"ann@a.ch"}}"#, None),
+        (r#"{"to":"ann@a.ch","which":"the first"}"#, None),
+        (r#"{"to":"ann@a.ch","who":"ann"}"#, None),
+        (r#"{"to":"ann@a.ch","bcc":"eve@b.ch"}"#, None),
+        (r#"{"text":"hello"}"#, None),
+        ("{}", None),
+        ("no object", None),
+    ] {
+        let (values, tuple) = (Values::read(&manifest, arguments), repeat("x", 1));
+        let facts = Facts::new(EffectClass::Send, Vec::new());
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &messages);
+        assert_eq!(found.warrant.map(|warrant| warrant.from), from, "{arguments}");
+    }
+    let clear = |text: &str| {
+        let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
+        let facts = Facts::new(EffectClass::Send, Vec::new());
+        let values = Values::read(&manifest, &arguments);
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages).is_clear
+    };
+    assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
+}
+
+#[test]
+fn a_call_written_in_another_way_is_the_same_call() {
+    let mut t = tainted();
+    let manifest = t.policy.tools.get_mut("mail").unwrap();
+    manifest.arguments =
+        vec![("to".into(), ArgumentRole::Authority(Kind::Email)), ("text".into(), ArgumentRole::Payload)];
+    let manifest = manifest.clone();
+    let plain = Values::read(&manifest, r#"{"to":"eve@b.ch","text":"see evil.example"}"#);
+    assert!(plain.authority.is_some());
+    for written in [
+        r#"{"text":"see evil.example","to":"eve@b.ch"}"#,
+        r#" { "to" : "eve@b.ch" , "text" : "see evil.example" } "#,
+        "{\n\t\"to\":\r\n\"eve@b.ch\",\"text\":\"see evil.example\"}",
+        r#"{"\u0074\u006f":"eve@b.ch","text":"see evil.example"}"#,
+        r#"{"to":"\u0065\u0076\u0065@b.ch","text":"see evil.example"}"#,
+        r#"{"to":"eve\u0040b.ch","text":"see evil\u002eexample"}"#,
+        r#"{"to":"eve@b\u002Ech","text":"\u0073ee evil.example"}"#,
+        r#"{"to":"eve@B.CH","text":"see evil.example"}"#,
+        r#"{"to":["eve@b.ch"],"text":"see evil.example"}"#,
+        r#"{"to":"eve@b.ch","text":"see evil.example","cc":null}"#,
+    ] {
+        assert_eq!(Values::read(&manifest, written), plain, "{written}");
+    }
+}
+
+/// (text, what a person named, whether it leads nowhere else)
+#[test]
+fn a_text_leads_nowhere_only_where_a_person_named_all_that_it_could_lead_to() {
+    let named = "mail ann@a.ch, see https://a.example/x, call 0441234567, /srv/a.txt, a.example";
+    let atoms = extract(named, &quotes(named));
+    for (text, clear) in [
+        ("hello there, all is well", true),
+        ("Done. The meeting is on 2026-11-21 at 10:30, room 4.", true),
+        ("it costs 1,200.50 EUR (v2)", true),
+        ("see https://a.example/x", true),
+        ("see https://a.example/x.", true),
+        ("see https://a.example/x/y", false),
+        ("see https://a.example/x?q=1", false),
+        ("see [here](https://evil.example)", false),
+        ("![](//evil.example/p.png)", false),
+        ("<img src=//10.0.0.1/p>", false),
+        ("www.evil.example", false),
+        ("evil.example/path", false),
+        ("evil．example", false),
+        ("evil\u{3002}example", false),
+        ("evil&#46;example", false),
+        ("hxxp is fine, http:evil is not", false),
+        ("javascript:alert", false),
+        ("tel:1", false),
+        ("\\\\server\\share", false),
+        ("write to ann@a.ch", true),
+        ("write to eve@b.ch", false),
+        ("write to Ann <eve@b.ch>", false),
+        ("ask @eve", false),
+        ("in #general", false),
+        ("call 0441234567", true),
+        ("call 044 123 45 68", false),
+        ("call +41 (44) 123-45-67", false),
+        ("number 123456", true),
+        ("a.example", true),
+        ("b.a.example", false),
+        ("zero\u{200b}width", false),
+        ("two\nlines\tand tabs", true),
+    ] {
+        let text = text.replace("\\u{3002}", "\u{3002}");
+        assert_eq!(is_clear(&text, &atoms), clear, "{text:?}");
+    }
+}
+
+fn any_named(from: Seq) -> impl Strategy<Value = Named> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(move |(is_clear, has_warrant, has_origin)| Named {
+        origins: has_origin.then_some(Origin { path: 0, from }).into_iter().collect(),
+        warrant: has_warrant.then_some(Warrant { from, tuple: repeat("values", 1) }),
+        is_clear,
+    })
+}
+
+fn any_call() -> impl Strategy<Value = Facts> {
+    let classes = [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
+    let hosts = vec!["api.example.com", "own.example.com", "public.example.com"];
+    let way = (prop::sample::select(hosts), prop::sample::select(Method::ALL.to_vec()), "[a-z]{0,40}");
+    let path = prop::sample::select(vec!["/w/a", "/srv/a"]);
+    (prop::sample::select(classes.to_vec()), prop::option::of(way), prop::option::of(path)).prop_map(
+        |(class, way, path)| {
+            let destination = way.map(|(host, method, query)| {
+                Destination::of(&Url::read(&format!("https://{host}/?{query}")).unwrap(), method, 0)
+            });
+            let paths = path.map(|real| PathFact { access: Access::Write, real: real.into() });
+            Facts { destination, ..Facts::new(class, paths.into_iter().collect()) }
+        },
+    )
+}
+
+fn with_hosts() -> TestSession {
+    let mut t = tainted();
+    t.agent().grants.hosts = vec![
+        grant("api.example.com", Audience::Named, true),
+        grant("own.example.com", Audience::Own, false),
+        grant("public.example.com", Audience::Public, false),
+    ];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t
+}
+
+proptest! {
+    #[test]
+    fn a_graver_label_or_fewer_names_never_allow_more(
+        facts in any_call(), named in any_named(Seq(2)), conf in 0u8..3, graver in 0u8..3, trusted in any::<bool>(),
+    ) {
+        let mut t = with_hosts();
+        let named = Named {
+            warrant: named.warrant.map(|warrant| Warrant { from: message(&t), ..warrant }),
+            origins: named.origins.iter().map(|origin| Origin { from: message(&t), ..*origin }).collect(),
+            ..named
+        };
+        let confs = [Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret];
+        let mut allows = |conf: u8, integrity, named: &Named| {
+            t.session.label = Label { conf: confs[usize::from(conf)], integrity, ..t.session.label };
+            is_allowed(&said(&t, "shell", &facts, named))
+        };
+        let integrity = if trusted { Integrity::Trusted } else { Integrity::Untrusted };
+        let before = allows(conf, integrity, &named);
+        for (conf, integrity, named) in [
+            (conf.max(graver), integrity, &named),
+            (conf, Integrity::Untrusted, &named),
+            (conf, integrity, &Named { warrant: None, ..named.clone() }),
+            (conf, integrity, &Named { origins: vec![], ..named.clone() }),
+            (conf, integrity, &Named { is_clear: false, ..named.clone() }),
+            (conf, integrity, &Named::default()),
+        ] {
+            prop_assert!(before || !allows(conf, integrity, named), "{facts:?} {named:?} {conf:?}");
+        }
+    }
+
+    /// Whatever a model makes of a secret: two runs whose secrets differ choose two lists of calls.
+    #[test]
+    fn runs_that_differ_in_a_secret_alone_send_the_same_by_themselves(
+        one in prop::collection::vec((any_call(), any_named(Seq(2))), 0..6),
+        two in prop::collection::vec((any_call(), any_named(Seq(2))), 0..6),
+    ) {
+        let sends = |calls: &[(Facts, Named)]| {
+            let mut t = with_hosts();
+            t.session.label = Label { conf: Confidentiality::Secret, ..t.session.label };
+            let leaves = |facts: &Facts| {
+                facts.destination.is_some() || matches!(facts.class, EffectClass::Send | EffectClass::Spend)
+            };
+            let sent = calls.iter().filter(|(facts, named)| leaves(facts) && is_allowed(&said(&t, "shell", facts, named)));
+            sent.map(|(facts, _)| facts.digest()).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(sends(&one), sends(&two));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use backstay_kernel::budget::{Amount, Usage};
 use backstay_kernel::destination::{Connection, Destination, Method};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
-use backstay_kernel::flow::{Flow, Origin};
+use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
@@ -48,6 +48,12 @@ fn facts() -> Facts {
 }
 
 const SECRET: Label = Label { conf: Confidentiality::Secret, ..Label::of(Source::Tool) };
+
+/// Of a verdict that rests on nothing.
+fn bare() -> Grounds {
+    let (policy, used, origins) = (Digest::default(), Vec::new(), Vec::new());
+    Grounds { policy, line: None, used, origins, warrant: None, is_clear: false, composed: None }
+}
 
 fn beginnings() -> Vec<Record> {
     let admitted = |mode, source| {
@@ -132,6 +138,8 @@ fn judged_later() -> Vec<Record> {
     let labels = vec![Used::LabelConf(Confidentiality::Secret), Used::LabelIntegrity(Integrity::Untrusted)];
     let judged = |facts, grounds| {
         let verdict = verdict.clone();
+        let grounds: Option<Grounds> = grounds;
+        let grounds = grounds.map(Box::new);
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
     };
     let asked = |flow| {
@@ -142,22 +150,33 @@ fn judged_later() -> Vec<Record> {
     };
     vec![
         judged(facts, None),
-        judged(None, Some(Grounds { policy, line: None, used: Vec::new(), origins: Vec::new() })),
-        judged(None, Some(Grounds { policy, line: Some(12), used, origins: Vec::new() })),
-        judged(
-            None,
-            Some(Grounds { policy, line: None, used: Vec::new(), origins: vec![Origin { path: 1, from: Seq(2) }] }),
-        ),
+        judged(None, Some(Grounds { policy, ..bare() })),
+        judged(None, Some(Grounds { policy, line: Some(12), used, ..bare() })),
+        judged(None, Some(Grounds { policy, origins: vec![Origin { path: 1, from: Seq(2) }], ..bare() })),
         asked(Flow::UnnamedPath),
         asked(Flow::UnnamedTarget),
-        judged(None, Some(Grounds { policy, line: Some(12), used: labels, origins: Vec::new() })),
+        judged(None, Some(Grounds { policy, line: Some(12), used: labels, ..bare() })),
         judged(
             Some(going),
             Some(Grounds {
                 policy,
                 line: Some(12),
                 used: vec![Used::Host, Used::Port, Used::Method, Used::UrlPath, Used::UrlBytes],
-                origins: Vec::new(),
+                ..bare()
+            }),
+        ),
+        asked(Flow::AboveClearance),
+        asked(Flow::SecretLeaves),
+        asked(Flow::StrayPayload),
+        asked(Flow::UrlBytes),
+        judged(
+            None,
+            Some(Grounds {
+                policy,
+                warrant: Some(Warrant { from: Seq(2), tuple: RepeatKey([8; 8]) }),
+                is_clear: true,
+                composed: Some(Composed { host: "*.example.com".to_owned(), bytes: 40 }),
+                ..bare()
             }),
         ),
     ]

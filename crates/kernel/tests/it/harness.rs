@@ -8,10 +8,11 @@ use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::destination::Destination;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
+use backstay_kernel::flow::Named;
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, SessionId};
-use backstay_kernel::label::Label;
+use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::ledger::{entries, wanted};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::{Mode, Opened, Record, Resolution, StopReason, TurnEnded};
@@ -72,6 +73,7 @@ pub fn policy() -> Policy {
             arguments: Vec::new(),
             program: None,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
+            clearance: Confidentiality::Internal,
             schema: String::new(),
             timeout_ms: 60_000,
         };
@@ -282,7 +284,7 @@ impl TestSession {
                     Some((class, to)) => Facts { destination: Some(to), ..Facts::new(class, Vec::new()) },
                     None => Facts::new(class, Vec::new()),
                 };
-                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), origins: Vec::new() })
+                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), named: Named::default() })
             }
             Effect::Probe { .. } | Effect::Model { .. } | Effect::Tool { .. } => None,
         }

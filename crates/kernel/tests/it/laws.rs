@@ -3,6 +3,7 @@ use backstay_kernel::audit::{Change, Replay};
 use backstay_kernel::budget::{Amount, Ceiling, LedgerEntry, Price, Usage, Used, Window, WindowState};
 use backstay_kernel::effect::{CallRef, FailureClass, Outcome, Probed};
 use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::flow::Named;
 use backstay_kernel::id::Seq;
 use backstay_kernel::judge::judge;
 use backstay_kernel::ledger::entries;
@@ -129,15 +130,15 @@ proptest! {
         t.agent().grants.read = vec!["/w".into(), "/r".into()];
         t.agent().grants.write = vec!["/w".into()];
         let call = CallRef { calls: body(1), index: 0, tool: Some(TOOLS[tool].0.into()), repeat: repeat("x", 1) };
-        let before = rank(&judge(&t.session, Seq(9), &call, &facts, &[], &t.frame()).verdict);
+        let before = rank(&judge(&t.session, Seq(9), &call, &facts, &Named::default(), &t.frame()).verdict);
         let mut narrowed = vec![];
         t.agent().rules.push(Rule { verdict: RuleVerdict::Deny, ..deny });
-        narrowed.push(rank(&judge(&t.session, Seq(9), &call, &facts, &[], &t.frame()).verdict));
+        narrowed.push(rank(&judge(&t.session, Seq(9), &call, &facts, &Named::default(), &t.frame()).verdict));
         t.agent().rules.pop();
         if drop_tool { t.agent().grants.tools.retain(|name| name != TOOLS[tool].0); }
         if drop_read { t.agent().grants.read.pop(); }
         if drop_write { t.agent().grants.write.clear(); }
-        narrowed.push(rank(&judge(&t.session, Seq(9), &call, &facts, &[], &t.frame()).verdict));
+        narrowed.push(rank(&judge(&t.session, Seq(9), &call, &facts, &Named::default(), &t.frame()).verdict));
         prop_assert!(narrowed.into_iter().all(|after| after <= before));
     }
 
@@ -153,7 +154,7 @@ proptest! {
         t.agent().rules = rules;
         t.agent().rules.insert(place, rule("never", RuleVerdict::Deny, &[]));
         let call = CallRef { calls: body(1), index: 0, tool: Some("read".into()), repeat: repeat("x", 1) };
-        prop_assert_eq!(rank(&judge(&t.session, Seq(9), &call, &facts, &[], &t.frame()).verdict), 0);
+        prop_assert_eq!(rank(&judge(&t.session, Seq(9), &call, &facts, &Named::default(), &t.frame()).verdict), 0);
     }
 
     /// L3 and L2: whatever the model does, its steps are counted, never forgotten, and end.
@@ -197,7 +198,7 @@ proptest! {
             2 => t.policy.principals.clear(),
             _ => t.policy.agents.clear(),
         }
-        prop_assert_eq!(rank(&judge(&t.session, Seq(9), &call, &facts, &[], &t.frame()).verdict), 0);
+        prop_assert_eq!(rank(&judge(&t.session, Seq(9), &call, &facts, &Named::default(), &t.frame()).verdict), 0);
     }
 
     #[test]

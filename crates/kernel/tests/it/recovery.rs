@@ -1,6 +1,6 @@
 //! Dead processes, doubts, probes, restores.
 use backstay_kernel::budget::{Amount, LedgerEntry};
-use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
+use backstay_kernel::destination::{Audience, Connection, Destination, HostGrant, Method};
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::InDoubt;
@@ -235,6 +235,8 @@ pub fn a_question_to_a_host_is_asked_again_after_a_crash_and_a_send_is_in_doubt(
             methods: get,
             path_prefix: "/".into(),
             allow_private: Vec::new(),
+            audience: Audience::Public,
+            secrets: false,
         };
         t.agent().grants.hosts = vec![host];
         t.goes = Some((class, Destination::of(&url, method, 0)));

@@ -278,14 +278,22 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
     t.say(1);
     t.reply(&[("mail", 1), ("read", 2)]);
     let of = |record: &Record| if let Record::Judged(judged) = record { judged.grounds.clone() } else { None };
-    let grounds: Vec<Grounds> = t.records.iter().filter_map(of).collect();
+    let grounds: Vec<Grounds> = t.records.iter().filter_map(of).map(|grounds| *grounds).collect();
     let policy = Digest([9; 32]);
     let used = vec![Used::Role(Role::Owner), Used::Channel("api".into()), Used::Missing(Field::BytesOut)];
     assert_eq!(
         grounds,
         [
-            Grounds { policy, line: Some(40), used, origins: vec![] },
-            Grounds { policy, line: None, used: vec![], origins: vec![] }
+            Grounds { policy, line: Some(40), used, origins: vec![], warrant: None, is_clear: false, composed: None },
+            Grounds {
+                policy,
+                line: None,
+                used: vec![],
+                origins: vec![],
+                warrant: None,
+                is_clear: false,
+                composed: None
+            }
         ]
     );
 }

@@ -1,7 +1,7 @@
 //! One URL has one form, and every text that two readers could read in two ways has none.
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use backstay_kernel::destination::{Destination, HostGrant, Method};
+use backstay_kernel::destination::{Audience, Destination, HostGrant, Method};
 use backstay_kernel::facts::Facts;
 use backstay_kernel::judge::is_granted;
 use backstay_kernel::tool::EffectClass;
@@ -149,6 +149,8 @@ fn grant(host: &str, port: u16, methods: &[Method], path_prefix: &str) -> HostGr
         methods: methods.to_vec(),
         path_prefix: path_prefix.to_owned(),
         allow_private: Vec::new(),
+        audience: Audience::Public,
+        secrets: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
+use backstay_kernel::flow::Named;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Seq};
 use backstay_kernel::label::Label;
@@ -330,7 +331,7 @@ impl Driver {
             Effect::Inspect { id, .. } => {
                 let kind = kind_of(session, *id)?;
                 let facts = Facts::new(kind.class(), Vec::new());
-                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), origins: Vec::new() })
+                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), named: Named::default() })
             }
             Effect::Probe { id, .. } => {
                 let kind = kind_of(session, *id)?;

@@ -187,6 +187,7 @@ fn manifest(kind: Kind) -> Manifest {
         arguments: Vec::new(),
         program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
+        clearance: backstay_kernel::label::Confidentiality::Internal,
         schema: String::new(),
         timeout_ms: 1,
     }

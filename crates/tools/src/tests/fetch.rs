@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use backstay_egress::{BODY_BYTES_MAX, Network};
-use backstay_kernel::destination::{HostGrant, Method};
+use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::facts::Invalid;
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::EffectClass;
@@ -40,6 +40,8 @@ fn calling(answer: impl Into<Vec<u8>>) -> (Home, String, Arc<Mutex<Vec<String>>>
         methods: vec![Method::Get, Method::Post],
         path_prefix: "/v1".to_owned(),
         allow_private: vec![at.ip()],
+        audience: Audience::Public,
+        secrets: false,
     };
     let Home { dir, roots } = Home::new();
     let roots = roots.reaching(Hosts { network: Network::default(), granted: vec![granted] });

@@ -9,6 +9,7 @@ use backstay_kernel::budget::{Budget, Price};
 use backstay_kernel::decide::Message;
 use backstay_kernel::effect::{CallRef, Effect, Finish, Inspection, Outcome};
 use backstay_kernel::facts::{Access, Facts};
+use backstay_kernel::flow::Named;
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, RepeatKey, Seq, SessionId};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
@@ -128,7 +129,7 @@ fn roots(dir: &Path) -> Roots {
 }
 
 fn judged(gate: &mut Gate, effect: EffectId, facts: &Facts) {
-    gate.hear(Input::Inspected { effect, inspection: Inspection::Facts(facts.clone()), origins: Vec::new() });
+    gate.hear(Input::Inspected { effect, inspection: Inspection::Facts(facts.clone()), named: Named::default() });
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
+use backstay_kernel::flow::Named;
 use backstay_kernel::id::{BodyRef, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::judge::{Judgement, judge};
 use backstay_kernel::policy::Policy;
@@ -59,7 +60,7 @@ fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Ju
     let calls = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
     let call = CallRef { calls, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
     let frame = past::frame(&session, &call, facts, policy, args.at.unwrap_or_else(world::now));
-    judge(&session, Seq(1), &call, facts, &[], &frame)
+    judge(&session, Seq(1), &call, facts, &Named::default(), &frame)
 }
 
 fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {

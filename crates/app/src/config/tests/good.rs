@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use backstay_kernel::budget::Price;
-use backstay_kernel::destination::{HostGrant, Method};
+use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::policy::InDoubt;
 use backstay_kernel::rule::{Approvers, Field, Test};
 
@@ -22,16 +22,18 @@ fn a_good_file_says_what_it_says() {
     let agent = &policy.agents["main"];
     let inside = |path: &str| home.path().join(path).to_str().unwrap().to_owned();
     assert_eq!(agent.grants.read, [inside("workspace")]);
-    let host = |host: &str, port, methods: &[Method], path_prefix: &str| HostGrant {
+    let host = |host: &str, port, methods: &[Method], path_prefix: &str, audience| HostGrant {
         host: host.to_owned(),
         port,
         methods: methods.to_vec(),
         path_prefix: path_prefix.to_owned(),
         allow_private: Vec::new(),
+        audience,
+        secrets: false,
     };
     let (first, second) = (
-        host("api.example.com", 443, &[Method::Delete], "/v1"),
-        host("*.example.org", 8_443, &[Method::Get, Method::Head], "/"),
+        host("api.example.com", 443, &[Method::Delete], "/v1", Audience::Home),
+        host("*.example.org", 8_443, &[Method::Get, Method::Head], "/", Audience::Public),
     );
     assert_eq!((&agent.grants.hosts[..], &policy.agents["other"].grants.hosts[..]), (&[first][..], &[second][..]));
     assert_eq!(agent.in_doubt, InDoubt::AssumeNotDone);
@@ -92,7 +94,9 @@ fn every_template_is_good() {
     for choice in [Choice::Rehearsal, Choice::Anthropic, Choice::OpenAi, odd] {
         // Commands and hosts are for the operator to grant.
         let asked = [(false, &[][..], &["http_request", "run_command", "web_fetch"][..])];
-        for (commands, programs, tools) in asked.into_iter().chain([(true, &["*"][..], &["http_request", "web_fetch"][..])]) {
+        for (commands, programs, tools) in
+            asked.into_iter().chain([(true, &["*"][..], &["http_request", "web_fetch"][..])])
+        {
             match home.check(&template(&choice, commands)) {
                 Ok(checked) => {
                     let granted = &checked.policy.agents["main"].grants;

@@ -1,0 +1,160 @@
+//! Which values of a call a person of the task named: found where both can be read, stored as places.
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{leaves, to_be_named};
+use crate::facts::Facts;
+use crate::id::{EffectId, RepeatKey, Seq};
+use crate::policy::Policy;
+use crate::session::{Session, Work};
+use crate::tool::{ArgumentRole, EffectClass, Manifest};
+use crate::words::{Atom, Kind, is_clear, passes};
+
+/// Where a value of a call was named: the path at this place of its facts, by the message or answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    pub path: u32,
+    pub from: Seq,
+}
+
+/// One message names every value by which a call chooses who, where, which or how much. It is worth
+/// one irreversible call of these values.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warrant {
+    pub from: Seq,
+    /// Equal for the same tool and the same values.
+    pub tuple: RepeatKey,
+}
+
+/// What the messages of the task say of a call. Nothing, where nobody looked.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Named {
+    pub origins: Vec<Origin>,
+    pub warrant: Option<Warrant>,
+    /// Its payload holds no link, address, number or name that a message does not.
+    pub is_clear: bool,
+}
+
+/// The values of a call, as its manifest knows them, in their normal forms; `None` where one has none,
+/// or nobody can tell whether it chooses something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Values {
+    pub authority: Option<Vec<Atom>>,
+    payload: Vec<String>,
+}
+
+impl Values {
+    #[must_use]
+    pub fn read(manifest: &Manifest, arguments: &str) -> Self {
+        let given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
+        let (mut authority, mut payload) = (Some(Vec::new()), Vec::new());
+        for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+            let role = manifest.arguments.iter().find(|(known, _)| known == name).map(|(_, role)| *role);
+            match role {
+                Some(ArgumentRole::Authority(kind)) => {
+                    authority = authority.zip(exact(kind, value)).map(|(all, found)| [all, found].concat());
+                }
+                Some(ArgumentRole::Payload) => texts(value, &mut payload),
+                // What picks one of several things is named by nothing but what says which.
+                Some(ArgumentRole::Selector) | None => authority = None,
+            }
+        }
+        Self { authority: authority.filter(|all| !all.is_empty()), payload }
+    }
+}
+
+/// A name or words stand for a value only where a resolver says for which; there is none yet.
+fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
+    match (kind, value) {
+        (Kind::Handle | Kind::Words, _) => None,
+        (_, Value::String(text)) => Atom::of(kind, text).map(|atom| Vec::from([atom])),
+        (_, Value::Number(number)) => Atom::of(kind, &format!("{number}")).map(|atom| Vec::from([atom])),
+        (_, Value::Array(all)) => {
+            let all: Option<Vec<_>> = all.iter().map(|one| exact(kind, one)).collect();
+            all.map(|all| all.concat())
+        }
+        (_, Value::Null | Value::Bool(_) | Value::Object(_)) => None,
+    }
+}
+
+fn texts(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) => out.push(text.clone()),
+        Value::Array(all) => all.iter().for_each(|one| texts(one, out)),
+        Value::Object(all) => all.iter().for_each(|(name, one)| {
+            out.push(name.clone());
+            texts(one, out);
+        }),
+        Value::Number(number) => out.push(format!("{number}")),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// Whether it matters what the messages of the task name.
+#[must_use]
+pub fn wants_names(session: &Session, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
+    let chooses = tool.and_then(|tool| policy.tools.get(tool)).is_none_or(Manifest::has_authority);
+    to_be_named(session, facts, policy).next().is_some() || !session.label.is_trusted() && (leaves(facts) || chooses)
+}
+
+/// What the messages say; `messages`: their atoms, the oldest first; `tuple`: of these values.
+#[must_use]
+pub fn named(
+    session: &Session,
+    effect: EffectId,
+    facts: &Facts,
+    policy: &Policy,
+    (values, tuple): (&Values, RepeatKey),
+    messages: &[(Seq, Vec<Atom>)],
+) -> Named {
+    let origin = |(path, real)| {
+        let (from, _) = messages.iter().find(|(_, atoms)| passes(Kind::Path, real, atoms))?;
+        Some(Origin { path, from: *from })
+    };
+    let origins = to_be_named(session, facts, policy).filter_map(origin).collect();
+    let names_all = |atoms: &Vec<Atom>| {
+        values.authority.as_ref().is_some_and(|all| all.iter().all(|value| passes(value.0, &value.1, atoms)))
+    };
+    let warrants = messages.iter().filter(|(_, atoms)| names_all(atoms));
+    let warrants = warrants.map(|(from, _)| Warrant { from: *from, tuple });
+    let all: Vec<Atom> = messages.iter().flat_map(|(_, atoms)| atoms.iter().cloned()).collect();
+    Named {
+        origins,
+        warrant: warrants.clone().find(|warrant| !is_spent(session, effect, *warrant)).or(warrants.clone().next()),
+        is_clear: values.payload.iter().all(|text| is_clear(text, &all)),
+    }
+}
+
+/// It is worth something still: its message is of this task, and no other call had its effect by it.
+pub(super) fn stands(session: &Session, effect: EffectId, warrant: Warrant) -> bool {
+    is_of_task(session, warrant.from) && !is_spent(session, effect, warrant)
+}
+
+pub(super) fn is_of_task(session: &Session, from: Seq) -> bool {
+    session.turn.iter().flat_map(|turn| &turn.named).any(|named| named.seq == from)
+}
+
+fn is_spent(session: &Session, effect: EffectId, warrant: Warrant) -> bool {
+    let spent = session.turn.iter().flat_map(|turn| &turn.spent_warrants).any(|spent| *spent == warrant);
+    // Another call of the same reply may start first.
+    let waits = session.effects.iter().any(|(other, open)| match &open.work {
+        Work::Tool { judged: Some(judged), .. } => {
+            *other != effect && is_irreversible(judged.facts.class) && judged.named.warrant == Some(warrant)
+        }
+        Work::Tool { judged: None, .. } | Work::Model { .. } => false,
+    });
+    spent || waits
+}
+
+/// What it does stays done.
+pub(crate) fn is_irreversible(class: EffectClass) -> bool {
+    match class {
+        EffectClass::Send | EffectClass::Spend => true,
+        EffectClass::Read | EffectClass::Write | EffectClass::Execute => false,
+    }
+}
