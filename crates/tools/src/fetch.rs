@@ -10,7 +10,7 @@ use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::url::Url;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::arguments::HttpRequest;
 use crate::command::harmless;
@@ -144,16 +144,17 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
 fn told(answer: &Answer) -> Ran {
     let headers: Map<String, Value> =
         answer.headers.iter().map(|(name, value)| (name.clone(), Value::from(line(value)))).collect();
-    let mut said = json!({ "status": answer.status, "headers": headers });
     let (body, spill) = match text(answer) {
         Ok(body) => shown(body),
         Err(why) => (why, None),
     };
-    said["body"] = body.into();
-    if let Some(note) = note(answer) {
-        said["note"] = note.into();
-    }
-    Ran::Done { text: said.to_string(), spill }
+    let mut said = Map::from_iter([
+        ("status".to_owned(), answer.status.into()),
+        ("headers".to_owned(), headers.into()),
+        ("body".to_owned(), body.into()),
+    ]);
+    said.extend(note(answer).map(|note| ("note".to_owned(), note.into())));
+    Ran::Done { text: Value::Object(said).to_string(), spill }
 }
 
 /// An answer as a page to be read.
