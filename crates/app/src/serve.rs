@@ -12,7 +12,7 @@ use backstay_kernel::policy::Agent;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_providers::{Client, Endpoint, Timeouts};
 use backstay_sandbox::Sandbox;
-use backstay_secrets::Vault;
+use backstay_secrets::{Binding, Credentials, Vault};
 use backstay_store::{Options, Store, StoreError};
 use backstay_tools::{Commands, Declared, Hosts, Network, Roots, RootsError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -101,7 +101,9 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
 fn setup(home: &Path, config: &Checked, vault: &Vault, keys: Keys) -> Result<Setup, OpenError> {
     let sandbox = Arc::new(sandbox(home.join(SCRATCH), config));
-    let roots = roots(home, config, &sandbox, &network(config)?)?;
+    let network = network(config)?;
+    let around = Around { sandbox: Arc::clone(&sandbox), network, secrets: Some((vault, &config.bindings)) };
+    let roots = roots(home, config, &around)?;
     let sandbox = roots.values().any(|roots| roots.commands().is_some()).then_some(sandbox);
     let key_secrets = secrets::keys_by_model(config);
     Ok(Setup { endpoints: endpoints(config, vault, keys)?, key_secrets, roots, sandbox })
@@ -140,14 +142,17 @@ fn network(config: &Checked) -> Result<Network, OpenError> {
     })
 }
 
-fn roots(
-    home: &Path,
-    config: &Checked,
-    sandbox: &Arc<Sandbox>,
-    network: &Network,
-) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
+/// What the tools of every agent share.
+struct Around<'a> {
+    sandbox: Arc<Sandbox>,
+    network: Network,
+    /// Absent for whoever only looks.
+    secrets: Option<(&'a Vault, &'a BTreeMap<String, Binding>)>,
+}
+
+fn roots(home: &Path, config: &Checked, around: &Around<'_>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
     let of = |(name, agent): (&String, &Agent)| {
-        let opened = roots_of(home, config, agent, sandbox, network);
+        let opened = roots_of(home, config, agent, around);
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
         Ok((name.clone(), Arc::new(opened)))
     };
@@ -160,26 +165,27 @@ fn roots(
 /// A granted directory cannot be opened.
 pub fn roots_to_look(home: &Path, config: &Checked, agent: &Agent) -> Result<Roots, RootsError> {
     let scratch = home.join(format!("{SCRATCH}.{}", std::process::id()));
-    roots_of(home, config, agent, &Arc::new(sandbox(scratch, config)), &Network::default())
+    let sandbox = Arc::new(sandbox(scratch, config));
+    roots_of(home, config, agent, &Around { sandbox, network: Network::default(), secrets: None })
 }
 
 /// What the tools of one agent may open, and run.
 ///
 /// # Errors
 /// A granted directory cannot be opened.
-fn roots_of(
-    home: &Path,
-    config: &Checked,
-    agent: &Agent,
-    sandbox: &Arc<Sandbox>,
-    network: &Network,
-) -> Result<Roots, RootsError> {
+fn roots_of(home: &Path, config: &Checked, agent: &Agent, around: &Around<'_>) -> Result<Roots, RootsError> {
     let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
     let opened = Roots::open(&home.join(WORKSPACE), &paths(&agent.grants.read), &paths(&agent.grants.write))?;
     let opened = opened.guarding(home)?.hiding(protected(&agent.rules));
     let opened = match agent.grants.hosts.as_slice() {
         [] => opened,
-        granted => opened.reaching(Hosts { network: network.clone(), granted: granted.to_vec() }),
+        granted => opened.reaching(Hosts {
+            network: around.network.clone(),
+            granted: granted.to_vec(),
+            credentials: around
+                .secrets
+                .map(|(vault, bindings)| Credentials::new(vault.clone(), bindings, &agent.grants.secrets)),
+        }),
     };
     let programs = agent.grants.programs.clone();
     let is_granted = |tool: &&Arc<Declared>| agent.grants.tools.contains(&tool.manifest().name);
@@ -187,7 +193,7 @@ fn roots_of(
     if programs.is_empty() && declared.is_empty() {
         return Ok(opened);
     }
-    Ok(opened.declaring(declared).commanding(Commands { sandbox: Arc::clone(sandbox), programs }))
+    Ok(opened.declaring(declared).commanding(Commands { sandbox: Arc::clone(&around.sandbox), programs }))
 }
 
 /// Paths that a rule denies or asks about: a search that starts above them must not read them,

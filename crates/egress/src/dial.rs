@@ -90,6 +90,7 @@ impl Dialled {
             address: address.ip(),
             sent: count.sent(),
             received: count.received(),
+            secret: None,
         }
     }
 

@@ -27,8 +27,20 @@ pub struct Ask<'a> {
     pub body: Bytes,
     /// The same for every attempt at one effect, where it does more than ask.
     pub idempotency_key: Option<&'a str>,
+    /// A header that the operator has bound to exactly this request; it is never sent in clear text.
+    pub credential: Option<Credential>,
     /// What lets it.
     pub grant: &'a HostGrant,
+}
+
+/// A header with a secret in it. Nothing of an answer that repeats the secret is handed on.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// What the secret is called where it would be seen.
+    pub secret: String,
+    pub header: HeaderName,
+    /// Marked as sensitive.
+    pub value: HeaderValue,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,6 +100,9 @@ impl Network {
     }
 
     async fn made(&self, ask: &Ask<'_>) -> Made {
+        if ask.credential.is_some() && ask.url.scheme != Scheme::Https {
+            return not_sent("a secret is not sent in clear text".to_owned());
+        }
         let request = match request(ask) {
             Ok(request) => request,
             Err(why) => return not_sent(why),
@@ -110,7 +125,15 @@ impl Network {
             },
         };
         let late = |_| Err(Fault::Lost(format!("no whole answer within {} s", whole.as_secs())));
-        Made { answer: answer.unwrap_or_else(late), connection: Some(connection()) }
+        let mut answer = answer.unwrap_or_else(late);
+        let mut connection = connection();
+        if let Some(credential) = &ask.credential {
+            connection.secret = Some(credential.secret.clone());
+            if let Ok(answer) = &mut answer {
+                redact(answer, credential);
+            }
+        }
+        Made { answer, connection: Some(connection) }
     }
 }
 
@@ -132,7 +155,13 @@ fn request(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, String> {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
     }
-    request.body(Full::new(ask.body.clone())).map_err(|error| format!("cannot be sent: {error}"))
+    let request = request.body(Full::new(ask.body.clone())).map_err(|error| format!("cannot be sent: {error}"));
+    let mut request = request?;
+    // Last, so that nothing of the caller's stands in its place.
+    if let Some(credential) = &ask.credential {
+        request.headers_mut().insert(credential.header.clone(), credential.value.clone());
+    }
+    Ok(request)
 }
 
 async fn spoken<S>(stream: S, request: Request<Full<Bytes>>, head: Duration) -> Result<Answer, Fault>
@@ -150,6 +179,44 @@ where
     let (parts, body) = answer.into_parts();
     let (body, is_whole) = read(body).await;
     Ok(Answer { status: parts.status.as_u16(), headers: shown(&parts.headers), body, is_whole })
+}
+
+/// Takes the secret out of whatever repeats it, and the beginning of one where the body was cut off. What a server
+/// has changed (encoded, split, reversed) it does not know.
+fn redact(answer: &mut Answer, credential: &Credential) {
+    let whole = credential.value.as_bytes();
+    // `Bearer VALUE` is given back as VALUE too.
+    let bare = whole.rsplit(|byte| *byte == b' ').next().unwrap_or(whole);
+    let shown = format!("[secret:{}]", credential.secret);
+    for value in [whole, bare] {
+        answer.body = without(&answer.body, value, shown.as_bytes());
+        for (_, field) in &mut answer.headers {
+            *field = String::from_utf8_lossy(&without(field.as_bytes(), value, shown.as_bytes())).into_owned();
+        }
+    }
+    if !answer.is_whole {
+        let begun =
+            (1..bare.len()).rev().find(|length| bare.get(..*length).is_some_and(|part| answer.body.ends_with(part)));
+        answer.body.truncate(answer.body.len().saturating_sub(begun.unwrap_or(0)));
+    }
+}
+
+fn without(text: &[u8], value: &[u8], shown: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        match rest.strip_prefix(value).filter(|_| !value.is_empty()) {
+            Some(behind) => {
+                out.extend_from_slice(shown);
+                rest = behind;
+            }
+            None => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 /// As much of it as is taken; the status is the news, and a body that is cut takes nothing from it.

@@ -110,6 +110,9 @@ pub struct Connection {
     /// Bytes on the wire, TLS included.
     pub sent: u64,
     pub received: u64,
+    /// The secret that was sent there, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

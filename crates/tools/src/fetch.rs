@@ -2,13 +2,15 @@
 //! where it leads is another call, judged as any other.
 use std::fmt::Write as _;
 
-use backstay_egress::{Answer, Ask, BODY_BYTES_MAX, Fault, Made, Network};
+use backstay_egress::{Answer, Ask, BODY_BYTES_MAX, Credential, Fault, Made, Network};
 use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::EffectClass;
-use backstay_kernel::url::Url;
+use backstay_kernel::url::{Scheme, Url};
+use backstay_secrets::{Credentials, ExposeSecret as _, Request};
+use http::HeaderName;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use serde_json::{Map, Value};
 
@@ -26,6 +28,8 @@ pub struct Hosts {
     pub network: Network,
     /// As its grants name them.
     pub granted: Vec<HostGrant>,
+    /// What the operator has bound to some of its requests; absent for whoever only looks.
+    pub credentials: Option<Credentials>,
 }
 
 /// A request that could be made now.
@@ -115,6 +119,10 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
         let kind = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
+    let credential = match credential(hosts, sent) {
+        Ok(credential) => credential,
+        Err(why) => return Ran::failed(format!("{why}; nothing was sent")).into(),
+    };
     let key = key.to_string();
     let Made { answer, connection } = hosts.network.ask(&Ask {
         url: &sent.url,
@@ -122,6 +130,7 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
         headers: &headers,
         body: sent.body.clone().into(),
         idempotency_key: (!sent.method.only_asks()).then_some(&key),
+        credential,
         grant: &sent.grant,
     });
     let ran = match answer {
@@ -138,6 +147,25 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
     let is_public = sent.grant.allow_private.is_empty();
     let label = if is_public { Label::NOTHING } else { Label::of(Source::Tool) };
     Acted { ran, connections, label }
+}
+
+/// The header that is bound to this very request. A request that one is bound to is not sent without it.
+fn credential(hosts: &Hosts, sent: &Sent) -> Result<Option<Credential>, String> {
+    let target = sent.url.target();
+    let request = Request {
+        tls: sent.url.scheme == Scheme::Https,
+        host: sent.url.host.as_str(),
+        port: sent.url.port,
+        method: sent.method.word(),
+        path: target.split('?').next().unwrap_or_default(),
+    };
+    let bound = hosts.credentials.as_ref().map_or(Ok(None), |credentials| credentials.header(&request));
+    let Some(bound) = bound.map_err(|error| error.to_string())? else { return Ok(None) };
+    let header = HeaderName::from_bytes(bound.name.as_bytes()).map_err(|error| error.to_string())?;
+    let value = HeaderValue::from_str(bound.value.expose_secret());
+    let mut value = value.map_err(|_| format!("the secret `{}` holds what no header can hold", bound.secret))?;
+    value.set_sensitive(true);
+    Ok(Some(Credential { secret: bound.secret, header, value }))
 }
 
 /// An answer as data.

@@ -44,6 +44,7 @@ const RULES: &[Rule] = &[
     rules::length,
     rules::opening,
     rules::words,
+    rules::ways_out,
     rules::machine,
     rules::error_pages,
     readers::config_keys,

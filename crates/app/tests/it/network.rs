@@ -1,11 +1,14 @@
 //! Requests of tools through the real binary: where they go, what asks, and what the journal knows of them.
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use crate::place::Place;
+use crate::vault;
 
 /// Answers every request with `hello`, and keeps the first lines of them.
 fn server() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -30,11 +33,15 @@ fn server() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 
 fn home(hosts: &str, more: &str) -> Place {
     let place = Place::with_home();
+    configure(&place, hosts, more);
+    place
+}
+
+fn configure(place: &Place, hosts: &str, more: &str) {
     let tools = format!("tools = [\"web_fetch\", \"http_request\"]\nhosts = [{hosts}]");
     let line = |line: &str| if line.starts_with("tools = ") { tools.clone() } else { line.to_owned() };
     let config: Vec<String> = place.config().lines().map(line).collect();
     place.write_config(&format!("{}\n{more}", config.join("\n")));
-    place
 }
 
 fn rows(place: &Place, query: &str) -> Value {
@@ -96,4 +103,89 @@ fn a_file_of_authorities_that_holds_none_is_named_at_the_start() {
     std::fs::write(place.home().join("ca.pem"), "none").unwrap();
     let said = place.run(&["run", "hello", "--json"]);
     assert!(said.stderr.contains("ca.pem") || said.stdout.contains("ca.pem"), "{} {}", said.stdout, said.stderr);
+}
+
+/// Says back, over TLS, the head of each request; ends with the test.
+struct Echo {
+    child: Child,
+    port: u16,
+}
+
+impl Echo {
+    fn start(cert: &Path, key: &Path) -> Self {
+        const SERVER: &str = "import http.server, ssl, sys\n\
+            class Echo(http.server.BaseHTTPRequestHandler):\n\
+            \x20   def do_GET(self):\n\
+            \x20       body = str(self.headers).encode()\n\
+            \x20       self.send_response(200)\n\
+            \x20       self.send_header('content-length', str(len(body)))\n\
+            \x20       self.end_headers()\n\
+            \x20       self.wfile.write(body)\n\
+            server = http.server.HTTPServer(('127.0.0.1', 0), Echo)\n\
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+            tls.load_cert_chain(sys.argv[1], sys.argv[2])\n\
+            server.socket = tls.wrap_socket(server.socket, server_side=True)\n\
+            print(server.server_port, flush=True)\n\
+            server.serve_forever()\n";
+        let mut python = Command::new("python3");
+        python.args(["-c", SERVER]).arg(cert).arg(key).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = python.spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { child, port: port.trim().parse().unwrap() }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The header is set after the gate, over a connection whose certificate was checked, and what repeats it is not told.
+#[test]
+fn a_secret_is_sent_where_it_is_bound_and_nowhere_else_and_is_told_to_nobody() {
+    const VALUE: &str = "Canary-Value-0123456789";
+    let place = vault::home();
+    let (cert, key) = (place.path("cert.pem"), place.path("cert.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-out")
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let echo = Echo::start(&cert, &key);
+    let port = echo.port;
+    let more = format!(
+        "[network]\nca = \"{}\"\n[secrets.crm]\nbind = {{ host = \"localhost\", port = {port}, method = [\"GET\"], \
+         path_prefix = \"/v1\", header = \"authorization\", scheme = \"Bearer\" }}\n",
+        cert.display()
+    );
+    let grants =
+        format!("{{ host = \"localhost:{port}\", allow_private = [\"127.0.0.1\", \"::1\"] }}]\nsecrets = [\"crm\"");
+    configure(&place, &grants, &more);
+    place.pipe(&["secrets", "set", "crm"], VALUE).expect(0);
+    let told = |path: &str| {
+        place.run(&["run", &format!("/call web_fetch {{\"url\":\"https://localhost:{port}{path}\"}}")]).expect(0);
+        let result = "SELECT CAST(body(CAST(data ->> '$.end.done.result.id' AS INTEGER)) AS TEXT) FROM v_records \
+                      WHERE data ->> '$.end.done.result.id' IS NOT NULL ORDER BY at DESC LIMIT 1";
+        rows(&place, result)[0][0].as_str().unwrap().to_owned()
+    };
+    let bound = told("/v1/a");
+    assert!(bound.contains("authorization: [secret:crm]") && !bound.contains("Canary"), "{bound}");
+    let beside = told("/v10");
+    assert!(!beside.contains("authorization"), "{beside}");
+    let connected = "SELECT data ->> '$.connections[0].secret' FROM v_records WHERE kind = 'connected' ORDER BY at";
+    assert_eq!(rows(&place, connected), json!([["crm"], [null]]));
+    let found = place.names().into_iter().filter(|name| {
+        let path = place.home().join(name);
+        path.is_file() && std::fs::read(path).unwrap().windows(VALUE.len()).any(|part| part == VALUE.as_bytes())
+    });
+    assert_eq!(found.collect::<Vec<_>>(), Vec::<String>::new());
 }

@@ -133,6 +133,7 @@ pub fn asking(network: &Network, method: Method, url: &str, body: &str, grant: &
         headers: &HeaderMap::new(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         idempotency_key: (!method.only_asks()).then_some("key-1"),
+        credential: None,
         grant,
     })
 }

@@ -2,11 +2,14 @@
 use std::time::Duration;
 
 use backstay_kernel::destination::Method;
+use backstay_kernel::url::Url;
+use bytes::Bytes;
 use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{LOOPBACK, Server, answer, asking, authority, get, grant, network, not_sent, ok, silent};
 use crate::dial::Times;
-use crate::{BODY_BYTES_MAX, BadHeader, Fault, Network, chosen};
+use crate::{Ask, BODY_BYTES_MAX, BadHeader, Credential, Fault, Network, chosen};
 
 #[test]
 fn a_request_carries_what_was_judged_and_nothing_of_its_own() {
@@ -137,6 +140,84 @@ fn tls_is_spoken_with_the_host_that_was_judged() {
     let unknowing = network().looking_up(|_| Ok(vec![LOOPBACK]));
     assert!(not_sent(get(&unknowing, &format!("https://a.test:{port}/"), &grant("a.test", port))).contains("no TLS"));
     assert_eq!(server.heard().len(), 1);
+}
+
+/// The one request that a secret is bound to carries it, whatever the call wrote there, and nothing that repeats
+/// it comes back.
+#[test]
+fn a_secret_goes_out_sealed_and_does_not_come_back() {
+    let (pem, config) = authority("a.test");
+    let server = Server::start(Some(config), |heard, stream| {
+        let head = "HTTP/1.1 200 OK\r\netag: sesame-open\r\ncontent-type: text/plain\r\n\r\n";
+        let _ = stream.write_all(format!("{head}{heard} sesame-open!").as_bytes());
+    });
+    let port = server.at.port();
+    let network = Network::new(Some(pem.as_bytes()), Vec::new()).unwrap().looking_up(|_| Ok(vec![LOOPBACK]));
+    let url = Url::read(&format!("https://a.test:{port}/")).unwrap();
+    let credential = || Credential {
+        secret: "crm".to_owned(),
+        header: HeaderName::from_static("authorization"),
+        value: HeaderValue::from_static("Bearer sesame-open"),
+    };
+    let granted = grant("a.test", port);
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("authorization"), HeaderValue::from_static("mine"))]);
+    let made = network.ask(&Ask {
+        url: &url,
+        method: Method::Get,
+        headers: &headers,
+        body: Bytes::new(),
+        idempotency_key: None,
+        credential: Some(credential()),
+        grant: &granted,
+    });
+    assert_eq!(made.connection.as_ref().unwrap().secret.as_deref(), Some("crm"));
+    let answer = answer(made);
+    let body = String::from_utf8(answer.body).unwrap();
+    assert!(body.contains("authorization: [secret:crm]") && body.ends_with("[secret:crm]!"), "{body}");
+    assert!(!body.contains("sesame") && answer.headers.iter().all(|(_, value)| !value.contains("sesame")));
+    let heard = server.heard().remove(0);
+    assert!(heard.contains("authorization: Bearer sesame-open\r\n") && !heard.contains("mine"), "{heard}");
+    // The same in clear text is not sent at all.
+    let plain = Server::ok("x");
+    let url = Url::read(&plain.url("/")).unwrap();
+    let granted = plain.grant();
+    let made = network.ask(&Ask {
+        url: &url,
+        method: Method::Get,
+        headers: &HeaderMap::new(),
+        body: Bytes::new(),
+        idempotency_key: None,
+        credential: Some(credential()),
+        grant: &granted,
+    });
+    assert!(not_sent(made).contains("clear text") && plain.heard().is_empty());
+}
+
+/// Where a body was cut, what is left of the secret at its end goes too.
+#[test]
+fn the_beginning_of_a_secret_at_the_end_of_a_cut_body_is_not_shown() {
+    let (pem, config) = authority("a.test");
+    let server = Server::start(Some(config), |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nkey: sesame-o");
+    });
+    let port = server.at.port();
+    let network = Network::new(Some(pem.as_bytes()), Vec::new()).unwrap().looking_up(|_| Ok(vec![LOOPBACK]));
+    let url = Url::read(&format!("https://a.test:{port}/")).unwrap();
+    let granted = grant("a.test", port);
+    let made = network.ask(&Ask {
+        url: &url,
+        method: Method::Get,
+        headers: &HeaderMap::new(),
+        body: Bytes::new(),
+        idempotency_key: None,
+        credential: Some(Credential {
+            secret: "crm".to_owned(),
+            header: HeaderName::from_static("x-key"),
+            value: HeaderValue::from_static("sesame-open"),
+        }),
+        grant: &granted,
+    });
+    assert_eq!(answer(made).body, b"key: ");
 }
 
 #[test]

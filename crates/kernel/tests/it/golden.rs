@@ -354,9 +354,16 @@ fn waits() -> Vec<Record> {
 }
 
 fn reached() -> Vec<Record> {
-    let connection =
-        |address: IpAddr| Connection { host: "api.example.com".to_owned(), port: 443, address, sent: 7, received: 8 };
-    let connections = vec![connection([192, 0, 2, 1].into()), connection("2001:db8::1".parse().unwrap())];
+    let connection = |address: IpAddr, secret: Option<&str>| Connection {
+        host: "api.example.com".to_owned(),
+        port: 443,
+        address,
+        sent: 7,
+        received: 8,
+        secret: secret.map(str::to_owned),
+    };
+    let connections =
+        vec![connection([192, 0, 2, 1].into(), None), connection("2001:db8::1".parse().unwrap(), Some("crm"))];
     vec![Record::Connected { effect: Seq(8), connections }]
 }
 

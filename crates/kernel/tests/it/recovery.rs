@@ -205,7 +205,14 @@ pub fn a_queue_without_a_place_turns_a_model_call_back_and_frees_its_money() {
 /// What was reached is written with the end that it belongs to, whatever that is, and with no other.
 #[test]
 pub fn connections_are_recorded_with_the_end_of_their_call() {
-    let made = || Connection { host: "a.test".into(), port: 443, address: [192, 0, 2, 1].into(), sent: 1, received: 2 };
+    let made = || Connection {
+        host: "a.test".into(),
+        port: 443,
+        address: [192, 0, 2, 1].into(),
+        sent: 1,
+        received: 2,
+        secret: None,
+    };
     for (outcome, then) in [(Outcome::Unknown, "doubted"), (Outcome::NotStarted, "ended")] {
         let mut t = started("mail");
         let effect = t.call("mail");

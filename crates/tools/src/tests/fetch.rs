@@ -44,7 +44,7 @@ fn calling(answer: impl Into<Vec<u8>>) -> (Home, String, Arc<Mutex<Vec<String>>>
         secrets: false,
     };
     let Home { dir, roots } = Home::new();
-    let roots = roots.reaching(Hosts { network: Network::default(), granted: vec![granted] });
+    let roots = roots.reaching(Hosts { network: Network::default(), granted: vec![granted], credentials: None });
     (Home { dir, roots }, format!("http://{at}/v1"), heard)
 }
 

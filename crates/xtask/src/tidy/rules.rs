@@ -1,6 +1,8 @@
 //! Rules about one file at a time.
 use super::Source;
-use super::table::{CODES, EXCEPTIONS, Exception, FILE_LINES_MAX, INLINE_TEST_LINES_MAX, UNSAFE, UNSAID};
+use super::table::{
+    CODES, EXCEPTIONS, Exception, FILE_LINES_MAX, INLINE_TEST_LINES_MAX, NOT_PRODUCT, UNSAFE, UNSAID, WAYS_OUT,
+};
 use crate::code::code_only;
 
 pub fn length(sources: &[Source]) -> Vec<String> {
@@ -55,6 +57,21 @@ pub fn words(sources: &[Source]) -> Vec<String> {
         let broken =
             WORDS.iter().filter(|(word, in_product, _)| (if *in_product { &tests } else { &all }).contains(word));
         findings.extend(broken.map(|(word, _, why)| format!("{}: `{word}`: {why}", source.path)));
+    }
+    findings
+}
+
+/// A name is looked up, and a connection opened, in one place: a second one would forget to check the address.
+pub fn ways_out(sources: &[Source]) -> Vec<String> {
+    const OPENS: [&str; 4] = ["TcpStream::connect", "UdpSocket", "to_socket_addrs", "lookup_host"];
+    let is_free = |path: &str| WAYS_OUT.iter().chain(NOT_PRODUCT).any(|free| path.starts_with(free));
+    let is_test = |path: &str| path.split('/').nth(2) == Some("tests");
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|source| source.is_rust() && !is_free(&source.path) && !is_test(&source.path)) {
+        let code = code_only(source.product());
+        let found = OPENS.iter().filter(|word| code.contains(*word));
+        findings
+            .extend(found.map(|word| format!("{}: `{word}`: requests go out by `crates/egress` alone", source.path)));
     }
     findings
 }

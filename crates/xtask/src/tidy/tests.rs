@@ -57,6 +57,21 @@ fn a_word_where_it_must_not_stand_is_found() {
 }
 
 #[test]
+fn a_second_way_out_is_found() {
+    let opens = "//! a\nfn a() { std::net::TcpStream::connect(x) }\n";
+    assert_eq!(one(rules::ways_out, FILE, opens), 1);
+    assert_eq!(one(rules::ways_out, FILE, "//! a\nfn a() { tokio::net::lookup_host(x) }"), 1);
+    assert_eq!(one(rules::ways_out, FILE, "//! a\nfn a() { UnixStream::connect(x) }"), 0);
+    for free in ["crates/egress/src/dial.rs", "crates/engine/tests/it/a.rs", "crates/bench/src/a.rs"] {
+        assert_eq!(one(rules::ways_out, free, opens), 0, "{free}");
+    }
+    assert_eq!(
+        one(rules::ways_out, FILE, "//! a\n#[cfg(test)]\nmod tests {\nfn a() { TcpStream::connect(x) }\n}\n"),
+        0
+    );
+}
+
+#[test]
 fn what_is_true_on_one_machine_only_is_found_in_any_file() {
     for (head, tail) in table::UNSAID {
         assert_eq!(one(rules::machine, "docs/a.md", &format!("see `{head}{tail}x`.\n")), 1, "{head}{tail}");
