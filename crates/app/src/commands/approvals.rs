@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::{list, number, text};
+use super::conversation::{destination, list, number, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -109,6 +109,7 @@ fn lines(item: &Value) -> Vec<String> {
     for path in list(facts, "paths") {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
     }
+    lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
     let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));
     lines.push(format!("  class: {class}, rule: {rule}{line}, for {principal}"));
@@ -128,11 +129,19 @@ mod tests {
         let item = json!({
             "id": "s.7", "agent": "main", "tool": "write_file",
             "args": { "path": "a\n  class: read", "content": "\u{1b}[2K\u{202e}x" },
-            "facts": { "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never" }] },
+            "facts": {
+                "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never" }], "bytes_out": 9,
+                "destination": {
+                    "method": "POST", "scheme": "https", "host": "xn--bcher-kva.example", "port": 443, "path": "/v1",
+                    "url_bytes": 40,
+                },
+            },
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 7);
+        assert_eq!(shown.len(), 8);
+        let to = "  goes to POST https://xn--bcher-kva.example:443/v1, 40 bytes of URL and headers, 9 bytes of body";
+        assert!(shown.iter().any(|line| line == to), "{shown:?}");
         assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}', '\u{202e}'])), "{shown:?}");
     }
 }

@@ -410,6 +410,39 @@ pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
     list(grounds, "origins").iter().filter_map(origin).chain(warrant).collect()
 }
 
+/// Where a call goes on the network, as it was judged; the host by its A-labels, which no letter passes for another in.
+pub fn destination(facts: &Value) -> Option<String> {
+    let to = facts.get("destination")?;
+    let said = format!(
+        "{} {}://{}:{}{}, {} bytes of URL and headers",
+        text(to, "method"),
+        text(to, "scheme"),
+        text(to, "host"),
+        number(to, "port"),
+        text(to, "path"),
+        number(to, "url_bytes")
+    );
+    Some(match facts.get("bytes_out").and_then(Value::as_u64) {
+        Some(bytes) if bytes > 0 => format!("{said}, {bytes} bytes of body"),
+        _ => said,
+    })
+}
+
+/// What a call reached, in words.
+pub fn connections(body: &Value) -> String {
+    let one = |made: &Value| {
+        let secret = made.get("secret").and_then(Value::as_str);
+        let secret = secret.map(|secret| format!(" with the secret {secret}")).unwrap_or_default();
+        let (host, port, address) = (text(made, "host"), number(made, "port"), text(made, "address"));
+        format!(
+            "{host}:{port} at {address}{secret}, {} bytes out, {} in",
+            number(made, "sent"),
+            number(made, "received")
+        )
+    };
+    list(body, "connections").iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 /// What a verdict rests on, in words; where it is a rule, where it stood then.
 #[must_use]
 pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {

@@ -6,13 +6,13 @@ use std::path::Path;
 use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
-use super::conversation::{label, list, number, origins, reason, text};
+use super::conversation::{connections, destination, label, list, number, origins, reason, text};
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
 use crate::desk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::limits::{PAGE, TRACE_CHARS_MAX};
-use crate::print::{Out, Tone, short};
+use crate::print::{Out, Tone, short, visible_line};
 use crate::time;
 
 pub async fn run(home: &Path, args: &TraceArgs, out: &Out) -> Outcome<Exit> {
@@ -159,6 +159,7 @@ fn decided(item: &Value, out: &Out) {
                 end => format!("the model {end} ({}): {words}", variant(inside.get("finish")).0),
             }
         }
+        "connected" => format!("call {} reached {}", number(body, "effect"), connections(body)),
         "turn_ended" => format!("the turn ended: {}", super::turn::reason(body.get("reason").unwrap_or(&Value::Null))),
         kind => format!("{} {}", kind.replace('_', " "), cut(&list_texts(item))),
     };
@@ -196,7 +197,10 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         1 => ", started once".to_owned(),
         more => format!(", started {more} times"),
     };
-    let what = format!("  {}  {}{class}: {outcome}{starts}  {}", text(item, "id"), text(item, "tool"), paths.join(" "));
+    let places: Vec<String> =
+        paths.into_iter().map(str::to_owned).chain(destination(facts)).map(|place| visible_line(&place)).collect();
+    let what =
+        format!("  {}  {}{class}: {outcome}{starts}  {}", text(item, "id"), text(item, "tool"), places.join(" "));
     out.line(what.trim_end());
     if let Some(args) = item.get("args") {
         out.line(&format!("      asked: {}", cut(&args.to_string())));

@@ -61,11 +61,16 @@ fn a_request_goes_to_a_granted_host_and_the_journal_says_where_it_went() {
     let connected = "SELECT data ->> '$.connections[0].address', data ->> '$.connections[0].port', \
                      data ->> '$.connections[0].sent' > 0 FROM v_records WHERE kind = 'connected'";
     assert_eq!(rows(&place, connected)[0], json!(["127.0.0.1", at.port(), 1]));
+    let trace = place.run(&["trace"]).expect(0).stdout.clone();
+    assert!(trace.contains(&format!("reached 127.0.0.1:{} at 127.0.0.1, ", at.port())), "{trace}");
+    assert!(trace.contains(&format!("GET http://127.0.0.1:{}/a, ", at.port())), "{trace}");
     // What does more than ask is a person's to allow.
     place
         .run(&["run", &format!("/call http_request {{\"method\":\"POST\",\"url\":\"http://{at}/\",\"body\":\"x\"}}")])
         .expect(4);
     assert_eq!(heard.lock().unwrap().len(), 1);
+    let waits = place.run(&["approvals"]).expect(0).stdout.clone();
+    assert!(waits.contains(&format!("goes to POST http://127.0.0.1:{}/, ", at.port())), "{waits}");
 }
 
 #[test]
