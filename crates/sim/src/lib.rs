@@ -7,4 +7,5 @@ pub mod life;
 pub mod setting;
 pub mod stage;
 pub mod wire;
+pub mod words;
 pub mod world;

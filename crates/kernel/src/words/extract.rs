@@ -88,6 +88,9 @@ struct Token<'t> {
 }
 
 impl<'t> Token<'t> {
+    /// A word that a mark without its other half touches.
+    const GONE: Self = Self { raw: "", text: "", is_quoted: false };
+
     fn plain(raw: &'t str) -> Self {
         let mut text = raw.trim_start_matches(['(', '[', '{', '<']);
         loop {
@@ -139,7 +142,8 @@ fn tokens(line: &str) -> Vec<Token<'_>> {
         let (plain, marked) = rest.split_at_checked(before).unwrap_or_default();
         let inside = marked.get(mark.len_utf8()..).unwrap_or_default();
         let Some((content, after)) = close(inside, mark) else {
-            return line.split_whitespace().filter(|word| !word.contains(is_mark)).map(Token::plain).collect();
+            let word = |raw| if str::contains(raw, is_mark) { Token::GONE } else { Token::plain(raw) };
+            return line.split_whitespace().map(word).collect();
         };
         all.extend(plain.split_whitespace().map(Token::plain));
         all.push(Token { raw: content, text: content, is_quoted: true });
@@ -207,8 +211,11 @@ fn of_piece(tokens: &[Token<'_>], begins_line: bool, found: &mut Found) {
             }
         };
     }
-    let words: Vec<&str> = tokens.iter().map(|token| token.text).filter(|text| !text.is_empty()).collect();
-    found.add(Kind::Words, &words.join(" "));
+    // Words follow each other where nothing stood between them.
+    for run in tokens.split(|token| token.text.is_empty()) {
+        let words: Vec<&str> = run.iter().map(|token| token.text).collect();
+        found.add(Kind::Words, &words.join(" "));
+    }
 }
 
 /// An IBAN in one word or in groups of four.

@@ -168,15 +168,14 @@ pub fn path(text: &str) -> Option<String> {
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let joined = parts.join("/");
-    if parts.is_empty() || parts.contains(&"..") {
+    if parts.is_empty() || parts.contains(&"..") || joined.starts_with(['-', '@']) && !text.starts_with('/') {
         return None;
     }
     if text.starts_with('/') {
         return Some(format!("/{joined}"));
     }
     // `11/21/2026`, `and/or`, `24/7`: what is relative names a file.
-    let is_file =
-        joined.chars().any(char::is_alphabetic) && (is_file_name(&joined) || text.starts_with("./") || parts.len() > 2);
+    let is_file = joined.chars().any(char::is_alphabetic) && (is_file_name(&joined) || parts.len() > 2);
     is_file.then_some(joined)
 }
 

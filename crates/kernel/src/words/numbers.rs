@@ -20,7 +20,8 @@ pub fn currency(text: &str) -> Option<&'static str> {
     CURRENCIES.iter().copied().find(|known| *known == code)
 }
 
-/// Without separators, leading zeros and zeros behind the point.
+/// Without separators, leading zeros and zeros behind the point, but for one that tells a fraction from a
+/// thousand.
 pub fn number(text: &str) -> Option<String> {
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
     let (whole, part) = split(digits)?;
@@ -30,7 +31,8 @@ pub fn number(text: &str) -> Option<String> {
         return None;
     }
     let point = if part.is_empty() { "" } else { "." };
-    let plain = format!("{whole}{point}{part}");
+    let zero = if part.len() == 3 && whole.len() <= 3 { "0" } else { "" };
+    let plain = format!("{whole}{point}{part}{zero}");
     Some(if plain == "0" { plain } else { format!("{sign}{plain}") })
 }
 

@@ -6,4 +6,5 @@
     reason = "a test that meets what it does not expect stops there"
 )]
 mod explorer;
+mod words;
 mod world;

@@ -1,0 +1,47 @@
+//! `target/debug/words [MINUTES] [SEED]`: makes up texts and holds what is found in them to the laws of
+//! [`backstay_sim::words`]. A text of a new shape is kept in `crates/sim/tests/data/words.jsonl`, which
+//! the tests read again; one that breaks a law is printed, kept too, and ends the run.
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use backstay_sim::dice::Dice;
+use backstay_sim::words::{check, made_up};
+
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/words.jsonl");
+
+/// More than these say nothing new to whoever reads them again with every change.
+const KEPT_MAX: usize = 300;
+
+fn main() -> std::io::Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>().unwrap_or(1));
+    let (minutes, seed) = (arguments.next().unwrap_or(10), arguments.next().unwrap_or(1));
+    let mut kept: Vec<String> = Vec::new();
+    let mut shapes = BTreeSet::new();
+    for line in std::fs::read_to_string(KEPT)?.lines() {
+        let text: String = serde_json::from_str(line)?;
+        shapes.extend(check(&text).ok());
+        kept.push(text);
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).open(KEPT)?;
+    let (mut dice, until) = (Dice::new(seed), Instant::now() + Duration::from_secs(60 * minutes));
+    let mut texts = 0u64;
+    while Instant::now() < until {
+        let text = made_up(&mut dice, &kept);
+        texts += 1;
+        let broken = match check(&text) {
+            Ok(shape) if kept.len() >= KEPT_MAX || !shapes.insert(shape) => continue,
+            Ok(_) => None,
+            Err(law) => Some(law),
+        };
+        writeln!(file, "{}", serde_json::to_string(&text)?)?;
+        if let Some(law) = broken {
+            println!("seed {seed}, text {texts}: {law}\n{text:?}");
+            return Ok(ExitCode::FAILURE);
+        }
+        kept.push(text);
+    }
+    println!("{texts} texts, {} kept, no law broken", kept.len());
+    Ok(ExitCode::SUCCESS)
+}
