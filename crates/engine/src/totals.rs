@@ -79,6 +79,7 @@ fn word(reason: StopReason) -> &'static str {
         StopReason::Policy => "policy",
         StopReason::Invalid => "invalid",
         StopReason::Erased => "erased",
+        StopReason::Clearance => "clearance",
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{Budget, Price};
 use crate::destination::HostGrant;
 use crate::id::Digest;
+use crate::label::Confidentiality;
 use crate::rule::Rule;
 use crate::tool::Manifest;
 
@@ -118,6 +119,8 @@ pub enum InDoubt {
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub provider: String,
+    /// How confidential a conversation may be that the provider is sent.
+    pub clearance: Confidentiality,
     /// The name that the provider knows.
     pub name: String,
     pub context_tokens: u64,

@@ -490,6 +490,8 @@ pub enum StopReason {
     Invalid,
     /// A text that the model had to be shown was erased.
     Erased,
+    /// The session has seen what the model's provider is not cleared for.
+    Clearance,
 }
 
 /// Of a turn whose model call failed for good.

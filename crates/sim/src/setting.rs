@@ -45,8 +45,14 @@ pub fn policy(tools: &[(&str, Idempotency)]) -> Policy {
         in_doubt: InDoubt::Ask,
     };
     let price = Price { input: 1_000_000, cached_input: 1_000_000, cache_write: 1_000_000, output: 1_000_000 };
-    let model =
-        Model { provider: "p".into(), name: "m".into(), context_tokens: 100_000, max_output_tokens: 100, price };
+    let model = Model {
+        provider: "p".into(),
+        clearance: backstay_kernel::label::Confidentiality::Secret,
+        name: "m".into(),
+        context_tokens: 100_000,
+        max_output_tokens: 100,
+        price,
+    };
     Policy {
         epoch: 0,
         workspace: "/home".into(),

@@ -205,6 +205,7 @@ fn next(reason: &str, standing: &Value, out: &Out) -> Option<String> {
     let session = text(standing, "turn").split_once('.').map_or("", |(session, _)| session);
     Some(match reason {
         "context_blocked" => format!("begin a new session ({home} chat), or raise context_tokens of [models.NAME]"),
+        "clearance" => format!("begin a new session ({home} chat), or raise clearance of [providers.NAME]"),
         "output_limit" => "ask for a shorter reply, or raise max_output_tokens of [models.NAME]".to_owned(),
         "cap steps" | "cap tool_calls" | "cap wall" => {
             format!("{home} chat --session {session} to go on, or raise [agents.NAME.caps]")

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use backstay_kernel::budget::{Budget, Ceiling, Price};
 use backstay_kernel::id::Digest;
+use backstay_kernel::label::Confidentiality;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::Manifest;
@@ -186,6 +187,7 @@ impl<'a> Checker<'a> {
                 base_url: base_url.map(str::to_owned),
                 api_key_env: key.map(|name| name.value.to_owned()),
                 api_key_secret: secret.map(|name| name.value.to_owned()),
+                clearance: table.text("clearance").map_or(Confidentiality::Public, |word| confidentiality(word.value)),
             };
             out.insert(name.to_owned(), config);
         }
@@ -227,10 +229,12 @@ impl<'a> Checker<'a> {
                 );
                 self.mistakes.add(output.place, Code::BadValue, message);
             }
+            let of = provider.as_ref().and_then(|provider| providers.get(provider.value));
             let text = |key| table.text(key).map(|spot| spot.value.to_owned()).unwrap_or_default();
             let number = |spot: Option<Spot<u64>>| spot.map_or(0, |spot| spot.value);
             let model = Model {
                 provider: text("provider"),
+                clearance: of.map_or(Confidentiality::Public, |provider| provider.clearance),
                 name: text("name"),
                 context_tokens: number(context),
                 max_output_tokens: number(output),
@@ -400,6 +404,15 @@ fn small(spot: Option<Spot<u64>>) -> u32 {
 pub fn role(word: &str) -> Option<Role> {
     let all = [Role::Owner, Role::Operator, Role::Approver, Role::User, Role::Metrics];
     all.into_iter().find(|role| role.word() == word)
+}
+
+/// The words that the table of keys lets stand.
+fn confidentiality(word: &str) -> Confidentiality {
+    match word {
+        "secret" => Confidentiality::Secret,
+        "internal" => Confidentiality::Internal,
+        _ => Confidentiality::Public,
+    }
 }
 
 fn provider_kind(word: &str) -> Option<Kind> {

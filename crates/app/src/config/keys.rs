@@ -205,6 +205,13 @@ static PROVIDER: &[Key] = &[
         "\"model-key\"",
         "The secret that holds the key, in place of `api_key_env`. No agent can be granted it.",
     ),
+    value(
+        "clearance",
+        Kind::Choice(CONFIDENTIALITY),
+        Default("\"secret\""),
+        "\"internal\"",
+        "How confidential a conversation may be that is sent there. A turn of a session that has seen more ends, with the reason `clearance`; nothing is sent. Any conversation is at least internal.",
+    ),
 ];
 
 static MODEL: &[Key] = &[

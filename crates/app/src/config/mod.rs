@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay_kernel::label::Confidentiality;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::tool::Manifest;
 use backstay_sandbox::Bounds;
@@ -104,6 +105,8 @@ pub struct ProviderConfig {
     pub api_key_env: Option<String>,
     /// The secret that holds it instead.
     pub api_key_secret: Option<String>,
+    /// How confidential a conversation may be that it is sent.
+    pub clearance: Confidentiality,
 }
 
 /// Who answers for an agent.

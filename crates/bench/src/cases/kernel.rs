@@ -129,6 +129,7 @@ fn policy() -> Policy {
     };
     let model = Model {
         provider: "rehearsal".to_owned(),
+        clearance: backstay_kernel::label::Confidentiality::Secret,
         name: "rehearsal".to_owned(),
         context_tokens: 32_768,
         max_output_tokens: 1_024,

@@ -75,7 +75,8 @@ pub fn finish_reason(reason: StopReason) -> &'static str {
         | StopReason::Quota
         | StopReason::Policy
         | StopReason::Invalid
-        | StopReason::Erased => "stop",
+        | StopReason::Erased
+        | StopReason::Clearance => "stop",
     }
 }
 

@@ -53,6 +53,7 @@ pub fn ended(reason: StopReason) -> String {
         StopReason::Policy => "the model's provider or the policy does not allow it",
         StopReason::Invalid => "the model's provider found the request wrong",
         StopReason::Erased => "a text of the conversation was erased",
+        StopReason::Clearance => "the model's provider is not cleared for what the conversation has seen",
     };
     format!("This turn ended without a reply: {why}.")
 }

@@ -142,6 +142,9 @@ pub fn start_model(session: &Session, effect: EffectId, request: Request, frame:
     let Some(model) = frame.policy.models.get(model) else {
         return end_turn(session, turn, StopReason::Policy, frame);
     };
+    if session.label.conf > model.clearance {
+        return end_turn(session, turn, StopReason::Clearance, frame);
+    }
     let most = model.price.most(input_tokens_max(session, &request), *output_tokens_max);
     match room(session, turn, most, frame) {
         Room::Enough => {}

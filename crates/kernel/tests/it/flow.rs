@@ -1,13 +1,13 @@
 //! Information flow: what a session that has seen untrusted words does not do unasked.
 use backstay_kernel::destination::{Audience, Destination, HostGrant, Method};
-use backstay_kernel::effect::CallRef;
+use backstay_kernel::effect::{CallRef, Effect, FailureClass};
 use backstay_kernel::facts::{Access, Facts, PathFact};
 use backstay_kernel::flow::{Composed, Flow, Named, Origin, Values, Warrant, named, wants_names};
 use backstay_kernel::id::{Digest, Seq};
 use backstay_kernel::judge::judge;
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::limits::{COMPOSED_BYTES_MAX, DAY_MS};
-use backstay_kernel::record::{Grounds, Judged, Mode, Reason, Record, Started, Verdict};
+use backstay_kernel::record::{Grounds, Judged, Mode, Reason, Record, Started, StopReason, Verdict};
 use backstay_kernel::rule::{Field, RuleVerdict, Test};
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
@@ -513,4 +513,31 @@ fn a_result_has_the_label_that_its_tool_declares() {
     let read = t.call("read");
     t.done(read, 1);
     assert!(t.session.label.sources.contains(Source::Memory) && !t.session.label.sources.contains(Source::Tool));
+}
+
+#[test]
+fn a_provider_is_sent_nothing_that_it_is_not_cleared_for() {
+    use Confidentiality::{Internal, Public, Secret};
+    for (clearance, conf, is_sent) in
+        [(Secret, Secret, true), (Internal, Secret, false), (Internal, Internal, true), (Public, Internal, false)]
+    {
+        let mut t = TestSession::new();
+        t.policy.models.get_mut("m").unwrap().clearance = clearance;
+        t.session.label = Label { conf, ..t.session.label };
+        let records = t.say(1);
+        let ended = records
+            .iter()
+            .find_map(|record| if let Record::TurnEnded(ended) = record { Some(ended.reason) } else { None });
+        assert_eq!(ended, (!is_sent).then_some(StopReason::Clearance), "{clearance:?} {conf:?}");
+        assert_eq!(t.open().iter().any(|effect| matches!(effect, Effect::Model { .. })), is_sent);
+    }
+    // Between two attempts as well.
+    let mut t = TestSession::new();
+    t.policy.models.get_mut("m").unwrap().clearance = Internal;
+    t.say(1);
+    t.fails(FailureClass::RetrySame, None, 1000);
+    t.session.label = Label { conf: Secret, ..t.session.label };
+    t.now += 60_000;
+    t.settle();
+    assert!(t.session.turn.is_none() && t.session.effects.is_empty());
 }

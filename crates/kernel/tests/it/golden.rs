@@ -325,6 +325,7 @@ fn endings() -> Vec<Record> {
         StopReason::Policy,
         StopReason::Invalid,
         StopReason::Erased,
+        StopReason::Clearance,
     ];
     records.extend(reasons.map(|reason| {
         let completion = Completion {

@@ -90,6 +90,7 @@ pub fn policy() -> Policy {
     };
     let model = Model {
         provider: "p".to_owned(),
+        clearance: Confidentiality::Secret,
         name: "m1".to_owned(),
         context_tokens: 100_000,
         max_output_tokens: 1_000,

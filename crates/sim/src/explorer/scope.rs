@@ -146,6 +146,7 @@ impl Scope {
         let tools = Kind::ALL.map(|kind| (kind.name().to_owned(), manifest(kind)));
         let model = Model {
             provider: String::new(),
+            clearance: backstay_kernel::label::Confidentiality::Secret,
             name: String::new(),
             context_tokens: 1_000_000,
             max_output_tokens: OUTPUT_TOKENS_MAX,

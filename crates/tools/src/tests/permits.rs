@@ -37,6 +37,7 @@ fn policy(roots: &Roots) -> Policy {
     };
     let model = Model {
         provider: "p".to_owned(),
+        clearance: backstay_kernel::label::Confidentiality::Secret,
         name: "m".to_owned(),
         context_tokens: 32_768,
         max_output_tokens: 1_024,
