@@ -1,12 +1,41 @@
-//! The log goes to stderr: JSON lines where a program collects them, plain lines for a person.
-use std::io::IsTerminal as _;
+//! The log goes to stderr: JSON lines where a program collects them, plain lines for a person. No secret of the
+//! home goes with it.
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::OnceLock;
 
+use backstay_secrets::Vault;
 use tracing::Level;
+
+/// Whose values are taken out, once a home is open.
+static VAULT: OnceLock<Vault> = OnceLock::new();
+
+/// Takes the values of this home out of all that is logged from here on.
+pub fn guard(vault: &Vault) {
+    // One process opens one home.
+    let _ = VAULT.set(vault.clone());
+}
+
+/// Stderr; each write is one whole line.
+struct Guarded;
+
+impl Write for Guarded {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match VAULT.get() {
+            Some(vault) => io::stderr().write_all(&vault.redactor().clean_bytes(line))?,
+            None => io::stderr().write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
 
 /// A serving process tells what it does, any other command only what is wrong.
 pub fn start(serving: bool) {
     let level = if serving { Level::INFO } else { Level::WARN };
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
+    let log = tracing_subscriber::fmt().with_writer(|| Guarded).with_max_level(level).with_ansi(false);
     // A line that the disk has no room for is lost, and nothing else: told of on stderr, it would fail
     // again there and take the caller down.
     let log = log.log_internal_errors(false);

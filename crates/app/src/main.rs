@@ -7,6 +7,7 @@ mod config;
 mod desk;
 mod events;
 mod exit;
+mod guarded;
 mod heap;
 mod holder;
 mod home;

@@ -39,6 +39,9 @@ pub fn provider_key(
         ),
         (None, None) => return Ok(None),
     };
+    if let (Some(value), Some(vault)) = (&value, vault) {
+        vault.watch(&format!("provider.{name}"), value);
+    }
     match value {
         Some(value) => Ok(Some(backstay_providers::Secret::new(value.expose_secret()))),
         None => Err(format!("providers.{name}: {missing}")),

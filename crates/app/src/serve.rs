@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
 use crate::heap;
+use crate::log;
 use crate::secrets;
 use crate::world::{RealWorld, Setup};
 
@@ -88,6 +89,7 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     config.prepare().map_err(OpenError::io("making a granted directory"))?;
     // Before the journal's threads begin: variables are wiped while nobody else reads them.
     let vault = secrets::open(home, &config, keys)?;
+    log::guard(&vault);
     let setup = setup(home, &config, &vault, keys)?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::guarded::{self, Pieces};
 use backstay_engine::{
-    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
-    ToolEnd, ToolRan, World,
+    Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolEnd, ToolRan, World,
 };
 use backstay_kernel::Permit;
 use backstay_kernel::context::Item;
@@ -204,16 +204,16 @@ impl World for RealWorld {
             Ran::Failed { text } => failed(text),
             Ran::Unknown => ToolRan::Unknown,
         };
-        ToolEnd { ran, connections }
+        ToolEnd { ran: guarded::tool(&self.vault.redactor(), ran), connections }
     }
 
     fn call_model(
         &self,
         call: ModelCall,
-        mut on_delta: Box<dyn FnMut(Delta) + Send>,
+        on_delta: Box<dyn FnMut(Delta) + Send>,
     ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
         let endpoint = self.endpoint(&call.model);
-        let (client, now) = (self.client.clone(), self.now());
+        let (client, now, redactor) = (self.client.clone(), self.now(), self.vault.redactor());
         Box::pin(async move {
             let Some(endpoint) = endpoint else {
                 return Err(ModelFailure {
@@ -224,32 +224,18 @@ impl World for RealWorld {
                 });
             };
             let key = call.permit.key().to_string();
-            let mut show = move |delta| {
-                on_delta(match delta {
-                    backstay_providers::Delta::Text(text) => Delta::Text(text),
-                    backstay_providers::Delta::Reasoning(text) => Delta::Reasoning(text),
-                });
-            };
+            let mut pieces = Pieces::new(&redactor, on_delta);
             let wire = bytes::Bytes::copy_from_slice(&call.wire);
-            match client.call(&endpoint, wire, &key, now, &mut show).await {
-                Ok(reply) => Ok(ModelReply {
-                    calls_json: backstay_providers::calls_json(&reply.calls),
-                    text: reply.text,
-                    calls: reply.calls.into_iter().map(raw).collect(),
-                    finish: reply.finish,
-                    usage: reply.usage,
-                }),
-                Err(failed) => Err(ModelFailure {
-                    class: failed.class,
-                    retry_at: failed.retry_at,
-                    detail: failed.detail,
-                    billed: failed.billed,
-                }),
+            let called = client.call(&endpoint, wire, &key, now, &mut |delta| pieces.take(delta)).await;
+            pieces.end();
+            match called {
+                Ok(reply) => Ok(guarded::reply(&redactor, reply)),
+                Err(failed) => Err(guarded::failure(&redactor, failed)),
             }
         })
     }
-}
 
-fn raw(call: backstay_providers::Call) -> RawCall {
-    RawCall { id: call.id, name: call.name, arguments: call.arguments }
+    fn clean(&self, text: String) -> String {
+        guarded::cleaned(&self.vault.redactor(), text)
+    }
 }

@@ -186,6 +186,7 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Draining);
         }
+        let command = command.cleaned(&|text| self.shared.world.clean(text));
         let (reply, answer) = oneshot::channel();
         self.ask(role, session, Letter::Command(Box::new(Asked { command, key, reply })), answer).await
     }

@@ -135,6 +135,27 @@ pub enum Letter {
 }
 
 impl Command {
+    /// Without what must not be kept, before anything is made of its texts.
+    pub fn cleaned(self, clean: &dyn Fn(String) -> String) -> Self {
+        let opening = |opening: Opening| Opening { title: opening.title.map(clean), ..opening };
+        match self {
+            Self::Open(open) => Self::Open(opening(open)),
+            Self::Message { principal, channel, mode, quoted, text, speaks, opens } => {
+                let quoted = quoted.into_iter().map(clean).collect();
+                let (text, opens) = (clean(text), opens.map(opening));
+                Self::Message { principal, channel, mode, quoted, text, speaks, opens }
+            }
+            Self::Decide { effect, digest, approve, by, role, speaks, note } => {
+                Self::Decide { effect, digest, approve, by, role, speaks, note: note.map(clean) }
+            }
+            Self::Answer { effect, text, by, speaks } => Self::Answer { effect, text: clean(text), by, speaks },
+            Self::Resolve { effect, resolution, by, note } => {
+                Self::Resolve { effect, resolution, by, note: clean(note) }
+            }
+            Self::Cancel { .. } | Self::Stop { .. } | Self::Resume { .. } => self,
+        }
+    }
+
     /// Whether it may come first in a session.
     pub fn opens(&self) -> bool {
         match self {

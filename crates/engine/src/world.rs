@@ -164,6 +164,9 @@ pub trait World: Send + Sync + 'static {
 
     fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolEnd;
 
+    /// A text of somebody outside without the values that must not be kept; computed at once.
+    fn clean(&self, text: String) -> String;
+
     /// Makes exactly one attempt.
     fn call_model(
         &self,

@@ -15,17 +15,23 @@
 )]
 
 mod binding;
+mod detect;
 pub mod environment;
 mod error;
+mod forms;
 mod key;
 mod limits;
 mod process;
+mod redactor;
+mod rules;
 mod sealed;
 mod vault;
 
 pub use binding::{BadBinding, Binding, Credentials, Header, NotGiven, Request};
+pub use detect::detect;
 pub use error::SecretError;
 pub use key::{CREDENTIAL, ENVIRONMENT_KEY, Key, KeySource};
 pub use process::keep_memory_private;
+pub use redactor::{Redactor, Stream};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use vault::{FILE, Kept, Vault};

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::error::SecretError;
 use crate::key::{Key, KeySource};
 use crate::limits::{FILE_BYTES_MAX, SECRETS_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MIN};
+use crate::redactor::{Redactor, Watched};
 use crate::sealed::{self, All, Sealed, Shut};
 
 /// In the home.
@@ -36,6 +37,9 @@ struct Inner {
     /// Or why there is none.
     key: Result<Key, Option<String>>,
     all: Mutex<All>,
+    /// Values that must not appear anywhere: those in `all`, those that were there before, and others'.
+    watched: Mutex<Vec<Watched>>,
+    redactor: RwLock<Arc<Redactor>>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -59,13 +63,49 @@ impl Vault {
                 Shut::WrongKey => SecretError::WrongKey { path: path.clone(), from: key.source.to_string() },
             })?,
         };
-        Ok(Self(Arc::new(Inner { path, key: key.ok_or(None), all: Mutex::new(all) })))
+        Ok(Self::new(path, key.ok_or(None), all))
     }
 
     /// For somebody who only looks and cannot open it, and why: no secret is known in it, and none kept.
     #[must_use]
     pub fn shut(home: &Path, why: &SecretError) -> Self {
-        Self(Arc::new(Inner { path: home.join(FILE), key: Err(Some(why.to_string())), all: Mutex::default() }))
+        Self::new(home.join(FILE), Err(Some(why.to_string())), All::new())
+    }
+
+    fn new(path: PathBuf, key: Result<Key, Option<String>>, all: All) -> Self {
+        let (watched, redactor) = (Mutex::default(), RwLock::default());
+        let vault = Self(Arc::new(Inner { path, key, all: Mutex::new(all), watched, redactor }));
+        let text = vault.0.key.as_ref().ok().and_then(|key| std::str::from_utf8(key.bytes()).ok());
+        let key = text.map(|text| Watched::unnumbered("secrets-key", &SecretString::from(text)));
+        let kept: Vec<Watched> = vault.all().iter().map(watch).collect();
+        vault.look_for(kept.into_iter().chain(key));
+        vault
+    }
+
+    /// Looks for a value that is kept elsewhere, such as a provider's key from the environment.
+    pub fn watch(&self, name: &str, value: &SecretString) {
+        self.look_for([Watched::unnumbered(name, value)]);
+    }
+
+    /// What finds every value that this process has been told of since it began.
+    #[must_use]
+    pub fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.0.redactor.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look_for(&self, values: impl IntoIterator<Item = Watched>) {
+        let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = watched.len();
+        for value in values {
+            let is_same = |known: &Watched| (&known.name, &known.version) == (&value.name, &value.version);
+            if !watched.iter().any(is_same) {
+                watched.push(value);
+            }
+        }
+        if watched.len() > before {
+            let redactor = Arc::new(Redactor::new(watched.iter()));
+            *self.0.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
+        }
     }
 
     /// Whether something lies in the home that only a key opens.
@@ -136,6 +176,8 @@ impl Vault {
         change(&mut next);
         let bytes = sealed::seal(key.bytes(), &next).ok_or(SecretError::NoRandom)?;
         write(&self.0.path, &bytes)?;
+        // Before anybody could be given it.
+        self.look_for(next.iter().map(watch));
         *all = next;
         Ok(())
     }
@@ -143,6 +185,10 @@ impl Vault {
     fn all(&self) -> MutexGuard<'_, All> {
         self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn watch((name, secret): (&String, &Sealed)) -> Watched {
+    Watched { name: name.clone(), version: secret.version.clone(), value: secret.value.clone() }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, SecretError> {
@@ -276,6 +322,23 @@ mod tests {
         assert!(matches!(put(&vault, "crm", "second value"), Err(SecretError::Io { .. })));
         assert_eq!(value(&vault, "crm").as_deref(), Some("first value"));
         assert_eq!(value(&place.open().unwrap(), "crm").as_deref(), Some("first value"));
+    }
+
+    #[test]
+    fn a_value_is_looked_for_from_when_it_is_known_and_also_when_it_was_replaced() {
+        let place = Place::new();
+        let vault = place.open().unwrap();
+        put(&vault, "crm", "first value").unwrap();
+        put(&vault, "crm", "second value").unwrap();
+        vault.watch("provider.p", &SecretString::from("third value"));
+        let clean = |vault: &Vault, text: &str| vault.redactor().clean(text).into_owned();
+        for text in ["first value", "second value", "third value", &"k".repeat(40)] {
+            assert!(clean(&vault, text).starts_with("[secret:"), "{text}");
+        }
+        let again = place.open().unwrap();
+        assert_eq!(clean(&again, "first value"), "first value");
+        let version = again.list()["crm"].version[..4].to_owned();
+        assert_eq!(clean(&again, "x second value"), format!("x [secret:crm#{version}]"));
     }
 
     #[test]

@@ -82,6 +82,16 @@ impl Door {
         (session, said.json["turn"].as_str().unwrap().to_owned())
     }
 
+    /// All events of a session, deltas included, up to the end of its turn.
+    pub fn events_until_ended(&self, session: &str) -> String {
+        let stream = self.send("", "GET", &format!("/api/sessions/{session}/events?after=0"), &Value::Null);
+        let (mut lines, mut all) = (BufReader::new(stream), String::new());
+        while !all.contains("turn_ended") {
+            assert!(lines.read_line(&mut all).unwrap() > 0, "{all}");
+        }
+        all
+    }
+
     /// How the turn stands when it has ended.
     pub fn ended(&self, turn: &str) -> Value {
         loop {

@@ -10,6 +10,7 @@
 mod backup;
 mod bad_model;
 mod busy;
+mod canary;
 mod chat;
 mod coding;
 mod commands;

@@ -193,6 +193,10 @@ impl World for Stage {
         ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory, label: Label::NOTHING }.into()
     }
 
+    fn clean(&self, text: String) -> String {
+        text
+    }
+
     fn call_model(
         &self,
         call: ModelCall,

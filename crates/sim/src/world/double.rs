@@ -139,6 +139,10 @@ impl World for Double {
         self.acted(&permit, call, facts).into()
     }
 
+    fn clean(&self, text: String) -> String {
+        text
+    }
+
     fn call_model(
         &self,
         call: ModelCall,

@@ -1,0 +1,217 @@
+//! Which strings are credentials by their looks alone. Each rule begins with what its issuer begins them with, so
+//! that digests, ids and words are left alone; its examples are made up, and no service knows them.
+use crate::detect::Rule;
+
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    Rule::new(
+        "aws-access-key",
+        r"(?-u)\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b",
+        &["AKIAABCDEFGHIJKLMNOP", "ASIAABCDEFGHIJKLMNOP"],
+        &["AKIAABCDEFGHIJKLMNO", "XAKIAABCDEFGHIJKLMNOP"],
+    ),
+    Rule::new(
+        "github-token",
+        r"(?-u)\bgh[pousr]_[A-Za-z0-9]{36}\b",
+        &["ghp_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "gho_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", "ghs_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"],
+        &["ghp_abcdefghijklmnopqrst", "ghx_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"],
+    ),
+    Rule::new(
+        "github-fine-grained",
+        r"(?-u)\bgithub_pat_[A-Za-z0-9_]{82}\b",
+        &["github_pat_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrst"],
+        &["github_pat_abcdefghijklmnopqrstuvwxyzABCD"],
+    ),
+    Rule::new(
+        "gitlab-token",
+        r"(?-u)\bglpat-[A-Za-z0-9_-]{20,}",
+        &["glpat-abcdefghijklmnopqrst"],
+        &["glpat-short"],
+    ),
+    Rule::new(
+        "openai-key",
+        r"(?-u)\bsk-(?:(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}\b)",
+        &["sk-proj-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV", "sk-abcdefghijklmnopqrstT3BlbkFJabcdefghijklmnopqrst"],
+        &["sk-proj-short", "sk-learn-contrib"],
+    ),
+    Rule::new(
+        "anthropic-key",
+        r"(?-u)\bsk-ant-(?:api|admin|oat)[0-9]{2}-[A-Za-z0-9_-]{60,}",
+        &["sk-ant-api03-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyzABCDE"],
+        &["sk-ant-api03-short"],
+    ),
+    Rule::new(
+        "slack-token",
+        r"(?-u)\bxox[abeoprs]-[0-9]{6,}-[0-9A-Za-z-]{10,}",
+        &["xoxb-123456789012-123456789012-abcdefghijklmnopqrstuvwx"],
+        &["xoxb-no-token", "xoxo-with-love-and-kisses"],
+    ),
+    Rule::new(
+        "slack-webhook",
+        r"(?-u)https://hooks\.slack\.com/services/T[A-Z0-9]{8,}/B[A-Z0-9]{8,}/[A-Za-z0-9]{20,}",
+        &["https://hooks.slack.com/services/T00000000/B00000000/abcdefghijklmnopqrstuvwx"],
+        &["https://hooks.slack.com/services/"],
+    ),
+    Rule::new(
+        "google-api-key",
+        r"(?-u)\bAIza[0-9A-Za-z_-]{35}\b",
+        &["AIzaabcdefghijklmnopqrstuvwxyzABCDEFGHI"],
+        &["AIzaabcdefghijklmnopqrst"],
+    ),
+    Rule::new(
+        "google-client-secret",
+        r"(?-u)\bGOCSPX-[A-Za-z0-9_-]{28}",
+        &["GOCSPX-abcdefghijklmnopqrstuvwxyzAB"],
+        &["GOCSPX-short"],
+    ),
+    Rule::new(
+        "google-oauth-token",
+        r"(?-u)\bya29\.[A-Za-z0-9_-]{30,}",
+        &["ya29.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"],
+        &["ya29.short"],
+    ),
+    Rule::new(
+        "private-key",
+        r"(?-u)-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
+        &["-----BEGIN PRIVATE KEY-----", "-----BEGIN RSA PRIVATE KEY-----", "-----BEGIN OPENSSH PRIVATE KEY-----", "-----BEGIN PGP PRIVATE KEY BLOCK-----"],
+        &["-----BEGIN PUBLIC KEY-----", "-----BEGIN CERTIFICATE-----"],
+    ),
+    Rule::new(
+        "jwt",
+        r"(?-u)\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+        &["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"],
+        &["eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9"],
+    ),
+    Rule::new(
+        "stripe-key",
+        r"(?-u)\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}",
+        &["sk_live_abcdefghijklmnopqrstuvwx", "rk_test_abcdefghijklmnopqrstuvwx"],
+        &["pk_live_abcdefghijklmnopqrstuvwx", "sk_live_short"],
+    ),
+    Rule::new(
+        "stripe-webhook",
+        r"(?-u)\bwhsec_[A-Za-z0-9]{32,}",
+        &["whsec_abcdefghijklmnopqrstuvwxyzABCDEF"],
+        &["whsec_short"],
+    ),
+    Rule::new(
+        "twilio-key",
+        r"(?-u)\bSK[0-9a-f]{32}\b",
+        &["SK0123456789abcdef0123456789abcdef"],
+        &["SK0123456789abcdef0123456789abcde", "sk0123456789abcdef0123456789abcdef"],
+    ),
+    Rule::new(
+        "sendgrid-key",
+        r"(?-u)\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",
+        &["SG.abcdefghijklmnopqrstuv.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"],
+        &["SG.short.short"],
+    ),
+    Rule::new(
+        "npm-token",
+        r"(?-u)\bnpm_[A-Za-z0-9]{36}\b",
+        &["npm_abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"],
+        &["npm_config_registry"],
+    ),
+    Rule::new(
+        "pypi-token",
+        r"(?-u)\bpypi-AgE[A-Za-z0-9_-]{50,}",
+        &["pypi-AgEIcHlwaS5vcmcabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567"],
+        &["pypi-AgEshort"],
+    ),
+    Rule::new(
+        "docker-token",
+        r"(?-u)\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{27,}",
+        &["dckr_pat_abcdefghijklmnopqrstuvwxyzA"],
+        &["dckr_pat_short"],
+    ),
+    Rule::new(
+        "digitalocean-token",
+        r"(?-u)\bdo[opr]_v1_[a-f0-9]{64}\b",
+        &["dop_v1_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
+        &["dop_v1_0123456789abcdef0123"],
+    ),
+    Rule::new(
+        "shopify-token",
+        r"(?-u)\bshp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}\b",
+        &["shpat_0123456789abcdef0123456789abcdef"],
+        &["shpat_01234567"],
+    ),
+    Rule::new(
+        "telegram-token",
+        r"(?-u)\b[0-9]{8,10}:AA[A-Za-z0-9_-]{33}\b",
+        &["123456789:AAabcdefghijklmnopqrstuvwxyzABCDEFG"],
+        &["123456789:AAshort", "12:34:56"],
+    ),
+    Rule::new(
+        "discord-webhook",
+        r"(?-u)https://discord(?:app)?\.com/api/webhooks/[0-9]{17,20}/[A-Za-z0-9_-]{60,}",
+        &["https://discord.com/api/webhooks/123456789012345678/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdef"],
+        &["https://discord.com/api/webhooks/"],
+    ),
+    Rule::new(
+        "hugging-face-token",
+        r"(?-u)\bhf_[A-Za-z]{34}\b",
+        &["hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"],
+        &["hf_hub_download"],
+    ),
+    Rule::new(
+        "vault-token",
+        r"(?-u)\bhv[sbr]\.[A-Za-z0-9_-]{24,}",
+        &["hvs.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyzAB"],
+        &["hvs.short"],
+    ),
+    Rule::new(
+        "age-key",
+        r"(?-u)\bAGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}\b",
+        &["AGE-SECRET-KEY-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE"],
+        &["AGE-SECRET-KEY-1SHORT"],
+    ),
+    Rule::new(
+        "databricks-token",
+        r"(?-u)\bdapi[a-f0-9]{32}\b",
+        &["dapi0123456789abcdef0123456789abcdef"],
+        &["dapi0123456789"],
+    ),
+    Rule::new(
+        "linear-key",
+        r"(?-u)\blin_api_[A-Za-z0-9]{40}\b",
+        &["lin_api_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"],
+        &["lin_api_short"],
+    ),
+    Rule::new(
+        "grafana-token",
+        r"(?-u)\bgl(?:sa|c)_[A-Za-z0-9+/=]{32,}_?[A-Fa-f0-9]{0,8}",
+        &["glsa_abcdefghijklmnopqrstuvwxyzABCDEF_01234567"],
+        &["glsa_short"],
+    ),
+    Rule::new(
+        "postman-key",
+        r"(?-u)\bPMAK-[a-f0-9]{24}-[a-f0-9]{34}\b",
+        &["PMAK-0123456789abcdef01234567-0123456789abcdef0123456789abcdef01"],
+        &["PMAK-0123456789abcdef01234567"],
+    ),
+    Rule::new(
+        "new-relic-key",
+        r"(?-u)\bNRAK-[A-Z0-9]{27}\b",
+        &["NRAK-ABCDEFGHIJKLMNOPQRSTUVWXYZ2"],
+        &["NRAK-SHORT"],
+    ),
+    Rule::new(
+        "azure-storage-key",
+        r"(?-u)\bAccountKey=[A-Za-z0-9+/]{86}==",
+        &["AccountKey=abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567abcdefghijklmnopqrstuvwxyz=="],
+        &["AccountKey=short"],
+    ),
+    Rule::new(
+        "url-password",
+        r"(?-u)\b[a-z][a-z0-9+.-]{1,15}://[^\s/:@\x22'<>{}$]{1,64}:[^\s/@\x22'<>{}$]{6,}@[a-z0-9]",
+        &["postgres://app:Tr0ub4dor@db.test/x"],
+        &["https://example.test:8080/a@b", "postgres://app:$PASSWORD@db.test/x"],
+    ),
+    Rule::new(
+        "backstay-token",
+        r"(?-u)\bbks_[0-9a-f]{64}\b",
+        &["bks_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
+        &["bks_426a32fc"],
+    ),
+];
