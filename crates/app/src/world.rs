@@ -192,7 +192,8 @@ impl World for RealWorld {
             Ok(roots) => roots,
             Err(refused) => return failed(refused.detail).into(),
         };
-        let Acted { ran, connections, label } = backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts);
+        let Acted { ran, connections, label } =
+            backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts, &call.halt);
         let ran = match ran {
             Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label },
             Ran::Remember { text } => {

@@ -2,6 +2,7 @@
 //! refold of the session, so that an effect that ended while the journal was away is not lost.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backstay_kernel::Permit;
@@ -68,6 +69,8 @@ pub struct Running {
     world: Arc<dyn World>,
     tasks: JoinSet<Step>,
     table: HashMap<Key, AbortHandle>,
+    /// By which tools are told to end.
+    halts: HashMap<Key, Arc<AtomicBool>>,
     /// Ended, and not yet in the journal.
     unrecorded: Vec<Finished>,
     /// How many of them the present pass has taken in.
@@ -76,7 +79,14 @@ pub struct Running {
 
 impl Running {
     pub fn new(world: Arc<dyn World>) -> Self {
-        Self { world, tasks: JoinSet::new(), table: HashMap::new(), unrecorded: Vec::new(), taken: 0 }
+        Self {
+            world,
+            tasks: JoinSet::new(),
+            table: HashMap::new(),
+            halts: HashMap::new(),
+            unrecorded: Vec::new(),
+            taken: 0,
+        }
     }
 
     pub fn holds(&self, key: Key) -> bool {
@@ -93,6 +103,7 @@ impl Running {
             match self.tasks.join_next_with_id().await {
                 Some(Ok((_, Step::Ended(finished)))) => {
                     self.table.remove(&finished.key);
+                    self.halts.remove(&finished.key);
                     return finished;
                 }
                 // It may act at any moment, so it is held until it has ended.
@@ -159,6 +170,17 @@ impl Running {
         });
     }
 
+    /// Tells tools to end. One that has no way to hear it goes on.
+    pub fn halt(&mut self, is_over: impl Fn(EffectId) -> bool) {
+        for (key, halt) in &self.halts {
+            if let Key::Act(id, _) = key
+                && is_over(*id)
+            {
+                halt.store(true, Ordering::Release);
+            }
+        }
+    }
+
     pub fn inspect(&mut self, id: EffectId, call: ToolCall) {
         let world = Arc::clone(&self.world);
         let key = Key::Inspect(id);
@@ -181,6 +203,7 @@ impl Running {
     ) {
         let world = Arc::clone(&self.world);
         let key = Key::Act(permit.effect(), permit.started());
+        self.halts.insert(key, Arc::clone(&call.halt));
         let mut work = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             world.run_tool(permit, &call, &facts)

@@ -2,6 +2,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::Permit;
 use backstay_kernel::budget::Usage;
@@ -85,6 +86,8 @@ pub struct ToolCall {
     pub principal: String,
     pub tool: String,
     pub arguments: String,
+    /// True once the call must end: its turn, its session or the home was stopped.
+    pub halt: Arc<AtomicBool>,
 }
 
 /// A call that is no call; the model is told why.

@@ -2,6 +2,7 @@
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,6 +33,8 @@ pub enum Stop {
     Time,
     Memory,
     Disk,
+    /// Somebody has said so.
+    Halt,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +63,7 @@ pub enum Fault {
     Lost,
 }
 
-/// Blocks until the command has ended, or was ended, and nothing of it is left.
+/// Blocks until the command has ended, or was ended, and nothing of it is left. `halt` ends it from outside.
 ///
 /// # Errors
 /// The sandbox could not be made, or was lost.
@@ -70,6 +73,7 @@ pub fn run(
     tool_dirs: &[String],
     timeout: Duration,
     hides: &dyn Fn(&str) -> bool,
+    halt: &AtomicBool,
 ) -> Result<Ran, Fault> {
     let until = Instant::now() + timeout;
     for root in &ask.reach.write {
@@ -79,11 +83,14 @@ pub fn run(
     }
     let guard = Guard { reach: &ask.reach, hides };
     let look = || guard.look().map_err(|error| error.to_string());
-    let _alone = crate::turns::alone(&ask.reach.write, until)
+    let _alone = crate::turns::alone(&ask.reach.write, until, halt)
         .ok_or_else(|| Fault::NotRun("another command works in the same directories; nothing was run".to_owned()))?;
     let before = look().map_err(Fault::NotRun)?;
+    if halt.load(Ordering::Acquire) {
+        return Err(Fault::NotRun("its session was stopped; nothing was run".to_owned()));
+    }
     let work = Work::Command(argv(ask, tool_dirs));
-    let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, until)?;
+    let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, until, halt)?;
     // What cannot be looked through any more is said, and not hidden by a good result.
     match look() {
         Ok(after) => ran.quarantined = after.quarantine(&before),
@@ -109,13 +116,14 @@ pub(crate) fn confined(
     bounds: Bounds,
     tool_dirs: &[String],
     until: Instant,
+    halt: &AtomicBool,
 ) -> Result<Ran, Fault> {
     let profile = Profile::of(ask, work, shield, bounds, tool_dirs);
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
     let (ours, theirs) = control::pair().map_err(not_run)?;
     control::send_profile(&ours, &profile).map_err(not_run)?;
     let child = spawner::start(theirs).map_err(not_run)?;
-    let mut watched = Watched { child, control: Some(ours), stopped: None, until };
+    let mut watched = Watched { child, control: Some(ours), stopped: None, until, halt };
     let (mut stdout, mut stderr) = (Clip::default(), Clip::default());
     let report = watched.follow(&ask.reach.write, bounds, &mut stdout, &mut stderr).map_err(|_| Fault::Lost)?;
     let ended = match (watched.stopped, report) {
@@ -128,15 +136,16 @@ pub(crate) fn confined(
     Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
 }
 
-struct Watched {
+struct Watched<'a> {
     child: Child,
     /// Let go of, it tells the helper to end everything.
     control: Option<OwnedFd>,
     stopped: Option<Stop>,
     until: Instant,
+    halt: &'a AtomicBool,
 }
 
-impl Watched {
+impl Watched<'_> {
     fn follow(
         &mut self,
         written: &[String],
@@ -178,7 +187,9 @@ impl Watched {
         if self.stopped.is_some() {
             return;
         }
-        let stop = if Instant::now() >= self.until {
+        let stop = if self.halt.load(Ordering::Acquire) {
+            Stop::Halt
+        } else if Instant::now() >= self.until {
             Stop::Time
         } else if usage::memory_bytes(self.child.id()).is_none_or(|bytes| bytes > bounds.memory_bytes)
             || usage::available_bytes().is_none_or(|bytes| bytes < AVAILABLE_BYTES_MIN)
@@ -196,7 +207,7 @@ impl Watched {
 }
 
 /// A caller that gives up takes the command with it.
-impl Drop for Watched {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.control = None;
         let _ = self.child.wait();

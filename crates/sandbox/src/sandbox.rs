@@ -1,6 +1,7 @@
 //! The sandbox as the runtime holds it: tried before its first command, and closed where it does not hold.
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::profile::Ask;
@@ -47,12 +48,18 @@ impl Sandbox {
     }
 
     /// Blocks until the command has ended, or was ended, and nothing of it is left. `hides` tells the
-    /// real paths that the command must not see.
+    /// real paths that the command must not see; `halt`, once true, ends it and all that it has started.
     ///
     /// # Errors
     /// The sandbox does not hold, could not be made, or was lost.
-    pub fn run(&self, ask: &Ask, timeout: Duration, hides: &dyn Fn(&str) -> bool) -> Result<Ran, Fault> {
+    pub fn run(
+        &self,
+        ask: &Ask,
+        timeout: Duration,
+        hides: &dyn Fn(&str) -> bool,
+        halt: &AtomicBool,
+    ) -> Result<Ran, Fault> {
         self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
-        run(ask, self.bounds, &self.tool_dirs, timeout, hides)
+        run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt)
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::guard::{Guard, Shield};
@@ -73,7 +74,8 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     let ask = Ask { argv: Vec::new(), cwd: text(&written), programs: Programs::Only(Vec::new()), reach };
     let until = Instant::now() + PATIENCE;
     let bounds = Bounds { free_bytes: 0, ..bounds };
-    let ran = confined(&ask, Work::Probe(targets), &shield, bounds, &[], until).map_err(|fault| match fault {
+    let halt = AtomicBool::new(false);
+    let ran = confined(&ask, Work::Probe(targets), &shield, bounds, &[], until, &halt).map_err(|fault| match fault {
         Fault::NotRun(why) => why,
         Fault::Lost => fault.to_string(),
     })?;

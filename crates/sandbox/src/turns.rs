@@ -1,7 +1,10 @@
 //! One command at a time in a writable directory: what is new in it afterwards is that command's.
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use crate::limits::LOOK;
 
 static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static FREED: Condvar = Condvar::new();
@@ -9,8 +12,8 @@ static FREED: Condvar = Condvar::new();
 /// Directories that are this one's until it is dropped.
 pub struct Alone(Vec<String>);
 
-/// `None`: they did not become free in time.
-pub fn alone(roots: &[String], until: Instant) -> Option<Alone> {
+/// `None`: they did not become free in time, or before it was called off.
+pub fn alone(roots: &[String], until: Instant, halt: &AtomicBool) -> Option<Alone> {
     let mut taken = lock();
     loop {
         if !roots.iter().any(|root| taken.iter().any(|other| overlap(root, other))) {
@@ -18,7 +21,10 @@ pub fn alone(roots: &[String], until: Instant) -> Option<Alone> {
             return Some(Alone(roots.to_vec()));
         }
         let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        taken = FREED.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        if halt.load(Ordering::Acquire) {
+            return None;
+        }
+        taken = FREED.wait_timeout(taken, left.min(LOOK)).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 

@@ -1,4 +1,5 @@
 //! `run_command`: a command, known or not, run where it can do no harm.
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
@@ -79,10 +80,10 @@ pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
     of(Access::Read, &reach.read).into_iter().chain(of(Access::Write, &reach.write))
 }
 
-pub fn run(roots: &Roots, run: Run) -> Ran {
+pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Ran {
     let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox") };
     let ask = Ask { argv: run.argv, cwd: run.cwd, programs: run.programs, reach: run.reach };
-    match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real)) {
+    match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real), halt) {
         Ok(ran) => shown(&ran, run.timeout),
         Err(Fault::NotRun(why)) => Ran::failed(why),
         Err(Fault::Lost) => Ran::Unknown,
@@ -150,6 +151,7 @@ fn words(stop: Stop, timeout: Duration) -> String {
         Stop::Memory => {
             "its processes took more memory than `[sandbox] memory_mib`, or the machine had none left".to_owned()
         }
+        Stop::Halt => "a person stopped it; what it had done by then is done".to_owned(),
         Stop::Disk => {
             "less was left free on the disk than `[sandbox] free_disk_mib`, or hardly a file could be made any more"
                 .to_owned()

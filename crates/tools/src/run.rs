@@ -1,4 +1,6 @@
 //! Acting: with a permit, on exactly what was judged, or not at all.
+use std::sync::atomic::AtomicBool;
+
 use backstay_kernel::Permit;
 use backstay_kernel::destination::Connection;
 use backstay_kernel::facts::{Facts, Probe};
@@ -52,9 +54,10 @@ impl Ran {
 }
 
 /// Makes a permitted call; the permit ends with it. `judged` are the recorded facts that the permit was minted for.
+/// Once `halt` is true a command that runs is ended: its permit is taken back.
 #[must_use]
-pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts) -> Acted {
-    act(&permit.key(), permit.facts(), roots, tool, arguments, judged)
+pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts, halt: &AtomicBool) -> Acted {
+    act(&permit.key(), permit.facts(), roots, tool, arguments, judged, halt)
 }
 
 pub(crate) fn act(
@@ -64,6 +67,7 @@ pub(crate) fn act(
     tool: &str,
     arguments: &str,
     judged: &Facts,
+    halt: &AtomicBool,
 ) -> Acted {
     if permitted != Some(judged.digest()) {
         return Ran::failed("the permit is for another call; nothing was done").into();
@@ -84,7 +88,7 @@ pub(crate) fn act(
         Action::Remember { text } => Ran::Remember { text },
         Action::Recall { query } => Ran::Recall { query },
         Action::ReadOutput(call) => Ran::Output(call),
-        Action::Run(run) => command::run(roots, *run),
+        Action::Run(run) => command::run(roots, *run, halt),
         Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
     };
     ran.into()

@@ -1,6 +1,7 @@
 //! `run_command` through the real binary: what it does, and what it cannot do.
 use serde_json::json;
 
+use crate::door::Door;
 use crate::sandboxed::{Sandboxed, processes_with};
 
 #[test]
@@ -167,6 +168,29 @@ fn a_killed_process_leaves_no_command_running_and_its_call_in_doubt() {
     until(|| processes_with(mark) == 0);
     let _served = home.place.serve();
     until(|| home.place.run(&["doubts", "--json"]).stdout.contains("run_command"));
+}
+
+/// Each way to stop, while a command with children of its own runs: at once nothing of it is left, and what the
+/// journal says of it is its own word, not a guess.
+#[test]
+fn what_stops_a_turn_a_session_or_the_home_ends_its_commands() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let made = home.place.run(&["tokens", "create", "--principal", "owner", "--speaks", "program", "--json"]).json(0);
+    let door = Door::serve(&home.place, made["token"].as_str().unwrap(), &[]);
+    for (mark, how) in [("86421", "cancel"), ("86422", "stop"), ("86423", "freeze")] {
+        let command = format!("echo > begun-{how}; (setsid sleep {mark} &) ; sleep {mark}");
+        let (session, turn) = door.say(&format!("/call run_command {}", json!({ "command": command })));
+        until(|| home.workspace().join(format!("begun-{how}")).exists() && processes_with(mark) >= 2);
+        let path = match how {
+            "cancel" => format!("/api/turns/{turn}/cancel"),
+            "stop" => format!("/api/sessions/{session}/stop"),
+            _ => "/api/home/freeze".to_owned(),
+        };
+        assert_eq!(door.call("POST", &path, &json!({})).status, 200);
+        until(|| processes_with(mark) == 0);
+        until(|| home.place.run(&["sessions", "export", &session]).stdout.contains("a person stopped it"));
+    }
+    assert_eq!(home.place.run(&["doubts", "--json"]).json(0)["doubts"], json!([]));
 }
 
 /// Waits for what must become so; a test that hangs is ended by its runner.

@@ -117,6 +117,7 @@ impl SessionTask {
         let open = open_effects(&self.state, &frame);
         let keys: Vec<Key> = open.iter().filter_map(Key::of).collect();
         self.running.retain(|key| keys.contains(&key));
+        self.halt(frame.switches.frozen);
         for effect in open.iter().filter(|effect| !effect.is_pure()) {
             let running = Key::of(effect).is_some_and(|key| self.running.holds(key));
             if !running {
@@ -140,6 +141,15 @@ impl SessionTask {
             self.bodies.forget();
         }
         Ok(())
+    }
+
+    /// Ends what runs for a turn that was cancelled, in a session that is stopped or a home that is frozen. How
+    /// far it had come is its own to say; where it cannot, nobody knows.
+    fn halt(&mut self, frozen: bool) {
+        let (state, all) = (&self.state, frozen || self.state.stopped);
+        let current = state.turn.as_ref().filter(|turn| !turn.cancelled).map(|turn| turn.id);
+        let goes_on = |id| state.effects.get(&id).is_some_and(|open| Some(open.work.turn()) == current);
+        self.running.halt(|id| all || !goes_on(id));
     }
 
     /// The last look, then the act. What is not pure needs the receipt of its `started` (I1).
@@ -208,7 +218,7 @@ impl SessionTask {
             return Ok(None);
         };
         let (agent, principal) = (self.state.agent.clone(), self.speaker());
-        Ok(Some(ToolCall { session: self.state.id, agent, principal, tool, arguments }))
+        Ok(Some(ToolCall { session: self.state.id, agent, principal, tool, arguments, halt: Arc::default() }))
     }
 }
 

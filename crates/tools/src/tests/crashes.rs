@@ -1,6 +1,7 @@
 //! What a write leaves behind, and what it does not, wherever it is cut off.
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::effect::Probed;
 use backstay_kernel::facts::Facts;
@@ -167,7 +168,7 @@ fn a_permit_for_something_else_does_nothing() {
     let judged = home.inspect("write_file", arguments.clone()).unwrap();
     let other = home.inspect("write_file", content("out/b", "x")).unwrap();
     let run = |permitted, arguments: &Value, judged| {
-        act(&KEY, permitted, &home.roots, "write_file", &arguments.to_string(), judged).ran
+        act(&KEY, permitted, &home.roots, "write_file", &arguments.to_string(), judged, &AtomicBool::new(false)).ran
     };
     for ran in [
         // No facts at all, as the permit of a model call has; facts of another call.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
+use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::Digest;
@@ -69,7 +70,7 @@ impl Home {
     }
 
     pub fn act(&self, tool: &str, arguments: &Value, judged: &Facts) -> Ran {
-        act(&KEY, Some(judged.digest()), &self.roots, tool, &arguments.to_string(), judged).ran
+        act(&KEY, Some(judged.digest()), &self.roots, tool, &arguments.to_string(), judged, &AtomicBool::new(false)).ran
     }
 
     /// Inspects and acts, with nothing in between.

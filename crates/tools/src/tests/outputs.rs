@@ -2,6 +2,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::rule::Test;
 use serde_json::json;
@@ -134,7 +135,8 @@ fn a_search_does_not_find_what_a_rule_hides() {
         Roots::open(&home.at(""), &[home.at("")], &[]).unwrap().hiding(vec![under, Test::Glob("**/.env".to_owned())]);
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
-    let ran = act(&super::KEY, Some(facts.digest()), &roots, "search_files", arguments, &facts).ran;
+    let halt = AtomicBool::new(false);
+    let ran = act(&super::KEY, Some(facts.digest()), &roots, "search_files", arguments, &facts, &halt).ran;
     assert_eq!(ran, Ran::Done { text: "open:1: needle\n".to_owned(), spill: None });
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use crate::{Ran, Roots, inspect, manifests, run};
 use backstay_kernel::budget::{Budget, Price};
@@ -144,16 +145,16 @@ fn what_the_gate_allowed_is_done_once_and_nothing_else_is() {
     assert_eq!(gate.permit(effect).facts(), Some(facts.digest()));
 
     let other = r#"{"path":"out/a","content":"other"}"#;
-    let ran = run(gate.permit(effect), &roots, "write_file", other, &facts).ran;
+    let ran = run(gate.permit(effect), &roots, "write_file", other, &facts, &AtomicBool::new(false)).ran;
     assert!(matches!(ran, Ran::Failed { .. }), "{ran:?}");
     let file = dir.path().join("workspace/out/a");
     assert!(!file.exists());
 
-    let ran = run(gate.permit(effect), &roots, "write_file", arguments, &facts).ran;
+    let ran = run(gate.permit(effect), &roots, "write_file", arguments, &facts, &AtomicBool::new(false)).ran;
     assert_eq!(ran, Ran::Done { text: "created `out/a`: 5 bytes".to_owned(), spill: None });
     assert_eq!(fs::read_to_string(file).unwrap(), "hello");
 
-    let again = run(gate.permit(effect), &roots, "write_file", arguments, &facts).ran;
+    let again = run(gate.permit(effect), &roots, "write_file", arguments, &facts, &AtomicBool::new(false)).ran;
     assert!(matches!(again, Ran::Failed { .. }), "{again:?}");
 }
 
