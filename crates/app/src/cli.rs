@@ -112,6 +112,9 @@ pub enum Command {
     /// Proofs about the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// What an inquiry needs
+    #[command(subcommand)]
+    Incident(IncidentCommand),
     /// Run one SELECT over the journal
     #[command(after_help = "Example:\n  backstay sql \"SELECT day, sum(micro_usd) FROM v_spend GROUP BY day\"")]
     Sql(SqlArgs),
@@ -442,8 +445,59 @@ pub struct RestoreArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Read every page, chain, snapshot and body, and say what is not as it was written
-    #[command(after_help = "Example:\n  backstay audit verify")]
-    Verify,
+    #[command(after_help = "Example:\n  backstay audit verify --checkpoints /var/log/backstay/checkpoints.jsonl")]
+    Verify {
+        /// Compare with what was signed of it before: finds a journal that was cut short or written anew
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Option<PathBuf>,
+        /// Who must have signed, as `audit key` showed it there; without it, this home's own key
+        #[arg(long, value_name = "HEX", requires = "checkpoints")]
+        key: Option<String>,
+    },
+    /// The public half of the key that signs this home's checkpoints
+    #[command(after_help = "Example:\n  backstay audit key")]
+    Key,
+    /// One call: who, what, by which rule, with whose yes, and what came of it
+    #[command(after_help = "Example:\n  backstay audit show 67yjtg9xww0nx5es.7")]
+    Show {
+        /// As `backstay trace` shows it
+        #[arg(value_parser = place)]
+        call: Place,
+    },
+    /// The journal as JSON lines, each with what its hash covers
+    #[command(after_help = "Example:\n  backstay audit export --from 2026-11-01T00:00:00Z > november.jsonl")]
+    Export {
+        /// From this moment on
+        #[arg(long, value_name = "MOMENT", value_parser = moment)]
+        from: Option<u64>,
+        /// Up to before this moment
+        #[arg(long, value_name = "MOMENT", value_parser = moment)]
+        to: Option<u64>,
+        /// With the texts: what people, models and tools said
+        #[arg(long)]
+        bodies: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// One signed archive: the journal without texts, configs, checkpoints, versions, what `doctor` finds
+    #[command(
+        after_help = "Example:\n  backstay incident bundle /mnt/evidence/2026-11-21.tar --from 2026-11-20T00:00:00Z"
+    )]
+    Bundle(BundleArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// The archive; must not be there yet
+    pub out: PathBuf,
+    /// The journal from this moment on
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    pub from: Option<u64>,
+    /// The journal up to before this moment
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    pub to: Option<u64>,
 }
 
 #[derive(Debug, Args)]

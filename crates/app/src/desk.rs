@@ -1,5 +1,7 @@
 //! Calls that only the command line has, through the local socket or in its own process: they
 //! read the whole journal, whoever's it is.
+pub mod audit;
+pub mod call;
 pub mod secrets;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The binary `backstay`: reads the command line, runs one command, and ends with its exit code.
 
+mod audit;
 mod cli;
 mod client;
 mod commands;

@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::audit::Keeper;
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
 use crate::heap;
 use crate::log;
@@ -69,6 +70,7 @@ pub struct Opened {
     config: Checked,
     home: PathBuf,
     vault: Vault,
+    audit: Option<Arc<Keeper>>,
 }
 
 /// Whether a home is opened without the keys of its providers.
@@ -93,11 +95,13 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let setup = setup(home, &config, &vault, keys)?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
+    let collector = client.clone();
     let world = Arc::new(RealWorld::new(client, store.clone(), vault.clone(), setup));
     let shared: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
-    Ok(Opened { engine, world, config, home: home.to_owned(), vault })
+    let audit = Keeper::new(home, &config, engine.clone(), collector)?;
+    Ok(Opened { engine, world, config, home: home.to_owned(), vault, audit })
 }
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
@@ -228,8 +232,13 @@ impl Opened {
 
     /// What only the command line is told.
     pub fn desk(&self) -> Router {
+        let public = self.audit.as_ref().map(|audit| audit.public());
+        let audit = crate::desk::audit::router(self.engine.clone(), public);
         let secrets = crate::desk::secrets::router(self.engine.clone(), self.vault.clone());
-        crate::desk::router(self.engine.clone(), Arc::clone(&self.world)).merge(secrets)
+        crate::desk::router(self.engine.clone(), Arc::clone(&self.world))
+            .merge(secrets)
+            .merge(audit)
+            .merge(crate::desk::call::router(self.engine.clone()))
     }
 
     /// Ends cleanly: what runs gets time, the log is emptied, the lock goes.
@@ -246,6 +255,11 @@ impl Opened {
         let _ = timeout_at(until, doors).await;
         let _ = std::fs::remove_file(self.home.join(SOCKET));
         let _ = timeout_at(until, reads).await;
+        if let Some(audit) = &self.audit
+            && let Ok(Err(why)) = timeout_at(until, audit.checkpoint()).await
+        {
+            tracing::warn!(why, "the last checkpoint is handed over after the next start");
+        }
         self.close_journal();
     }
 
@@ -340,6 +354,9 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let router = backstay_channels::router(door.clone(), bearer);
     let listening = Listening { tls: shown, trusted_proxies, router, stopped: stopped.clone() };
     tokio::spawn(heap::watch(opened.engine.clone()));
+    if let Some(audit) = &opened.audit {
+        tokio::spawn(Arc::clone(audit).run());
+    }
     let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, listening));
     let desk = tokio::spawn(backstay_channels::serve_local(
         local,

@@ -64,6 +64,7 @@ impl Engine {
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
             settled: watch::Sender::new(()),
+            journaled: watch::Sender::new(0),
             falls: Mutex::default(),
             busy: Arc::default(),
             store,
@@ -266,6 +267,12 @@ impl Engine {
     #[must_use]
     pub fn live_sessions(&self) -> usize {
         self.shared.addresses.count()
+    }
+
+    /// Tells how many records of sessions were committed since the process began.
+    #[must_use]
+    pub fn journaled(&self) -> watch::Receiver<u64> {
+        self.shared.journaled.subscribe()
     }
 
     /// How many sessions have left memory since the process began.

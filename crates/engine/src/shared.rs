@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub totals: Mutex<Totals>,
     /// Told whenever what was reserved in the ledger is settled.
     pub settled: watch::Sender<()>,
+    /// Records of sessions that were committed since the process began.
+    pub journaled: watch::Sender<u64>,
     /// The next pause of each session whose task has panicked.
     pub falls: Mutex<HashMap<SessionId, Duration>>,
     /// Sessions with something that runs, or that has ended and is not in the journal yet.
@@ -91,6 +93,8 @@ impl Shared {
     pub fn count(&self, committed: &Event) {
         if let Event::Committed { records, .. } = committed {
             locked(&self.totals).count(records);
+            let new = u64::try_from(records.len()).unwrap_or(u64::MAX);
+            self.journaled.send_modify(|all| *all = all.saturating_add(new));
         }
     }
 

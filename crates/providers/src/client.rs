@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::draft::{Draft, OnDelta};
 use crate::endpoint::{Api, Endpoint, Remote, Target};
-use crate::limits::{CONNECT_MS, DRAIN_MS, ERROR_BYTES_MAX, IDLE_CONNECTIONS_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::{CONNECT_MS, DELIVERY_MS, DRAIN_MS, ERROR_BYTES_MAX, IDLE_CONNECTIONS_MAX, RESPONSE_BYTES_MAX};
 use crate::reply::{Delta, Failed, Reply};
 use crate::sse::{Event, Parser};
 use crate::{anthropic, classify, openai, rehearsal};
@@ -97,6 +97,22 @@ impl Client {
         let clock = Clock::start(remote, now);
         let key = remote.key.as_ref().map(crate::endpoint::Secret::expose);
         self.offered(remote, &clock).await.map_err(|failed| failed.cleaned(key))
+    }
+
+    /// Hands a line of JSON to a collector, once. Taken is what it answers with 2xx.
+    ///
+    /// # Errors
+    /// It was not taken, or nobody knows.
+    pub async fn deliver(&self, url: &str, line: String) -> Result<(), String> {
+        let url = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
+        let http = self.http(url.scheme()).map_err(|error| error.to_string())?;
+        let sending = http.post(url).header(CONTENT_TYPE, "application/json").body(line).send();
+        match tokio::time::timeout(Duration::from_millis(DELIVERY_MS), sending).await {
+            Err(_) => Err(format!("the collector did not answer within {DELIVERY_MS} ms")),
+            Ok(Err(error)) => Err(cause(&error)),
+            Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+            Ok(Ok(answer)) => Err(format!("the collector answered {}", answer.status())),
+        }
     }
 
     async fn offered(&self, remote: &Remote, clock: &Clock) -> Result<Vec<String>, Failed> {

@@ -184,6 +184,15 @@ impl Endpoint {
     }
 }
 
+/// Whether lines may be handed to a collector there: over TLS, or to this machine itself.
+#[must_use]
+pub fn is_collector(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let is_here = url.host_str().is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]"));
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    !has_user && url.fragment().is_none() && (url.scheme() == "https" || (url.scheme() == "http" && is_here))
+}
+
 fn checked(text: &str) -> Result<Url, BadEndpoint> {
     let url = Url::parse(text).map_err(|_| BadEndpoint::NotUrl)?;
     if !matches!(url.scheme(), "http" | "https") {

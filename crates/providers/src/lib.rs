@@ -21,7 +21,7 @@ mod sse;
 
 pub use calls::{Call, calls_from_json, calls_json};
 pub use client::{Client, NoTls};
-pub use endpoint::{BadEndpoint, Endpoint, Kind, Secret, Timeouts};
+pub use endpoint::{BadEndpoint, Endpoint, Kind, Secret, Timeouts, is_collector};
 pub use envelope::{Envelope, envelope};
 pub use item::{Fragment, Missing, item};
 pub use reply::{Delta, Failed, Reply};

@@ -108,7 +108,7 @@ fn log2_millibits(number: u32) -> u64 {
             fraction |= 1;
         }
     }
-    u64::from(whole) * 1000 + (fraction * 1000 >> 16)
+    u64::from(whole) * 1000 + ((fraction * 1000) >> 16)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn encoded(value: &str) -> BTreeSet<String> {
 /// What is the same whatever stands around the value, which begins `before` bytes after a group of three;
 /// and the same up to the end of what is encoded.
 fn base64(value: &[u8], before: usize, alphabet: &[u8; 64]) -> Vec<String> {
-    let bytes = [&[0u8; 2][..before.min(2)], value].concat();
+    let bytes: Vec<u8> = std::iter::repeat_n(0, before).chain(value.iter().copied()).collect();
     let mut text = String::new();
     for group in bytes.chunks(3) {
         let [a, b, c] = std::array::from_fn(|at| u32::from(group.get(at).copied().unwrap_or(0)));

@@ -61,11 +61,19 @@ impl Key {
             return Self::new(bytes, KeySource::Credential(path)).map(Some);
         }
         if let Some(path) = file {
-            return Self::new(read(path, 0o077)?, KeySource::File(path.to_owned())).map(Some);
+            return Self::read(path).map(Some);
         }
         let Some(value) = environment::take(ENVIRONMENT_KEY) else { return Ok(None) };
         let bytes = Zeroizing::new(value.expose_secret().as_bytes().to_vec());
         Self::new(bytes, KeySource::Environment).map(Some)
+    }
+
+    /// A key from a file that nobody but its owner may read.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn read(path: &Path) -> Result<Self, SecretError> {
+        Self::new(read(path, 0o077)?, KeySource::File(path.to_owned()))
     }
 
     fn new(mut bytes: Zeroizing<Vec<u8>>, source: KeySource) -> Result<Self, SecretError> {

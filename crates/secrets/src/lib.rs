@@ -25,6 +25,7 @@ mod process;
 mod redactor;
 mod rules;
 mod sealed;
+mod sign;
 mod vault;
 
 pub use binding::{BadBinding, Binding, Credentials, Header, NotGiven, Request};
@@ -34,4 +35,5 @@ pub use key::{CREDENTIAL, ENVIRONMENT_KEY, Key, KeySource};
 pub use process::keep_memory_private;
 pub use redactor::{Redactor, Stream};
 pub use secrecy::{ExposeSecret, SecretString};
+pub use sign::{Signer, is_signed, sha256};
 pub use vault::{FILE, Kept, Vault};

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod body;
 mod chain;
+mod checkpoints;
 mod connect;
 mod error;
 mod filesystem;
@@ -33,6 +34,7 @@ pub use append::{Append, Done, Durable, HeadUpdate, NewMemory, NewSession, Snaps
 pub use backup::restore;
 pub use body::{Body, Shared};
 pub use chain::entry_hash;
+pub use checkpoints::{Differs, End, Reached, Stored};
 pub use error::{AppendError, StoreError};
 pub use growth::Growth;
 pub use heads::Head;

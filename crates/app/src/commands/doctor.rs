@@ -59,6 +59,13 @@ pub async fn run(home: &Path, args: &DoctorArgs, out: &Out) -> Outcome<Exit> {
     Ok(if sick { Exit::Fault } else { Exit::Ok })
 }
 
+/// The same as `doctor --json`, for an archive.
+pub async fn report(home: &Path, args: &DoctorArgs, command: &str) -> Value {
+    let findings = examine(home, args).await;
+    let list: Vec<Value> = findings.iter().map(|finding| to_json(finding, command)).collect();
+    json!({ "home": home, "ok": findings.iter().all(|finding| finding.verdict != Verdict::Bad), "findings": list })
+}
+
 fn to_json(finding: &Finding, command: &str) -> Value {
     let next = home::hint(&finding.next, command);
     json!({ "check": finding.check, "verdict": word(finding.verdict), "detail": finding.detail, "next": next })

@@ -10,6 +10,7 @@ mod conversation;
 mod doctor;
 mod doubts;
 mod guide;
+mod incident;
 mod init;
 mod policy;
 mod quickstart;
@@ -33,7 +34,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use serde_json::json;
 
-use crate::cli::{AuditCommand, Cli, Command};
+use crate::cli::{Cli, Command, IncidentCommand};
 use crate::exit::{Exit, Outcome};
 use crate::home;
 use crate::print::Out;
@@ -98,7 +99,8 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Tokens(command) => tokens::run(home, &command, out).await,
         Command::Secrets(command) => secrets::run(home, &command, out).await,
         Command::Backup(args) => backup::run(home, &args, out).await,
-        Command::Audit(AuditCommand::Verify) => audit::verify(home, out).await,
+        Command::Audit(command) => audit::run(home, &command, out).await,
+        Command::Incident(IncidentCommand::Bundle(args)) => incident::bundle(home, &args, out).await,
         Command::Sql(args) => sql::run(home, &args.query, out).await,
         // Taken by `run`.
         Command::Restore(_) | Command::Completions { .. } | Command::Reference { .. } => Ok(Exit::Ok),

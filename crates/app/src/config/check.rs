@@ -54,6 +54,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     // The server comes first: its key file is ground that no grant may reach.
     let server = checker.server();
     let secrets_key = checker.secrets_key();
+    let audit = checker.audit();
     checker.principals = checker.principals();
     let bindings = checker.bindings();
     let providers = checker.providers();
@@ -99,6 +100,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 authorities,
                 providers,
                 secrets_key,
+                audit,
                 bindings,
                 owners,
                 examples,

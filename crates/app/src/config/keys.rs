@@ -1,5 +1,7 @@
 //! The one table of keys: from it come the reader, the defaults, the JSON Schema and the reference
 //! page, so that a key cannot be documented and unread, or read and undocumented.
+mod guarded;
+
 use super::limits;
 pub use super::shape::{Key, Kind, Names, Need, On, Presence, Shape};
 use super::shape::{count, foreign, named, optional_table, rows, table, value};
@@ -25,6 +27,8 @@ pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
+use guarded::{AUDIT, SECRET};
+
 use Need::{Default, Optional, Required};
 use On::{Clock, Hosts, Number, Paths, UrlPaths, Weekday, Words};
 
@@ -37,6 +41,11 @@ pub static ROOT: &[Key] = &[
         "What commands run in. It is tried before the first one; where it does not hold, no command runs.",
     ),
     table("network", NETWORK, "How the requests of tools get out. Model APIs have a client of their own."),
+    table(
+        "audit",
+        AUDIT,
+        "Signed checkpoints of the journal: whoever holds the home can rewrite it, but not what was signed and given away before. Both keys or none.",
+    ),
     named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
     named(
         "secrets",
@@ -66,39 +75,6 @@ static HOME: &[Key] = &[
         "The file with the key that seals the secrets: at least 32 bytes, such as `head -c 32 /dev/urandom | base64` makes. It lies outside of the home, and nobody but its owner may read it. Not used where systemd hands the key over.",
     ),
     table("budget", HOME_BUDGET, "All agents of this home together. Windows are calendar windows in UTC."),
-];
-
-static SECRET: &[Key] = &[Key {
-    name: "bind",
-    shape: Shape::Table { keys: BIND, presence: Presence::Required },
-    doc: "The only requests that carry the value, always over TLS; everything is compared exactly.",
-}];
-
-static BIND: &[Key] = &[
-    value("host", Kind::Name, Required, "\"crm.example.com\"", "A name, in lower case; no address and no wildcard."),
-    value("port", count(65535), Default("443"), "8443", "Not 80, which is for requests without TLS."),
-    value("method", Kind::Names, Required, "[\"POST\"]", "Methods, in capitals."),
-    value(
-        "path_prefix",
-        Kind::Name,
-        Required,
-        "\"/v2\"",
-        "Whole segments that the path begins with. A path that servers read in more than one way (`..`, `//`, `;`, `%2f`) is none.",
-    ),
-    value(
-        "header",
-        Kind::Name,
-        Required,
-        "\"X-Api-Key\"",
-        "The header that holds the value; whatever else wrote there is dropped.",
-    ),
-    value(
-        "scheme",
-        Kind::Name,
-        Optional("the value stands alone"),
-        "\"Token\"",
-        "What stands before the value: `Bearer` makes `Bearer VALUE`.",
-    ),
 ];
 
 static SERVER: &[Key] = &[

@@ -16,6 +16,7 @@ use backstay_sandbox::Bounds;
 use backstay_secrets::Binding;
 use backstay_tools::Declared;
 
+mod audit;
 mod check;
 mod condition;
 mod hosts;
@@ -61,6 +62,8 @@ pub struct Checked {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// The file with the key of the secrets; where none is named, others are looked for.
     pub secrets_key: Option<PathBuf>,
+    /// Where checkpoints go, and by which key they are signed.
+    pub audit: Option<AuditConfig>,
     /// By secret.
     pub bindings: BTreeMap<String, Binding>,
     /// By agent.
@@ -107,6 +110,19 @@ pub struct ProviderConfig {
     pub api_key_secret: Option<String>,
     /// How confidential a conversation may be that it is sent.
     pub clearance: Confidentiality,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditConfig {
+    pub sink: SinkConfig,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SinkConfig {
+    File(PathBuf),
+    Stdout,
+    Collector(String),
 }
 
 /// Who answers for an agent.

@@ -11,13 +11,17 @@ use super::raw::View;
 use super::value::Spot;
 
 impl<'a> Checker<'a> {
-    /// A key inside of the home would be copied with what it protects.
     pub fn secrets_key(&mut self) -> Option<PathBuf> {
         let home = self.root.table("home")?;
-        let written = home.text("secrets_key")?;
-        let path = self.file(home, "secrets_key")?;
+        self.file_outside(home, "secrets_key")
+    }
+
+    /// A file that is there: a key inside of the home would be copied with what it protects.
+    pub fn file_outside(&mut self, table: View<'a>, key: &str) -> Option<PathBuf> {
+        let written = table.text(key)?;
+        let path = self.file(table, key)?;
         if path.to_str().is_none_or(|path| self.ground.holds(path)) {
-            let message = "`secrets_key` lies in the home, whose copies would hold the key of their own secrets";
+            let message = format!("{} lies in the home, whose copies would hold it too", quoted(key));
             self.mistakes.suggest(written.place, Code::OwnFiles, message, "a file outside of the home");
             return None;
         }

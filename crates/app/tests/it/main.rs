@@ -12,6 +12,7 @@ mod bad_model;
 mod busy;
 mod canary;
 mod chat;
+mod checkpointed;
 mod coding;
 mod commands;
 mod config;

@@ -27,7 +27,7 @@ fn told(result: &Result<Checked, Mistakes>) -> String {
         Ok(c) => {
             let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
             let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared), &c.owners);
-            let secrets = (&c.secrets_key, &c.bindings, &c.authorities);
+            let secrets = (&c.secrets_key, &c.bindings, &c.authorities, &c.audit);
             format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}{secrets:?}", c.policy, c.server, c.limits, c.providers)
         }
         Err(mistakes) => format!("{mistakes}"),
@@ -105,6 +105,10 @@ fn changing_a_key_changes_what_the_program_is_told() {
             set(&mut base, "server.tls.cert", "../cert.pem".into());
             set(&mut base, "server.tls.key", "../cert.pem".into());
             "../key.pem".into()
+        } else if path.starts_with("audit.") {
+            set(&mut base, "audit.sink", "../checkpoints".into());
+            set(&mut base, "audit.key", "../cert.pem".into());
+            if path == "audit.key" { "../key.pem".into() } else { "../elsewhere".into() }
         } else if path == "home.secrets_key" {
             "../key.pem".into()
         } else if path == "network.ca" {

@@ -54,3 +54,24 @@ fn the_key_lies_outside_of_the_home_and_no_agent_reaches_it() {
     let granted = with("../keys/key").replace("read = [\"workspace\"]", "read = [\"../keys\"]");
     assert!(home.mistakes(&granted)[0].ends_with("own_files"));
 }
+
+#[test]
+fn checkpoints_go_to_a_place_outside_by_a_key_outside() {
+    let home = Home::new();
+    let with = |sink: &str, key: &str| format!("{GOOD}\n[audit]\nsink = \"{sink}\"\nkey = \"{key}\"\n");
+    for sink in ["../checkpoints.jsonl", "stdout", "https://collector.test/x", "http://127.0.0.1:1/x"] {
+        assert!(home.check(&with(sink, "../key.pem")).unwrap().audit.is_some(), "{sink}");
+    }
+    for sink in
+        ["checkpoints.jsonl", "workspace/x", "http://collector.test/x", "https://a:b@collector.test/x", "ftp://a/x"]
+    {
+        assert_eq!(home.mistakes(&with(sink, "../key.pem")).len(), 1, "{sink}");
+    }
+    std::fs::write(home.path().join("key"), "").unwrap();
+    assert!(home.mistakes(&with("stdout", "key"))[0].ends_with("own_files"));
+    assert_eq!(
+        home.mistakes(&format!("{GOOD}\n[audit]\nsink = \"stdout\"\n")).len(),
+        1,
+        "a key without a place, or none"
+    );
+}

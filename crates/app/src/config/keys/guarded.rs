@@ -1,0 +1,53 @@
+//! Keys about what nobody may see or change: secrets, and the proof of the journal.
+use super::Need::{Default, Optional, Required};
+use super::{Key, Kind, Presence, Shape, count, value};
+
+pub static AUDIT: &[Key] = &[
+    value(
+        "sink",
+        Kind::Name,
+        Optional("none is made"),
+        "\"/var/log/backstay/checkpoints.jsonl\"",
+        "Where signed checkpoints of the journal go: a file outside of the home that they are appended to, `stdout`, or a collector that takes each by POST (`https://…`). It must be a place that whoever can write the home cannot change.",
+    ),
+    value(
+        "key",
+        Kind::Path,
+        Optional("none is made"),
+        "\"/etc/backstay/audit.key\"",
+        "The file with the key that signs them, as for `home.secrets_key`: at least 32 bytes, outside of the home, its owner's alone. `backstay audit key` shows the public half.",
+    ),
+];
+
+pub static SECRET: &[Key] = &[Key {
+    name: "bind",
+    shape: Shape::Table { keys: BIND, presence: Presence::Required },
+    doc: "The only requests that carry the value, always over TLS; everything is compared exactly.",
+}];
+
+static BIND: &[Key] = &[
+    value("host", Kind::Name, Required, "\"crm.example.com\"", "A name, in lower case; no address and no wildcard."),
+    value("port", count(65535), Default("443"), "8443", "Not 80, which is for requests without TLS."),
+    value("method", Kind::Names, Required, "[\"POST\"]", "Methods, in capitals."),
+    value(
+        "path_prefix",
+        Kind::Name,
+        Required,
+        "\"/v2\"",
+        "Whole segments that the path begins with. A path that servers read in more than one way (`..`, `//`, `;`, `%2f`) is none.",
+    ),
+    value(
+        "header",
+        Kind::Name,
+        Required,
+        "\"X-Api-Key\"",
+        "The header that holds the value; whatever else wrote there is dropped.",
+    ),
+    value(
+        "scheme",
+        Kind::Name,
+        Optional("the value stands alone"),
+        "\"Token\"",
+        "What stands before the value: `Bearer` makes `Bearer VALUE`.",
+    ),
+];

@@ -1,0 +1,164 @@
+//! The journal against what was signed of it, and the journal itself, page by page.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use backstay_engine::Engine;
+use backstay_store::{Differs, Store, StoreError};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::audit::line;
+
+pub const CHECKPOINTS: &str = "/api/audit/checkpoints";
+pub const ENTRIES: &str = "/api/audit/entries";
+/// Faults that are told one by one.
+const FAULTS_MAX: usize = 100;
+/// Entries of one page.
+const PAGE: usize = 200;
+
+#[derive(Clone)]
+struct Desk {
+    engine: Engine,
+    /// The key of this home's own checkpoints.
+    public: Option<String>,
+}
+
+pub fn router(engine: Engine, public: Option<String>) -> Router {
+    let desk = Desk { engine, public };
+    Router::new().route(CHECKPOINTS, get(key).post(compare)).route(ENTRIES, get(entries)).with_state(desk)
+}
+
+/// `{key}`: null where the home signs nothing.
+async fn key(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!({ "key": desk.public }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Compare {
+    from: PathBuf,
+    /// Whose signatures count, instead of this home's own key.
+    key: Option<String>,
+}
+
+/// `{sound, key, checkpoints, ends, newer_records, restored, fault_count, faults}`.
+async fn compare(State(desk): State<Desk>, Json(asked): Json<Compare>) -> Response {
+    let Some(key) = asked.key.or(desk.public) else {
+        let next = "give --key, as `backstay audit key` shows it where the checkpoints were signed";
+        return no(StatusCode::BAD_REQUEST, "this home has no [audit] key, and none was given", next);
+    };
+    let text = match std::fs::read_to_string(&asked.from) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("{}: {error}", asked.from.display());
+            return no(StatusCode::BAD_REQUEST, &message, "give the file that the checkpoints were written to");
+        }
+    };
+    let store = desk.engine.store().clone();
+    let compared = tokio::task::spawn_blocking(move || report(&store, &line::chain(&text, &key), &key));
+    match compared.await {
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(error)) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
+        Err(error) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
+    }
+}
+
+fn report(store: &Store, chain: &line::Chain, key: &str) -> Result<Value, StoreError> {
+    let mut faults = chain.faults.clone();
+    let mut restored = 0u64;
+    for ((session, seq), differs) in store.compare(chain.ends.clone())? {
+        let lineage = chain.lineages.get(&(session, seq));
+        match differs {
+            // A restore goes on from its backup, and says so in the journal and in the next checkpoint.
+            Differs::Missing if lineage.is_some_and(|lineage| chain.left.contains(lineage)) => restored += 1,
+            Differs::Missing => faults.push(format!("the journal has lost {session} up to {}", seq.0)),
+            Differs::Other => faults.push(format!("the journal of {session} is another one at {}", seq.0)),
+        }
+    }
+    let newer = store.records_after(chain.entry)?;
+    let count = faults.len();
+    faults.truncate(FAULTS_MAX);
+    Ok(json!({
+        "sound": count == 0,
+        "key": key,
+        "checkpoints": chain.checkpoints,
+        "ends": chain.ends.len(),
+        "newer_records": newer,
+        "restored": restored,
+        "fault_count": count,
+        "faults": faults,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    bodies: bool,
+}
+
+/// `{entries, next}`: in the order of the file, each with what its hash covers, so that whoever has them can
+/// compute the chain anew; with `bodies` also the texts, null where one was erased.
+async fn entries(State(desk): State<Desk>, Query(page): Query<Page>) -> Response {
+    let store = desk.engine.store().clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let found = store.entries_from(page.after, PAGE)?;
+        let next = found.last().map(|entry| entry.id);
+        let mut out = Vec::with_capacity(found.len());
+        for entry in found {
+            let bodies = page.bodies.then(|| texts(&store, &entry.body)).transpose()?;
+            out.push(json!({
+                "session": entry.session.to_string(),
+                "seq": entry.seq.0,
+                "lineage": entry.lineage,
+                "hash": entry.hash.to_string(),
+                "stored": entry.body,
+                "bodies": bodies,
+            }));
+        }
+        Ok::<_, StoreError>(json!({ "entries": out, "next": next }))
+    });
+    match read.await {
+        Ok(Ok(page)) => Json(page).into_response(),
+        Ok(Err(error)) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
+        Err(error) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
+    }
+}
+
+/// The texts that an entry refers to, by their numbers.
+fn texts(store: &Store, stored: &str) -> Result<serde_json::Map<String, Value>, StoreError> {
+    let entry: Value = serde_json::from_str(stored).unwrap_or_default();
+    let mut found = BTreeMap::new();
+    references(&entry, &mut found);
+    let mut texts = serde_json::Map::new();
+    for (id, reference) in found {
+        let text = store.body(&reference)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        texts.insert(id.to_string(), text.map_or(Value::Null, Value::from));
+    }
+    Ok(texts)
+}
+
+/// Whatever has the form of a reference to a body is one.
+fn references(value: &Value, found: &mut BTreeMap<u64, backstay_kernel::id::BodyRef>) {
+    match value {
+        Value::Object(fields) => {
+            if let Ok(reference) = serde_json::from_value::<backstay_kernel::id::BodyRef>(value.clone()) {
+                found.insert(reference.id, reference);
+            }
+            fields.values().for_each(|field| references(field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn no(status: StatusCode, message: &str, next: &str) -> Response {
+    (status, Json(json!({ "error": { "code": "audit", "message": message, "next": next } }))).into_response()
+}
