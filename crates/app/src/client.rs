@@ -90,7 +90,7 @@ impl Client {
         }
         let door = opened.door(None);
         let calls = backstay_channels::router(door.clone(), Auth::Local);
-        let router = calls.merge(opened.desk());
+        let router = calls.merge(opened.desk(&door));
         Ok(Self::Local(Box::new(Local { home: home.to_owned(), opened, door, router })))
     }
 

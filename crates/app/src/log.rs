@@ -5,6 +5,10 @@ use std::sync::OnceLock;
 
 use backstay_secrets::Vault;
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Whose values are taken out, once a home is open.
 static VAULT: OnceLock<Vault> = OnceLock::new();
@@ -35,14 +39,16 @@ impl Write for Guarded {
 /// A serving process tells what it does, any other command only what is wrong.
 pub fn start(serving: bool) {
     let level = if serving { Level::INFO } else { Level::WARN };
+    // What servers of tools say is no word of this program's, and may hold anything.
+    let ours = Targets::new().with_default(level).with_target("rmcp", LevelFilter::OFF);
     let log = tracing_subscriber::fmt().with_writer(|| Guarded).with_max_level(level).with_ansi(false);
     // A line that the disk has no room for is lost, and nothing else: told of on stderr, it would fail
     // again there and take the caller down.
     let log = log.log_internal_errors(false);
     // It can only be set once, and this is the one place.
     if serving && !std::io::stderr().is_terminal() {
-        log.json().init();
+        log.json().finish().with(ours).init();
     } else {
-        log.with_target(false).without_time().init();
+        log.with_target(false).without_time().finish().with(ours).init();
     }
 }

@@ -18,6 +18,7 @@ mod print;
 mod probe;
 mod secrets;
 mod serve;
+mod servers;
 mod time;
 mod world;
 

@@ -10,11 +10,12 @@ use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Key, Limits, World};
 use backstay_kernel::policy::Agent;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
+use backstay_mcp::{Pin, Servers};
 use backstay_providers::{Client, Endpoint, Timeouts};
 use backstay_sandbox::Sandbox;
 use backstay_secrets::{Binding, Credentials, Vault};
 use backstay_store::{Options, Store, StoreError};
-use backstay_tools::{Commands, Declared, Hosts, Network, Roots, RootsError};
+use backstay_tools::{Commands, Declared, Hosts, Network, Roots, RootsError, Serving};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,10 +24,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::audit::Keeper;
 use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
-use crate::heap;
 use crate::log;
 use crate::secrets;
 use crate::world::{RealWorld, Setup};
+use crate::{heap, servers};
 
 /// The socket through which the command line speaks to the running process.
 pub const SOCKET: &str = "backstay.sock";
@@ -68,6 +69,8 @@ pub struct Opened {
     pub engine: Engine,
     world: Arc<RealWorld>,
     config: Checked,
+    keys: Keys,
+    drifts: servers::Drifts,
     home: PathBuf,
     vault: Vault,
     audit: Option<Arc<Keeper>>,
@@ -87,7 +90,7 @@ pub enum Keys {
 /// # Errors
 /// Every mistake of the config; why the journal cannot be opened.
 pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
-    let config = config::load(home, backstay_tools::manifests())?;
+    let mut config = config::load(home, backstay_tools::manifests())?;
     config.prepare().map_err(OpenError::io("making a granted directory"))?;
     // Before the journal's threads begin: variables are wiped while nobody else reads them.
     let vault = secrets::open(home, &config, keys)?;
@@ -95,24 +98,38 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let setup = setup(home, &config, &vault, keys)?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
+    let pins = servers::pins(&store).map_err(OpenError::Setup)?;
+    servers::complete(&mut config, &pins);
+    let (drifts, drifted) = tokio::sync::mpsc::unbounded_channel();
     let collector = client.clone();
+    let setup = setup(home, &config, &vault, keys, &pins, &drifts)?;
     let world = Arc::new(RealWorld::new(client, store.clone(), vault.clone(), setup));
     let shared: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
+    tokio::spawn(servers::tend(engine.clone(), Arc::clone(&world), drifted));
     let audit = Keeper::new(home, &config, engine.clone(), collector)?;
-    Ok(Opened { engine, world, config, home: home.to_owned(), vault, audit })
+    Ok(Opened { engine, world, config, keys, drifts, home: home.to_owned(), vault, audit })
 }
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
-fn setup(home: &Path, config: &Checked, vault: &Vault, keys: Keys) -> Result<Setup, OpenError> {
+fn setup(
+    home: &Path,
+    config: &Checked,
+    vault: &Vault,
+    keys: Keys,
+    pins: &BTreeMap<String, Pin>,
+    drifts: &servers::Drifts,
+) -> Result<Setup, OpenError> {
     let sandbox = Arc::new(sandbox(home.join(SCRATCH), config));
+    let servers = servers::servers(config, pins, &sandbox, drifts.clone());
     let network = network(config)?;
     let around = Around { sandbox: Arc::clone(&sandbox), network, secrets: Some((vault, &config.bindings)) };
-    let roots = roots(home, config, &around)?;
-    let sandbox = roots.values().any(|roots| roots.commands().is_some()).then_some(sandbox);
+    let roots = roots(home, config, &around, &servers)?;
+    let is_used = !config.mcp.is_empty() || roots.values().any(|roots| roots.commands().is_some());
     let key_secrets = secrets::keys_by_model(config);
-    Ok(Setup { endpoints: endpoints(config, vault, keys)?, key_secrets, roots, sandbox })
+    let endpoints = endpoints(config, vault, keys)?;
+    Ok(Setup { endpoints, key_secrets, roots, sandbox: is_used.then_some(sandbox), servers })
 }
 
 fn endpoints(config: &Checked, vault: &Vault, keys: Keys) -> Result<BTreeMap<String, Endpoint>, OpenError> {
@@ -156,11 +173,17 @@ struct Around<'a> {
     secrets: Option<(&'a Vault, &'a BTreeMap<String, Binding>)>,
 }
 
-fn roots(home: &Path, config: &Checked, around: &Around<'_>) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
+fn roots(
+    home: &Path,
+    config: &Checked,
+    around: &Around<'_>,
+    servers: &Arc<Servers>,
+) -> Result<BTreeMap<String, Arc<Roots>>, OpenError> {
     let of = |(name, agent): (&String, &Agent)| {
         let opened = roots_of(home, config, agent, around);
         let opened = opened.map_err(|error| OpenError::Setup(format!("agents.{name}: {error}")))?;
-        Ok((name.clone(), Arc::new(opened)))
+        let serving = Serving { servers: Arc::clone(servers), agent: name.clone() };
+        Ok((name.clone(), Arc::new(opened.serving_by(serving))))
     };
     config.policy.agents.iter().map(of).collect()
 }
@@ -220,6 +243,8 @@ impl Opened {
             secrets_key: self.config.secrets_key.clone(),
             home: self.home.clone(),
             server: self.config.server.clone(),
+            keys: self.keys,
+            drifts: self.drifts.clone(),
             certificate,
             reading: tokio::sync::Mutex::new(()),
         });
@@ -231,13 +256,15 @@ impl Opened {
     }
 
     /// What only the command line is told.
-    pub fn desk(&self) -> Router {
+    pub fn desk(&self, door: &Door) -> Router {
         let public = self.audit.as_ref().map(|audit| audit.public());
         let audit = crate::desk::audit::router(self.engine.clone(), public);
         let secrets = crate::desk::secrets::router(self.engine.clone(), self.vault.clone());
+        let servers = servers::desk::router(self.engine.clone(), Arc::clone(&self.world), door.clone());
         crate::desk::router(self.engine.clone(), Arc::clone(&self.world))
             .merge(secrets)
             .merge(audit)
+            .merge(servers)
             .merge(crate::desk::call::router(self.engine.clone()))
     }
 
@@ -283,6 +310,8 @@ struct Reload {
     home: PathBuf,
     /// As the listeners were opened.
     server: Server,
+    keys: Keys,
+    drifts: servers::Drifts,
     certificate: Option<Certificate>,
     /// One at a time, so that policy and world are of the same file.
     reading: tokio::sync::Mutex<()>,
@@ -292,9 +321,13 @@ impl Reload {
     /// All of it, or the old one stays and the reason is told.
     async fn run(&self, by: &str, key: Option<Key>) -> Result<Reloaded, String> {
         let _reading = self.reading.lock().await;
-        let checked = config::load(&self.home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
+        let mut checked =
+            config::load(&self.home, backstay_tools::manifests()).map_err(|mistakes| mistakes.to_string())?;
         checked.prepare().map_err(|error| error.to_string())?;
-        let setup = setup(&self.home, &checked, &self.vault, Keys::Needed).map_err(|error| error.to_string())?;
+        let pins = servers::pins(self.engine.store())?;
+        servers::complete(&mut checked, &pins);
+        let setup = setup(&self.home, &checked, &self.vault, self.keys, &pins, &self.drifts)
+            .map_err(|error| error.to_string())?;
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
         let needs_restart = self.bound_at_start(&checked);
@@ -360,7 +393,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, listening));
     let desk = tokio::spawn(backstay_channels::serve_local(
         local,
-        backstay_channels::router(door.clone(), Auth::Local).merge(opened.desk()),
+        backstay_channels::router(door.clone(), Auth::Local).merge(opened.desk(&door)),
         stopped,
     ));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");

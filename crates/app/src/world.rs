@@ -16,11 +16,12 @@ use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{BodyRef, Millis, Seq};
 use backstay_kernel::label::Label;
 use backstay_kernel::policy::Policy;
+use backstay_mcp::Servers;
 use backstay_providers::{Client, Endpoint, Kind, Secret};
 use backstay_sandbox::Sandbox;
 use backstay_secrets::{ExposeSecret as _, Vault};
 use backstay_store::{Memory, Store, StoreError};
-use backstay_tools::{Acted, Ran, ReadOutput, Roots};
+use backstay_tools::{Acted, Asked, Ran, ReadOutput, Roots};
 
 /// Memories that one `recall` returns.
 const RECALLED_MAX: usize = 8;
@@ -35,6 +36,7 @@ pub struct Setup {
     pub roots: BTreeMap<String, Arc<Roots>>,
     /// Where some agent may run programs.
     pub sandbox: Option<Arc<Sandbox>>,
+    pub servers: Arc<Servers>,
 }
 
 pub struct RealWorld {
@@ -56,6 +58,16 @@ impl RealWorld {
     /// What commands run in, where any may.
     pub fn sandbox(&self) -> Option<Arc<Sandbox>> {
         self.setup().sandbox.clone()
+    }
+
+    /// The servers of tools, as the config and their pins have them.
+    pub fn servers(&self) -> Arc<Servers> {
+        Arc::clone(&self.setup().servers)
+    }
+
+    /// What the tools of an agent may reach.
+    pub fn roots_of(&self, agent: &str) -> Option<Arc<Roots>> {
+        self.setup().roots.get(agent).cloned()
     }
 
     fn setup(&self) -> Arc<Setup> {
@@ -192,8 +204,8 @@ impl World for RealWorld {
             Ok(roots) => roots,
             Err(refused) => return failed(refused.detail).into(),
         };
-        let Acted { ran, connections, label } =
-            backstay_tools::run(permit, &roots, &call.tool, &call.arguments, facts, &call.halt);
+        let asked = Asked { principal: &call.principal, tool: &call.tool, arguments: &call.arguments };
+        let Acted { ran, connections, label } = backstay_tools::run(permit, &roots, asked, facts, &call.halt);
         let ran = match ran {
             Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label },
             Ran::Remember { text } => {

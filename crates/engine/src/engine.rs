@@ -159,6 +159,26 @@ impl Engine {
         Ok(epoch)
     }
 
+    /// Takes the tools of a server away, at once and for good: it is other than it was pinned.
+    ///
+    /// # Errors
+    /// The journal cannot be written; the tools are gone from this process all the same.
+    pub async fn unpin(&self, server: &str, why: String) -> Result<(), EngineError> {
+        let (engine, server) = (self.clone(), server.to_owned());
+        whole(async move {
+            let done = engine.home().unpin(&server, why, "drift").await;
+            let mut policy = Policy::clone(&engine.policy());
+            let prefix = format!("{server}__");
+            policy.tools.retain(|name, _| !name.starts_with(&prefix));
+            let epoch = engine.home().state().epoch;
+            *locked(&engine.shared.policy) = Arc::new(Policy { epoch, ..policy.sealed() });
+            engine.shared.addresses.look();
+            engine.home().announce();
+            done.map(drop)
+        })
+        .await
+    }
+
     /// # Errors
     /// The journal cannot be written.
     pub async fn freeze(&self, frozen: bool, by: &str, key: Option<Key>) -> Result<(), EngineError> {

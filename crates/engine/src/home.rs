@@ -1,4 +1,5 @@
 //! The home's own stream at work: config epochs, tokens, switches. One writer at a time.
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_kernel::frame::Switches;
@@ -101,6 +102,35 @@ impl HomeHandle {
         let (text, diff, new) = sealed.map_err(|error| EngineError::Halted(error.to_string()))?;
         self.write_with(HomeInput::Config { text, diff, by: by.to_owned() }, new, key).await?;
         Ok(self.state().epoch)
+    }
+
+    /// Records what an operator lets in of a server of tools.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn pin(&self, server: &str, pin: String, by: &str) -> Result<(), EngineError> {
+        let (pin, body) = self.seal(pin).await?;
+        let input = HomeInput::Pin { server: server.to_owned(), pin, by: by.to_owned() };
+        self.write_with(input, vec![body], None).await.map(drop)
+    }
+
+    /// Records that a server is let in no longer, and why; the epoch that begins with it.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn unpin(&self, server: &str, why: String, by: &str) -> Result<u64, EngineError> {
+        let (why, body) = self.seal(why).await?;
+        let input = HomeInput::Unpin { server: server.to_owned(), why, by: by.to_owned() };
+        self.write_with(input, vec![body], None).await?;
+        Ok(self.state().epoch)
+    }
+
+    async fn seal(&self, text: String) -> Result<(BodyRef, Body), EngineError> {
+        let store = self.inner.store.clone();
+        let sealed = tokio::task::spawn_blocking(move || store.seal(text.into_bytes())).await;
+        let body = sealed.map_err(|error| EngineError::Internal(error.to_string()))?;
+        let body = body.map_err(|error| EngineError::Halted(error.to_string()))?;
+        Ok((body.reference(), body))
     }
 
     /// # Errors
@@ -322,6 +352,20 @@ fn seal_config(
         reference
     });
     Ok((reference, diff, new))
+}
+
+/// What was pinned of each server, as it was written.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn pins(store: &Store) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut pins = BTreeMap::new();
+    for (server, body) in fold(store)?.pins {
+        if let Some(text) = store.body(&body).map_err(|error| error.to_string())? {
+            pins.insert(server, text);
+        }
+    }
+    Ok(pins)
 }
 
 fn fold(store: &Store) -> Result<Home, String> {

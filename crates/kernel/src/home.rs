@@ -33,6 +33,20 @@ pub enum HomeRecord {
     Unfrozen {
         by: String,
     },
+    /// An operator has let a server of tools in, as it was then: what it offers is a new policy.
+    Pinned {
+        epoch: u64,
+        server: String,
+        pin: BodyRef,
+        by: String,
+    },
+    /// It is other than it was: it is let in no longer.
+    Unpinned {
+        epoch: u64,
+        server: String,
+        why: BodyRef,
+        by: String,
+    },
     /// The home goes on from a backup.
     Restored {
         old: u64,
@@ -99,6 +113,8 @@ pub struct Home {
     pub epoch: u64,
     pub config: Option<BodyRef>,
     pub tokens: BTreeMap<String, Token>,
+    /// What was pinned of servers of tools, by their names.
+    pub pins: BTreeMap<String, BodyRef>,
     pub frozen: Option<FreezeReason>,
     pub lineage: u64,
     pub roots: Roots,
@@ -148,6 +164,16 @@ pub enum HomeInput {
         by: String,
     },
     Unfreeze {
+        by: String,
+    },
+    Pin {
+        server: String,
+        pin: BodyRef,
+        by: String,
+    },
+    Unpin {
+        server: String,
+        why: BodyRef,
         by: String,
     },
     Restored {
@@ -208,6 +234,14 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
         HomeInput::Freeze { by } => Ok(Vec::from([HomeRecord::Frozen { by, why: FreezeReason::Operator }])),
         HomeInput::Unfreeze { .. } if home.frozen.is_none() => Ok(Vec::new()),
         HomeInput::Unfreeze { by } => Ok(Vec::from([HomeRecord::Unfrozen { by }])),
+        HomeInput::Pin { server, pin, .. } if home.pins.get(&server) == Some(&pin) => Ok(Vec::new()),
+        HomeInput::Pin { server, pin, by } => {
+            Ok(Vec::from([HomeRecord::Pinned { epoch: home.epoch + 1, server, pin, by }]))
+        }
+        HomeInput::Unpin { server, .. } if !home.pins.contains_key(&server) => Ok(Vec::new()),
+        HomeInput::Unpin { server, why, by } => {
+            Ok(Vec::from([HomeRecord::Unpinned { epoch: home.epoch + 1, server, why, by }]))
+        }
         HomeInput::Restored { old, new } => Ok(Vec::from([
             HomeRecord::Restored { old, new },
             HomeRecord::Frozen { by: String::from("restore"), why: FreezeReason::Restored },
@@ -272,6 +306,14 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         }
         HomeRecord::Frozen { why, .. } => home.frozen = Some(*why),
         HomeRecord::Unfrozen { .. } => home.frozen = None,
+        HomeRecord::Pinned { epoch, server, pin, .. } => {
+            home.epoch = *epoch;
+            home.pins.insert(server.clone(), *pin);
+        }
+        HomeRecord::Unpinned { epoch, server, .. } => {
+            home.epoch = *epoch;
+            home.pins.remove(server);
+        }
         HomeRecord::Restored { new, .. } => {
             home.lineage = *new;
             home.roots.put("/", UNKNOWN);

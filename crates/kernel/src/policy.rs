@@ -38,7 +38,7 @@ impl Role {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Counts the configs that this home has had.
+    /// Counts the policies that this home has had: configs, and servers of tools that were let in or taken out.
     pub epoch: u64,
     /// Of everything else in it, so that a verdict says which policy it is of in any home.
     pub digest: Digest,

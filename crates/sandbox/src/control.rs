@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read as _, Seek as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{
@@ -24,6 +24,34 @@ pub enum Report {
     Signalled(i32),
     /// The sandbox could not be made; the command did not run.
     Failed(String),
+    /// An order was carried out.
+    Obeyed,
+}
+
+/// What the runtime tells the first process of a sandbox that it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// No process of the sandbox computes until the next order.
+    Rest,
+    Work,
+}
+
+impl Order {
+    const ALL: [(Self, u8); 2] = [(Self::Rest, b'r'), (Self::Work, b'w')];
+}
+
+pub fn order(control: impl AsFd, order: Order) -> std::io::Result<()> {
+    let byte = Order::ALL.iter().find(|(known, _)| *known == order).map_or(0, |(_, byte)| *byte);
+    send(control, &[byte], SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// `None`: there is no order, or the runtime is gone.
+pub fn take_order(control: impl AsFd) -> Option<Order> {
+    let mut byte = [0u8; 1];
+    let (length, _) = recv(control, &mut byte, RecvFlags::DONTWAIT).ok()?;
+    let [byte] = byte;
+    Order::ALL.iter().find(|(_, known)| length == 1 && *known == byte).map(|(order, _)| *order)
 }
 
 /// The runtime's end and the helper's.
@@ -31,33 +59,36 @@ pub fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-pub fn send_profile(control: impl AsFd, profile: &Profile) -> std::io::Result<()> {
+/// With what the command reads, where it reads anything.
+pub fn send_profile(control: impl AsFd, profile: &Profile, stdin: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut memory = File::from(memfd_create("backstay-profile", flags)?);
     serde_json::to_writer(&mut memory, profile)?;
     memory.flush()?;
     memory.rewind()?;
     fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [memory.as_fd()];
+    let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(memory.as_fd()).chain(stdin).collect();
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     sendmsg(control, &[IoSlice::new(b"p")], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-pub fn receive_profile(control: impl AsFd) -> std::io::Result<Profile> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+pub fn receive_profile(control: impl AsFd) -> std::io::Result<(Profile, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0u8; 1];
     recvmsg(control, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let memory = ancillary.drain().find_map(|message| {
-        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
+    let given = ancillary.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message { Some(descriptors) } else { None }
     });
+    let mut given = given.into_iter().flatten();
+    let (memory, stdin) = (given.next(), given.next());
     let memory = memory.ok_or_else(|| std::io::Error::other("nobody gave this helper a profile"))?;
     let mut text = String::new();
     File::from(memory).take(PROFILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(serde_json::from_str(&text)?)
+    Ok((serde_json::from_str(&text)?, stdin))
 }
 
 /// A report that nobody takes is of no use to anybody.

@@ -48,11 +48,11 @@ pub fn main() -> ExitCode {
 }
 
 fn begin(control: &OwnedFd) -> Step<()> {
-    let profile = control::receive_profile(control).map_err(step("reading the profile"))?;
+    let (profile, stdin) = control::receive_profile(control).map_err(step("reading the profile"))?;
     die_with_parent(&profile)?;
     raw::reset_signals();
     setsid().map_err(step("a session of its own"))?;
-    no_stdin().map_err(step("an empty stdin"))?;
+    take_stdin(stdin).map_err(step("a stdin"))?;
     let trees = as_root(&profile)?;
     become_nobody(&profile)?;
     own_user_namespace()?;
@@ -84,9 +84,10 @@ fn die_with_parent(profile: &Profile) -> Step<()> {
     Ok(())
 }
 
-fn no_stdin() -> Result<(), Errno> {
-    let null = open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)
+/// What the runtime gave, or nothing.
+fn take_stdin(given: Option<OwnedFd>) -> Result<(), Errno> {
+    let null = || open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    rustix::stdio::dup2_stdin(&given.map_or_else(null, Ok)?)
 }
 
 /// What only root can reach, such as what lies in a home of root's, is cut loose while this is root.
@@ -134,10 +135,12 @@ fn watch(control: BorrowedFd<'_>, init: Pid) -> Result<(), Errno> {
     let handle = pidfd_open(init, PidfdFlags::empty())?;
     // The command's pipes are held by the command alone.
     let null = File::open("/dev/null").map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     loop {
-        let mut both = [PollFd::new(&control, PollFlags::IN), PollFd::new(&handle, PollFlags::IN)];
+        // Of the runtime only its end: what it says is for the first process.
+        let mut both = [PollFd::new(&control, PollFlags::empty()), PollFd::new(&handle, PollFlags::IN)];
         match poll(&mut both, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

@@ -7,11 +7,11 @@ use std::process::Command;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, set_dumpable_behavior, set_parent_process_death_signal,
-    setsid, wait,
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, set_dumpable_behavior,
+    set_parent_process_death_signal, setsid, wait,
 };
 
-use crate::control::{self, Report};
+use crate::control::{self, Order, Report};
 use crate::helper::{Step, step};
 use crate::profile::{Profile, Work};
 use crate::tree::Tree;
@@ -22,7 +22,10 @@ const NOT_STARTED: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
 pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> ! {
-    let report = prepare(profile, trees, control, helper).and_then(|()| command(profile));
+    let report = prepare(profile, trees, control, helper).and_then(|()| match &profile.work {
+        Work::Command(_) | Work::Probe(_) => command(profile),
+        Work::Server { .. } => server(profile, control),
+    });
     control::report(control, &report.unwrap_or_else(Report::Failed));
     std::process::exit(0)
 }
@@ -72,6 +75,38 @@ fn command(profile: &Profile) -> Step<Report> {
     }
 }
 
+/// The same for a command that stays and is told when to work. When it has ended, so has all that it left behind.
+fn server(profile: &Profile, control: &OwnedFd) -> Step<Report> {
+    let Some(child) = raw::fork().map_err(step("starting the server"))? else {
+        std::process::exit(become_command(profile));
+    };
+    // Its pipes are its own: where it closes them, the runtime sees their end.
+    let null = std::fs::File::open("/dev/null").map_err(step("/dev/null"))?;
+    let own = rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null));
+    own.map_err(step("letting go of the pipes"))?;
+    let handle = pidfd_open(child, PidfdFlags::empty()).map_err(step("a handle of the server"))?;
+    loop {
+        let mut both = [PollFd::new(control, PollFlags::IN), PollFd::new(&handle, PollFlags::IN)];
+        match poll(&mut both, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(format!("waiting for the server: {error}")),
+        }
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == child {
+                return Ok(ended(status));
+            }
+        }
+        if let Some(order) = control::take_order(control) {
+            // To all but this one, also to those that are being made.
+            raw::signal_all(if order == Order::Rest { libc::SIGSTOP } else { libc::SIGCONT })
+                .map_err(step("stopping the server"))?;
+            control::report(control, &Report::Obeyed);
+        }
+    }
+}
+
 fn ended(status: WaitStatus) -> Report {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Report::Exited(code),
@@ -91,13 +126,12 @@ fn become_command(profile: &Profile) -> i32 {
         eprintln!("{}: {error}", profile.cwd);
         return NOT_STARTED;
     }
-    match &profile.work {
-        Work::Probe(targets) => probe::attempt(targets),
-        Work::Command(argv) => {
-            let Some((program, arguments)) = argv.split_first() else { return NOT_FOUND };
-            let error = Command::new(program).args(arguments).env_clear().envs(&profile.environment).exec();
-            eprintln!("{program}: {error}");
-            if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED }
-        }
-    }
+    let argv = match &profile.work {
+        Work::Probe(targets) => return probe::attempt(targets),
+        Work::Command(argv) | Work::Server { argv } => argv,
+    };
+    let Some((program, arguments)) = argv.split_first() else { return NOT_FOUND };
+    let error = Command::new(program).args(arguments).env_clear().envs(&profile.environment).exec();
+    eprintln!("{program}: {error}");
+    if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED }
 }

@@ -61,6 +61,8 @@ pub struct Ask {
     pub argv: Vec<String>,
     /// A real path.
     pub cwd: String,
+    /// Beside what every command is given.
+    pub environment: BTreeMap<String, String>,
     pub programs: Programs,
     pub reach: Reach,
 }
@@ -88,6 +90,10 @@ pub struct Bind {
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     Command(Vec<String>),
+    /// Stays, and is told when to work.
+    Server {
+        argv: Vec<String>,
+    },
     /// Tries to get out, and tells on stdout what it could do.
     Probe(crate::probe::Targets),
 }
@@ -138,7 +144,7 @@ impl Profile {
             uid: bounds.uid,
             work,
             cwd: ask.cwd.clone(),
-            environment: environment(tool_dirs),
+            environment: ask.environment.clone().into_iter().chain(environment(tool_dirs)).collect(),
             binds,
             links,
             masked: shield.masked.clone(),

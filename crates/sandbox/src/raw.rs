@@ -53,6 +53,15 @@ pub fn restrict_mount(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> Result
     checked(result).map(|_| ())
 }
 
+/// A signal to every process of this namespace but this one.
+pub fn signal_all(signal: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: no memory is passed; in a namespace of its own, -1 reaches nobody outside of it.
+    match checked(unsafe { libc::kill(-1, signal) }.into()) {
+        Ok(_) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) -> Result<(), Errno> {
     // SAFETY: whoever calls this owns no descriptor from `first` on that it will use or close again:

@@ -100,7 +100,7 @@ pub fn run(
 }
 
 /// A program by its name alone is looked for where the machine keeps programs.
-fn argv(ask: &Ask, tool_dirs: &[String]) -> Vec<String> {
+pub(crate) fn argv(ask: &Ask, tool_dirs: &[String]) -> Vec<String> {
     let mut argv = ask.argv.clone();
     if let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) {
         let found = path(tool_dirs).find(|directory| std::path::Path::new(directory).join(&*program).is_file());
@@ -121,7 +121,7 @@ pub(crate) fn confined(
     let profile = Profile::of(ask, work, shield, bounds, tool_dirs);
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
     let (ours, theirs) = control::pair().map_err(not_run)?;
-    control::send_profile(&ours, &profile).map_err(not_run)?;
+    control::send_profile(&ours, &profile, None).map_err(not_run)?;
     let child = spawner::start(theirs).map_err(not_run)?;
     let mut watched = Watched { child, control: Some(ours), stopped: None, until, halt };
     let (mut stdout, mut stderr) = (Clip::default(), Clip::default());
@@ -131,7 +131,7 @@ pub(crate) fn confined(
         (Some(stop), _) => Ended::Stopped(stop),
         (None, Some(Report::Exited(code))) => Ended::Exited(code),
         (None, Some(Report::Signalled(signal))) => Ended::Signalled(signal),
-        (None, None) => return Err(Fault::Lost),
+        (None, None | Some(Report::Obeyed)) => return Err(Fault::Lost),
     };
     Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
 }
@@ -187,19 +187,9 @@ impl Watched<'_> {
         if self.stopped.is_some() {
             return;
         }
-        let stop = if self.halt.load(Ordering::Acquire) {
-            Stop::Halt
-        } else if Instant::now() >= self.until {
-            Stop::Time
-        } else if usage::memory_bytes(self.child.id()).is_none_or(|bytes| bytes > bounds.memory_bytes)
-            || usage::available_bytes().is_none_or(|bytes| bytes < AVAILABLE_BYTES_MIN)
-        {
-            Stop::Memory
-        } else if written.iter().any(|root| is_low(root, bounds.free_bytes)) {
-            Stop::Disk
-        } else {
-            return;
-        };
+        let halted = self.halt.load(Ordering::Acquire).then_some(Stop::Halt);
+        let stop = halted.or_else(|| (Instant::now() >= self.until).then_some(Stop::Time));
+        let Some(stop) = stop.or_else(|| takes_too_much(self.child.id(), written, bounds)) else { return };
         self.stopped = Some(stop);
         self.until = Instant::now();
         self.control = None;
@@ -214,7 +204,17 @@ impl Drop for Watched<'_> {
     }
 }
 
-fn is_low(root: &str, free_bytes: u64) -> bool {
+/// What a tree of processes has used up, if anything.
+pub(crate) fn takes_too_much(pid: u32, written: &[String], bounds: Bounds) -> Option<Stop> {
+    if usage::memory_bytes(pid).is_none_or(|bytes| bytes > bounds.memory_bytes)
+        || usage::available_bytes().is_none_or(|bytes| bytes < AVAILABLE_BYTES_MIN)
+    {
+        return Some(Stop::Memory);
+    }
+    written.iter().any(|root| is_low(root, bounds.free_bytes)).then_some(Stop::Disk)
+}
+
+pub(crate) fn is_low(root: &str, free_bytes: u64) -> bool {
     usage::free(root)
         .is_none_or(|(bytes, files)| bytes < free_bytes || files.is_some_and(|files| files < FREE_FILES_MIN))
 }

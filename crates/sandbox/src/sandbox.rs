@@ -2,9 +2,10 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::profile::Ask;
+use crate::hold::Held;
+use crate::profile::{Ask, path};
 use crate::run::{Bounds, Fault, Ran, run};
 use crate::test::{Tier, test};
 
@@ -61,5 +62,27 @@ impl Sandbox {
     ) -> Result<Ran, Fault> {
         self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
         run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt)
+    }
+
+    /// Starts a command that stays until it is dropped, and works at once; it waits at most until `until` for its
+    /// directories.
+    ///
+    /// # Errors
+    /// The sandbox does not hold, or could not be made.
+    pub fn hold(&self, ask: &Ask, until: Instant, hides: &dyn Fn(&str) -> bool) -> Result<Held, Fault> {
+        self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
+        Held::start(ask, self.bounds, &self.tool_dirs, until, hides)
+    }
+
+    /// The directories in which the operator keeps further programs.
+    #[must_use]
+    pub fn tool_dirs(&self) -> &[String] {
+        &self.tool_dirs
+    }
+
+    /// The file that a program's name means.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        path(&self.tool_dirs).map(|directory| PathBuf::from(directory).join(name)).find(|path| path.is_file())
     }
 }

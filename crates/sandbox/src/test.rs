@@ -1,4 +1,5 @@
 //! Which tier holds on this machine: found by building a sandbox and trying to get out of it.
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
@@ -71,7 +72,13 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     };
     let reach = Reach { read: Vec::new(), write: vec![text(&written)] };
     let shield = shield(&reach)?;
-    let ask = Ask { argv: Vec::new(), cwd: text(&written), programs: Programs::Only(Vec::new()), reach };
+    let ask = Ask {
+        argv: Vec::new(),
+        cwd: text(&written),
+        environment: BTreeMap::new(),
+        programs: Programs::Only(Vec::new()),
+        reach,
+    };
     let until = Instant::now() + PATIENCE;
     let bounds = Bounds { free_bytes: 0, ..bounds };
     let halt = AtomicBool::new(false);

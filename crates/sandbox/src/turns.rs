@@ -10,6 +10,7 @@ static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static FREED: Condvar = Condvar::new();
 
 /// Directories that are this one's until it is dropped.
+#[derive(Debug)]
 pub struct Alone(Vec<String>);
 
 /// `None`: they did not become free in time, or before it was called off.

@@ -82,7 +82,8 @@ pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
 
 pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Ran {
     let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox") };
-    let ask = Ask { argv: run.argv, cwd: run.cwd, programs: run.programs, reach: run.reach };
+    let environment = std::collections::BTreeMap::new();
+    let ask = Ask { argv: run.argv, cwd: run.cwd, environment, programs: run.programs, reach: run.reach };
     match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real), halt) {
         Ok(ran) => shown(&ran, run.timeout),
         Err(Fault::NotRun(why)) => Ran::failed(why),

@@ -18,6 +18,7 @@ use crate::limits::COMMAND_EXTRA_MS;
 use crate::prepare::{Action, Prepared, Refused};
 use crate::roots::Roots;
 use crate::schema::Schema;
+use crate::serve::ServerCall;
 
 /// What an argument is, in the operator's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,14 +88,43 @@ pub struct Declared {
     manifest: Manifest,
     terms: Terms,
     schema: Schema,
-    argv: Argv,
+    means: Means,
     digest: Digest,
+}
+
+/// What makes its calls.
+#[derive(Debug)]
+enum Means {
+    Command(Argv),
+    /// A tool of this server, by the name that it has there.
+    Server {
+        server: String,
+        tool: String,
+    },
 }
 
 impl Declared {
     /// A command of the operator's.
     #[must_use]
     pub fn command(name: &str, description: &str, terms: Terms, schema: Schema, argv: Argv) -> Self {
+        Self::new(name, description, terms, schema, Means::Command(argv), b"")
+    }
+
+    /// A tool of a server, as it was `pinned`.
+    #[must_use]
+    pub fn of_server(
+        name: &str,
+        of: (&str, &str),
+        description: &str,
+        terms: Terms,
+        schema: Schema,
+        pinned: &[u8],
+    ) -> Self {
+        let means = Means::Server { server: of.0.to_owned(), tool: of.1.to_owned() };
+        Self::new(name, description, terms, schema, means, pinned)
+    }
+
+    fn new(name: &str, description: &str, terms: Terms, schema: Schema, means: Means, pinned: &[u8]) -> Self {
         let role = |name: &String| terms.roles.get(name).copied().unwrap_or(Role::Authority).of_gate();
         let manifest = Manifest {
             name: name.to_owned(),
@@ -103,20 +133,27 @@ impl Declared {
             idempotency: terms.idempotency,
             answerer: Answerer::Tool,
             arguments: schema.properties().iter().map(|known| (known.name.clone(), role(&known.name))).collect(),
-            program: Some(argv.program().to_owned()),
+            program: if let Means::Command(argv) = &means { Some(argv.program().to_owned()) } else { None },
             result: terms.result,
             clearance: Confidentiality::Public,
             schema: schema.text().to_owned(),
             timeout_ms: terms.timeout_ms.saturating_add(COMMAND_EXTRA_MS),
         };
         let text = serde_json::to_string(&manifest).unwrap_or_default();
-        let digest = Digest::of("backstay declared tool v1", &[text.as_bytes(), format!("{argv:?}").as_bytes()]);
-        Self { manifest, terms, schema, argv, digest }
+        let made = format!("{means:?}");
+        let digest = Digest::of("backstay declared tool v1", &[text.as_bytes(), made.as_bytes(), pinned]);
+        Self { manifest, terms, schema, means, digest }
     }
 
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The server that makes its calls, where one does.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        if let Means::Server { server, .. } = &self.means { Some(server) } else { None }
     }
 
     /// Of all that was declared of it.
@@ -131,16 +168,26 @@ impl Declared {
         commands.sandbox.holds().map_err(no)?;
         let mut values = self.schema.arguments(&self.manifest.name, arguments)?;
         let cwd = roots.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
-        let (facts, reach) = self.facts(roots, &mut values)?;
-        let argv = self.argv.filled(&values)?;
-        let programs = vec![self.argv.program().to_owned()];
-        let facts = Facts {
-            programs: programs.clone(),
-            tier: Some(Tier::Full),
-            declared: Some(Box::new(self.digest)),
-            ..facts
-        };
         let timeout = std::time::Duration::from_millis(self.terms.timeout_ms);
+        let (facts, reach) = self.facts(roots, &mut values)?;
+        let facts = Facts { tier: Some(Tier::Full), declared: Some(Box::new(self.digest)), ..facts };
+        let argv = match &self.means {
+            Means::Command(argv) => argv,
+            Means::Server { server, tool } => {
+                let call = ServerCall {
+                    server: server.clone(),
+                    tool: tool.clone(),
+                    arguments: values,
+                    cwd,
+                    timeout,
+                    is_pure: self.manifest.idempotency == Idempotency::Pure,
+                };
+                return Ok(Prepared { facts, action: Action::Serve(Box::new(call)) });
+            }
+        };
+        let programs = vec![argv.program().to_owned()];
+        let argv = argv.filled(&values)?;
+        let facts = Facts { programs: programs.clone(), ..facts };
         let run = Run { argv, cwd, reach, programs: Programs::Only(programs), timeout };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
     }

@@ -25,6 +25,7 @@ mod roots;
 mod run;
 mod schema;
 mod search;
+mod serve;
 mod text;
 mod write;
 
@@ -41,5 +42,6 @@ pub use manifest::manifests;
 pub use output::range;
 pub use prepare::{Refused, inspect, probe};
 pub use roots::{Roots, RootsError};
-pub use run::{Acted, Ran, run};
+pub use run::{Acted, Asked, Ran, run};
 pub use schema::{Property, Schema};
+pub use serve::Serving;

@@ -19,6 +19,7 @@ use crate::open::{self, contents, regular};
 use crate::place::{Place, child};
 use crate::read::Page;
 use crate::roots::Roots;
+use crate::serve::ServerCall;
 use crate::text::{cut, plain};
 use crate::{limits, write};
 
@@ -101,6 +102,7 @@ pub enum Action {
     Run(Box<Run>),
     ReadOutput(ReadOutput),
     Send(Box<Sent>),
+    Serve(Box<ServerCall>),
 }
 
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::open::{Links, NO_OPENAT2, beneath, real_path, refused};
 use crate::own::Own;
 use crate::prepare::Refused;
+use crate::serve::Serving;
 use crate::text::plain;
 
 /// Why the granted directories cannot be held open; nothing runs without them.
@@ -46,6 +47,8 @@ pub struct Roots {
     declared: Vec<Arc<Declared>>,
     /// Where requests may go; absent where no grant names a host.
     hosts: Option<Hosts>,
+    /// What calls tools of servers; absent where none is granted.
+    serving: Option<Serving>,
     /// Whose own files no grant covers.
     home: Option<OwnedFd>,
 }
@@ -82,6 +85,7 @@ impl Roots {
             commands: None,
             declared: Vec::new(),
             hosts: None,
+            serving: None,
             home: None,
         })
     }
@@ -107,6 +111,21 @@ impl Roots {
     pub fn declaring(mut self, declared: Vec<Arc<Declared>>) -> Self {
         self.declared = declared;
         self
+    }
+
+    /// Lets tools of servers be called.
+    #[must_use]
+    pub fn serving_by(mut self, serving: Serving) -> Self {
+        self.serving = Some(serving);
+        self
+    }
+
+    pub fn serving(&self) -> Option<&Serving> {
+        self.serving.as_ref()
+    }
+
+    pub fn all_declared(&self) -> impl Iterator<Item = &Declared> {
+        self.declared.iter().map(Arc::as_ref)
     }
 
     pub fn declared(&self, tool: &str) -> Option<&Declared> {
@@ -163,6 +182,7 @@ impl Roots {
         self.of(access).iter().map(|root| root.real.clone()).collect()
     }
 
+    #[must_use]
     pub fn hides(&self, real: &str) -> bool {
         self.hidden.iter().any(|test| test.holds(real))
     }

@@ -10,7 +10,7 @@ use backstay_kernel::label::Label;
 use crate::arguments::ReadOutput;
 use crate::prepare::{Action, Prepared, Refused, prepare};
 use crate::roots::Roots;
-use crate::{command, fetch, list, read, search, write};
+use crate::{command, fetch, list, read, search, serve, write};
 
 /// How a call ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,26 +53,33 @@ impl Ran {
     }
 }
 
+/// A call, by whom it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub principal: &'a str,
+    pub tool: &'a str,
+    pub arguments: &'a str,
+}
+
 /// Makes a permitted call; the permit ends with it. `judged` are the recorded facts that the permit was minted for.
 /// Once `halt` is true a command that runs is ended: its permit is taken back.
 #[must_use]
-pub fn run(permit: Permit, roots: &Roots, tool: &str, arguments: &str, judged: &Facts, halt: &AtomicBool) -> Acted {
-    act(&permit.key(), permit.facts(), roots, tool, arguments, judged, halt)
+pub fn run(permit: Permit, roots: &Roots, call: Asked<'_>, judged: &Facts, halt: &AtomicBool) -> Acted {
+    act(&permit.key(), permit.facts(), roots, call, judged, halt)
 }
 
 pub(crate) fn act(
     key: &Digest,
     permitted: Option<Digest>,
     roots: &Roots,
-    tool: &str,
-    arguments: &str,
+    call: Asked<'_>,
     judged: &Facts,
     halt: &AtomicBool,
 ) -> Acted {
     if permitted != Some(judged.digest()) {
         return Ran::failed("the permit is for another call; nothing was done").into();
     }
-    let Prepared { facts, action } = match prepare(roots, tool, arguments) {
+    let Prepared { facts, action } = match prepare(roots, call.tool, call.arguments) {
         Ok(prepared) => prepared,
         Err(Refused { detail, .. }) => return Ran::failed(detail).into(),
     };
@@ -89,6 +96,7 @@ pub(crate) fn act(
         Action::Recall { query } => Ran::Recall { query },
         Action::ReadOutput(call) => Ran::Output(call),
         Action::Run(run) => command::run(roots, *run, halt),
+        Action::Serve(serve) => serve::serve(roots, call.principal, *serve),
         Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
     };
     ran.into()

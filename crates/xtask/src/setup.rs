@@ -71,6 +71,18 @@ const NEEDS: &[Need] = &[
         ],
         by_hand: "is the package index reachable?",
     },
+    Need {
+        name: "mcp",
+        probe: &["test", "-d", ".setup/mcp/node_modules/@modelcontextprotocol/server-memory"],
+        pins: &["tests/peers/mcp/package.json", "tests/peers/mcp/package-lock.json"],
+        install: &[
+            &["rm", "-rf", ".setup/mcp"],
+            &["mkdir", "-p", ".setup/mcp"],
+            &["cp", "tests/peers/mcp/package.json", "tests/peers/mcp/package-lock.json", ".setup/mcp"],
+            &["npm", "ci", "--prefix", ".setup/mcp", "--ignore-scripts", "--no-audit", "--no-fund"],
+        ],
+        by_hand: "is the package index reachable?",
+    },
 ];
 
 const fn tool(name: &'static str, probe: Line, install: &'static [Line], by_hand: &'static str) -> Need {

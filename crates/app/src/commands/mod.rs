@@ -12,6 +12,7 @@ mod doubts;
 mod guide;
 mod incident;
 mod init;
+mod mcp;
 mod policy;
 mod quickstart;
 mod reference;
@@ -96,6 +97,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Config(command) => config::run(home, &command, out),
         Command::Policy(command) => policy::run(home, &command, out).await,
         Command::Roots(command) => roots::run(home, &command, out).await,
+        Command::Mcp(command) => mcp::run(home, &command, out).await,
         Command::Tokens(command) => tokens::run(home, &command, out).await,
         Command::Secrets(command) => secrets::run(home, &command, out).await,
         Command::Backup(args) => backup::run(home, &args, out).await,

@@ -60,6 +60,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let providers = checker.providers();
     let models = checker.models(&providers);
     let declared = checker.declared_tools();
+    let mcp = checker.servers();
     let agents = checker.agents(&models);
     let tool_dirs = checker.tool_dirs(&agents);
     let owners = checker.owners();
@@ -98,6 +99,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 tool_dirs,
                 declared,
                 authorities,
+                mcp,
                 providers,
                 secrets_key,
                 audit,
@@ -340,7 +342,7 @@ impl<'a> Checker<'a> {
     }
 
     pub fn known_tool(&mut self, place: Place, name: &str) {
-        if !self.tools.contains_key(name) {
+        if !self.tools.contains_key(name) && !self.no_such_server(place, name) {
             let known = self.tools.keys().map(String::as_str);
             self.mistakes.unknown(place, Code::UnknownName, "tool", name, known);
         }

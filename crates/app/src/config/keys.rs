@@ -61,6 +61,12 @@ pub static ROOT: &[Key] = &[
         false,
         "Commands of the machine as tools: one program with fixed words and places for arguments, run in the sandbox without a shell. An agent is offered one where its `grants.tools` names it.",
     ),
+    named(
+        "mcp",
+        tools::MCP,
+        false,
+        "Servers of tools that speak the Model Context Protocol over stdin and stdout. A tool of one is granted by `NAME__TOOL`, and offered once an operator has pinned the server: `backstay mcp pin NAME`.",
+    ),
     named("agents", AGENT, true, "The agents of this home; at least one."),
     table("home", HOME, "The home as a whole."),
     table("budget", BUDGET, "Budgets that hold for each principal and each channel."),
@@ -265,7 +271,7 @@ static GRANTS: &[Key] = &[
         Kind::Names,
         Default("[]"),
         "[\"read_file\", \"list_dir\"]",
-        "Tools that the agent is offered: built-in ones, and those of `tools`.",
+        "Tools that the agent is offered: built-in ones, those of `tools`, and those of servers as `NAME__TOOL`.",
     ),
     value(
         "read",

@@ -22,6 +22,7 @@ mod condition;
 mod hosts;
 mod keys;
 mod limits;
+mod mcp;
 mod mistake;
 mod paths;
 mod raw;
@@ -38,6 +39,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
+pub use mcp::{JOINT, McpServer};
 pub use mistake::{Code, FILE, Mistake, Mistakes, Place};
 pub use paths::WORKSPACE;
 pub use raw::is_name;
@@ -59,6 +61,8 @@ pub struct Checked {
     pub declared: Vec<Arc<Declared>>,
     /// A file of certificates that requests of tools trust, besides the public ones.
     pub authorities: Option<PathBuf>,
+    /// Servers of tools; the policy knows the tools that are granted of them.
+    pub mcp: BTreeMap<String, McpServer>,
     pub providers: BTreeMap<String, ProviderConfig>,
     /// The file with the key of the secrets; where none is named, others are looked for.
     pub secrets_key: Option<PathBuf>,

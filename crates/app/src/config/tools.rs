@@ -7,6 +7,7 @@ use backstay_kernel::tool::Idempotency;
 use backstay_tools::{Argv, Declared, Property, Role, Schema, Terms};
 
 use super::check::Checker;
+use super::mcp::JOINT;
 use super::mistake::{Code, quoted};
 use super::raw::View;
 use super::rules;
@@ -20,6 +21,12 @@ impl Checker<'_> {
             if self.tools.contains_key(name) {
                 let message = format!("the tool {} is built in; give this one another name", quoted(name));
                 self.mistakes.add(table.place, Code::Duplicate, message);
+                continue;
+            }
+            if name.contains(JOINT) {
+                let message =
+                    format!("the name {} may not hold `{JOINT}`, as those of servers' tools do", quoted(name));
+                self.mistakes.add(table.place, Code::BadName, message);
                 continue;
             }
             let Some(declared) = self.command(name, table) else { continue };
@@ -83,7 +90,7 @@ impl Checker<'_> {
     }
 
     /// What the operator says of a call, whatever makes it.
-    fn terms(&mut self, table: View<'_>, timeout_ms_max: u64) -> Option<Terms> {
+    pub fn terms(&mut self, table: View<'_>, timeout_ms_max: u64) -> Option<Terms> {
         let class = table.text("class")?;
         let timeout = table.integer("timeout")?;
         if timeout.value > timeout_ms_max {

@@ -262,7 +262,7 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     plain.then(|| number.parse::<u64>().ok())??.checked_mul(unit_ms)
 }
 
-fn is_variable(text: &str) -> bool {
+pub fn is_variable(text: &str) -> bool {
     let body = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     body && !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit())
 }

@@ -37,6 +37,7 @@ mod run;
 mod sandboxed;
 mod scripted;
 mod secrets;
+mod servers;
 mod terminal;
 mod tls;
 mod transfer;

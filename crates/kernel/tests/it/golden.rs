@@ -389,6 +389,8 @@ fn home_records() -> Vec<HomeRecord> {
         HomeRecord::RootReset { root: "/w".into(), before: SECRET, by: by() },
         HomeRecord::SecretKept { name: "crm".to_owned(), version: "0123abcd".to_owned(), by: by() },
         HomeRecord::SecretRemoved { name: "crm".to_owned(), by: by() },
+        HomeRecord::Pinned { epoch: 3, server: "files".to_owned(), pin: body(3), by: by() },
+        HomeRecord::Unpinned { epoch: 4, server: "files".to_owned(), why: body(4), by: by() },
     ]
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Home, KEY, content, names};
 use crate::prepare::{Action, Write, prepare, probe};
-use crate::run::{Ran, act};
+use crate::run::{Asked, Ran, act};
 use crate::write::Staged;
 
 fn probed(home: &Home, tool: &str, arguments: &Value, facts: &Facts) -> Probed {
@@ -168,7 +168,8 @@ fn a_permit_for_something_else_does_nothing() {
     let judged = home.inspect("write_file", arguments.clone()).unwrap();
     let other = home.inspect("write_file", content("out/b", "x")).unwrap();
     let run = |permitted, arguments: &Value, judged| {
-        act(&KEY, permitted, &home.roots, "write_file", &arguments.to_string(), judged, &AtomicBool::new(false)).ran
+        let call = Asked { principal: "owner", tool: "write_file", arguments: &arguments.to_string() };
+        act(&KEY, permitted, &home.roots, call, judged, &AtomicBool::new(false)).ran
     };
     for ran in [
         // No facts at all, as the permit of a model call has; facts of another call.

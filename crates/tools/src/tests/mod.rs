@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::prepare::{Refused, inspect};
 use crate::roots::Roots;
-use crate::run::{Ran, act};
+use crate::run::{Asked, Ran, act};
 
 mod crashes;
 mod declared;
@@ -70,7 +70,8 @@ impl Home {
     }
 
     pub fn act(&self, tool: &str, arguments: &Value, judged: &Facts) -> Ran {
-        act(&KEY, Some(judged.digest()), &self.roots, tool, &arguments.to_string(), judged, &AtomicBool::new(false)).ran
+        let call = Asked { principal: "owner", tool, arguments: &arguments.to_string() };
+        act(&KEY, Some(judged.digest()), &self.roots, call, judged, &AtomicBool::new(false)).ran
     }
 
     /// Inspects and acts, with nothing in between.

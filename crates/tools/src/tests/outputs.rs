@@ -12,7 +12,7 @@ use crate::ReadOutput;
 use crate::limits;
 use crate::prepare::inspect;
 use crate::roots::Roots;
-use crate::run::{Ran, act};
+use crate::run::{Asked, Ran, act};
 
 #[test]
 fn a_directory_is_listed_in_order_with_kinds_and_sizes() {
@@ -136,7 +136,8 @@ fn a_search_does_not_find_what_a_rule_hides() {
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
     let halt = AtomicBool::new(false);
-    let ran = act(&super::KEY, Some(facts.digest()), &roots, "search_files", arguments, &facts, &halt).ran;
+    let call = Asked { principal: "owner", tool: "search_files", arguments };
+    let ran = act(&super::KEY, Some(facts.digest()), &roots, call, &facts, &halt).ran;
     assert_eq!(ran, Ran::Done { text: "open:1: needle\n".to_owned(), spill: None });
 }
 

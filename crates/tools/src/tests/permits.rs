@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use crate::{Ran, Roots, inspect, manifests, run};
+use crate::{Asked, Ran, Roots, inspect, manifests, run};
 use backstay_kernel::budget::{Budget, Price};
 use backstay_kernel::decide::Message;
 use backstay_kernel::effect::{CallRef, Effect, Finish, Inspection, Outcome};
@@ -130,6 +130,10 @@ fn roots(dir: &Path) -> Roots {
     Roots::open(&workspace, std::slice::from_ref(&workspace), &[workspace.join("out")]).unwrap()
 }
 
+fn asked(arguments: &str) -> Asked<'_> {
+    Asked { principal: "owner", tool: "write_file", arguments }
+}
+
 fn judged(gate: &mut Gate, effect: EffectId, facts: &Facts) {
     gate.hear(Input::Inspected { effect, inspection: Inspection::Facts(facts.clone()), named: Named::default() });
 }
@@ -145,16 +149,16 @@ fn what_the_gate_allowed_is_done_once_and_nothing_else_is() {
     assert_eq!(gate.permit(effect).facts(), Some(facts.digest()));
 
     let other = r#"{"path":"out/a","content":"other"}"#;
-    let ran = run(gate.permit(effect), &roots, "write_file", other, &facts, &AtomicBool::new(false)).ran;
+    let ran = run(gate.permit(effect), &roots, asked(other), &facts, &AtomicBool::new(false)).ran;
     assert!(matches!(ran, Ran::Failed { .. }), "{ran:?}");
     let file = dir.path().join("workspace/out/a");
     assert!(!file.exists());
 
-    let ran = run(gate.permit(effect), &roots, "write_file", arguments, &facts, &AtomicBool::new(false)).ran;
+    let ran = run(gate.permit(effect), &roots, asked(arguments), &facts, &AtomicBool::new(false)).ran;
     assert_eq!(ran, Ran::Done { text: "created `out/a`: 5 bytes".to_owned(), spill: None });
     assert_eq!(fs::read_to_string(file).unwrap(), "hello");
 
-    let again = run(gate.permit(effect), &roots, "write_file", arguments, &facts, &AtomicBool::new(false)).ran;
+    let again = run(gate.permit(effect), &roots, asked(arguments), &facts, &AtomicBool::new(false)).ran;
     assert!(matches!(again, Ran::Failed { .. }), "{again:?}");
 }
 

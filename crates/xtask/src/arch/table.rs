@@ -14,6 +14,7 @@ const PROVIDERS: &str = "backstay-providers";
 const EGRESS: &str = "backstay-egress";
 const SANDBOX: &str = "backstay-sandbox";
 const SECRETS: &str = "backstay-secrets";
+const MCP: &str = "backstay-mcp";
 const TOOLS: &str = "backstay-tools";
 const CHANNELS: &str = "backstay-channels";
 const CONSOLE: &str = "backstay-console";
@@ -29,12 +30,13 @@ pub const ROWS: &[Row] = &[
     Row { package: EGRESS, may_use: &[KERNEL] },
     Row { package: SANDBOX, may_use: &[] },
     Row { package: SECRETS, may_use: &[] },
-    Row { package: TOOLS, may_use: &[KERNEL, SHELL, EGRESS, SANDBOX, SECRETS] },
+    Row { package: MCP, may_use: &[SANDBOX] },
+    Row { package: TOOLS, may_use: &[KERNEL, SHELL, EGRESS, SANDBOX, SECRETS, MCP] },
     Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
     Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },
     Row {
         package: APP,
-        may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, SANDBOX, SECRETS, TOOLS, CHANNELS, CONSOLE],
+        may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, SANDBOX, SECRETS, MCP, TOOLS, CHANNELS, CONSOLE],
     },
 ];
 
@@ -44,7 +46,7 @@ pub const DEV_ONLY: &[&str] = &["backstay-bench", "backstay-sim", "xtask"];
 /// (crate from outside, who alone may name it in its manifest, tests included)
 pub const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &[STORE]),
-    ("tokio", &[ENGINE, PROVIDERS, EGRESS, TOOLS, CHANNELS, CONSOLE, APP]),
+    ("tokio", &[ENGINE, PROVIDERS, EGRESS, MCP, TOOLS, CHANNELS, CONSOLE, APP]),
     // The command line calls the doors' own router where no process serves the home.
     ("axum", &[CHANNELS, CONSOLE, APP]),
     ("reqwest", &[PROVIDERS]),
@@ -61,7 +63,7 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("isahc", &[]),
     ("curl", &[]),
     ("surf", &[]),
-    ("rmcp", &[TOOLS]),
+    ("rmcp", &[MCP]),
     ("landlock", &[SANDBOX]),
     ("seccompiler", &[SANDBOX]),
     ("brush-parser", &[SHELL]),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Source;
-use super::table::{CONTROLS, KEY_DECLARATIONS, KEY_READERS, KEYS, KEYS_BELOW, NOT_READERS};
+use super::table::{CONTROLS, KEY_DECLARATIONS, KEY_READERS, KEYS, NOT_READERS};
 use crate::code::code_only;
 
 /// Every declared config key is asked for by name outside its declaration.

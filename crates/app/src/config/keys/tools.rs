@@ -90,3 +90,47 @@ static ARGUMENT: &[Key] = &[value(
     "\"selector\"",
     "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
 )];
+
+pub const LABELS: &[&str] = &["public", "internal", "secret"];
+
+pub static MCP: &[Key] = &[
+    value(
+        "command",
+        Kind::Names,
+        Required,
+        "[\"node\", \"/opt/mcp/index.js\"]",
+        "The program, by its plain name, and its words. It runs in the sandbox, without network, in the agent's directories; what it loads must lie in `/usr` or in `[sandbox] tool_dirs`. A program that fetches what it runs, such as `npx`, is refused: no pin could cover it.",
+    ),
+    value(
+        "environment",
+        Kind::Names,
+        Default("[]"),
+        "[\"LOG_LEVEL=debug\"]",
+        "Variables that it is given beside those of every sandbox, as `NAME=value`. Not for secrets: they would stand in this file.",
+    ),
+    value(
+        "label",
+        Kind::Choice(LABELS),
+        Default("\"internal\""),
+        "\"secret\"",
+        "How far what it returns may go. None of it is ever trusted.",
+    ),
+    Key {
+        name: "tools",
+        shape: super::Shape::Named { keys: MCP_TOOL, required: false, names: super::Names::Foreign },
+        doc: "What calls of its tools do, by their names. What is not declared here of a tool that an agent is granted is taken for `send`, with every argument authority, and unsafe to repeat; what a server says of its tools counts for nothing.",
+    },
+];
+
+static MCP_TOOL: &[Key] = &[
+    CLASS,
+    IDEMPOTENCY,
+    value(
+        "timeout",
+        Kind::Duration,
+        Default("\"1m\""),
+        "\"30s\"",
+        "A call that takes longer is given up, and the server is ended; at most `\"10m\"`.",
+    ),
+    ARGUMENTS,
+];

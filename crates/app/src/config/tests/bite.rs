@@ -26,7 +26,7 @@ fn told(result: &Result<Checked, Mistakes>) -> String {
     match result {
         Ok(c) => {
             let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
-            let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared), &c.owners);
+            let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared, &c.mcp), &c.owners);
             let secrets = (&c.secrets_key, &c.bindings, &c.authorities, &c.audit);
             format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}{secrets:?}", c.policy, c.server, c.limits, c.providers)
         }
@@ -42,7 +42,18 @@ fn name_in(section: &str) -> &'static str {
         "tools" => "history",
         "arguments" => "format",
         "secrets" => "crm",
+        "mcp" => "files",
         _ => "main",
+    }
+}
+
+/// Names of tools and of arguments are those of what they belong to.
+fn name_at(above: &[&str], section: &str) -> &'static str {
+    match (above.first(), section) {
+        (Some(&"mcp"), "tools") => "Read_file",
+        (Some(&"mcp"), "arguments") => "Path",
+        (_, "arguments") => "format",
+        (_, section) => name_in(section),
     }
 }
 
@@ -52,7 +63,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
     let mut section = "";
     let parts: Vec<&str> = path.split('.').collect();
     for (at, part) in parts.iter().enumerate() {
-        let name = if *part == "*" { name_in(section) } else { part.trim_end_matches("[]") };
+        let name = if *part == "*" { name_at(&parts[..at], section) } else { part.trim_end_matches("[]") };
         section = part;
         let table = here.as_table_mut().unwrap();
         if at + 1 == parts.len() {

@@ -172,6 +172,21 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("class = \"execute\"", "class = \"execute\"\nidempotency = \"keyed\"", Code::BadValue),
         ("arguments.path.role = \"read_path\"", "arguments.pth.role = \"read_path\"", Code::UnknownName),
         ("arguments.path.role = \"read_path\"", "arguments.path.role = \"path\"", Code::BadValue),
+        ("[tools.history]", "[tools.his__tory]", Code::BadName),
+        ("[\"python3\", ", "[\"npx\", ", Code::BadValue),
+        ("[\"python3\", ", "[\"/usr/bin/python3\", ", Code::BadValue),
+        ("[\"python3\", \"/usr/lib/server.py\"]", "[]", Code::BadValue),
+        ("[mcp.files]", "[mcp.files]\nenvironment = [\"A\"]", Code::BadValue),
+        ("[mcp.files]", "[mcp.files]\nenvironment = [\"A B=c\"]", Code::BadValue),
+        ("[mcp.files]", "[mcp.files]\nlabel = \"trusted\"", Code::BadValue),
+        ("[mcp.files]", "[mcp.files]\nurl = \"https://example.org/mcp\"", Code::UnknownKey),
+        ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
+        ("\"read_file\", ", "\"file__read\", ", Code::UnknownName),
+        (
+            "class = \"write\"\ntimeout = \"2m\"\narguments.Path.role = \"payload\"",
+            "class = \"read\"\narguments.Path.role = \"write_path\"",
+            Code::BadValue,
+        ),
         ("arguments.path.role = \"read_path\"", "arguments.path.rol = \"read_path\"", Code::UnknownKey),
     ] {
         is_found(from, to, code);
@@ -215,7 +230,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["83:32 unknown_key"]
+        ["91:32 unknown_key"]
     );
 }
 

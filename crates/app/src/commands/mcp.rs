@@ -1,0 +1,98 @@
+//! `mcp list | test | pin`: servers of tools, as they are and as they were let in.
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::conversation::{list, text};
+use crate::cli::{McpCommand, ServerArgs};
+use crate::client::{Client, Intent};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{Out, Tone};
+use crate::servers::desk::{SERVERS, arguments};
+
+pub async fn run(home: &Path, command: &McpCommand, out: &Out) -> Outcome<Exit> {
+    // What a server does while it is looked at needs no key of a provider.
+    let client = Client::connect(home, Intent::Read).await?;
+    let answer = ask(&client, command).await;
+    client.close().await;
+    let answer = answer?;
+    if out.json {
+        out.value(&answer);
+        return Ok(exit(command, &answer));
+    }
+    match command {
+        McpCommand::List => servers(&answer, out),
+        McpCommand::Test(_) => tested(&answer, out),
+        McpCommand::Pin(args) => {
+            offers(&answer, out);
+            match answer.get("drift").and_then(Value::as_str) {
+                Some(drift) => out.talk(Tone::Warning, &format!("since it was last pinned: {drift}")),
+                None => {}
+            }
+            out.line(&format!("{} is pinned as it is now", args.name));
+        }
+    }
+    Ok(exit(command, &answer))
+}
+
+/// A server that is other than it was pinned is a no.
+fn exit(command: &McpCommand, answer: &Value) -> Exit {
+    let is_other = answer.get("drift").is_some_and(|drift| !drift.is_null());
+    if matches!(command, McpCommand::Test(_)) && is_other { Exit::Refused } else { Exit::Ok }
+}
+
+async fn ask(client: &Client, command: &McpCommand) -> Outcome<Value> {
+    match command {
+        McpCommand::List => client.get(SERVERS).await,
+        McpCommand::Test(args) => post(client, args, "test").await,
+        McpCommand::Pin(args) => post(client, args, "pin").await,
+    }
+}
+
+async fn post(client: &Client, args: &ServerArgs, what: &str) -> Outcome<Value> {
+    if !crate::config::is_name(&args.name) {
+        return Err(Failure::usage("this is no server's name", "backstay mcp list"));
+    }
+    client.post(&format!("{SERVERS}/{}/{what}", args.name), &json!({ "agent": args.agent })).await
+}
+
+fn servers(answer: &Value, out: &Out) {
+    let row = |server: &Value| {
+        let names = |key| list(server, key).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+        let pinned = server.get("pinned").and_then(Value::as_bool) == Some(true);
+        vec![
+            text(server, "name").to_owned(),
+            if pinned { "yes" } else { "no" }.to_owned(),
+            names("offered"),
+            names("command"),
+        ]
+    };
+    let rows: Vec<Vec<String>> = list(answer, "servers").iter().map(row).collect();
+    out.table(&["NAME", "PINNED", "OFFERED", "COMMAND"], &rows);
+}
+
+fn tested(answer: &Value, out: &Out) {
+    offers(answer, out);
+    let pinned = answer.get("pinned").and_then(Value::as_bool) == Some(true);
+    match (pinned, answer.get("drift").and_then(Value::as_str)) {
+        (false, _) => out.talk(Tone::Dim, "It is not pinned, so no agent is offered its tools."),
+        (true, None) => out.talk(Tone::Dim, "It is what was pinned."),
+        (true, Some(drift)) => out.talk(Tone::Warning, &format!("It is not what was pinned: {drift}")),
+    }
+}
+
+/// Everything that a pin covers, for whoever decides on it. All of it is the server's own words.
+fn offers(answer: &Value, out: &Out) {
+    let now = answer.get("now").unwrap_or(&Value::Null);
+    let server = now.get("server").unwrap_or(&Value::Null);
+    out.line(&format!("{} {}, protocol {}", text(server, "name"), text(server, "version"), text(now, "protocol")));
+    for (path, digest) in now.get("files").and_then(Value::as_object).into_iter().flatten() {
+        out.line(&format!("file {path} {}", digest.as_str().unwrap_or_default()));
+    }
+    if let Some(instructions) = now.get("instructions").and_then(Value::as_str) {
+        out.line(&format!("instructions: {}", instructions.trim()));
+    }
+    for (name, tool) in now.get("tools").and_then(Value::as_object).into_iter().flatten() {
+        out.line(&format!("tool {name} ({}): {}", arguments(tool), text(tool, "description").trim()));
+    }
+}

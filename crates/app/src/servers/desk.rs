@@ -1,0 +1,142 @@
+//! What the command line asks of servers: which there are, what one is now, and that it be pinned.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use backstay_channels::Door;
+use backstay_engine::Engine;
+use backstay_mcp::Pin;
+use backstay_tools::Roots;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::pins;
+use crate::config::JOINT;
+use crate::world::RealWorld;
+
+pub const SERVERS: &str = "/api/mcp";
+
+#[derive(Clone)]
+struct Desk {
+    engine: Engine,
+    world: Arc<RealWorld>,
+    door: Door,
+}
+
+/// To be merged into a router whose callers are the home's own user.
+pub fn router(engine: Engine, world: Arc<RealWorld>, door: Door) -> Router {
+    Router::new()
+        .route(SERVERS, get(list))
+        .route("/api/mcp/{name}/test", post(test))
+        .route("/api/mcp/{name}/pin", post(pin))
+        .with_state(Desk { engine, world, door })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// In whose directories it runs.
+    agent: Option<String>,
+}
+
+/// A no, in words: status, code, message, next step.
+struct No(StatusCode, &'static str, String, String);
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let Self(status, code, message, next) = self;
+        (status, Json(json!({ "error": { "code": code, "message": message, "next": next } }))).into_response()
+    }
+}
+
+/// `{servers: [{name, command, pinned, tools}]}`
+async fn list(State(desk): State<Desk>) -> Response {
+    let (servers, policy) = (desk.world.servers(), desk.engine.policy());
+    let server = |server: &backstay_mcp::Server| {
+        let prefix = format!("{}{JOINT}", server.name);
+        let offered: Vec<&String> = policy.tools.keys().filter(|tool| tool.starts_with(&prefix)).collect();
+        let pinned = desk.engine.home().state().pins.contains_key(&server.name);
+        json!({ "name": server.name, "command": server.command, "pinned": pinned, "offered": offered })
+    };
+    Json(json!({ "servers": servers.all().map(server).collect::<Vec<_>>() })).into_response()
+}
+
+/// `{pinned, drift, now}`
+async fn test(State(desk): State<Desk>, Path(name): Path<String>, Json(asked): Json<Asked>) -> Result<Response, No> {
+    let now = desk.describe(&name, asked.agent).await?;
+    let before = desk.pinned(&name)?;
+    let drift = before.as_ref().and_then(|pin| pin.drift(&now));
+    Ok(Json(json!({ "pinned": before.is_some(), "drift": drift, "now": now })).into_response())
+}
+
+/// `{drift, now}`: how it differs from what was pinned before.
+async fn pin(State(desk): State<Desk>, Path(name): Path<String>, Json(asked): Json<Asked>) -> Result<Response, No> {
+    let now = desk.describe(&name, asked.agent).await?;
+    let drift = desk.pinned(&name)?.and_then(|pin| pin.drift(&now));
+    let fault = |why: String| No(StatusCode::INTERNAL_SERVER_ERROR, "internal", why, "backstay doctor".to_owned());
+    let text = serde_json::to_string(&now).map_err(|error| fault(error.to_string()))?;
+    desk.engine.home().pin(&name, text, "cli").await.map_err(|error| fault(error.to_string()))?;
+    desk.door.reload("mcp pin", None).await.map_err(|why| {
+        let message = format!("it is pinned, and the config on disk is not in force: {why}");
+        No(StatusCode::BAD_REQUEST, "config_invalid", message, "backstay config check && backstay reload".to_owned())
+    })?;
+    Ok(Json(json!({ "drift": drift, "now": now })).into_response())
+}
+
+impl Desk {
+    fn pinned(&self, name: &str) -> Result<Option<Pin>, No> {
+        let read = pins(self.engine.store());
+        let mut all: BTreeMap<String, Pin> =
+            read.map_err(|why| No(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", why, "backstay doctor".to_owned()))?;
+        Ok(all.remove(name))
+    }
+
+    /// Starts the server as an agent's calls would, and looks at it.
+    async fn describe(&self, name: &str, agent: Option<String>) -> Result<Pin, No> {
+        let servers = self.world.servers();
+        if servers.server(name).is_none() {
+            let message = format!("there is no server `{name}`");
+            return Err(No(StatusCode::NOT_FOUND, "not_found", message, "backstay mcp list".to_owned()));
+        }
+        let agent = agent.or_else(|| self.first_user_of(name)).ok_or_else(|| {
+            let message =
+                format!("no agent is granted a tool of `{name}`, so nobody knows in whose directories it runs");
+            No(StatusCode::BAD_REQUEST, "malformed", message, "name one with --agent".to_owned())
+        })?;
+        let roots: Arc<Roots> = self.world.roots_of(&agent).ok_or_else(|| {
+            let message = format!("there is no agent `{agent}`");
+            No(StatusCode::NOT_FOUND, "not_found", message, "backstay config show".to_owned())
+        })?;
+        let server = name.to_owned();
+        let looked = tokio::task::spawn_blocking(move || {
+            let hides = |real: &str| roots.hides(real);
+            servers.describe(&server, &roots.place_of(&server, &hides))
+        });
+        let looked = looked.await.map_err(|error| error.to_string());
+        looked.and_then(|found| found.map_err(|fault| fault.to_string())).map_err(|why| {
+            No(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server_failed",
+                why,
+                "mend the server, or its command in the config".to_owned(),
+            )
+        })
+    }
+
+    fn first_user_of(&self, server: &str) -> Option<String> {
+        let prefix = format!("{server}{JOINT}");
+        let policy = self.engine.policy();
+        let uses = |tools: &[String]| tools.iter().any(|tool| tool.starts_with(&prefix));
+        policy.agents.iter().find(|(_, agent)| uses(&agent.grants.tools)).map(|(name, _)| name.clone())
+    }
+}
+
+/// A tool as `mcp test` shows it: what it takes, and nothing that it says of its own harmlessness.
+pub fn arguments(tool: &Value) -> String {
+    let properties = tool.pointer("/schema/properties").and_then(Value::as_object);
+    properties.map(|known| known.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default()
+}

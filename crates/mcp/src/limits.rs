@@ -1,0 +1,22 @@
+//! Every limit of servers, with its unit and its reason.
+use std::time::Duration;
+
+/// One message of a server, bytes: far beyond what a model can read.
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+/// From its start until a server has said what it offers: an interpreter on a loaded machine.
+pub const START: Duration = Duration::from_secs(30);
+/// From the end of a server's pipes until it is known how it ended.
+pub const ENDING: Duration = Duration::from_millis(500);
+/// Without a call for as long, a server is ended.
+pub const IDLE: Duration = Duration::from_secs(300);
+/// Between two looks at what a working server takes.
+pub const LOOK: Duration = Duration::from_millis(100);
+/// Servers at one time, of all agents and principals: each is a process, and some hundred megabytes.
+pub const LIVE_MAX: usize = 32;
+/// Tools, prompts and templates that one server may offer.
+pub const OFFERS_MAX: usize = 512;
+/// What a server last wrote to stderr, bytes, for the words of a fault.
+pub const STDERR_BYTES_MAX: usize = 2 << 10;
+/// What a pin covers of the files of a server: an installation with all that it needs.
+pub const FILES_MAX: usize = 200_000;
+pub const FILES_BYTES_MAX: u64 = 4 << 30;

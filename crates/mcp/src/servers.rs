@@ -1,0 +1,220 @@
+//! The servers of a home: each started by the first call that needs it, for one agent and one principal alone, and
+//! ended when nobody has called it for a while.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use backstay_sandbox::{Ask, Programs, Reach, Sandbox};
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::task::AbortHandle;
+
+use crate::limits::{IDLE, LIVE_MAX};
+use crate::live::Live;
+use crate::pin::Pin;
+use crate::shown::Answer;
+
+/// A server as the operator wrote it, and as it was pinned.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub name: String,
+    /// The program by its name, and its words.
+    pub command: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub pin: Option<Pin>,
+}
+
+impl Server {
+    pub(crate) fn ask(&self, place: &Where<'_>) -> Ask {
+        Ask {
+            argv: self.command.clone(),
+            cwd: place.cwd.clone(),
+            environment: self.environment.clone(),
+            programs: Programs::Only(self.command.first().cloned().into_iter().collect()),
+            reach: place.reach.clone(),
+        }
+    }
+}
+
+/// For whom a server runs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Who {
+    pub agent: String,
+    pub principal: String,
+}
+
+/// What a server may see and touch.
+pub struct Where<'a> {
+    pub reach: Reach,
+    pub cwd: String,
+    /// Real paths that it must not see.
+    pub hides: &'a dyn Fn(&str) -> bool,
+}
+
+/// Why a call has no answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// Certainly nothing was asked of the server.
+    #[error("{0}")]
+    NotCalled(String),
+    /// It was asked; whether it did anything nobody knows.
+    #[error("{0}")]
+    Broken(String),
+}
+
+type Slot = Arc<Turn<Option<Live>>>;
+/// Told which server is other than it was pinned, and how.
+type OnDrift = Box<dyn Fn(&str, &str) + Send + Sync>;
+
+pub struct Servers {
+    runtime: Handle,
+    sandbox: Arc<Sandbox>,
+    servers: BTreeMap<String, Server>,
+    /// By server, agent and principal.
+    live: Arc<Mutex<BTreeMap<(String, Who), Slot>>>,
+    on_drift: OnDrift,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Servers").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}
+
+impl Servers {
+    #[must_use]
+    pub fn new(runtime: Handle, sandbox: Arc<Sandbox>, servers: Vec<Server>, on_drift: OnDrift) -> Self {
+        let servers = servers.into_iter().map(|server| (server.name.clone(), server)).collect();
+        Self { runtime, sandbox, servers, live: Arc::default(), on_drift }
+    }
+
+    /// Calls a tool, and blocks until it is answered; from a thread that may.
+    ///
+    /// # Errors
+    /// The server is not pinned, is other than it was pinned, could not be started, or gave no answer.
+    pub fn call(
+        &self,
+        who: &Who,
+        name: &str,
+        tool: &str,
+        arguments: Map<String, Value>,
+        place: &Where<'_>,
+        timeout: Duration,
+    ) -> Result<Answer, Fault> {
+        let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
+        let until = Instant::now() + timeout;
+        let slot = self.slot(name, who)?;
+        let mut live = self.turn(name, &slot, until)?;
+        let mut running = self.working(server, live.take(), place, until)?;
+        let answered = running.call(&self.runtime, tool, arguments, until);
+        let drifted = if answered.is_ok() && running.has_changed() { self.drift(server, &running) } else { None };
+        let rested = running.rest(place);
+        match (answered, rested) {
+            (Ok(mut answer), Ok(quarantined)) => {
+                answer.quarantined = quarantined;
+                // What it said was said before it changed; it says no more.
+                if drifted.is_none() {
+                    running.ends(self.end_later(&slot));
+                    *live = Some(running);
+                }
+                Ok(answer)
+            }
+            (Err(why), _) => Err(Fault::Broken(format!("the server `{name}` gave no answer: {why}"))),
+            (Ok(_), Err(_)) => Err(Fault::Broken(format!("what the server `{name}` did cannot be looked through"))),
+        }
+    }
+
+    /// Starts a server, looks at what it offers, and ends it.
+    ///
+    /// # Errors
+    /// There is no such server, or it could not be started.
+    pub fn describe(&self, name: &str, place: &Where<'_>) -> Result<Pin, Fault> {
+        let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, place)?;
+        let pin = running.describe(&self.runtime, &self.sandbox, server);
+        let _ = running.rest(place);
+        pin.map_err(|why| Fault::NotCalled(format!("the server `{name}` cannot be looked at: {why}")))
+    }
+
+    #[must_use]
+    pub fn server(&self, name: &str) -> Option<&Server> {
+        self.servers.get(name)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Server> {
+        self.servers.values()
+    }
+
+    /// Ends every server that nobody waits for.
+    pub fn end_idle(&self) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|_, slot| slot.try_lock().is_err());
+    }
+
+    /// One that runs and is what it was when it was pinned; it works.
+    fn working(&self, server: &Server, live: Option<Live>, place: &Where<'_>, until: Instant) -> Result<Live, Fault> {
+        if let Some(mut running) = live
+            && let Ok(Some(())) = running.work(until, place)
+        {
+            return Ok(running);
+        }
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, place)?;
+        match self.drift(server, &running) {
+            None => Ok(running),
+            Some(why) => {
+                let _ = running.rest(place);
+                Err(Fault::NotCalled(why))
+            }
+        }
+    }
+
+    /// How it differs from what was pinned, if it does; then it is told, too.
+    fn drift(&self, server: &Server, running: &Live) -> Option<String> {
+        let name = &server.name;
+        let Some(pin) = &server.pin else {
+            return Some(format!("the server `{name}` is not pinned; `backstay mcp pin {name}`"));
+        };
+        let why = match running.describe(&self.runtime, &self.sandbox, server) {
+            Ok(now) => pin.drift(&now)?,
+            Err(why) => return Some(format!("the server `{name}` cannot be looked at: {why}")),
+        };
+        (self.on_drift)(name, &why);
+        Some(format!("the server `{name}` is not what was pinned: {why}; `backstay mcp test {name}` shows it"))
+    }
+
+    fn slot(&self, name: &str, who: &Who) -> Result<Slot, Fault> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.to_owned(), who.clone());
+        if !live.contains_key(&key) && live.len() >= LIVE_MAX {
+            let idle = live.iter().find(|(_, slot)| slot.try_lock().is_ok()).map(|(key, _)| key.clone());
+            let Some(idle) = idle else {
+                return Err(Fault::NotCalled(format!("{LIVE_MAX} servers are at work; nothing was called")));
+            };
+            live.remove(&idle);
+        }
+        Ok(Arc::clone(live.entry(key).or_default()))
+    }
+
+    /// One call of a server at a time.
+    fn turn(&self, name: &str, slot: &Slot, until: Instant) -> Result<OwnedMutexGuard<Option<Live>>, Fault> {
+        let turn = Arc::clone(slot).lock_owned();
+        let turn = self.runtime.block_on(async { tokio::time::timeout_at(until.into(), turn).await });
+        turn.map_err(|_| Fault::NotCalled(format!("the server `{name}` is busy with another call; nothing was called")))
+    }
+
+    /// Ends it after a while, unless it is called again before.
+    fn end_later(&self, slot: &Slot) -> AbortHandle {
+        let (slot, runtime) = (Arc::downgrade(slot), self.runtime.clone());
+        let end = async move {
+            tokio::time::sleep(IDLE).await;
+            let Some(slot) = slot.upgrade() else { return };
+            runtime.spawn_blocking(move || slot.try_lock().ok().and_then(|mut live| live.take()).map(drop));
+        };
+        self.runtime.spawn(end).abort_handle()
+    }
+}
+
+fn unknown(name: &str) -> Fault {
+    Fault::NotCalled(format!("there is no server `{name}`"))
+}

@@ -1,0 +1,179 @@
+//! A command that stays: it works while somebody waits for what it does, and rests in between. Resting, none of
+//! its processes computes, so that it does nothing that nobody asked for, takes nothing, and whatever changes in
+//! its directories meanwhile is somebody else's.
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::control::{self, Order, Report};
+use crate::guard::{Found, Guard, Shield};
+use crate::limits::STOP;
+use crate::profile::{Ask, Profile, Reach, Work};
+use crate::run::{Bounds, Fault, Stop, argv, is_low, takes_too_much};
+use crate::spawner;
+use crate::turns::{Alone, alone};
+
+/// What it says and is told, until its first rest.
+#[derive(Debug)]
+pub struct Started {
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// Ends with all of its processes when this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    child: Child,
+    /// Let go of, it tells the helper to end everything.
+    control: Option<OwnedFd>,
+    reach: Reach,
+    bounds: Bounds,
+    /// As the sandbox was built.
+    shield: Shield,
+    /// Where it works.
+    work: Option<At>,
+    pipes: Option<Started>,
+}
+
+/// What was there when it began to work, in directories that are its alone until it rests.
+#[derive(Debug)]
+struct At {
+    before: Found,
+    _alone: Alone,
+}
+
+impl At {
+    fn begin(reach: &Reach, bounds: Bounds, until: Instant, hides: &dyn Fn(&str) -> bool) -> Result<Self, Fault> {
+        if let Some(root) = reach.write.iter().find(|root| is_low(root, bounds.free_bytes)) {
+            return Err(Fault::NotRun(format!("the disk of {root} is nearly full; nothing was run")));
+        }
+        let alone = alone(&reach.write, until)
+            .ok_or_else(|| Fault::NotRun("a command works in the same directories; nothing was run".to_owned()))?;
+        let before = Guard { reach, hides }.look().map_err(|error| Fault::NotRun(error.to_string()))?;
+        Ok(Self { before, _alone: alone })
+    }
+}
+
+impl Held {
+    pub(crate) fn start(
+        ask: &Ask,
+        bounds: Bounds,
+        tool_dirs: &[String],
+        until: Instant,
+        hides: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, Fault> {
+        let at = At::begin(&ask.reach, bounds, until, hides)?;
+        let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
+        let work = Work::Server { argv: argv(ask, tool_dirs) };
+        let profile = Profile::of(ask, work, &at.before.shield, bounds, tool_dirs);
+        let (ours, theirs) = control::pair().map_err(not_run)?;
+        let (read, stdin) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| not_run(errno.into()))?;
+        control::send_profile(&ours, &profile, Some(read.as_fd())).map_err(not_run)?;
+        drop(read);
+        let mut child = spawner::start(theirs).map_err(not_run)?;
+        let pipes = child.stdout.take().zip(child.stderr.take());
+        let pipes = pipes.map(|(out, err)| Started { stdin, stdout: out.into(), stderr: err.into() });
+        let shield = at.before.shield.clone();
+        let reach = ask.reach.clone();
+        Ok(Self { child, control: Some(ours), reach, bounds, shield, work: Some(at), pipes })
+    }
+
+    /// What it is spoken to by, once.
+    pub fn pipes(&mut self) -> Option<Started> {
+        self.pipes.take()
+    }
+
+    /// Lets it work, on what is there now. `None`: its sandbox is no longer the right one, for a name that it must
+    /// not see or change has come or gone since it was built: it is to be started anew.
+    ///
+    /// # Errors
+    /// It does not work: its directories are not free, or it is gone.
+    pub fn work(&mut self, until: Instant, hides: &dyn Fn(&str) -> bool) -> Result<Option<()>, Fault> {
+        let at = At::begin(&self.reach, self.bounds, until, hides)?;
+        if at.before.shield != self.shield {
+            return Ok(None);
+        }
+        self.order(Order::Work).map_err(|_| Fault::NotRun("it has ended".to_owned()))?;
+        self.work = Some(at);
+        Ok(Some(()))
+    }
+
+    /// Lets it rest, and takes protected names out of use that it made or changed; their paths.
+    ///
+    /// # Errors
+    /// It is gone, or what it did cannot be looked through.
+    pub fn rest(&mut self, hides: &dyn Fn(&str) -> bool) -> Result<Vec<String>, Fault> {
+        let Some(at) = self.work.take() else { return Ok(Vec::new()) };
+        let rests = self.order(Order::Rest);
+        if rests.is_err() {
+            self.end();
+        }
+        let after = Guard { reach: &self.reach, hides }.look().map_err(|_| Fault::Lost)?;
+        let taken = after.quarantine(&at.before);
+        rests.map(|()| taken).map_err(|_| Fault::Lost)
+    }
+
+    /// What it has used up, if anything: then it should be dropped.
+    #[must_use]
+    pub fn takes_too_much(&self) -> Option<Stop> {
+        takes_too_much(self.child.id(), &self.reach.write, self.bounds)
+    }
+
+    /// How it ended by itself, or why it could not be started, if that is so within this time.
+    #[must_use]
+    pub fn ended(&self, within: Duration) -> Option<String> {
+        let control = self.control.as_ref()?;
+        if !wait(control, within).ok()? {
+            return None;
+        }
+        match control::take_report(control)? {
+            Report::Failed(why) => Some(format!("the sandbox cannot be made: {why}")),
+            Report::Exited(code) => Some(format!("it ended with code {code}")),
+            Report::Signalled(signal) => Some(format!("it was ended by signal {signal}")),
+            Report::Obeyed => None,
+        }
+    }
+
+    /// Ends all of its processes.
+    pub fn end(&mut self) {
+        self.control = None;
+        let _ = self.child.wait();
+    }
+
+    fn order(&self, order: Order) -> std::io::Result<()> {
+        let gone = || std::io::Error::other("it has ended");
+        let control = self.control.as_ref().ok_or_else(gone)?;
+        control::order(control, order)?;
+        match wait(control, STOP)?.then(|| control::take_report(control)) {
+            Some(Some(Report::Obeyed)) => Ok(()),
+            Some(Some(Report::Exited(_) | Report::Signalled(_) | Report::Failed(_)) | None) | None => Err(gone()),
+        }
+    }
+}
+
+fn wait(control: &OwnedFd, left: Duration) -> std::io::Result<bool> {
+    let mut one = [PollFd::new(control, PollFlags::IN)];
+    let seconds = i64::try_from(left.as_secs()).unwrap_or(0);
+    let time = Timespec { tv_sec: seconds, tv_nsec: i64::from(left.subsec_nanos()) };
+    match poll(&mut one, Some(&time)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whoever gives up takes its processes along; what it did until then is looked through by nobody else.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.end();
+        if let Some(at) = self.work.take()
+            && let Ok(after) = (Guard { reach: &self.reach, hides: &|_| false }).look()
+        {
+            after.quarantine(&at.before);
+        }
+    }
+}

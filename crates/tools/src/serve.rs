@@ -1,0 +1,92 @@
+//! A call of a tool that a server offers, made where the server may do no more than its agent.
+use std::sync::Arc;
+use std::time::Duration;
+
+use backstay_kernel::tool::EffectClass;
+use backstay_mcp::{Answer, Fault, Servers, Where, Who};
+use backstay_sandbox::Reach;
+use rustix::fs::OFlags;
+use serde_json::{Map, Value};
+
+use crate::limits;
+use crate::roots::Roots;
+use crate::run::Ran;
+use crate::text::cut;
+
+/// The servers, and the agent that they are called for.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    pub servers: Arc<Servers>,
+    pub agent: String,
+}
+
+/// A call that could be made now.
+#[derive(Debug)]
+pub struct ServerCall {
+    pub server: String,
+    pub tool: String,
+    /// With real paths.
+    pub arguments: Map<String, Value>,
+    pub cwd: String,
+    pub timeout: Duration,
+    /// Whatever became of it, nothing was done by it.
+    pub is_pure: bool,
+}
+
+impl Roots {
+    /// What a server may see and touch for this agent; nothing that can be written, where all that is granted of it
+    /// only reads.
+    pub fn place_of<'a>(&self, server: &str, hides: &'a dyn Fn(&str) -> bool) -> Where<'a> {
+        let cwd = self.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
+        let mut reach: Reach = self.reach();
+        let of_server = self.all_declared().filter(|tool| tool.server() == Some(server));
+        if of_server.map(|tool| tool.manifest().class).all(|class| class == EffectClass::Read) {
+            reach.write.clear();
+        }
+        Where { reach, cwd, hides }
+    }
+}
+
+pub fn serve(roots: &Roots, principal: &str, call: ServerCall) -> Ran {
+    let Some(serving) = roots.serving() else { return Ran::failed("this agent has no servers") };
+    let who = Who { agent: serving.agent.clone(), principal: principal.to_owned() };
+    let hides = |real: &str| roots.hides(real);
+    let place = Where { cwd: call.cwd, ..roots.place_of(&call.server, &hides) };
+    match serving.servers.call(&who, &call.server, &call.tool, call.arguments, &place, call.timeout) {
+        Ok(answer) => shown(&answer),
+        Err(Fault::NotCalled(why)) => Ran::failed(why),
+        Err(Fault::Broken(why)) if call.is_pure => Ran::failed(why),
+        Err(Fault::Broken(why)) => {
+            tracing::warn!(tool = call.tool, why, "nobody knows whether this call did anything");
+            Ran::Unknown
+        }
+    }
+}
+
+fn shown(answer: &Answer) -> Ran {
+    let mut all: String = answer.text.chars().map(harmless).collect();
+    if answer.is_error {
+        all.insert_str(0, "[the tool says that it failed]\n");
+    }
+    if !answer.quarantined.is_empty() {
+        let paths = answer.quarantined.join(", ");
+        all.push_str(&format!(
+            "\n[the server made or changed names that other programs act on; each was renamed, and is not in use: {paths}]"
+        ));
+    }
+    if all.len() <= limits::TEXT_BYTES_MAX {
+        return Ran::Done { text: all, spill: None };
+    }
+    let half = limits::TEXT_BYTES_MAX / 2;
+    let head = cut(&all, half);
+    let tail = all.get(all.ceil_char_boundary(all.len().saturating_sub(half))..).unwrap_or_default();
+    let missing = all.len().saturating_sub(head.len()).saturating_sub(tail.len());
+    let text = format!("{head}\n[{missing} bytes are missing here]\n{tail}");
+    let spill = cut(&all, limits::SPILL_BYTES_MAX).as_bytes().to_vec();
+    Ran::Done { text, spill: Some(spill) }
+}
+
+/// No character of a server's may pass for the runtime's, or steer a terminal.
+fn harmless(character: char) -> char {
+    if character.is_control() && !matches!(character, '\n' | '\t') { '\u{fffd}' } else { character }
+}
