@@ -1,6 +1,7 @@
 //! What a pin covers of a server's files: its program, and every file that its command names; of one that lies in
 //! a directory for programs, all that lies there, since a server is mostly what it loads.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -26,9 +27,9 @@ pub fn digests(sandbox: &Sandbox, command: &[String]) -> Result<BTreeMap<String,
         let whole = sandbox.tool_dirs().iter().find(|directory| real.starts_with(directory));
         let covered = whole.map_or(real.as_path(), Path::new);
         let name = covered.display().to_string();
-        if !all.contains_key(&name) {
-            let digest = tree(covered).map_err(|error| format!("{name}: {error}"))?;
-            all.insert(name, digest);
+        if let Entry::Vacant(entry) = all.entry(name) {
+            let digest = tree(covered).map_err(|error| format!("{}: {error}", entry.key()))?;
+            entry.insert(digest);
         }
     }
     Ok(all)

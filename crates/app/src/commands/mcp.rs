@@ -25,9 +25,8 @@ pub async fn run(home: &Path, command: &McpCommand, out: &Out) -> Outcome<Exit> 
         McpCommand::Test(_) => tested(&answer, out),
         McpCommand::Pin(args) => {
             offers(&answer, out);
-            match answer.get("drift").and_then(Value::as_str) {
-                Some(drift) => out.talk(Tone::Warning, &format!("since it was last pinned: {drift}")),
-                None => {}
+            if let Some(drift) = answer.get("drift").and_then(Value::as_str) {
+                out.talk(Tone::Warning, &format!("since it was last pinned: {drift}"));
             }
             out.line(&format!("{} is pinned as it is now", args.name));
         }

@@ -75,8 +75,7 @@ impl Checker<'_> {
         for (_, agent) in self.root.named("agents") {
             let granted = agent.table("grants").and_then(|grants| grants.texts("tools"));
             for Spot { place, value } in granted.map_or(&[][..], |spot| spot.value) {
-                if let Some((of, tool)) = value.split_once(JOINT).filter(|(of, _)| *of == server) {
-                    let _ = of;
+                if let Some((_, tool)) = value.split_once(JOINT).filter(|(of, _)| *of == server) {
                     out.push(Spot { place: *place, value: tool.to_owned() });
                 }
             }
