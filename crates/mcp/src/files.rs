@@ -98,3 +98,42 @@ fn file(path: &Path, stat: &Metadata) -> io::Result<String> {
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn everything_below_a_directory_counts_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("lib")).unwrap();
+        fs::write(at("lib/a.js"), "a").unwrap();
+        let first = tree(dir.path()).unwrap();
+        assert_eq!(tree(dir.path()).unwrap(), first);
+        let mut seen = vec![first.clone()];
+        let mut changed = |what: &str| {
+            let now = tree(dir.path()).unwrap();
+            assert!(!seen.contains(&now), "{what}");
+            seen.push(now);
+        };
+        fs::write(at("lib/a.js"), "b").unwrap();
+        changed("a byte");
+        fs::rename(at("lib/a.js"), at("lib/b.js")).unwrap();
+        changed("a name");
+        fs::write(at("more"), "").unwrap();
+        changed("an empty file");
+        fs::create_dir(at("empty")).unwrap();
+        changed("an empty directory");
+        symlink("lib", at("link")).unwrap();
+        changed("a link");
+        fs::remove_file(at("link")).unwrap();
+        symlink("empty", at("link")).unwrap();
+        changed("where a link leads");
+        assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        assert!(tree(dir.path()).unwrap_err().to_string().contains("is no file"));
+    }
+}

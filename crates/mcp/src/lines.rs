@@ -96,3 +96,64 @@ impl Transport<RoleClient> for Lines {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{ClientNotification, JsonRpcMessage};
+    use tokio::net::unix::pipe::pipe;
+
+    use super::*;
+
+    const PING: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}";
+
+    /// What is received of these bytes, and why it ended.
+    async fn received(bytes: &[u8]) -> (usize, Option<String>) {
+        let (mut theirs, ours) = pipe().unwrap();
+        let (unused, _) = pipe().unwrap();
+        let broken = Broken::default();
+        let mut lines = Lines::new(ours, unused, broken.clone());
+        let said = bytes.to_vec();
+        let saying = tokio::spawn(async move { drop(theirs.write_all(&said).await) });
+        let mut count = 0;
+        while lines.receive().await.is_some() {
+            count += 1;
+        }
+        drop(lines);
+        saying.await.unwrap();
+        (count, broken.why())
+    }
+
+    #[tokio::test]
+    async fn messages_are_lines_and_an_end_in_the_middle_is_an_end() {
+        let whole = [PING, b"\r\n\n", PING, b"\n"].concat();
+        assert_eq!(received(&whole).await, (2, None));
+        assert_eq!(received(&whole[..whole.len() - 2]).await, (1, None));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_or_too_long_is_the_last_that_is_heard() {
+        for garbage in [&b"hello\n"[..], b"{}\n", b"[]\n", b"\xff\n", b"{\"jsonrpc\":\"1.0\",\"id\":1}\n"] {
+            let (count, why) = received(&[PING, b"\n", garbage, PING, b"\n"].concat()).await;
+            assert_eq!(count, 1);
+            assert!(why.unwrap().contains("it sent what is no message"), "{garbage:?}");
+        }
+        let long = [PING, &vec![b' '; LINE_BYTES_MAX], b"\n"].concat();
+        let (count, why) = received(&long).await;
+        assert!(count == 0 && why.unwrap().contains("a line of more than 4194304 bytes"));
+        let short = [PING, &vec![b' '; LINE_BYTES_MAX - PING.len() - 1], b"\n"].concat();
+        assert_eq!(received(&short).await, (1, None));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_sent_is_one_line() {
+        let (write, mut read) = pipe().unwrap();
+        let (_theirs, ours) = pipe().unwrap();
+        let mut lines = Lines::new(ours, write, Broken::default());
+        let notice = ClientNotification::InitializedNotification(Default::default());
+        lines.send(JsonRpcMessage::notification(notice)).await.unwrap();
+        lines.close().await.unwrap();
+        let mut said = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut read, &mut said).await.unwrap();
+        assert!(said.ends_with('\n') && said.lines().count() == 1 && said.contains("initialized"), "{said}");
+    }
+}

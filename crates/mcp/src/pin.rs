@@ -77,3 +77,66 @@ fn differing<'a, V: PartialEq>(was: &'a BTreeMap<String, V>, is: &'a BTreeMap<St
     let changed = was.iter().find(|(name, value)| is.get(*name) != Some(value)).map(|(name, _)| name);
     changed.or_else(|| is.keys().find(|name| !was.contains_key(*name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pin() -> Pin {
+        let tool = PinnedTool {
+            description: "Reads.".to_owned(),
+            schema: json!({ "type": "object" }),
+            annotations: json!({ "readOnlyHint": true }),
+            more: json!({ "name": "read" }),
+        };
+        Pin {
+            command: vec!["node".to_owned(), "/opt/x.js".to_owned()],
+            environment: vec!["A=1".to_owned()],
+            files: BTreeMap::from([("/opt".to_owned(), "aa".to_owned())]),
+            protocol: "2025-11-25".to_owned(),
+            server: json!({ "name": "x", "version": "1" }),
+            instructions: Some("Be nice.".to_owned()),
+            tools: BTreeMap::from([("read".to_owned(), tool)]),
+            prompts: BTreeMap::from([("p".to_owned(), json!({ "name": "p" }))]),
+            templates: BTreeMap::from([("t".to_owned(), json!({ "name": "t" }))]),
+        }
+    }
+
+    #[test]
+    fn whatever_is_other_than_it_was_pinned_is_named() {
+        type Change = (fn(&mut Pin), &'static str);
+        let changes: [Change; 15] = [
+            (|pin| pin.command.push("--more".to_owned()), "its command in the config"),
+            (|pin| pin.environment.clear(), "its command in the config"),
+            (|pin| drop(pin.files.insert("/opt".to_owned(), "ab".to_owned())), "`/opt`"),
+            (|pin| drop(pin.files.insert("/more".to_owned(), "ab".to_owned())), "`/more`"),
+            (|pin| pin.protocol.push('x'), "protocol"),
+            (|pin| pin.server = json!({ "name": "x", "version": "2" }), "version"),
+            (|pin| pin.instructions = None, "its instructions"),
+            (|pin| pin.tools.get_mut("read").unwrap().description.push('!'), "`read` has another description"),
+            (|pin| pin.tools.get_mut("read").unwrap().schema = json!({}), "`read` has another schema"),
+            (|pin| pin.tools.get_mut("read").unwrap().annotations = json!(null), "`read` has other annotations"),
+            (|pin| pin.tools.get_mut("read").unwrap().more = json!({ "title": "x" }), "`read` changed"),
+            (|pin| drop(pin.tools.remove("read")), "`read` is gone"),
+            (|pin| drop(pin.tools.insert("write".to_owned(), pin.tools["read"].clone())), "`write` is new"),
+            (|pin| pin.prompts.clear(), "its prompt `p`"),
+            (|pin| drop(pin.templates.insert("t".to_owned(), json!({}))), "its resource template `t`"),
+        ];
+        for (change, named) in changes {
+            let mut now = pin();
+            change(&mut now);
+            let why = pin().drift(&now).unwrap_or_default();
+            assert!(why.contains(named), "{named}: {why}");
+        }
+        assert_eq!(pin().drift(&pin()), None);
+    }
+
+    #[test]
+    fn a_pin_is_read_as_it_was_written_and_nothing_beside_it() {
+        let text = serde_json::to_string(&pin()).unwrap();
+        assert_eq!(serde_json::from_str::<Pin>(&text).unwrap(), pin());
+        assert!(serde_json::from_str::<Pin>(&text.replacen('{', "{\"url\":1,", 1)).is_err());
+    }
+}

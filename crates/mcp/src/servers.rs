@@ -218,3 +218,29 @@ impl Servers {
 fn unknown(name: &str) -> Fault {
     Fault::NotCalled(format!("there is no server `{name}`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use backstay_sandbox::Bounds;
+
+    use super::*;
+
+    fn who(number: usize) -> Who {
+        Who { agent: "main".to_owned(), principal: number.to_string() }
+    }
+
+    #[tokio::test]
+    async fn so_many_servers_run_and_one_that_nobody_waits_for_makes_room() {
+        let bounds = Bounds { memory_bytes: 0, free_bytes: 0, uid: None };
+        let sandbox = Arc::new(Sandbox::new("/nowhere".into(), bounds));
+        let servers = Servers::new(Handle::current(), sandbox, Vec::new(), Box::new(|_, _| {}));
+        let slots: Vec<Slot> = (0..LIVE_MAX).map(|number| servers.slot("s", &who(number)).unwrap()).collect();
+        let mut busy: Vec<_> = slots.iter().map(|slot| Arc::clone(slot).try_lock_owned().unwrap()).collect();
+        let refused = servers.slot("s", &who(LIVE_MAX)).err().unwrap();
+        assert_eq!(refused, Fault::NotCalled("32 servers are at work; nothing was called".to_owned()));
+        assert!(Arc::ptr_eq(&servers.slot("s", &who(3)).unwrap(), &slots[3]), "the same for the same principal");
+        busy.pop();
+        servers.slot("s", &who(LIVE_MAX)).unwrap();
+        assert!(!Arc::ptr_eq(&servers.slot("s", &who(LIVE_MAX)).unwrap(), &slots[LIVE_MAX - 1]));
+    }
+}
