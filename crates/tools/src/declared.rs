@@ -27,8 +27,8 @@ pub enum Role {
     ReadPath,
     /// The same for a path that is written.
     WritePath,
-    /// Who, where, which or how much.
-    Authority,
+    /// Who, where, which or how much: a value of this kind.
+    Authority(Kind),
     /// Which of the things that are there is looked at.
     Selector,
     /// What is said, written or searched for.
@@ -36,11 +36,38 @@ pub enum Role {
 }
 
 impl Role {
-    pub const WORDS: [&'static str; 5] = ["read_path", "write_path", "authority", "selector", "payload"];
+    pub const WORDS: [&'static str; 12] = [
+        "read_path",
+        "write_path",
+        "authority",
+        "email",
+        "url",
+        "host",
+        "money",
+        "number",
+        "account",
+        "id",
+        "selector",
+        "payload",
+    ];
 
+    /// By the word of the config; `authority` alone is a text that a person must have put in quotes to have named it.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
-        let all = [Self::ReadPath, Self::WritePath, Self::Authority, Self::Selector, Self::Payload];
+        let all = [
+            Self::ReadPath,
+            Self::WritePath,
+            UNDECLARED,
+            Self::Authority(Kind::Email),
+            Self::Authority(Kind::Url),
+            Self::Authority(Kind::Host),
+            Self::Authority(Kind::Money),
+            Self::Authority(Kind::Number),
+            Self::Authority(Kind::Account),
+            Self::Authority(Kind::Id),
+            Self::Selector,
+            Self::Payload,
+        ];
         Self::WORDS.iter().zip(all).find(|(known, _)| **known == word).map(|(_, role)| role)
     }
 
@@ -48,12 +75,15 @@ impl Role {
     fn of_gate(self) -> ArgumentRole {
         match self {
             Self::WritePath => ArgumentRole::Authority(Kind::Path),
-            Self::Authority => ArgumentRole::Authority(Kind::QuotedString),
+            Self::Authority(kind) => ArgumentRole::Authority(kind),
             Self::ReadPath | Self::Selector => ArgumentRole::Selector,
             Self::Payload => ArgumentRole::Payload,
         }
     }
 }
+
+/// Of an argument of which nobody said anything.
+const UNDECLARED: Role = Role::Authority(Kind::QuotedString);
 
 /// What the operator says of a tool, whatever the tool is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,7 +155,7 @@ impl Declared {
     }
 
     fn new(name: &str, description: &str, terms: Terms, schema: Schema, means: Means, pinned: &[u8]) -> Self {
-        let role = |name: &String| terms.roles.get(name).copied().unwrap_or(Role::Authority).of_gate();
+        let role = |name: &String| terms.roles.get(name).copied().unwrap_or(UNDECLARED).of_gate();
         let manifest = Manifest {
             name: name.to_owned(),
             description: description.to_owned(),
@@ -201,7 +231,7 @@ impl Declared {
             let access = match self.terms.roles.get(name) {
                 Some(Role::ReadPath) => Access::Read,
                 Some(Role::WritePath) => Access::Write,
-                Some(Role::Authority | Role::Selector | Role::Payload) | None => continue,
+                Some(Role::Authority(_) | Role::Selector | Role::Payload) | None => continue,
             };
             for value in each(name, value)? {
                 let (real, is_directory) = real(roots, access, value)?;

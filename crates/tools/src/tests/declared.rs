@@ -135,10 +135,15 @@ fn what_only_reads_can_write_nowhere_and_what_executes_may_touch_all_that_is_gra
 
 #[test]
 fn what_is_not_declared_of_an_argument_is_authority() {
-    let tool = tool(EffectClass::Send, &[("b", Role::Payload)], &["x", "{a}", "{b}"]);
-    let authority = ArgumentRole::Authority(Kind::QuotedString);
-    let expected = [("a".to_owned(), authority), ("b".to_owned(), ArgumentRole::Payload)];
+    let to = Role::of("email").unwrap();
+    let tool = tool(EffectClass::Send, &[("b", Role::Payload), ("to", to)], &["x", "{a}", "{b}", "{to}"]);
+    let expected = [
+        ("a".to_owned(), ArgumentRole::Authority(Kind::QuotedString)),
+        ("b".to_owned(), ArgumentRole::Payload),
+        ("to".to_owned(), ArgumentRole::Authority(Kind::Email)),
+    ];
     assert_eq!(tool.manifest().arguments, expected);
+    assert!(Role::WORDS.iter().all(|word| Role::of(word).is_some()) && Role::of("mail").is_none());
 }
 
 #[test]

@@ -88,7 +88,7 @@ static ARGUMENT: &[Key] = &[value(
     Kind::Choice(ARGUMENT_ROLES),
     Required,
     "\"selector\"",
-    "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
+    "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `email`, `url`, `host`, `money`, `number`, `account` and `id` are the same with the kind of value that a person can name, where `authority` means a text in quotes. `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
 )];
 
 pub const LABELS: &[&str] = &["public", "internal", "secret"];
