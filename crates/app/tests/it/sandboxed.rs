@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::place::{Place, Served};
 
 /// Whom commands become where the tests run as root: somebody who owns nothing else.
 const NOBODYS_UID: u32 = 20_000;
@@ -35,6 +35,13 @@ impl Sandboxed {
 
     pub fn workspace(&self) -> PathBuf {
         self.place.home().join("workspace")
+    }
+
+    /// With something in its environment.
+    pub fn serve_with(&self, name: &str, value: &str) -> Served {
+        let mut command = self.place.command(&["serve", "--json"]);
+        command.env(name, value);
+        Place::served(command)
     }
 
     /// Takes everything out of the workspace.
