@@ -65,6 +65,7 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::Class => attribute("class"),
         Field::LabelConf => attribute("conf"),
         Field::LabelIntegrity => attribute("integrity"),
+        Field::Mode => attribute("mode"),
         Field::Path => paths(test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),
         Field::Port => going(&measured("port", test)),

@@ -3,6 +3,7 @@ use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
 use backstay_kernel::destination::Method;
 use backstay_kernel::facts::Tier;
 use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
 use backstay_kernel::rule::{Field, Order, Rule, RuleVerdict, Test};
 use backstay_kernel::subject::{Going, Subject, To, ruling};
@@ -63,6 +64,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::Class, &["read", "write", "execute", "send"]),
         1 => word(Field::LabelConf, &["public", "internal", "secret"]),
         1 => word(Field::LabelIntegrity, &["untrusted", "trusted"]),
+        1 => word(Field::Mode, &["normal", "dry_run", "read_only"]),
         6 => path.prop_map(|test| (Field::Path, test)),
         1 => number,
         2 => going,
@@ -91,7 +93,8 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let role = select(vec![Role::Owner, Role::User]);
     let paths = subsequence(PATHS.to_vec(), 0..4);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
-    let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), select(vec![None, Some(Tier::Full)]));
+    let tier = (select(vec![None, Some(Tier::Full)]), select(WorkMode::ALL.to_vec()));
+    let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to =
         (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
     let to = to.prop_map(|(host, port, method, path, url_bytes)| {
@@ -107,7 +110,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             paths,
             (bytes_out, going),
             now,
-            (conf, integrity, tier),
+            (conf, integrity, (tier, mode)),
         )| Subject {
             agent: Some(agent),
             principal: Some(principal),
@@ -121,6 +124,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             now: Some(now),
             conf: Some(conf),
             integrity: Some(integrity),
+            mode: Some(mode),
             tier,
         },
     )
@@ -150,6 +154,7 @@ fn request(call: &Subject<'_>) -> Request {
         ("url_bytes".to_owned(), long(to.url_bytes.unwrap_or_default())),
         ("conf".to_owned(), text(call.conf.unwrap().word())),
         ("integrity".to_owned(), text(call.integrity.unwrap().word())),
+        ("mode".to_owned(), text(call.mode.unwrap().word())),
         ("sandboxed".to_owned(), RestrictedExpression::new_bool(call.tier == Some(Tier::Full))),
         ("now".to_owned(), long(now)),
         ("minute".to_owned(), long(now % DAY_MS / 60_000)),

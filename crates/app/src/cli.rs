@@ -82,6 +82,9 @@ pub enum Command {
     /// Let a frozen home go on
     #[command(after_help = "Example:\n  backstay unfreeze")]
     Unfreeze,
+    /// How much an agent, a door or the home does: everything, a dry run, or reading alone
+    #[command(after_help = "Example:\n  backstay mode read-only --agent main\n  backstay mode normal --agent main")]
+    Mode(ModeArgs),
     /// What was spent of which budget
     #[command(after_help = "Example:\n  backstay budget")]
     Budget,
@@ -354,6 +357,26 @@ pub struct ExplainArgs {
     /// When, such as 2026-11-21T09:30:00+01:00; without it, now
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
     pub at: Option<u64>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ModeArgs {
+    /// `dry-run`: what does more than read is checked and not made; `read-only`: it is refused
+    #[arg(value_enum)]
+    pub mode: ModeName,
+    /// Of this agent, not of the whole home
+    #[arg(long, conflicts_with = "channel")]
+    pub agent: Option<String>,
+    /// Of whatever comes in by this door, not of the whole home
+    #[arg(long)]
+    pub channel: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ModeName {
+    Normal,
+    DryRun,
+    ReadOnly,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,8 @@ use axum::extract::State;
 use backstay_engine::Epoch;
 use backstay_kernel::budget::{Ceiling, Used, windows};
 use backstay_kernel::home::HomeRecord;
+use backstay_kernel::mode::{Scope, WorkMode};
+use backstay_kernel::refusal::{Code, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,6 +50,40 @@ async fn set_frozen(door: &Door, frozen: bool, by: &str, key: Keyed) -> Result<J
     let key = door.engine.key(by, key.for_call(call, &[]));
     door.engine.freeze(frozen, by, key).await?;
     Ok(Json(json!({ "frozen": frozen })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mode {
+    mode: WorkMode,
+    agent: Option<String>,
+    channel: Option<String>,
+}
+
+/// How much an agent, a door or, where neither is named, the whole home does from now on.
+pub async fn set_mode(
+    operator: Operator,
+    State(door): State<Door>,
+    key: Keyed,
+    Input(wanted): Input<Mode>,
+) -> Result<Json<Value>, Problem> {
+    let Mode { mode, agent, channel } = wanted;
+    let scope = match (agent, channel) {
+        (None, None) => Scope::Home,
+        (Some(agent), None) => Scope::Agent(agent),
+        (None, Some(channel)) => Scope::Channel(channel),
+        (Some(_), Some(_)) => return Err(Problem::malformed("give `agent` or `channel`, not both")),
+    };
+    if let Scope::Agent(name) = &scope
+        && mode != WorkMode::Normal
+        && !door.engine.policy().agents.contains_key(name)
+    {
+        return Err(Refusal::new(Code::UnknownAgent, "there is no such agent", "see `backstay config show`").into());
+    }
+    let named = json!(scope).to_string();
+    let key = door.engine.key(operator.name(), key.for_call("mode", &[named.as_bytes(), mode.word().as_bytes()]));
+    door.engine.set_mode(scope.clone(), mode, operator.name(), key).await?;
+    Ok(Json(json!({ "scope": scope, "mode": mode })))
 }
 
 pub async fn reload(
@@ -150,6 +186,7 @@ pub async fn status(_: Operator, State(door): State<Door>) -> Result<Json<Value>
             "version": env!("CARGO_PKG_VERSION"),
             "epoch": home.epoch,
             "frozen": home.frozen.is_some(),
+            "modes": home.modes.iter().map(|(scope, mode)| json!({ "scope": scope, "mode": mode })).collect::<Vec<_>>(),
             "draining": door.engine.is_draining(),
             "sessions": { "live": live, "total": stats.sessions.saturating_sub(1) },
             "waits": waits_counted(door)?,

@@ -24,6 +24,9 @@ pub fn page(door: &Door, placed: &[Placed], bytes_max: usize) -> Result<Vec<Valu
 pub fn item(door: &Door, placed: &Placed) -> Result<Value, Problem> {
     let (kind, body) = split(&placed.record);
     let mut item = json!({ "seq": placed.seq.0, "at": placed.at, "kind": kind, "body": body });
+    if let (Record::Judged(judged), Some(fields)) = (&placed.record, item.as_object_mut()) {
+        fields.insert("disposition".into(), json!(judged.verdict.disposition().word()));
+    }
     let bodies = placed.record.texts();
     if let Some(fields) = item.as_object_mut().filter(|_| !bodies.is_empty()) {
         let mut texts = Map::new();

@@ -50,7 +50,7 @@ const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Doo
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const CHAT: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 36] = [
+pub static ROUTES: [Route; 37] = [
     read("/live", Needs::Nobody, || get(health::live)),
     read("/ready", Needs::Nobody, || get(health::ready)),
     read("/metrics", Needs::Scraper, || get(health::metrics)),
@@ -75,6 +75,7 @@ pub static ROUTES: [Route; 36] = [
     act("/api/doubts/{id}", Needs::Operator, || post(doubts::resolve)),
     act("/api/home/freeze", Needs::Operator, || post(admin::freeze)),
     act("/api/home/unfreeze", Needs::Operator, || post(admin::unfreeze)),
+    act("/api/home/mode", Needs::Operator, || post(admin::set_mode)),
     read("/api/status", Needs::Operator, || get(admin::status)),
     read("/api/budget", Needs::Operator, || get(admin::budget)),
     read("/api/epochs", Needs::Operator, || get(admin::epochs)),

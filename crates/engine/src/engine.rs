@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{Boot, Millis, SessionId};
+use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::{Policy, Role};
 use backstay_kernel::{Session, apply, decide};
 use backstay_store::{Store, StoreError};
@@ -192,6 +193,19 @@ impl Engine {
             }
             engine.shared.addresses.look();
             engine.home().announce();
+            done
+        })
+        .await
+    }
+
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn set_mode(&self, scope: Scope, mode: WorkMode, by: &str, key: Option<Key>) -> Result<(), EngineError> {
+        let (engine, by) = (self.clone(), by.to_owned());
+        whole(async move {
+            let done = engine.home().set_mode(scope, mode, &by, key).await;
+            // Whatever waits is looked at under it.
+            engine.shared.addresses.look();
             done
         })
         .await

@@ -6,6 +6,7 @@ use backstay_kernel::frame::Switches;
 use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, token_hash};
 use backstay_kernel::id::{BodyRef, Seq, SessionId};
 use backstay_kernel::label::Label;
+use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
 use backstay_kernel::refusal::{Code, Refusal};
@@ -138,6 +139,18 @@ impl HomeHandle {
     pub async fn freeze(&self, frozen: bool, by: &str, key: Option<Key>) -> Result<(), EngineError> {
         let by = by.to_owned();
         self.write(if frozen { HomeInput::Freeze { by } } else { HomeInput::Unfreeze { by } }, key).await.map(drop)
+    }
+
+    /// # Errors
+    /// The journal cannot be written.
+    pub async fn set_mode(&self, scope: Scope, mode: WorkMode, by: &str, key: Option<Key>) -> Result<(), EngineError> {
+        self.write(HomeInput::SetMode { scope, mode, by: by.to_owned() }, key).await.map(drop)
+    }
+
+    /// The strictest that holds for a turn of this agent that came in by this door.
+    #[must_use]
+    pub fn mode(&self, agent: &str, channel: &str) -> WorkMode {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).modes.of(agent, channel)
     }
 
     /// Draws a token, keeps its hash, and returns it: this is the only time that it is seen.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_kernel::frame::{self, Frame};
+use backstay_kernel::frame::{self, Frame, Switches};
 use backstay_kernel::id::{Boot, Millis, SessionId};
 use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::open::wall_at;
@@ -234,11 +234,13 @@ impl SessionTask {
     }
 
     fn frame<'a>(&self, policy: &'a Policy, input: &Input) -> Frame<'a> {
+        let channel = self.state.turn.as_ref().map_or(&self.state.channel, |turn| &turn.channel);
+        let mode = self.shared.home.mode(&self.state.agent, channel);
         let mut frame = Frame {
             now: self.shared.world.now(),
             boot: self.boot,
             policy,
-            switches: self.shared.switches(),
+            switches: Switches { mode, ..self.shared.switches() },
             slots: frame::Slots {
                 model: u32::from(self.slots.has_model()),
                 tool: self.slots.tools(&self.shared.tool_slots),

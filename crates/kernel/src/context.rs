@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Invalid;
 use crate::id::BodyRef;
 use crate::label::Label;
+use crate::mode::WorkMode;
+use crate::rule::RuleVerdict;
 
 /// One item of the context. A reply that calls tools is always followed by its `Results` (I4).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -74,6 +76,11 @@ pub enum Note {
     Denied(String),
     /// By a limit of the rule of this name.
     Limited(String),
+    /// By a switch; without it the call would have been made or asked about.
+    HeldBack {
+        mode: WorkMode,
+        would: RuleVerdict,
+    },
     /// A person said no.
     Refused,
     /// Nobody answered the ask in time.
@@ -117,6 +124,15 @@ impl Note {
                 Invalid::NoSandbox => "Error: commands are not possible here.",
                 Invalid::Unreadable => "Error: the operating system refused to open it.",
             },
+            Self::HeldBack { mode: WorkMode::DryRun, would: RuleVerdict::Allow } => {
+                "Dry run: nothing was done. The call was checked, and would have been made as it stands. Go on as if it had been, and say in your reply that this was a dry run."
+            }
+            Self::HeldBack { mode: WorkMode::DryRun, .. } => {
+                "Dry run: nothing was done. The call was checked, and a person would have been asked before it. Go on as if it had been made, and say in your reply that this was a dry run."
+            }
+            Self::HeldBack { mode: WorkMode::ReadOnly | WorkMode::Normal, .. } => {
+                "Refused: an operator has switched to read-only, so nothing was done. Go on with what reading can tell, or say what is missing."
+            }
             Self::NotGranted => "Refused: this agent has no grant for this call.",
             Self::Refused => {
                 "Refused: a person denied this call. Do not ask for it again; go on without it or say what is missing."

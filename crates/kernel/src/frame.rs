@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 
 use crate::budget::WindowState;
 use crate::id::{Boot, Millis};
+use crate::mode::WorkMode;
 use crate::policy::Policy;
 
 /// The home's switches as they stand now, read at every decision and at the last look; never copied
@@ -13,6 +14,8 @@ pub struct Switches {
     pub frozen: bool,
     /// The process is going away: nothing starts, nothing is lost.
     pub draining: bool,
+    /// The strictest that holds for the session.
+    pub mode: WorkMode,
 }
 
 impl Switches {

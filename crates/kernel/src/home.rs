@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::Switches;
 use crate::id::{BodyRef, Digest, EffectId, Millis, Seq, SessionId};
 use crate::label::{Confidentiality, Label, Source};
+use crate::mode::{Modes, Scope, WorkMode};
 use crate::policy::Role;
 use crate::refusal::{Code, Refusal};
 use crate::roots::Roots;
@@ -31,6 +32,12 @@ pub enum HomeRecord {
         why: FreezeReason,
     },
     Unfrozen {
+        by: String,
+    },
+    /// An agent, a door or the home does more or less from now on.
+    ModeSet {
+        scope: Scope,
+        mode: WorkMode,
         by: String,
     },
     /// An operator has let a server of tools in, as it was then: what it offers is a new policy.
@@ -116,6 +123,7 @@ pub struct Home {
     /// What was pinned of servers of tools, by their names.
     pub pins: BTreeMap<String, BodyRef>,
     pub frozen: Option<FreezeReason>,
+    pub modes: Modes,
     pub lineage: u64,
     pub roots: Roots,
     /// Names of secrets, each with the version of its value.
@@ -129,7 +137,7 @@ const UNKNOWN: Label = Label { conf: Confidentiality::Secret, ..Label::of(Source
 impl Home {
     #[must_use]
     pub fn switches(&self) -> Switches {
-        Switches { frozen: self.frozen.is_some(), draining: false }
+        Switches { frozen: self.frozen.is_some(), ..Switches::default() }
     }
 
     /// The principal that a presented token belongs to.
@@ -164,6 +172,11 @@ pub enum HomeInput {
         by: String,
     },
     Unfreeze {
+        by: String,
+    },
+    SetMode {
+        scope: Scope,
+        mode: WorkMode,
         by: String,
     },
     Pin {
@@ -234,6 +247,8 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
         HomeInput::Freeze { by } => Ok(Vec::from([HomeRecord::Frozen { by, why: FreezeReason::Operator }])),
         HomeInput::Unfreeze { .. } if home.frozen.is_none() => Ok(Vec::new()),
         HomeInput::Unfreeze { by } => Ok(Vec::from([HomeRecord::Unfrozen { by }])),
+        HomeInput::SetMode { scope, mode, .. } if home.modes.get(&scope) == mode => Ok(Vec::new()),
+        HomeInput::SetMode { scope, mode, by } => Ok(Vec::from([HomeRecord::ModeSet { scope, mode, by }])),
         HomeInput::Pin { server, pin, .. } if home.pins.get(&server) == Some(&pin) => Ok(Vec::new()),
         HomeInput::Pin { server, pin, by } => {
             Ok(Vec::from([HomeRecord::Pinned { epoch: home.epoch + 1, server, pin, by }]))
@@ -306,6 +321,7 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         }
         HomeRecord::Frozen { why, .. } => home.frozen = Some(*why),
         HomeRecord::Unfrozen { .. } => home.frozen = None,
+        HomeRecord::ModeSet { scope, mode, .. } => home.modes.set(scope, *mode),
         HomeRecord::Pinned { epoch, server, pin, .. } => {
             home.epoch = *epoch;
             home.pins.insert(server.clone(), *pin);

@@ -72,7 +72,18 @@ pub fn judge(
             ask(session, effect, call, facts, by, approvers, expires_ms, frame)
         }
     };
-    Judgement { verdict, grounds }
+    Judgement { verdict: held_back(verdict, facts, frame), grounds }
+}
+
+/// A switch takes away what was not denied already.
+fn held_back(verdict: Verdict, facts: &Facts, frame: &Frame<'_>) -> Verdict {
+    let would = match &verdict {
+        Verdict::Allow { .. } => RuleVerdict::Allow,
+        Verdict::Ask { .. } => RuleVerdict::Ask,
+        Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => return verdict,
+    };
+    let mode = frame.switches.mode;
+    if mode.holds_back(facts.class) { Verdict::Deny { by: Reason::Mode { mode, would } } } else { verdict }
 }
 
 /// The tool is one of the runtime's and the agent's, every path lies where it may go, every program and

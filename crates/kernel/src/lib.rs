@@ -23,6 +23,7 @@ pub mod label;
 pub mod ledger;
 pub mod limit;
 pub mod limits;
+pub mod mode;
 pub mod policy;
 pub mod record;
 pub mod refusal;

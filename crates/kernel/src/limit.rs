@@ -171,6 +171,7 @@ impl Subject<'_> {
             Field::Class => self.class.map(|class| class.word().to_owned()),
             Field::LabelConf => self.conf.map(|conf| conf.word().to_owned()),
             Field::LabelIntegrity => self.integrity.map(|integrity| integrity.word().to_owned()),
+            Field::Mode => self.mode.map(|mode| mode.word().to_owned()),
             Field::Host => match self.going {
                 Going::Unknown => None,
                 Going::Nowhere => Some(String::new()),

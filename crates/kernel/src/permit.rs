@@ -1,9 +1,11 @@
 //! The last look before acting, and the proof that it was taken.
 
+use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::id::{Digest, EffectId, Seq, SessionId};
 use crate::record::BounceReason;
 use crate::session::{Open, Session, State, Work};
+use crate::tool::EffectClass;
 
 /// A yes for one exact action: minted by [`start`] alone, never stored, never copied, consumed by
 /// the code that acts.
@@ -15,6 +17,7 @@ pub struct Permit {
     attempt: u32,
     key: Digest,
     facts: Option<Digest>,
+    acts: bool,
 }
 
 impl Permit {
@@ -50,6 +53,12 @@ impl Permit {
     #[must_use]
     pub fn facts(&self) -> Option<Digest> {
         self.facts
+    }
+
+    /// The call may do more than read. In a mode that holds such calls back no permit says so.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        self.acts
     }
 }
 
@@ -100,13 +109,16 @@ pub fn start(session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<P
     if epoch != frame.policy.epoch {
         return bounce(BounceReason::PolicyChanged);
     }
-    let facts = match &open.work {
+    let judged = match &open.work {
         Work::Model { .. } => None,
         Work::Tool { judged, .. } => match judged {
             Some(judged) if judged.approved_until.is_some_and(|until| until <= frame.now) => {
                 return bounce(BounceReason::ApprovalGone);
             }
-            Some(judged) => Some(judged.facts.digest()),
+            Some(judged) if frame.switches.mode.holds_back(judged.facts.class) => {
+                return bounce(BounceReason::HeldBack);
+            }
+            Some(judged) => Some(&judged.facts),
             None => return bounce(BounceReason::FactsChanged),
         },
     };
@@ -116,6 +128,7 @@ pub fn start(session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<P
         started: seq,
         attempt: open.attempt,
         key: idempotency_key(session.lineage, session.id, effect),
-        facts,
+        facts: judged.map(Facts::digest),
+        acts: judged.is_some_and(|facts| facts.class != EffectClass::Read),
     })
 }

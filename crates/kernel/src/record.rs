@@ -15,9 +15,10 @@ use crate::facts::{Facts, Invalid};
 use crate::flow::{Composed, Flow, Named, Origin, Warrant};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Confidentiality, Integrity, Label, Source};
+use crate::mode::WorkMode;
 use crate::policy::Role;
 use crate::request::Request;
-use crate::rule::{Approvers, Field};
+use crate::rule::{Approvers, Field, RuleVerdict};
 use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
@@ -272,6 +273,7 @@ pub enum Used {
     Weekday(Millis),
     LabelConf(Confidentiality),
     LabelIntegrity(Integrity),
+    Mode(WorkMode),
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }
@@ -303,7 +305,41 @@ pub enum Verdict {
     TooMany,
 }
 
+/// What becomes of a call, in an operator's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// Made, by what its class is.
+    Autonomous,
+    /// Made, because a rule says so.
+    Checked,
+    /// Put to a person.
+    Escalated,
+    Impossible,
+}
+
+impl Disposition {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Autonomous => "autonomous",
+            Self::Checked => "checked",
+            Self::Escalated => "escalated",
+            Self::Impossible => "impossible",
+        }
+    }
+}
+
 impl Verdict {
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Allow { by: Reason::ClassDefault } => Disposition::Autonomous,
+            Self::Allow { .. } => Disposition::Checked,
+            Self::Ask { .. } => Disposition::Escalated,
+            Self::Deny { .. } | Self::Invalid { .. } | Self::Blocked { .. } | Self::TooMany => Disposition::Impossible,
+        }
+    }
+
     /// What it rests on; nothing, where no policy was asked.
     #[must_use]
     pub fn by(&self) -> Option<&Reason> {
@@ -322,6 +358,12 @@ pub enum Reason {
     Rule(String),
     /// A limit of this rule is used up.
     Limit(String),
+    /// A switch holds back whatever does more than read.
+    Mode {
+        mode: WorkMode,
+        /// Allow or ask, without the switch.
+        would: RuleVerdict,
+    },
     /// Nothing grants it.
     NoGrant,
     /// The session has seen untrusted words; no rule lifts it.
@@ -334,7 +376,7 @@ impl Reason {
     pub fn rule(&self) -> Option<&str> {
         match self {
             Self::Rule(name) | Self::Limit(name) => Some(name),
-            Self::ClassDefault | Self::NoGrant | Self::Flow(_) => None,
+            Self::ClassDefault | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => None,
         }
     }
 }
@@ -392,6 +434,8 @@ pub enum BounceReason {
     Stopped,
     ApprovalGone,
     FactsChanged,
+    /// A switch holds back whatever does more than read.
+    HeldBack,
     /// A queue outside the session had no place; nothing was sent.
     Busy,
 }

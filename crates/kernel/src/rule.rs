@@ -11,7 +11,7 @@ use crate::limit::Limit;
 use crate::limits;
 use crate::policy::Role;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleVerdict {
     Allow,
@@ -40,10 +40,11 @@ pub enum Field {
     Weekday,
     LabelConf,
     LabelIntegrity,
+    Mode,
 }
 
 impl Field {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -61,6 +62,7 @@ impl Field {
         Self::Weekday,
         Self::LabelConf,
         Self::LabelIntegrity,
+        Self::Mode,
     ];
 
     #[must_use]
@@ -83,6 +85,7 @@ impl Field {
             Self::Weekday => "weekday",
             Self::LabelConf => "label.conf",
             Self::LabelIntegrity => "label.integrity",
+            Self::Mode => "mode",
         }
     }
 }
@@ -215,12 +218,12 @@ impl Rule {
         }
     }
 
-    /// What it says of a call that is judged may be another when the call starts: by the hour, or by what
-    /// others have done since.
+    /// What it says of a call that is judged may be another when the call starts: by the hour, by a
+    /// switch, or by what others have done since.
     #[must_use]
     pub fn may_change(&self) -> bool {
         let timed = |conditions: &Conditions| {
-            conditions.contains_key(&Field::Clock) || conditions.contains_key(&Field::Weekday)
+            [Field::Clock, Field::Weekday, Field::Mode].iter().any(|field| conditions.contains_key(field))
         };
         self.until.is_some() || timed(&self.when) || timed(&self.unless) || !self.limits.is_empty()
     }

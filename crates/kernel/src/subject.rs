@@ -6,6 +6,7 @@ use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
 use crate::id::Millis;
 use crate::label::{Confidentiality, Integrity};
+use crate::mode::WorkMode;
 use crate::policy::Role;
 use crate::record::Used;
 use crate::rule::{Conditions, Field, Rule, RuleVerdict, Test};
@@ -32,6 +33,7 @@ pub struct Subject<'a> {
     /// Of the session's label, the join of all that has entered it.
     pub conf: Option<Confidentiality>,
     pub integrity: Option<Integrity>,
+    pub mode: Option<WorkMode>,
 }
 
 /// Where a call goes on the network, as far as that is known.
@@ -176,6 +178,7 @@ impl<'a> Subject<'a> {
             now: Some(frame.now),
             conf: Some(session.label.conf),
             integrity: Some(session.label.integrity),
+            mode: Some(frame.switches.mode),
             ..Self::of_facts(facts)
         })
     }
@@ -215,6 +218,7 @@ impl<'a> Subject<'a> {
             Field::Weekday => self.now.map(Used::Weekday),
             Field::LabelConf => self.conf.map(Used::LabelConf),
             Field::LabelIntegrity => self.integrity.map(Used::LabelIntegrity),
+            Field::Mode => self.mode.map(Used::Mode),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -230,6 +234,7 @@ impl<'a> Subject<'a> {
             Field::Class => self.class.map(|class| test.holds(class.word())),
             Field::LabelConf => self.conf.map(|conf| test.holds(conf.word())),
             Field::LabelIntegrity => self.integrity.map(|integrity| test.holds(integrity.word())),
+            Field::Mode => self.mode.map(|mode| test.holds(mode.word())),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
             Field::Host => self.going.meets(|to| to.host, |host| test.holds(host)),

@@ -6,6 +6,7 @@ use backstay_kernel::destination::Connection;
 use backstay_kernel::facts::{Facts, Probe};
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::Label;
+use backstay_kernel::tool::EffectClass;
 
 use crate::arguments::ReadOutput;
 use crate::prepare::{Action, Prepared, Refused, prepare};
@@ -65,12 +66,29 @@ pub struct Asked<'a> {
 /// Once `halt` is true a command that runs is ended: its permit is taken back.
 #[must_use]
 pub fn run(permit: Permit, roots: &Roots, call: Asked<'_>, judged: &Facts, halt: &AtomicBool) -> Acted {
-    act(&permit.key(), permit.facts(), roots, call, judged, halt)
+    act(&permit.key(), permit.facts(), Acting::of(&permit), roots, call, judged, halt)
+}
+
+/// Leave to do more than read: what writes or keeps something takes it by value, and only the permit
+/// of such a call gives one. In a mode that holds calls back there is no such permit.
+#[derive(Debug)]
+pub(crate) struct Acting(());
+
+impl Acting {
+    fn of(permit: &Permit) -> Option<Self> {
+        permit.acts().then_some(Self(()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_a_test() -> Self {
+        Self(())
+    }
 }
 
 pub(crate) fn act(
     key: &Digest,
     permitted: Option<Digest>,
+    acting: Option<Acting>,
     roots: &Roots,
     call: Asked<'_>,
     judged: &Facts,
@@ -86,18 +104,26 @@ pub(crate) fn act(
     if facts != *judged {
         return Ran::failed(changed(&facts, judged)).into();
     }
-    let ran = match action {
-        Action::Send(sent) => return fetch::send(key, roots, &sent),
-        Action::Read { file, page } => read::read(file, &page),
-        Action::Write(write) => write::write(key, &write),
-        Action::List { dir } => list::list(&dir),
-        Action::Search { start, real, pattern } => search::search(roots, start, real, &pattern),
-        Action::Remember { text } => Ran::Remember { text },
-        Action::Recall { query } => Ran::Recall { query },
-        Action::ReadOutput(call) => Ran::Output(call),
-        Action::Run(run) => command::run(roots, *run, halt),
-        Action::Serve(serve) => serve::serve(roots, call.principal, *serve),
-        Action::AskHuman => Ran::failed("a person answers this call, not a tool"),
+    let only_reads = acting.is_none() && facts.class == EffectClass::Read;
+    let ran = match (action, acting) {
+        (Action::Read { file, page }, _) => read::read(file, &page),
+        (Action::List { dir }, _) => list::list(&dir),
+        (Action::Search { start, real, pattern }, _) => search::search(roots, start, real, &pattern),
+        (Action::Recall { query }, _) => Ran::Recall { query },
+        (Action::ReadOutput(call), _) => Ran::Output(call),
+        (Action::AskHuman, _) => Ran::failed("a person answers this call, not a tool"),
+        (Action::Write(write), Some(acting)) => write::write(acting, key, &write),
+        (Action::Remember { text }, Some(_)) => Ran::Remember { text },
+        // One that is known to read alone is held to that by its sandbox.
+        (Action::Run(run), acting) if acting.is_some() || only_reads => command::run(roots, *run, halt),
+        // What only asks has a method that only asks.
+        (Action::Send(sent), acting) if acting.is_some() || only_reads => return fetch::send(key, roots, &sent),
+        // Nobody can see what a server does.
+        (Action::Serve(serve), Some(_)) => serve::serve(roots, call.principal, *serve),
+        (
+            Action::Run(_) | Action::Send(_) | Action::Serve(_) | Action::Write(_) | Action::Remember { .. },
+            Some(_) | None,
+        ) => Ran::failed("the permit is for a call that only reads; nothing was done"),
     };
     ran.into()
 }

@@ -451,6 +451,10 @@ pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
     match by {
         Some(Value::String(word)) => word.replace('_', " "),
         Some(other) if other.get("flow").is_some() => flow(text(other, "flow")),
+        Some(other) if other.get("mode").is_some() => {
+            format!("mode {}: nothing but reading", text(other.get("mode").unwrap_or(&Value::Null), "mode"))
+        }
+        Some(other) if other.get("limit").is_some() => format!("limit of rule `{}`{at}", text(other, "limit")),
         Some(other) => {
             other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`{at}")).unwrap_or_default()
         }

@@ -92,6 +92,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Resume(args) => switches::run(home, Switch::Resume(args.session), out).await,
         Command::Freeze => switches::run(home, Switch::Freeze, out).await,
         Command::Unfreeze => switches::run(home, Switch::Unfreeze, out).await,
+        Command::Mode(args) => switches::run(home, Switch::Mode(args), out).await,
         Command::Reload => switches::run(home, Switch::Reload, out).await,
         Command::Budget => budget::run(home, out).await,
         Command::Config(command) => config::run(home, &command, out),

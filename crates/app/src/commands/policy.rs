@@ -204,6 +204,7 @@ impl Said {
             Some(Reason::ClassDefault) => "class default".to_owned(),
             Some(Reason::NoGrant) => "no grant".to_owned(),
             Some(Reason::Flow(_)) => "information flow".to_owned(),
+            Some(Reason::Mode { mode, .. }) => format!("mode {}", mode.word()),
             None => String::new(),
         };
         let verdict = match verdict {

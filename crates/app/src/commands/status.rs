@@ -89,6 +89,18 @@ fn show(status: &Value, out: &Out) {
         let (id, asked) = (text(question, "id"), visible_line(text(question, "text")));
         out.toned(Tone::Warning, &format!("waits     a question: {asked}   next: {command} answer {id} \"TEXT\""));
     }
+    for switched in list(status, "modes") {
+        let (words, option) = match switched.get("scope") {
+            Some(Value::Object(fields)) => fields.iter().next().map_or_else(Default::default, |(kind, name)| {
+                let name = visible_line(name.as_str().unwrap_or_default());
+                (format!("{kind} {name}"), format!(" --{kind} {name}"))
+            }),
+            _ => ("the home".to_owned(), String::new()),
+        };
+        let mode = text(switched, "mode").replace('_', " ");
+        let line = format!("mode      {mode} for {words}: only reading   next: {command} mode normal{option}");
+        out.toned(Tone::Warning, &line);
+    }
     if flag("frozen") {
         out.toned(Tone::Warning, &format!("frozen    nothing starts   next: {command} unfreeze"));
     }

@@ -1,53 +1,89 @@
-//! `stop`, `resume`, `freeze`, `unfreeze`, `reload`: one call each, and a word about it.
+//! `stop`, `resume`, `freeze`, `unfreeze`, `mode`, `reload`: one call each, and a word about it.
 use std::path::Path;
 
 use backstay_kernel::id::SessionId;
+use backstay_kernel::mode::WorkMode;
 use serde_json::{Value, json};
 
 use super::conversation::{list, number};
+use crate::cli::{ModeArgs, ModeName};
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
 use crate::print::Out;
 
 /// What is switched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Switch {
     Stop(SessionId),
     Resume(SessionId),
     Freeze,
     Unfreeze,
+    Mode(ModeArgs),
     Reload,
 }
 
 pub async fn run(home: &Path, switch: Switch, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Act).await?;
-    let answer = client.post(&path(switch), &json!({})).await;
+    let answer = client.post(&path(&switch), &body(&switch)).await;
     client.close().await;
     let answer = answer?;
     if out.json {
         out.value(&answer);
     } else {
-        out.line(&words(switch, &answer));
+        out.line(&words(&switch, &answer));
     }
     Ok(Exit::Ok)
 }
 
-fn path(switch: Switch) -> String {
+fn body(switch: &Switch) -> Value {
+    match switch {
+        Switch::Mode(args) => {
+            let scope = [("agent", &args.agent), ("channel", &args.channel)];
+            let named = scope.into_iter().filter_map(|(key, name)| Some((key.to_owned(), json!(name.as_ref()?))));
+            named.chain([("mode".to_owned(), json!(mode(args.mode).word()))]).collect()
+        }
+        Switch::Stop(_) | Switch::Resume(_) | Switch::Freeze | Switch::Unfreeze | Switch::Reload => json!({}),
+    }
+}
+
+fn mode(name: ModeName) -> WorkMode {
+    match name {
+        ModeName::Normal => WorkMode::Normal,
+        ModeName::DryRun => WorkMode::DryRun,
+        ModeName::ReadOnly => WorkMode::ReadOnly,
+    }
+}
+
+fn path(switch: &Switch) -> String {
     match switch {
         Switch::Stop(session) => format!("/api/sessions/{session}/stop"),
         Switch::Resume(session) => format!("/api/sessions/{session}/resume"),
         Switch::Freeze => "/api/home/freeze".to_owned(),
         Switch::Unfreeze => "/api/home/unfreeze".to_owned(),
+        Switch::Mode(_) => "/api/home/mode".to_owned(),
         Switch::Reload => "/api/reload".to_owned(),
     }
 }
 
-fn words(switch: Switch, answer: &Value) -> String {
+fn words(switch: &Switch, answer: &Value) -> String {
     match switch {
         Switch::Stop(session) => format!("{session} is stopped: nothing starts in it, and it takes no messages"),
         Switch::Resume(session) => format!("{session} goes on"),
         Switch::Freeze => "the home is frozen: nothing starts in it".to_owned(),
         Switch::Unfreeze => "the home goes on".to_owned(),
+        Switch::Mode(args) => {
+            let whose = match (&args.agent, &args.channel) {
+                (Some(agent), _) => format!("agent `{agent}`"),
+                (None, Some(channel)) => format!("what comes in by `{channel}`"),
+                (None, None) => "the home".to_owned(),
+            };
+            let what = match args.mode {
+                ModeName::Normal => "does whatever its grants and rules allow",
+                ModeName::DryRun => "makes no call that does more than read, and says what it would have done",
+                ModeName::ReadOnly => "makes no call that does more than read",
+            };
+            format!("{whose} {what}")
+        }
         Switch::Reload if answer.get("changed").and_then(Value::as_bool).unwrap_or_default() => {
             let late: Vec<&str> = list(answer, "needs_restart").iter().filter_map(Value::as_str).collect();
             let late = if late.is_empty() { String::new() } else { format!("; after a restart: {}", late.join(", ")) };

@@ -147,7 +147,8 @@ fn decided(item: &Value, out: &Out) {
                 "invalid" => format!("{} {}", text(inside, "why").replace('_', " "), list_texts(item)),
                 _ => reason(inside.get("by"), body.get("grounds")) + &origins(body.get("facts"), body.get("grounds")),
             };
-            format!("call {}: {}, {why}", number(body, "effect"), verdict.replace('_', " "))
+            let disposition = text(item, "disposition");
+            format!("call {}: {disposition}: {}, {why}", number(body, "effect"), verdict.replace('_', " "))
         }
         "decided" if text(body, "decision") == "expire" => format!("call {}: expired", number(body, "effect")),
         "decided" => format!("call {}: {} by {}", number(body, "effect"), text(body, "decision"), text(body, "by")),

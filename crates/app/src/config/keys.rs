@@ -18,12 +18,13 @@ pub const SUMS: &[&str] = &["bytes_out", "url_bytes"];
 pub const OVERS: &[&str] = &["ask", "deny"];
 /// Fields that are one word.
 pub const LIMIT_FIELDS: &[&str] =
-    &["agent", "principal", "role", "channel", "tool", "class", "label.conf", "label.integrity", "host"];
+    &["agent", "principal", "role", "channel", "tool", "class", "label.conf", "label.integrity", "mode", "host"];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
 pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
 pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
@@ -503,6 +504,7 @@ static MATCH: &[Key] = &[
         "[\"sat\", \"sun\"]",
         "The day of the week, in the zone of the `clock` beside it, and in UTC where there is none.",
     ),
+    value("mode", Kind::Condition(Words), Optional("any"), "\"dry_run\"", "The strictest that `backstay mode` set."),
     optional_table("label", LABEL_MATCH, "The label of the session when the call is judged."),
 ];
 
@@ -598,6 +600,7 @@ static EXAMPLE: &[Key] = &[
         "2026-11-21T09:30:00+01:00",
         "When it is, for `clock` and `weekday`.",
     ),
+    value("mode", Kind::Choice(MODES), Optional("not said"), "\"dry_run\"", "What the agent is switched to."),
     optional_table("label", LABEL_EXAMPLE, "The label of the session."),
 ];
 

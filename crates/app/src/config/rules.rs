@@ -5,6 +5,7 @@ use backstay_kernel::destination::Method;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::limit::{Limit, Measure, Over};
+use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Used;
 use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
@@ -13,7 +14,7 @@ use backstay_kernel::tool::{ArgumentRole, EffectClass, Manifest};
 use backstay_kernel::words::Kind;
 
 use super::check::{Checker, role};
-use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, ROLES};
+use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES};
 use super::mistake::{Code, Place, list, quoted};
 use super::raw::View;
 use super::value::Spot;
@@ -217,6 +218,7 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Class
             | Field::LabelConf
             | Field::LabelIntegrity
+            | Field::Mode
             | Field::Method => words(checker, field, *place, value),
         };
         match read {
@@ -236,7 +238,8 @@ fn label_key(field: Field) -> Option<&'static str> {
     match field {
         Field::LabelConf => Some("conf"),
         Field::LabelIntegrity => Some("integrity"),
-        Field::Agent
+        Field::Mode
+        | Field::Agent
         | Field::Principal
         | Field::Role
         | Field::Channel
@@ -285,6 +288,7 @@ fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> 
         Field::Class => CLASSES.iter().map(|word| (*word).to_owned()).collect(),
         Field::LabelConf => CONFIDENTIALITY.iter().map(|word| (*word).to_owned()).collect(),
         Field::LabelIntegrity => INTEGRITY.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Mode => MODES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
         Field::Channel
@@ -381,6 +385,7 @@ pub struct ExampleCall {
     at: Option<u64>,
     conf: Option<Confidentiality>,
     integrity: Option<Integrity>,
+    mode: Option<WorkMode>,
 }
 
 /// Where the call of an example goes.
@@ -419,6 +424,7 @@ impl ExampleCall {
             now: self.at,
             conf: self.conf,
             integrity: self.integrity,
+            mode: self.mode,
         }
     }
 }
@@ -482,6 +488,7 @@ fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Opt
         at: example.integer("at").map(|spot| spot.value),
         conf: label("conf").and_then(conf),
         integrity: label("integrity").and_then(integrity),
+        mode: example.text("mode").and_then(|spot| WorkMode::ALL.into_iter().find(|mode| mode.word() == spot.value)),
     })
 }
 

@@ -128,6 +128,8 @@ fn the_operators_file_is_never_written() {
         &["run", "/say hello"],
         &["freeze"],
         &["unfreeze"],
+        &["mode", "dry-run"],
+        &["mode", "normal"],
         &["tokens", "create", "--principal", "owner", "--speaks", "human"],
         &["backup", backup.to_str().unwrap()],
     ];

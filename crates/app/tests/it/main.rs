@@ -27,6 +27,7 @@ mod held;
 mod hints;
 mod init;
 mod journal;
+mod modes;
 mod network;
 mod people;
 mod place;

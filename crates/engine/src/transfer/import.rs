@@ -79,7 +79,7 @@ impl Engine {
             now,
             boot: self.boot(),
             policy,
-            switches: backstay_kernel::frame::Switches { frozen: true, draining: true },
+            switches: backstay_kernel::frame::Switches { frozen: true, draining: true, ..Default::default() },
             slots: Slots { model: 0, tool: 0 },
             allowance: Vec::new(),
         };

@@ -13,6 +13,7 @@ mod files;
 mod home;
 mod keys;
 mod laundering;
+mod modes;
 mod moments;
 mod money;
 mod overdue;

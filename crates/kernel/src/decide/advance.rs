@@ -15,6 +15,7 @@ use crate::id::EffectId;
 use crate::judge::{Judgement, judge};
 use crate::limit;
 use crate::limits;
+use crate::mode::WorkMode;
 use crate::policy::Agent;
 use crate::record::{
     Cap, Counted, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Record, Reservation, Started,
@@ -282,7 +283,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
     let mut records = Vec::new();
     let mut slots = frame.slots.tool;
     let mut calls = 0usize;
-    let changing = agent.rules.iter().any(Rule::may_change);
+    let changing = agent.rules.iter().any(Rule::may_change) || frame.switches.mode != WorkMode::Normal;
     // With what the calls of this pass take.
     let mut frame = frame.clone();
     for (id, open) in session.effects.iter().filter(|(_, open)| open.work.turn() == turn.id) {

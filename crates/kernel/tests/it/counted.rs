@@ -239,7 +239,7 @@ proptest! {
     #[test]
     fn a_forgotten_fact_takes_a_call_out_of_no_limit(
         rules in prop::collection::vec((crate::rules::any_rule(), prop::collection::vec(any_limit(), 0..3)), 1..4),
-        whole in any_subject(), taken in 0u64..4, forgotten in prop::collection::vec(0usize..18, 1..5),
+        whole in any_subject(), taken in 0u64..4, forgotten in prop::collection::vec(0usize..19, 1..5),
     ) {
         let rules: Vec<Rule> = rules.into_iter().map(|(rule, limits)| Rule { limits, ..rule }).collect();
         let mut less = whole.clone();

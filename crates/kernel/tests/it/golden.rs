@@ -11,6 +11,7 @@ use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
+use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{
     Admitted, BounceReason, Cap, Completion, Counted, Decision, End, Ended, Entry, Grounds, Judged, LoopRule, Mode,
@@ -18,7 +19,7 @@ use backstay_kernel::record::{
     Used, VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
-use backstay_kernel::rule::{Approvers, Field};
+use backstay_kernel::rule::{Approvers, Field, RuleVerdict};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::Typed;
@@ -349,6 +350,30 @@ fn joined() -> Label {
     Source::ALL.into_iter().map(Label::of).fold(Label::NOTHING, Label::join)
 }
 
+fn held_back() -> Vec<Record> {
+    let judged = |mode, would| {
+        Record::Judged(Judged {
+            effect: Seq(8),
+            epoch: 2,
+            facts: None,
+            idempotency: Idempotency::Unsafe,
+            answerer: Answerer::Tool,
+            verdict: Verdict::Deny { by: Reason::Mode { mode, would } },
+            grounds: Some(Grounds {
+                policy: Digest([9; 32]),
+                line: None,
+                used: vec![Used::Mode(mode)],
+                origins: Vec::new(),
+            }),
+        })
+    };
+    vec![
+        judged(WorkMode::DryRun, RuleVerdict::Allow),
+        judged(WorkMode::ReadOnly, RuleVerdict::Ask),
+        Record::Bounced { effect: Seq(8), why: BounceReason::HeldBack },
+    ]
+}
+
 fn waits() -> Vec<Record> {
     let window = "home/day/2026-11-21".to_owned();
     vec![Record::Unfunded { effect: Seq(8), window, until: 13 }, Record::Overdue { effect: Seq(8) }]
@@ -391,6 +416,9 @@ fn home_records() -> Vec<HomeRecord> {
         HomeRecord::SecretRemoved { name: "crm".to_owned(), by: by() },
         HomeRecord::Pinned { epoch: 3, server: "files".to_owned(), pin: body(3), by: by() },
         HomeRecord::Unpinned { epoch: 4, server: "files".to_owned(), why: body(4), by: by() },
+        HomeRecord::ModeSet { scope: Scope::Home, mode: WorkMode::ReadOnly, by: by() },
+        HomeRecord::ModeSet { scope: Scope::Agent("main".into()), mode: WorkMode::DryRun, by: by() },
+        HomeRecord::ModeSet { scope: Scope::Channel("api".into()), mode: WorkMode::Normal, by: by() },
     ]
 }
 
@@ -421,7 +449,10 @@ where
 
 #[test]
 fn the_stored_form_of_every_record_stays() {
-    let lists = [beginnings(), verdicts(), middles(), endings(), waits(), judged_later(), limited(), reached()];
+    let lists = [
+        [beginnings(), verdicts(), middles(), endings(), waits()].concat(),
+        [judged_later(), limited(), reached(), held_back()].concat(),
+    ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
     assert_eq!(kinds.len(), 24, "every kind of record is there: {kinds:?}");

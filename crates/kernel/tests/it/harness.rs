@@ -311,6 +311,13 @@ impl TestSession {
         records
     }
 
+    /// The tool of a call, ended or not.
+    pub fn tool_of(&self, id: EffectId) -> &str {
+        let at = usize::try_from(id.0).unwrap() - 1;
+        let Record::Planned(backstay_kernel::record::Planned::Tool { call, .. }) = &self.records[at] else { panic!() };
+        call.tool.as_deref().unwrap()
+    }
+
     pub fn effect(&self, id: EffectId) -> &Open {
         &self.session.effects[&id]
     }

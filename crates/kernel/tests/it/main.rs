@@ -16,6 +16,7 @@ mod harness;
 mod labels;
 mod laws;
 mod limits;
+mod modes;
 mod people;
 mod recovery;
 mod roots;

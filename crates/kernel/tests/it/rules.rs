@@ -5,6 +5,7 @@ use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
 use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Grounds, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
@@ -44,6 +45,7 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         now: Some(NOON),
         conf: Some(Confidentiality::Internal),
         integrity: Some(Integrity::Trusted),
+        mode: Some(WorkMode::Normal),
     }
 }
 
@@ -331,6 +333,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Class, &["read", "write", "send"]),
         word(Field::LabelConf, &["public", "internal", "secret"]),
         word(Field::LabelIntegrity, &["untrusted", "trusted"]),
+        word(Field::Mode, &["normal", "dry_run", "read_only"]),
         path.prop_map(|test| (Field::Path, test)),
         (select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]), number),
         word(Field::Host, &["a.test", "b.test"]),
@@ -360,7 +363,8 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let tool = select(vec!["read", "write", "mail"]);
     let role = select(vec![Role::Owner, Role::User]);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
-    let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), select(vec![None, Some(Tier::Full)]));
+    let tier = (select(vec![None, Some(Tier::Full)]), select(WorkMode::ALL.to_vec()));
+    let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to = (select(vec!["a.test", "b.test", "test"]), 0u16..4, select(vec!["/", "/v1", "/v1/a"]), 0u64..4).prop_map(
         |(host, port, path, url_bytes)| {
             let (host, path, method) = (Some(host), Some(path), Some(Method::Post));
@@ -369,7 +373,16 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     );
     let going = prop_oneof![Just(Going::Nowhere), to];
     (names, tool, role, classes, paths, (0u64..4, going), NOON..NOON + 24 * HOUR, label).prop_map(
-        |((agent, principal, channel), tool, role, class, paths, (bytes_out, going), now, (conf, integrity, tier))| {
+        |(
+            (agent, principal, channel),
+            tool,
+            role,
+            class,
+            paths,
+            (bytes_out, going),
+            now,
+            (conf, integrity, (tier, mode)),
+        )| {
             Subject {
                 agent: Some(agent),
                 principal: Some(principal),
@@ -384,6 +397,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
                 now: Some(now),
                 conf: Some(conf),
                 integrity: Some(integrity),
+                mode: Some(mode),
             }
         },
     )
@@ -414,6 +428,7 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
                 }
             }
         }
+        17 => subject.mode = None,
         _ => subject.now = None,
     }
 }
@@ -425,7 +440,7 @@ proptest! {
     #[test]
     fn removing_a_fact_never_widens(
         rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
-        forgotten in prop::collection::vec(0usize..18, 1..5),
+        forgotten in prop::collection::vec(0usize..19, 1..5),
     ) {
         let mut less = whole.clone();
         forgotten.into_iter().for_each(|fact| forget(&mut less, fact));

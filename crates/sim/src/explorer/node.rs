@@ -159,7 +159,7 @@ impl Node {
             now: self.clock,
             boot: Boot(self.boot),
             policy: if self.narrowed { narrow } else { wide },
-            switches: Switches { frozen: self.frozen, draining: false },
+            switches: Switches { frozen: self.frozen, ..Switches::default() },
             slots: Slots { model: 8, tool: 8 },
             allowance: self.allowance(&self.now().seen),
         }

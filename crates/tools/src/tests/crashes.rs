@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Home, KEY, content, names};
 use crate::prepare::{Action, Write, prepare, probe};
-use crate::run::{Asked, Ran, act};
+use crate::run::{Acting, Asked, Ran, act};
 use crate::write::Staged;
 
 fn probed(home: &Home, tool: &str, arguments: &Value, facts: &Facts) -> Probed {
@@ -152,7 +152,7 @@ fn a_file_that_changes_while_the_new_content_is_staged_is_not_lost() {
     for file in ["out/a", "out/new"] {
         let write = prepared(&home, &content(file, "mine"));
         home.put(file, "theirs");
-        let Ran::Failed { text } = crate::write::write(&KEY, &write) else { panic!("{file}") };
+        let Ran::Failed { text } = crate::write::write(Acting::in_a_test(), &KEY, &write) else { panic!("{file}") };
         assert!(text.starts_with("stale: "), "{text}");
         assert_eq!(home.text(file), "theirs");
     }
@@ -167,10 +167,11 @@ fn a_permit_for_something_else_does_nothing() {
     let arguments = content("out/a", "x");
     let judged = home.inspect("write_file", arguments.clone()).unwrap();
     let other = home.inspect("write_file", content("out/b", "x")).unwrap();
-    let run = |permitted, arguments: &Value, judged| {
+    let run_as = |acting, permitted, arguments: &Value, judged| {
         let call = Asked { principal: "owner", tool: "write_file", arguments: &arguments.to_string() };
-        act(&KEY, permitted, &home.roots, call, judged, &AtomicBool::new(false)).ran
+        act(&KEY, permitted, acting, &home.roots, call, judged, &AtomicBool::new(false)).ran
     };
+    let run = |permitted, arguments: &Value, judged| run_as(Some(Acting::in_a_test()), permitted, arguments, judged);
     for ran in [
         // No facts at all, as the permit of a model call has; facts of another call.
         run(None, &arguments, &judged),
@@ -178,6 +179,8 @@ fn a_permit_for_something_else_does_nothing() {
         // The permit and the facts fit each other, and not the call: another file, other content.
         run(Some(other.digest()), &arguments, &other),
         run(Some(judged.digest()), &content("out/a", "y"), &judged),
+        // That of a call that only reads.
+        run_as(None, Some(judged.digest()), &arguments, &judged),
     ] {
         assert!(matches!(ran, Ran::Failed { .. }), "{ran:?}");
     }
@@ -193,7 +196,7 @@ fn a_failed_write_leaves_nothing() {
     // The place of the temporary file is taken by something that cannot be removed.
     let taken = home.at(&format!("out/.backstay-{KEY}.tmp"));
     fs::create_dir(&taken).unwrap();
-    assert!(matches!(crate::write::write(&KEY, &write), Ran::Failed { .. }));
+    assert!(matches!(crate::write::write(Acting::in_a_test(), &KEY, &write), Ran::Failed { .. }));
     fs::remove_dir(taken).unwrap();
     assert_eq!((home.text("out/a"), names(&home.at("out"))), ("before".to_owned(), vec!["a".to_owned()]));
 }

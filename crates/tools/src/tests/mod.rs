@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::prepare::{Refused, inspect};
 use crate::roots::Roots;
-use crate::run::{Asked, Ran, act};
+use crate::run::{Acting, Asked, Ran, act};
 
 mod crashes;
 mod declared;
@@ -71,7 +71,8 @@ impl Home {
 
     pub fn act(&self, tool: &str, arguments: &Value, judged: &Facts) -> Ran {
         let call = Asked { principal: "owner", tool, arguments: &arguments.to_string() };
-        act(&KEY, Some(judged.digest()), &self.roots, call, judged, &AtomicBool::new(false)).ran
+        let acting = Some(Acting::in_a_test());
+        act(&KEY, Some(judged.digest()), acting, &self.roots, call, judged, &AtomicBool::new(false)).ran
     }
 
     /// Inspects and acts, with nothing in between.

@@ -67,12 +67,12 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     let (said, grounds) = (Said::of(&judged.verdict, Some(&judged.grounds)), &judged.grounds);
     if out.json {
         out.value(&json!({
-            "verdict": said.verdict, "by": said.by, "line": said.line, "reason": reason,
+            "verdict": said.verdict, "disposition": judged.verdict.disposition().word(), "by": said.by, "line": said.line, "reason": reason,
             "used": grounds.used, "facts": facts, "policy": grounds.policy,
         }));
         return;
     }
-    let mut lines = vec![said.words()];
+    let mut lines = vec![format!("{}: {}", judged.verdict.disposition().word(), said.words())];
     lines.extend(reason.map(|reason| format!("  reason: {reason}")));
     lines.extend(grounds.used.iter().map(|fact| format!("  looked at {}", words(&json!(fact)))));
     lines.push(format!("  class: {}", facts.class.word()));

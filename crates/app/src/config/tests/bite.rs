@@ -79,7 +79,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 16] = [
+const MATCHED: [(&str, &str, &str); 17] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -95,6 +95,7 @@ const MATCHED: [(&str, &str, &str); 16] = [
     ("method", "method", "\"GET\""),
     ("url_path", "url_path", "{ under = \"/v9\" }"),
     ("url_bytes", "url_bytes", "{ gt = 100000 }"),
+    ("mode", "mode", "\"read_only\""),
     ("at", "clock", "{ between = [\"22:00\", \"06:00\"] }"),
 ];
 
