@@ -95,14 +95,14 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     // Before the journal's threads begin: variables are wiped while nobody else reads them.
     let vault = secrets::open(home, &config, keys)?;
     log::guard(&vault);
-    let setup = setup(home, &config, &vault, keys)?;
+    let endpoints = endpoints(&config, &vault, keys)?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
     let pins = servers::pins(&store).map_err(OpenError::Setup)?;
     servers::complete(&mut config, &pins);
     let (drifts, drifted) = tokio::sync::mpsc::unbounded_channel();
     let collector = client.clone();
-    let setup = setup(home, &config, &vault, keys, &pins, &drifts)?;
+    let setup = setup(home, &config, &vault, endpoints, &pins, &drifts)?;
     let world = Arc::new(RealWorld::new(client, store.clone(), vault.clone(), setup));
     let shared: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
@@ -117,7 +117,7 @@ fn setup(
     home: &Path,
     config: &Checked,
     vault: &Vault,
-    keys: Keys,
+    endpoints: BTreeMap<String, Endpoint>,
     pins: &BTreeMap<String, Pin>,
     drifts: &servers::Drifts,
 ) -> Result<Setup, OpenError> {
@@ -128,7 +128,6 @@ fn setup(
     let roots = roots(home, config, &around, &servers)?;
     let is_used = !config.mcp.is_empty() || roots.values().any(|roots| roots.commands().is_some());
     let key_secrets = secrets::keys_by_model(config);
-    let endpoints = endpoints(config, vault, keys)?;
     Ok(Setup { endpoints, key_secrets, roots, sandbox: is_used.then_some(sandbox), servers })
 }
 
@@ -326,7 +325,8 @@ impl Reload {
         checked.prepare().map_err(|error| error.to_string())?;
         let pins = servers::pins(self.engine.store())?;
         servers::complete(&mut checked, &pins);
-        let setup = setup(&self.home, &checked, &self.vault, self.keys, &pins, &self.drifts)
+        let endpoints = endpoints(&checked, &self.vault, self.keys).map_err(|error| error.to_string())?;
+        let setup = setup(&self.home, &checked, &self.vault, endpoints, &pins, &self.drifts)
             .map_err(|error| error.to_string())?;
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };

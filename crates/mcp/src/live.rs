@@ -263,7 +263,7 @@ async fn watched<T>(held: &Held, until: Instant, done: impl Future<Output = T>) 
                 Some(Stop::Disk) => {
                     return Err("less was left free on the disk than `[sandbox] free_disk_mib`".to_owned());
                 }
-                Some(Stop::Memory | Stop::Time) => {
+                Some(Stop::Memory | Stop::Time | Stop::Halt) => {
                     return Err(
                         "it took more memory than `[sandbox] memory_mib`, or the machine had none left".to_owned()
                     );

@@ -3,6 +3,7 @@
 //! its directories meanwhile is somebody else's.
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Child;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,7 +52,8 @@ impl At {
         if let Some(root) = reach.write.iter().find(|root| is_low(root, bounds.free_bytes)) {
             return Err(Fault::NotRun(format!("the disk of {root} is nearly full; nothing was run")));
         }
-        let alone = alone(&reach.write, until)
+        // Nothing calls it off: its call has little time.
+        let alone = alone(&reach.write, until, &AtomicBool::new(false))
             .ok_or_else(|| Fault::NotRun("a command works in the same directories; nothing was run".to_owned()))?;
         let before = Guard { reach, hides }.look().map_err(|error| Fault::NotRun(error.to_string()))?;
         Ok(Self { before, _alone: alone })

@@ -82,10 +82,11 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     let until = Instant::now() + PATIENCE;
     let bounds = Bounds { free_bytes: 0, ..bounds };
     let halt = AtomicBool::new(false);
-    let ran = confined(&ask, Work::Probe(targets), &shield, bounds, &[], until, &halt).map_err(|fault| match fault {
-        Fault::NotRun(why) => why,
-        Fault::Lost => fault.to_string(),
-    })?;
+    let ran =
+        confined(&ask, Work::Probe(targets), &shield, bounds, &[], until, &halt).map_err(|fault| match fault {
+            Fault::NotRun(why) => why,
+            Fault::Lost => fault.to_string(),
+        })?;
     let said = ran.stdout.text();
     let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
     match (ran.ended, lines.pop()) {

@@ -170,6 +170,7 @@ fn placeholder(name: String, terms: &Terms) -> Manifest {
         arguments: Vec::new(),
         program: None,
         result: terms.result,
+        clearance: Confidentiality::Public,
         schema: String::new(),
         timeout_ms: terms.timeout_ms,
     }

@@ -1,6 +1,7 @@
 //! What a request is before it is made, and what the model is told of what came back.
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use backstay_egress::{BODY_BYTES_MAX, Network};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Home, KEY};
 use crate::fetch::Hosts;
-use crate::run::{Acted, Ran, act};
+use crate::run::{Acted, Asked, Ran, act};
 
 /// A home whose agent may call this address, and what it was sent.
 fn calling(answer: impl Into<Vec<u8>>) -> (Home, String, Arc<Mutex<Vec<String>>>) {
@@ -55,7 +56,8 @@ fn ok(kind: &str, body: &[u8]) -> Vec<u8> {
 
 fn acted(home: &Home, tool: &str, arguments: &Value) -> Acted {
     let facts = home.inspect(tool, arguments.clone()).unwrap();
-    act(&KEY, Some(facts.digest()), &home.roots, tool, &arguments.to_string(), &facts)
+    let call = Asked { principal: "owner", tool, arguments: &arguments.to_string() };
+    act(&KEY, Some(facts.digest()), &home.roots, call, &facts, &AtomicBool::new(false))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `init --base-url`: asks the server which models it has, so that a wrong address or name is seen
 //! now and not in the first message.
 use backstay_kernel::effect::FailureClass;
+use backstay_kernel::label::Confidentiality;
 use backstay_providers::Kind;
 
 use crate::config::{Choice, ProviderConfig};
@@ -29,6 +30,7 @@ pub async fn choose(
         base_url: Some(base_url.clone()),
         api_key_env: api_key_env.clone(),
         api_key_secret: None,
+        clearance: Confidentiality::Secret,
     };
     let chosen = |model| Choice::BaseUrl { base_url: base_url.clone(), model, api_key_env };
     let key = secrets::provider_key("new", &provider, None);
