@@ -78,11 +78,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         per_principal: budget(shared.and_then(|shared| shared.table("per_principal"))),
         per_channel: budget(shared.and_then(|shared| shared.table("per_channel"))),
     };
-    let limit = |key| small(checker.root.table("limits").and_then(|limits| limits.integer(key)));
-    let limits = Limits {
-        messages_per_minute: limit("messages_per_minute"),
-        connections_per_principal: limit("connections_per_principal"),
-    };
+    let limits = limits(checker.root.table("limits"));
     let authorities = checker.root.table("network").and_then(|network| checker.file(network, "ca"));
     let sandbox = sandbox(checker.root.table("sandbox"));
     let examples = std::mem::take(&mut checker.examples);
@@ -112,6 +108,14 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
             })
         }
         Some(_) | None => Err(Mistakes::new(mistakes)),
+    }
+}
+
+fn limits(table: Option<View<'_>>) -> Limits {
+    let limit = |key| small(table.and_then(|limits| limits.integer(key)));
+    Limits {
+        messages_per_minute: limit("messages_per_minute"),
+        connections_per_principal: limit("connections_per_principal"),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Home, KEY};
 use crate::fetch::Hosts;
-use crate::run::{Acted, Asked, Ran, act};
+use crate::run::{Acted, Acting, Asked, Ran, act};
 
 /// A home whose agent may call this address, and what it was sent.
 fn calling(answer: impl Into<Vec<u8>>) -> (Home, String, Arc<Mutex<Vec<String>>>) {
@@ -57,7 +57,7 @@ fn ok(kind: &str, body: &[u8]) -> Vec<u8> {
 fn acted(home: &Home, tool: &str, arguments: &Value) -> Acted {
     let facts = home.inspect(tool, arguments.clone()).unwrap();
     let call = Asked { principal: "owner", tool, arguments: &arguments.to_string() };
-    act(&KEY, Some(facts.digest()), &home.roots, call, &facts, &AtomicBool::new(false))
+    act(&KEY, Some(facts.digest()), Some(Acting::in_a_test()), &home.roots, call, &facts, &AtomicBool::new(false))
 }
 
 #[test]

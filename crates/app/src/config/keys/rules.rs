@@ -1,0 +1,260 @@
+//! Keys of rules: what they match, ask, limit, and the calls that try them.
+use super::Need::{Default, Optional, Required};
+use super::On::{Clock, Hosts, Number, Paths, UrlPaths, Weekday, Words};
+use super::{APPROVING_ROLES, CLASSES, CONFIDENTIALITY, INTEGRITY, LIMIT_FIELDS, METHODS, MODES, OVERS, ROLES, SUMS, VERDICTS, Key, Kind, Presence, Shape, limits, optional_table, rows, value};
+
+pub static RULE: &[Key] = &[
+    value(
+        "name",
+        Kind::Name,
+        Required,
+        "\"summaries need a yes\"",
+        "What refusals, approvals and traces call it; one of a kind in its agent.",
+    ),
+    value("verdict", Kind::Choice(VERDICTS), Required, "\"deny\"", "What becomes of a call that the rule matches."),
+    Key {
+        name: "match",
+        shape: Shape::Table { keys: MATCH, presence: Presence::Required },
+        doc: "All of its conditions must hold. `{}` matches every call. A fact of the call that nobody can tell makes a deny or an ask match and an allow not match; in `unless` it is the other way round.",
+    },
+    optional_table(
+        "unless",
+        MATCH,
+        "Where all of these conditions hold, the rule says nothing. Takes the same keys as `match`.",
+    ),
+    value(
+        "until",
+        Kind::Moment,
+        Optional("for good"),
+        "2027-01-31T18:00:00+01:00",
+        "From this moment on the rule is as if it were not there.",
+    ),
+    value(
+        "reason",
+        Kind::Name,
+        Optional("none is given"),
+        "\"reports go to customers\"",
+        "Told to whoever decides an ask of this rule, and by `backstay policy explain`.",
+    ),
+    optional_table(
+        "ask",
+        ASK,
+        "For the verdict `ask`, and for a `limit` whose `over` is `ask`: who may answer, and how long the question stands.",
+    ),
+    rows(
+        "limit",
+        LIMIT,
+        "How much of what the rule matches may happen. A call counts when it starts, and in the same commit, so that sessions which run at once cannot pass a limit together; one that certainly had no effect is given back. It counts in the limits of every rule that matches it, or might: a missing fact makes a limit match. For the verdicts `allow` and `ask`.",
+    ),
+    rows("matches", EXAMPLE, "Calls that the rule must match; tried when the file is loaded."),
+    rows("does_not_match", EXAMPLE, "Calls that the rule must not match; tried when the file is loaded."),
+];
+
+static LIMIT: &[Key] = &[
+    value("count", Kind::Flag, Optional("see `sum`"), "true", "Count calls. A limit has this or `sum`."),
+    value(
+        "sum",
+        Kind::Choice(SUMS),
+        Optional("see `count`"),
+        "\"bytes_out\"",
+        "Add up this number of the calls. One of which it is not known passes the limit.",
+    ),
+    value(
+        "per",
+        Kind::Choices(LIMIT_FIELDS),
+        Default("[]"),
+        "[\"principal\"]",
+        "Calls that differ in one of these are counted apart.",
+    ),
+    value(
+        "window",
+        Kind::Duration,
+        Required,
+        "\"1h\"",
+        "Windows follow each other without a gap, from 1970-01-01 in UTC: of `1h` one begins with each full hour, of `24h` at midnight. Each takes `max`, so two that touch take twice that.",
+    ),
+    value("max", Kind::Count { min: 0, max: limits::INTEGER_MAX }, Required, "20", "The most that one window takes."),
+    value(
+        "over",
+        Kind::Choice(OVERS),
+        Required,
+        "\"deny\"",
+        "What becomes of a call that would pass it. With a yes an `ask` lets it pass, and it counts.",
+    ),
+];
+
+static MATCH: &[Key] = &[
+    value("agent", Kind::Condition(Words), Optional("any"), "\"other\"", "The agent's name."),
+    value("principal", Kind::Condition(Words), Optional("any"), "[\"app\", \"owner\"]", "Who spoke."),
+    value("role", Kind::Condition(Words), Optional("any"), "\"user\"", "The role of who spoke."),
+    value(
+        "channel",
+        Kind::Condition(Words),
+        Optional("any"),
+        "{ not_in = [\"chat\"] }",
+        "The door that the message came in by.",
+    ),
+    value("tool", Kind::Condition(Words), Optional("any"), "[\"write_file\", \"edit_file\"]", "The tool's name."),
+    value(
+        "class",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"write\"",
+        "What the call does: `read`, `write`, `execute`, `send` or `spend`.",
+    ),
+    value(
+        "path",
+        Kind::Condition(Paths),
+        Optional("any"),
+        "{ under = \"workspace/out\" }",
+        "The real paths that the call touches, absolute or relative to the home. One that fits is enough for a deny or an ask; for an allow all must fit. `intersects` wants one that matches one of its globs, `subset_of` wants each to match one of them, whatever the verdict. `*` never crosses `/`, `**` does. A call that touches no path is matched by none of these. Symbolic links are followed before paths are compared. A hard link is a second name of the same file and cannot be told from the first: a rule about one name says nothing of the other, so let nobody but the agent write where it may.",
+    ),
+    value(
+        "bytes_out",
+        Kind::Condition(Number),
+        Optional("any"),
+        "{ gt = 65536 }",
+        "Bytes that the call writes: the size of the file that it leaves behind, or of the text that is remembered; 0 where it only reads.",
+    ),
+    value(
+        "host",
+        Kind::Condition(Hosts),
+        Optional("any"),
+        "{ subdomain_of = \"example.com\" }",
+        "The host that a request goes to, in any spelling. `subdomain_of` is the name itself and every name below it. A call that goes nowhere is matched by this and by the four below in no case.",
+    ),
+    value("port", Kind::Condition(Number), Optional("any"), "443", "The port there."),
+    value(
+        "method",
+        Kind::Condition(Words),
+        Optional("any"),
+        "[\"POST\", \"PUT\"]",
+        "What the request does: `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`.",
+    ),
+    value(
+        "url_path",
+        Kind::Condition(UrlPaths),
+        Optional("any"),
+        "{ under = \"/v1/orders\" }",
+        "The path of the URL, decoded and without the query. `*` never crosses `/`, `**` does.",
+    ),
+    value(
+        "url_bytes",
+        Kind::Condition(Number),
+        Optional("any"),
+        "{ gt = 2048 }",
+        "Bytes of the URL with its query, and of the headers that the call sets: what it can tell the host without a body.",
+    ),
+    value(
+        "clock",
+        Kind::Condition(Clock),
+        Optional("any"),
+        "{ between = [\"08:00\", \"18:00\"], tz = \"Europe/Zurich\" }",
+        "The time of day, from the first minute to before the last, past midnight where the last is the earlier one. The zone is one of this machine's (tzdata), and UTC where none is named.",
+    ),
+    value(
+        "weekday",
+        Kind::Condition(Weekday),
+        Optional("any"),
+        "[\"sat\", \"sun\"]",
+        "The day of the week, in the zone of the `clock` beside it, and in UTC where there is none.",
+    ),
+    value("mode", Kind::Condition(Words), Optional("any"), "\"dry_run\"", "The strictest that `backstay mode` set."),
+    optional_table("label", LABEL_MATCH, "The label of the session when the call is judged."),
+];
+
+static LABEL_MATCH: &[Key] = &[
+    value(
+        "conf",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"secret\"",
+        "How far what the session has seen may travel: `public`, `internal` or `secret`.",
+    ),
+    value(
+        "integrity",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"untrusted\"",
+        "`untrusted` once anything has entered the session that nobody vouches for, else `trusted`.",
+    ),
+];
+
+static LABEL_EXAMPLE: &[Key] = &[
+    value("conf", Kind::Choice(CONFIDENTIALITY), Optional("not said"), "\"secret\"", "Of the session."),
+    value("integrity", Kind::Choice(INTEGRITY), Optional("not said"), "\"untrusted\"", "Of the session."),
+];
+
+static ASK: &[Key] = &[
+    value(
+        "role",
+        Kind::Choices(APPROVING_ROLES),
+        Optional("`[\"owner\"]`, unless `principal` is given"),
+        "[\"operator\"]",
+        "Roles that may answer.",
+    ),
+    value(
+        "principal",
+        Kind::Names,
+        Optional("see `role`"),
+        "[\"owner\"]",
+        "Principals that may answer, in place of `role`.",
+    ),
+    value(
+        "speaks",
+        Kind::Choice(&["human"]),
+        Optional("anybody whom `role` or `principal` names"),
+        "\"human\"",
+        "Take a yes only from a token made with `--speaks human`, or from a terminal at this machine. A program may still say no.",
+    ),
+    value(
+        "expires",
+        Kind::Duration,
+        Default("\"10m\""),
+        "\"30m\"",
+        "An ask that nobody answers for this long is a no.",
+    ),
+];
+
+static EXAMPLE: &[Key] = &[
+    value("agent", Kind::Name, Optional("the rule's agent"), "\"other\"", "The agent's name."),
+    value("principal", Kind::Name, Optional("not said"), "\"app\"", "Who spoke."),
+    value("role", Kind::Choice(ROLES), Optional("the principal's"), "\"user\"", "The role of who spoke."),
+    value("channel", Kind::Name, Optional("not said"), "\"api\"", "The door that the message came in by."),
+    value("tool", Kind::Name, Optional("not said"), "\"write_file\"", "The tool's name."),
+    value("class", Kind::Choice(CLASSES), Optional("the tool's"), "\"write\"", "What the call does."),
+    value("path", Kind::Path, Optional("not said"), "\"workspace/out/notes.md\"", "A path that the call touches."),
+    value(
+        "bytes_out",
+        Kind::Count { min: 0, max: limits::INTEGER_MAX },
+        Optional("not said; 0 where the call only reads"),
+        "1024",
+        "Bytes that the call writes.",
+    ),
+    value(
+        "host",
+        Kind::Name,
+        Optional("not said; none where the tool goes nowhere"),
+        "\"api.example.com\"",
+        "The host that the call goes to.",
+    ),
+    value("port", Kind::Count { min: 1, max: limits::PORT_MAX }, Optional("not said"), "443", "The port there."),
+    value("method", Kind::Choice(METHODS), Optional("not said"), "\"POST\"", "What the request does."),
+    value("url_path", Kind::Name, Optional("not said"), "\"/v1/orders\"", "The path of the URL."),
+    value(
+        "url_bytes",
+        Kind::Count { min: 1, max: limits::INTEGER_MAX },
+        Optional("not said"),
+        "80",
+        "Bytes of the URL, and of the headers that the call sets.",
+    ),
+    value(
+        "at",
+        Kind::Moment,
+        Optional("not said"),
+        "2026-11-21T09:30:00+01:00",
+        "When it is, for `clock` and `weekday`.",
+    ),
+    value("mode", Kind::Choice(MODES), Optional("not said"), "\"dry_run\"", "What the agent is switched to."),
+    optional_table("label", LABEL_EXAMPLE, "The label of the session."),
+];
