@@ -143,7 +143,7 @@ instructions = "You are a careful assistant."
 
 # What the agent may ever reach. What is not granted is not possible.
 [agents.main.grants]
-tools = ["read_file", "write_file", "edit_file", "list_dir", "search_files", "remember", "recall", "ask_human"]
+tools = ["read_file", "write_file", "edit_file", "list_dir", "search_files", "read_output", "remember", "recall", "ask_human"]
 read = ["workspace"]
 write = ["workspace"]
 
