@@ -16,7 +16,7 @@ impl Sandboxed {
     /// `programs` as a list in TOML; `sandbox` are lines of its table.
     pub fn home(programs: &str, sandbox: &str) -> Self {
         let place = Place::with_home();
-        let granted = format!("[\"run_command\", \"read_output\", \"write_file\"]\nprograms = {programs}");
+        let granted = format!("[\"run_command\", \"write_file\", \"read_output\"]\nprograms = {programs}");
         let config: Vec<String> = place
             .config()
             .lines()
