@@ -98,7 +98,7 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let endpoints = endpoints(&config, &vault, keys)?;
     let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
-    let pins = servers::pins(&store).map_err(OpenError::Setup)?;
+    let pins = servers::pins(&store).map_err(EngineError::Unreadable)?;
     servers::complete(&mut config, &pins);
     let (drifts, drifted) = tokio::sync::mpsc::unbounded_channel();
     let collector = client.clone();

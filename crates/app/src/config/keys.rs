@@ -33,7 +33,6 @@ use guarded::{AUDIT, SECRET};
 use rules::RULE;
 
 use Need::{Default, Optional, Required};
-use On::{Paths};
 
 pub static ROOT: &[Key] = &[
     table("server", SERVER, "The HTTP door."),

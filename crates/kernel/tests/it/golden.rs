@@ -359,12 +359,7 @@ fn held_back() -> Vec<Record> {
             idempotency: Idempotency::Unsafe,
             answerer: Answerer::Tool,
             verdict: Verdict::Deny { by: Reason::Mode { mode, would } },
-            grounds: Some(Grounds {
-                policy: Digest([9; 32]),
-                line: None,
-                used: vec![Used::Mode(mode)],
-                origins: Vec::new(),
-            }),
+            grounds: Some(Box::new(Grounds { policy: Digest([9; 32]), used: vec![Used::Mode(mode)], ..bare() })),
         })
     };
     vec![

@@ -1,7 +1,10 @@
 //! Keys of rules: what they match, ask, limit, and the calls that try them.
 use super::Need::{Default, Optional, Required};
 use super::On::{Clock, Hosts, Number, Paths, UrlPaths, Weekday, Words};
-use super::{APPROVING_ROLES, CLASSES, CONFIDENTIALITY, INTEGRITY, LIMIT_FIELDS, METHODS, MODES, OVERS, ROLES, SUMS, VERDICTS, Key, Kind, Presence, Shape, limits, optional_table, rows, value};
+use super::{
+    APPROVING_ROLES, CLASSES, CONFIDENTIALITY, INTEGRITY, Key, Kind, LIMIT_FIELDS, METHODS, MODES, OVERS, Presence,
+    ROLES, SUMS, Shape, VERDICTS, limits, optional_table, rows, value,
+};
 
 pub static RULE: &[Key] = &[
     value(
