@@ -252,3 +252,57 @@ impl World for RealWorld {
         guarded::cleaned(&self.vault.redactor(), text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use backstay_kernel::id::{Digest, EffectId, RepeatKey, SessionId};
+    use backstay_kernel::label::{Confidentiality, Source};
+    use backstay_kernel::record::{End, Ended, Entry, Record, VERSION};
+    use backstay_store::{Append, HeadUpdate, NewMemory, NewSession, Options};
+
+    use super::*;
+
+    fn remembered(text: &str, label: Label, id: u8) -> Append {
+        let result = BodyRef { id: 1, digest: Digest::default(), bytes: 0 };
+        let end = End::Done { result, repeat: RepeatKey([0; 8]), label, warned: false, spill: None };
+        let ended = Ended { effect: EffectId::default(), at: 1, started: None, end, spent: None };
+        let entry = Entry { v: VERSION, at: 1, records: vec![Record::Ended(ended)] };
+        let [agent, principal, channel] = ["main", "ann", "cli"].map(str::to_owned);
+        Append {
+            session: SessionId([id; 10]),
+            expected: Seq(0),
+            at: 1,
+            lineage: 1,
+            records: 1,
+            entry: serde_json::to_string(&entry).unwrap(),
+            head: HeadUpdate::default(),
+            create: Some(NewSession { agent, principal, channel, title: None }),
+            bodies: Vec::new(),
+            inbox: None,
+            ledger: Vec::new(),
+            snapshot: None,
+            memories: vec![NewMemory { principal: "ann".to_owned(), text: text.to_owned() }],
+        }
+    }
+
+    #[test]
+    fn what_is_recalled_bears_the_labels_of_its_memories() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::create(home.path(), Options { ballast_bytes: 0, free_bytes_min: 1 }).unwrap();
+        let secret = Label { conf: Confidentiality::Secret, ..Label::of(Source::Tool) };
+        for (text, label, id) in [("red apples", Label::of(Source::Tool), 1), ("the red key", secret, 2)] {
+            let (done, said) = std::sync::mpsc::channel();
+            store.append(remembered(text, label, id), Box::new(move |outcome| drop(done.send(outcome))));
+            said.recv().unwrap().unwrap();
+        }
+        let setup = Setup { endpoints: BTreeMap::new(), roots: BTreeMap::new(), sandbox: None };
+        let world = RealWorld::new(Client::new().unwrap(), store, setup);
+        let of = |query: &str| match world.recall("ann", query) {
+            ToolRan::Done { text, label, .. } => (text.lines().count(), label.conf),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of("apples"), (1, Confidentiality::Internal));
+        assert_eq!(of("red"), (2, Confidentiality::Secret));
+        assert_eq!(of("pears"), (1, Confidentiality::Public), "nothing was shown");
+    }
+}
