@@ -83,7 +83,7 @@ pub enum Command {
     #[command(after_help = "Example:\n  backstay unfreeze")]
     Unfreeze,
     /// How much an agent, a door or the home does: everything, a dry run, or reading alone
-    #[command(after_help = "Example:\n  backstay mode read-only --agent main\n  backstay mode normal --agent main")]
+    #[command(after_help = "Example:\n  backstay mode read-only --agent main")]
     Mode(ModeArgs),
     /// What was spent of which budget
     #[command(after_help = "Example:\n  backstay budget")]

@@ -258,6 +258,7 @@ mod tests {
     use backstay_kernel::id::{Digest, EffectId, RepeatKey, SessionId};
     use backstay_kernel::label::{Confidentiality, Source};
     use backstay_kernel::record::{End, Ended, Entry, Record, VERSION};
+    use backstay_sandbox::Bounds;
     use backstay_store::{Append, HeadUpdate, NewMemory, NewSession, Options};
 
     use super::*;
@@ -285,8 +286,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_recalled_bears_the_labels_of_its_memories() {
+    #[tokio::test]
+    async fn what_is_recalled_bears_the_labels_of_its_memories() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::create(home.path(), Options { ballast_bytes: 0, free_bytes_min: 1 }).unwrap();
         let secret = Label { conf: Confidentiality::Secret, ..Label::of(Source::Tool) };
@@ -295,8 +296,18 @@ mod tests {
             store.append(remembered(text, label, id), Box::new(move |outcome| drop(done.send(outcome))));
             said.recv().unwrap().unwrap();
         }
-        let setup = Setup { endpoints: BTreeMap::new(), roots: BTreeMap::new(), sandbox: None };
-        let world = RealWorld::new(Client::new().unwrap(), store, setup);
+        let bounds = Bounds { uid: None, memory_bytes: 0, free_bytes: 0 };
+        let sandbox = Arc::new(Sandbox::new(home.path().join("scratch"), bounds));
+        let runtime = tokio::runtime::Handle::current();
+        let setup = Setup {
+            endpoints: BTreeMap::new(),
+            key_secrets: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            sandbox: None,
+            servers: Arc::new(Servers::new(runtime, sandbox, Vec::new(), Box::new(|_, _| {}))),
+        };
+        let vault = Vault::open(home.path(), None).unwrap();
+        let world = RealWorld::new(Client::new().unwrap(), store, vault, setup);
         let of = |query: &str| match world.recall("ann", query) {
             ToolRan::Done { text, label, .. } => (text.lines().count(), label.conf),
             other => panic!("{other:?}"),

@@ -118,8 +118,8 @@ pub(crate) fn act(
         (Action::Run(run), acting) if acting.is_some() || only_reads => command::run(roots, *run, halt),
         // What only asks has a method that only asks.
         (Action::Send(sent), acting) if acting.is_some() || only_reads => return fetch::send(key, roots, &sent),
-        // Nobody can see what a server does.
-        (Action::Serve(serve), Some(_)) => serve::serve(roots, call.principal, *serve),
+        // It is the operator's word that this tool of the server only reads.
+        (Action::Serve(serve), acting) if acting.is_some() || only_reads => serve::serve(roots, call.principal, *serve),
         (
             Action::Run(_) | Action::Send(_) | Action::Serve(_) | Action::Write(_) | Action::Remember { .. },
             Some(_) | None,

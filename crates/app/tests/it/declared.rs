@@ -69,7 +69,7 @@ fn a_declared_command_runs_as_its_words_without_a_shell_or_a_grant_of_its_progra
         assert!(said.contains(why), "{said}");
     }
     // Its program is no grant to run it otherwise.
-    let granted = home.place.config().replace("[\"show\"]", "[\"show\", \"run_command\"]");
+    let granted = home.place.config().replace("\"show\", ", "\"show\", \"run_command\", ");
     home.place.write_config(&granted);
     let said = home.run("printf hi").to_string();
     assert!(said.contains("granted no programs"), "{said}");
