@@ -310,7 +310,7 @@ mod tests {
         let world = RealWorld::new(Client::new().unwrap(), store, vault, setup);
         let of = |query: &str| match world.recall("ann", query) {
             ToolRan::Done { text, label, .. } => (text.lines().count(), label.conf),
-            other => panic!("{other:?}"),
+            other @ (ToolRan::Failed { .. } | ToolRan::Unknown) => panic!("{other:?}"),
         };
         assert_eq!(of("apples"), (1, Confidentiality::Internal));
         assert_eq!(of("red"), (2, Confidentiality::Secret));
