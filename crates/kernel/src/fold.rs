@@ -17,7 +17,9 @@ use crate::record::{
     Admitted, BounceReason, Completion, Decision, End, Ended, Grounds, Judged, Planned, Reason, Record, Reservation,
     Resolution, Retried, Started, Verdict,
 };
-use crate::session::{Billed, JudgedFacts, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
+use crate::session::{
+    Approved, Billed, JudgedFacts, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work,
+};
 use crate::tool::{Answerer, Idempotency};
 
 /// Folds one record into the state.
@@ -87,7 +89,7 @@ pub fn apply(session: &mut Session, record: &Record) {
 fn unjudge(session: &mut Session) {
     for open in session.effects.values_mut() {
         if let Work::Tool { judged: Some(judged), .. } = &mut open.work {
-            (judged.epoch, judged.approved_until) = (0, None);
+            (judged.epoch, judged.approved) = (0, None);
         }
     }
 }
@@ -217,7 +219,7 @@ fn judge(session: &mut Session, record: &Judged) {
             answerer: record.answerer,
             named: record.grounds.as_deref().map(Grounds::named).unwrap_or_default(),
             composed: record.grounds.as_ref().and_then(|grounds| grounds.composed.clone()),
-            approved_until: None,
+            approved: None,
         })
     });
     let note = match &record.verdict {
@@ -273,10 +275,11 @@ fn decided(session: &mut Session, effect: EffectId, decision: Decision) {
     match decision {
         Decision::Approve => {
             let Some(open) = session.effects.get_mut(&effect) else { return };
-            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { expires_at, .. }) =
+            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, .. }) =
                 (&mut open.work, &open.state)
             {
-                judged.approved_until = Some(*expires_at);
+                let (by, approvers) = (by.clone(), approvers.clone());
+                judged.approved = Some(Approved { by, approvers, until: *expires_at });
                 open.state = State::Ready;
             }
         }

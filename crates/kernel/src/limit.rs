@@ -132,12 +132,12 @@ pub fn passed<'r>(
     over.max_by_key(|share| share.limit.over).map(|share| (share.limit, share.rule))
 }
 
-/// What the call takes where it starts; a person's yes lifts the limits that ask.
+/// What the call takes where it starts; a person's yes to a limit lifts those that ask.
 #[must_use]
-pub fn counted(rules: &[Rule], subject: &Subject<'_>, has_a_yes: bool) -> Vec<Counted> {
+pub fn counted(rules: &[Rule], subject: &Subject<'_>, is_approved: bool) -> Vec<Counted> {
     let counted = |share: Share<'_>| {
         let (window, units) = share.place?;
-        let is_lifted = has_a_yes && share.limit.over == Over::Ask;
+        let is_lifted = is_approved && share.limit.over == Over::Ask;
         Some(Counted { window, units, max: (!is_lifted).then_some(share.limit.max) })
     };
     shares(rules, subject).filter_map(counted).collect()

@@ -112,7 +112,7 @@ pub fn start(session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<P
     let judged = match &open.work {
         Work::Model { .. } => None,
         Work::Tool { judged, .. } => match judged {
-            Some(judged) if judged.approved_until.is_some_and(|until| until <= frame.now) => {
+            Some(judged) if judged.approved.as_ref().is_some_and(|yes| yes.until <= frame.now) => {
                 return bounce(BounceReason::ApprovalGone);
             }
             Some(judged) if frame.switches.mode.holds_back(judged.facts.class) => {

@@ -21,7 +21,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 7;
+pub const FOLD_VERSION: u32 = 8;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -209,8 +209,16 @@ pub struct JudgedFacts {
     pub named: NamedValues,
     /// What its URL takes of the day's bytes.
     pub composed: Option<Composed>,
-    /// A person said yes, and this is how long it holds.
-    pub approved_until: Option<Millis>,
+    /// A person said yes.
+    pub approved: Option<Approved>,
+}
+
+/// What a yes was said to. It stands in for the same question, to the same people, and for no other.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Approved {
+    pub by: Reason,
+    pub approvers: Approvers,
+    pub until: Millis,
 }
 
 /// Where an effect stands in its life.

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::mode::WorkMode;
 use crate::policy::Agent;
 use crate::record::{
-    Cap, Counted, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Record, Reservation, Started,
+    Cap, Counted, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Reason, Record, Reservation, Started,
     StopReason, TurnStarted, Verdict,
 };
 use crate::request::Request;
@@ -338,16 +338,18 @@ fn blocked(repeats: usize) -> Verdict {
 
 /// Another policy judged it, or the yes that it had is too old.
 fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
-    let too_old = was.approved_until.is_some_and(|until| until <= frame.now);
+    let too_old = was.approved.as_ref().is_some_and(|yes| yes.until <= frame.now);
     was.epoch != frame.policy.epoch || too_old
 }
 
 /// Whether the rules say the same now: hours may have passed since. A yes that a person gave stands
-/// in for an ask, and for nothing else.
+/// in for the ask that it answered, and for nothing else.
 fn still_stands(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
     match judge(session, effect, call, &was.facts, &was.named, frame).verdict {
         Verdict::Allow { .. } => true,
-        Verdict::Ask { .. } => was.approved_until.is_some(),
+        Verdict::Ask { by, approvers, .. } => {
+            was.approved.as_ref().is_some_and(|yes| (&yes.by, &yes.approvers) == (&by, &approvers))
+        }
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => false,
     }
 }
@@ -373,7 +375,10 @@ fn counted(session: &Session, open: &Open, agent: &Agent, frame: &Frame<'_>) -> 
     let Work::Tool { call, judged: Some(judged), .. } = &open.work else { return Vec::new() };
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, &judged.facts, frame));
     match subject.filter(|_| !open.is_counted) {
-        Some(subject) => limit::counted(&agent.rules, &subject, judged.approved_until.is_some()),
+        Some(subject) => {
+            let lifted = judged.approved.as_ref().is_some_and(|yes| matches!(yes.by, Reason::Limit(_)));
+            limit::counted(&agent.rules, &subject, lifted)
+        }
         None => Vec::new(),
     }
 }

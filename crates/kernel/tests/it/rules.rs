@@ -204,13 +204,18 @@ fn hours_that_pass_while_a_call_waits_are_over_when_it_starts() {
     assert!(matches!(t.effect(effect).state, State::Asked { .. }));
 }
 
-/// A person's yes stands in for an ask, whatever the hour, and never for a deny.
+/// A person's yes stands in for the question that it answered, whatever the hour, for no other one, and never for a deny.
 #[test]
-fn a_yes_outlives_the_hours_of_an_ask_but_no_deny() {
-    for (later, starts) in [(RuleVerdict::Ask, true), (RuleVerdict::Deny, false)] {
+fn a_yes_stands_for_its_own_question_and_for_no_later_one() {
+    for (always, later, starts) in
+        [(true, RuleVerdict::Ask, true), (false, RuleVerdict::Ask, false), (true, RuleVerdict::Deny, false)]
+    {
         let mut t = TestSession::new();
         t.now = NOON + HOUR - 1;
         t.agent().rules = vec![rule("from one on", later, &[hours(780, 1_440)])];
+        if always {
+            t.agent().rules.insert(0, rule("always", RuleVerdict::Ask, &[]));
+        }
         t.slots.tool = 0;
         t.say(1);
         t.reply(&[("mail", 1)]);
@@ -220,7 +225,7 @@ fn a_yes_outlives_the_hours_of_an_ask_but_no_deny() {
         t.slots.tool = 8;
         t.settle();
         let started = matches!(t.session.effects.get(&effect).map(|open| &open.state), Some(State::Started { .. }));
-        assert_eq!(started, starts, "{later:?}");
+        assert_eq!(started, starts, "{always} {later:?}");
     }
 }
 

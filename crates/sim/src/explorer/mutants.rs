@@ -386,7 +386,7 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
         (Mutant::ExpiryIsYes, Record::Decided { decision: Decision::Expire, .. }) => {
             for open in session.effects.values_mut() {
                 if let Work::Tool { judged: Some(judged), .. } = &mut open.work {
-                    judged.approved_until = None;
+                    judged.approved = None;
                 }
             }
         }
