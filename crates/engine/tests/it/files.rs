@@ -87,8 +87,8 @@ async fn the_raise_is_in_the_journal_before_the_call_acts_and_outlives_a_reset_i
     let play = Play::begin(home.path(), policy(), vec![]).await;
     play.stage.hold(&["put"]);
     let said = begin(&play, &["peek", "put"]).await;
-    play.until(said, |_| play.stage.held() == 1).await;
-    assert_eq!((play.stage.acts_of("put"), journaled(&play).len()), (0, 1));
+    play.stage.holding.notified().await;
+    assert_eq!((play.stage.held(), play.stage.acts_of("put"), journaled(&play).len()), (1, 0, 1));
     play.engine.home().reset_root("/home", "owner", Speaks::Human, None).await.unwrap();
     play.stage.hold(&[]);
     play.ended(said).await;

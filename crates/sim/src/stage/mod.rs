@@ -74,6 +74,8 @@ pub struct Stage {
     random: Mutex<Dice>,
     held: Mutex<Held>,
     let_go: Condvar,
+    /// Told when a call is held.
+    pub holding: Notify,
     /// Told when the model waits for [`Stage::go`], or hangs.
     pub hung: Arc<Notify>,
     pub go: Arc<Notify>,
@@ -101,6 +103,7 @@ impl Stage {
             random: Mutex::new(Dice::new(STAGES.fetch_add(1, Ordering::SeqCst) << 32)),
             held: Mutex::default(),
             let_go: Condvar::new(),
+            holding: Notify::new(),
             hung: Arc::default(),
             go: Arc::default(),
             broken: Mutex::default(),
@@ -129,6 +132,9 @@ impl Stage {
     fn wait_while_held(&self, tool: &str) {
         let mut held = self.held.lock().unwrap();
         held.calls += 1;
+        if held.tools.contains(&tool) {
+            self.holding.notify_one();
+        }
         held = self.let_go.wait_while(held, |held| held.tools.contains(&tool)).unwrap();
         held.calls -= 1;
     }
