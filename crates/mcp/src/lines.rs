@@ -1,9 +1,11 @@
 //! Messages as lines on the pipes of a server. A line that is too long or no message ends the conversation, with a
 //! name for what it was: whoever waits for an answer is told at once.
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::RoleClient;
+use rmcp::model::{JsonRpcMessage, ServerNotification};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -31,12 +33,15 @@ pub struct Lines {
     line: Vec<u8>,
     write: Arc<tokio::sync::Mutex<Option<Sender>>>,
     broken: Broken,
+    /// It said that what it offers is other than it was. Set here, before any later line is handed on, since
+    /// messages are handled apart from each other: an answer must not be seen before what was said ahead of it.
+    changed: Arc<AtomicBool>,
 }
 
 impl Lines {
-    pub fn new(read: Receiver, write: Sender, broken: Broken) -> Self {
+    pub fn new(read: Receiver, write: Sender, broken: Broken, changed: Arc<AtomicBool>) -> Self {
         let write = Arc::new(tokio::sync::Mutex::new(Some(write)));
-        Self { read: BufReader::new(read), line: Vec::new(), write, broken }
+        Self { read: BufReader::new(read), line: Vec::new(), write, broken, changed }
     }
 
     /// `None` at the end, or where the line is too long.
@@ -82,7 +87,12 @@ impl Transport<RoleClient> for Lines {
                 continue;
             }
             match serde_json::from_slice(text) {
-                Ok(message) => return Some(message),
+                Ok(message) => {
+                    if says_changed(&message) {
+                        self.changed.store(true, Ordering::Release);
+                    }
+                    return Some(message);
+                }
                 Err(error) => {
                     self.broken.set(format!("it sent what is no message: {error}"));
                     return None;
@@ -95,6 +105,11 @@ impl Transport<RoleClient> for Lines {
         self.write.lock().await.take();
         Ok(())
     }
+}
+
+fn says_changed(message: &RxJsonRpcMessage<RoleClient>) -> bool {
+    let JsonRpcMessage::Notification(said) = message else { return false };
+    matches!(said.notification, ServerNotification::ToolListChangedNotification(_))
 }
 
 #[cfg(test)]
@@ -111,7 +126,7 @@ mod tests {
         let (mut theirs, ours) = pipe().unwrap();
         let (unused, _) = pipe().unwrap();
         let broken = Broken::default();
-        let mut lines = Lines::new(ours, unused, broken.clone());
+        let mut lines = Lines::new(ours, unused, broken.clone(), Arc::default());
         let said = bytes.to_vec();
         let saying = tokio::spawn(async move { drop(theirs.write_all(&said).await) });
         let mut count = 0;
@@ -148,12 +163,27 @@ mod tests {
     async fn a_message_that_is_sent_is_one_line() {
         let (write, mut read) = pipe().unwrap();
         let (_theirs, ours) = pipe().unwrap();
-        let mut lines = Lines::new(ours, write, Broken::default());
+        let mut lines = Lines::new(ours, write, Broken::default(), Arc::default());
         let notice = ClientNotification::InitializedNotification(Default::default());
         lines.send(JsonRpcMessage::notification(notice)).await.unwrap();
         lines.close().await.unwrap();
         let mut said = String::new();
         tokio::io::AsyncReadExt::read_to_string(&mut read, &mut said).await.unwrap();
         assert!(said.ends_with('\n') && said.lines().count() == 1 && said.contains("initialized"), "{said}");
+    }
+
+    /// However the answer behind it is handled.
+    #[tokio::test]
+    async fn what_changed_is_known_before_the_next_line_is() {
+        let (mut theirs, ours) = pipe().unwrap();
+        let (unused, _read) = pipe().unwrap();
+        let changed = Arc::new(AtomicBool::new(false));
+        let mut lines = Lines::new(ours, unused, Broken::default(), Arc::clone(&changed));
+        let said = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
+        theirs.write_all(&[PING, b"\n", said, PING, b"\n"].concat()).await.unwrap();
+        for expected in [false, true, true] {
+            assert!(lines.receive().await.is_some());
+            assert_eq!(changed.load(Ordering::Acquire), expected);
+        }
     }
 }

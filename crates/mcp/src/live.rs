@@ -38,9 +38,7 @@ pub struct Live {
 }
 
 /// A client that offers a server nothing: no model, no questions to a person, no list of directories.
-struct Refusing {
-    changed: Arc<AtomicBool>,
-}
+struct Refusing;
 
 impl Service<RoleClient> for Refusing {
     async fn handle_request(
@@ -56,12 +54,9 @@ impl Service<RoleClient> for Refusing {
 
     async fn handle_notification(
         &self,
-        notification: ServerNotification,
+        _notification: ServerNotification,
         _context: NotificationContext<RoleClient>,
     ) -> Result<(), ErrorData> {
-        if matches!(notification, ServerNotification::ToolListChangedNotification(_)) {
-            self.changed.store(true, Ordering::Release);
-        }
         Ok(())
     }
 
@@ -85,13 +80,12 @@ impl Live {
             let read = Receiver::from_owned_fd(pipes.stdout).map_err(io)?;
             let write = Sender::from_owned_fd(pipes.stdin).map_err(io)?;
             tokio::spawn(keep_end(Receiver::from_owned_fd(pipes.stderr).map_err(io)?, Arc::clone(&stderr)));
-            let lines = Lines::new(read, write, broken.clone());
-            let handler = Refusing { changed: Arc::clone(&changed) };
+            let lines = Lines::new(read, write, broken.clone(), Arc::clone(&changed));
             let lifecycle = ClientLifecycleMode::Auto {
                 preferred_versions: vec![ProtocolVersion::LATEST],
                 legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
             };
-            let greeted = serve_client_with_lifecycle(handler, lines, lifecycle);
+            let greeted = serve_client_with_lifecycle(Refusing, lines, lifecycle);
             watched(&held, until, greeted).await?.map_err(|error| error.to_string())
         });
         match service {
