@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Checked;
-use crate::serve::OpenError;
+use crate::opening::OpenError;
 use line::Tip;
 use sink::Sink;
 

@@ -18,7 +18,8 @@ use crate::events::Events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
 use crate::limits;
-use crate::serve::{self, Keys, OpenError};
+use crate::opening::{Keys, OpenError};
+use crate::serve;
 
 /// What a command is going to do, which decides what a home that it opens itself may start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

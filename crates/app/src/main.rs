@@ -14,6 +14,7 @@ mod holder;
 mod home;
 mod limits;
 mod log;
+mod opening;
 mod print;
 mod probe;
 mod secrets;

@@ -5,7 +5,7 @@ use std::path::Path;
 use backstay_secrets::{ExposeSecret as _, Key, SecretError, Vault, environment};
 
 use crate::config::{Checked, ProviderConfig};
-use crate::serve::{Keys, OpenError};
+use crate::opening::{Keys, OpenError};
 
 /// # Errors
 /// What is sealed does not open, and calls may be made that need it.

@@ -14,7 +14,7 @@ use backstay_mcp::{Pin, Servers};
 use backstay_providers::{Client, Endpoint, Timeouts};
 use backstay_sandbox::Sandbox;
 use backstay_secrets::{Binding, Credentials, Vault};
-use backstay_store::{Options, Store, StoreError};
+use backstay_store::{Options, Store};
 use backstay_tools::{Commands, Declared, Hosts, Network, Roots, RootsError, Serving};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
@@ -23,8 +23,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::Keeper;
-use crate::config::{self, Checked, Mistakes, Server, WORKSPACE};
+use crate::config::{self, Checked, Server, WORKSPACE};
 use crate::log;
+use crate::opening::{Keys, OpenError};
 use crate::secrets;
 use crate::world::{RealWorld, Setup};
 use crate::{heap, servers};
@@ -43,27 +44,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// for model calls, tools and the journal.
 const DESCRIPTORS: u64 = 4096;
 
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Config(#[from] Mistakes),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error("{0}")]
-    Setup(String),
-    #[error("{what}: {error}")]
-    Io { what: String, error: std::io::Error },
-}
-
-impl OpenError {
-    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        let what = what.into();
-        move |error| Self::Io { what, error }
-    }
-}
-
 /// An open home.
 pub struct Opened {
     pub engine: Engine,
@@ -74,15 +54,6 @@ pub struct Opened {
     home: PathBuf,
     vault: Vault,
     audit: Option<Arc<Keeper>>,
-}
-
-/// Whether a home is opened without the keys of its providers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Keys {
-    /// Calls may be made: a key that is missing is said before anything is.
-    Needed,
-    /// Nothing is set going, so that whoever looks needs no secret.
-    IfThere,
 }
 
 /// Checks the config, takes the home's lock, and starts its engine.

@@ -18,6 +18,7 @@ use crate::cli::InitArgs;
 use crate::config::{self, Choice};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home::{self, Found};
+use crate::opening::Keys;
 use crate::print::{Out, Tone};
 use crate::serve;
 
@@ -107,7 +108,7 @@ pub async fn make(home: &Path, given: Option<Choice>, commands: bool, out: &Out)
     write_config(home, &config::template(&choice, commands), given.is_some() || commands, out)?;
     make_directory(&home.join(config::WORKSPACE))?;
     make_journal(home)?;
-    let opened = serve::open(home, serve::Keys::IfThere).await?;
+    let opened = serve::open(home, Keys::IfThere).await?;
     let engine = &opened.engine;
     let new = NewToken { principal: OWNER.to_owned(), speaks: Speaks::Program, by: "init".to_owned() };
     let token = engine.home().create_token(&engine.policy(), new, None).await;

@@ -5,10 +5,10 @@ use backstay_kernel::effect::FailureClass;
 
 use super::{Finding, bad, good, notice};
 use crate::config::Checked;
+use crate::opening::Keys;
 use crate::print::short;
 use crate::probe;
 use crate::secrets;
-use crate::serve::Keys;
 
 /// Characters of what a provider said.
 const SAID_CHARS_MAX: usize = 200;
