@@ -204,6 +204,7 @@ impl Declared {
         let argv = match &self.means {
             Means::Command(argv) => argv,
             Means::Server { server, tool } => {
+                let facts = of_server(roots, server, facts);
                 let call = ServerCall {
                     server: server.clone(),
                     tool: tool.clone(),
@@ -254,6 +255,20 @@ impl Declared {
         }
         Ok((Facts { more_paths, ..Facts::new(class, paths) }, reach))
     }
+}
+
+/// One process answers all calls of a server, so each of them may touch what any may, whatever it names: a call
+/// that only reads, of a server that may write, is one that may write.
+fn of_server(roots: &Roots, server: &str, facts: Facts) -> Facts {
+    let reach = roots.place_of(server, &|_| false).reach;
+    let class = if reach.write.is_empty() { facts.class } else { facts.class.max(EffectClass::Write) };
+    let mut paths = facts.paths;
+    for more in command::granted(&reach) {
+        if !paths.contains(&more) {
+            paths.push(more);
+        }
+    }
+    Facts { class, paths, more_paths: true, ..facts }
 }
 
 /// The texts of an argument that is a path, or a list of paths.

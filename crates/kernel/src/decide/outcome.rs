@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::budget::Amount;
-use crate::effect::{Failure, FailureClass, Outcome, Probed};
+use crate::effect::{CallRef, Failure, FailureClass, Outcome, Probed};
 use crate::frame::Frame;
 use crate::id::{EffectId, Millis, RepeatKey, Seq};
 use crate::label::{Label, Source};
@@ -13,6 +13,12 @@ use crate::policy::InDoubt;
 use crate::record::{BounceReason, End, Ended, Planned, Record, Resolution, Retried};
 use crate::session::{Open, Session, State, Work};
 use crate::tool::Idempotency;
+
+/// What is declared of all that a tool says, be it of a failure.
+fn declared(call: &CallRef, frame: &Frame<'_>) -> Label {
+    let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
+    manifest.map_or(Label::of(Source::Tool), |manifest| manifest.result)
+}
 
 /// A started effect reports its end; a report of anything but the start in force is stale.
 pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome, frame: &Frame<'_>) -> Vec<Record> {
@@ -49,14 +55,14 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
         (Work::Model { .. }, Outcome::Unknown) => Vec::from([Record::Lapsed { effect, boot: frame.boot }]),
         (Work::Model { .. }, Outcome::NotStarted) => Vec::from([Record::Bounced { effect, why: BounceReason::Busy }]),
         (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat, label }) => {
-            let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
-            let label = label.join(manifest.map_or(Label::of(Source::Tool), |manifest| manifest.result));
+            let label = label.join(declared(call, frame));
             let warned = is_third(session, call.repeat, repeat);
             end(End::Done { result, repeat, label, warned, spill }, None)
         }
-        (Work::Tool { .. }, Outcome::Failed { result, repeat, label }) => {
-            end(End::Failed { result, repeat, label: label.join(Label::of(Source::Tool)) }, None)
-        }
+        (Work::Tool { call, .. }, Outcome::Failed { result, repeat, label }) => end(
+            End::Failed { result, repeat, label: label.join(declared(call, frame)).join(Label::of(Source::Tool)) },
+            None,
+        ),
         (Work::Tool { .. }, Outcome::Overdue) if *overdue => Vec::new(),
         (Work::Tool { .. }, Outcome::Overdue) => match class_of(open) {
             // It may go on by itself: it is never started again.
