@@ -94,6 +94,8 @@ pub struct Terms {
     pub roles: BTreeMap<String, Role>,
     /// Of what it returns.
     pub result: Label,
+    /// How confidential a thing may be that is told to it.
+    pub clearance: Confidentiality,
     pub timeout_ms: u64,
 }
 
@@ -165,7 +167,7 @@ impl Declared {
             arguments: schema.properties().iter().map(|known| (known.name.clone(), role(&known.name))).collect(),
             program: if let Means::Command(argv) = &means { Some(argv.program().to_owned()) } else { None },
             result: terms.result,
-            clearance: Confidentiality::Public,
+            clearance: terms.clearance,
             schema: schema.text().to_owned(),
             timeout_ms: terms.timeout_ms.saturating_add(COMMAND_EXTRA_MS),
         };

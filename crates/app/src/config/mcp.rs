@@ -9,6 +9,7 @@ use backstay_tools::{Role, Terms};
 use super::check::Checker;
 use super::mistake::{Code, Place, quoted};
 use super::raw::View;
+use super::tools::clearance;
 use super::value::{Spot, is_variable};
 
 /// Between the name of a server and that of a tool of it.
@@ -39,13 +40,14 @@ impl Checker<'_> {
             }
             let label =
                 Label { conf: conf(table.text("label").map_or("", |spot| spot.value)), ..Label::of(Source::Tool) };
-            let mut tools = self.declared_of(table, label);
+            let clearance = clearance(table);
+            let mut tools = self.declared_of(table, label, clearance);
             for Spot { place, value: tool } in self.granted_of(name) {
                 if !is_tool_name(&format!("{name}{JOINT}{tool}")) {
                     let message = format!("{} is no name of a tool that a model can call", quoted(&tool));
                     self.mistakes.add(place, Code::BadName, message);
                 }
-                tools.entry(tool).or_insert_with(|| unknown(label));
+                tools.entry(tool).or_insert_with(|| unknown(label, clearance));
             }
             for (tool, terms) in &tools {
                 let full = format!("{name}{JOINT}{tool}");
@@ -59,10 +61,10 @@ impl Checker<'_> {
         out
     }
 
-    fn declared_of(&mut self, table: View<'_>, label: Label) -> BTreeMap<String, Terms> {
+    fn declared_of(&mut self, table: View<'_>, label: Label, clearance: Confidentiality) -> BTreeMap<String, Terms> {
         let mut tools = BTreeMap::new();
         for (tool, table) in table.named("tools") {
-            if let Some(terms) = self.terms(table, backstay_sandbox::TIMEOUT_MS_MAX) {
+            if let Some(terms) = self.terms(table, clearance, backstay_sandbox::TIMEOUT_MS_MAX) {
                 tools.insert(tool.to_owned(), Terms { result: label, ..terms });
             }
         }
@@ -154,9 +156,16 @@ fn is_tool_name(name: &str) -> bool {
 }
 
 /// Of a tool of which nothing was declared.
-fn unknown(result: Label) -> Terms {
+fn unknown(result: Label, clearance: Confidentiality) -> Terms {
     let roles: BTreeMap<String, Role> = BTreeMap::new();
-    Terms { class: EffectClass::Send, idempotency: Idempotency::Unsafe, roles, result, timeout_ms: TIMEOUT_MS }
+    Terms {
+        class: EffectClass::Send,
+        idempotency: Idempotency::Unsafe,
+        roles,
+        result,
+        clearance,
+        timeout_ms: TIMEOUT_MS,
+    }
 }
 
 /// What is known of a tool before its server's pin was read: rules are checked with it, and no model is told of it.
@@ -170,7 +179,7 @@ fn placeholder(name: String, terms: &Terms) -> Manifest {
         arguments: Vec::new(),
         program: None,
         result: terms.result,
-        clearance: Confidentiality::Public,
+        clearance: terms.clearance,
         schema: String::new(),
         timeout_ms: terms.timeout_ms,
     }

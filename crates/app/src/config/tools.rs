@@ -2,7 +2,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backstay_kernel::label::{Label, Source};
+use backstay_kernel::destination::Audience;
+use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::Idempotency;
 use backstay_tools::{Argv, Declared, Property, Role, Schema, Terms};
 
@@ -39,7 +40,8 @@ impl Checker<'_> {
     fn command(&mut self, name: &str, table: View<'_>) -> Option<Declared> {
         let schema = self.schema(table);
         let argv = self.argv(table);
-        let terms = self.terms(table, backstay_sandbox::TIMEOUT_MS_MAX);
+        let clearance = clearance(table);
+        let terms = self.terms(table, clearance, backstay_sandbox::TIMEOUT_MS_MAX);
         let (schema, argv, terms, description) = (schema?, argv?, terms?, table.text("description")?);
         let mut good = self.roles_are_of(table, schema.value.properties());
         for property in schema.value.properties() {
@@ -90,7 +92,7 @@ impl Checker<'_> {
     }
 
     /// What the operator says of a call, whatever makes it.
-    pub fn terms(&mut self, table: View<'_>, timeout_ms_max: u64) -> Option<Terms> {
+    pub fn terms(&mut self, table: View<'_>, clearance: Confidentiality, timeout_ms_max: u64) -> Option<Terms> {
         let class = table.text("class")?;
         let timeout = table.integer("timeout")?;
         if timeout.value > timeout_ms_max {
@@ -103,6 +105,7 @@ impl Checker<'_> {
             idempotency: idempotency(table.text("idempotency")?.value)?,
             roles: roles(table),
             result: Label::of(Source::Tool),
+            clearance,
             timeout_ms: timeout.value,
         };
         match terms.check() {
@@ -131,6 +134,14 @@ impl Checker<'_> {
 fn roles(table: View<'_>) -> BTreeMap<String, Role> {
     let role = |(name, table): (&str, View<'_>)| Some((name.to_owned(), Role::of(table.text("role")?.value)?));
     table.named("arguments").into_iter().filter_map(role).collect()
+}
+
+/// How confidential a thing may be that a tool is told without a question, by who gets to know it.
+pub fn clearance(table: View<'_>) -> Confidentiality {
+    match table.text("audience").and_then(|word| Audience::read(word.value)).unwrap_or_default() {
+        Audience::Public => Confidentiality::Public,
+        Audience::Own | Audience::Home | Audience::Named => Confidentiality::Internal,
+    }
 }
 
 fn idempotency(word: &str) -> Option<Idempotency> {

@@ -1,6 +1,7 @@
 //! Commands that the operator declares as tools, by the real binary.
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::place::Place;
 use crate::sandboxed::Sandboxed;
 
@@ -91,6 +92,33 @@ fn what_nobody_declared_asks_as_if_it_sent() {
     assert!(waits.contains("class: send"), "{waits}");
     home.place.run(&["approve", &waiting(&home)]).expect(0);
     assert_eq!(home.latest()["stdout"], "done\n");
+}
+
+#[test]
+fn a_tool_is_told_without_a_question_what_its_audience_may_know() {
+    let tell = "[tools.tell]\ndescription = \"Tells.\"\nargv = [\"echo\", \"told\"]\n[[agents.main.rules]]\n\
+                name = \"tells\"\nverdict = \"allow\"\nmatch = { tool = \"tell\" }\n";
+    let home = home(&["tell"], tell);
+    let serve = |audience: &str| {
+        let line = if audience.is_empty() { String::new() } else { format!("audience = \"{audience}\"\n") };
+        home.place.write_config(&home.place.config().replace("[tools.tell]\n", &format!("[tools.tell]\n{line}")));
+        let made = home.place.run(&["tokens", "create", "--principal", "owner", "--speaks", "human", "--json"]).json(0);
+        Door::serve(&home.place, made["token"].as_str().unwrap(), &[])
+    };
+    // What nobody declared is public, and a conversation is internal.
+    let door = serve("");
+    door.say("/call tell {}");
+    let asked = loop {
+        if let Some(asked) = door.get("/api/approvals").json["approvals"].get(0) {
+            break asked.clone();
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(asked["rule"], "information flow", "{asked}");
+    drop(door);
+    let door = serve("named");
+    door.ended(&door.say("/call tell {}").1);
+    assert_eq!(home.latest()["stdout"], "told\n");
 }
 
 #[test]

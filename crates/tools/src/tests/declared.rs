@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
 use backstay_kernel::facts::{Access, Invalid};
-use backstay_kernel::label::{Label, Source};
+use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency};
 use backstay_kernel::words::Kind;
 use proptest::prelude::*;
@@ -33,6 +33,7 @@ fn terms(class: EffectClass, roles: &[(&str, Role)]) -> Terms {
         idempotency: Idempotency::Unsafe,
         roles: roles.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect::<BTreeMap<_, _>>(),
         result: Label::of(Source::Tool),
+        clearance: Confidentiality::Public,
         timeout_ms: 1_000,
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of tools that are not built in, and of the sandbox that they run in.
 use super::Need::{Default, Optional, Required};
-use super::{CLASSES, Key, Kind, foreign, limits, value};
+use super::{AUDIENCES, CLASSES, Key, Kind, foreign, limits, value};
 
 pub const IDEMPOTENCIES: &[&str] = &["pure", "idempotent", "unsafe"];
 pub const ARGUMENT_ROLES: &[&str] = &backstay_tools::Role::WORDS;
@@ -53,6 +53,7 @@ pub static TOOL: &[Key] = &[
         "JSON Schema of the arguments, as a text: an object with `properties`, each of them text, number or flag, and required, and each with a place in `argv`. Other arguments are refused.",
     ),
     CLASS,
+    AUDIENCE,
     IDEMPOTENCY,
     value(
         "timeout",
@@ -70,6 +71,14 @@ pub const CLASS: Key = value(
     Default("\"send\""),
     "\"read\"",
     "What a call does. `read` finds nothing that can be written, `write` may write in the granted directories that its `write_path` arguments lie in, and the others in all that are granted. What is not declared is taken for `send`, which asks.",
+);
+
+pub const AUDIENCE: Key = value(
+    "audience",
+    Kind::Choice(AUDIENCES),
+    Default("\"public\""),
+    "\"named\"",
+    "Who gets to know what its calls of class `send` and `spend` are told: the agent's owner alone (`self`), those whose home this is (`home`), people and firms known by name (`named`), or anybody (`public`). To what is public nothing is sent without a person's yes, since a conversation is internal; a secret is never sent without one.",
 );
 
 pub const IDEMPOTENCY: Key = value(
@@ -115,6 +124,7 @@ pub static MCP: &[Key] = &[
         "\"secret\"",
         "How far what it returns may go. None of it is ever trusted.",
     ),
+    AUDIENCE,
     Key {
         name: "tools",
         shape: super::Shape::Named { keys: MCP_TOOL, required: false, names: super::Names::Foreign },
