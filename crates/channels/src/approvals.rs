@@ -60,6 +60,7 @@ fn rule_name(by: &Reason) -> String {
         Reason::ClassDefault => "class default".to_owned(),
         Reason::NoGrant => "no grant".to_owned(),
         Reason::Flow(_) => "information flow".to_owned(),
+        Reason::Both { by, .. } => format!("{} and information flow", rule_name(by)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),
     }
 }

@@ -61,6 +61,9 @@ pub struct Destination {
     pub path: String,
     /// Of the URL and of the headers that the caller chose: what can carry a message out without a body.
     pub url_bytes: u64,
+    /// Those of them that are in headers, which a URL that somebody named does not name.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub header_bytes: u32,
 }
 
 impl Destination {
@@ -75,6 +78,7 @@ impl Destination {
             method,
             path: url.path.clone(),
             url_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            header_bytes: u32::try_from(header_bytes).unwrap_or(u32::MAX),
         }
     }
 }
@@ -113,6 +117,11 @@ pub struct Connection {
     /// The secret that was sent there, by its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(bytes: &u32) -> bool {
+    *bytes == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

@@ -41,7 +41,7 @@ pub enum Flow {
     UrlBytes,
 }
 
-/// Bytes of a URL that untrusted words may have composed.
+/// Bytes of a URL and its headers that untrusted words may have composed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Composed {
@@ -90,13 +90,13 @@ fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confi
     known.unwrap_or(Confidentiality::Public)
 }
 
-/// What a URL takes of the day's bytes, where nobody named it.
+/// What a request takes of the day's bytes: all that it can carry, and where somebody named its URL, its headers.
 #[must_use]
 pub fn composed(session: &Session, agent: &Agent, facts: &Facts, named: &Named) -> Option<Composed> {
-    let to = facts.destination.as_ref()?;
-    let is_chosen = session.label.is_trusted() || named.warrant.is_some();
-    let grant = agent.grants.hosts.iter().find(|grant| grant.covers(to)).filter(|_| !is_chosen)?;
-    Some(Composed { host: grant.host.clone(), bytes: to.url_bytes })
+    let to = facts.destination.as_ref().filter(|_| !session.label.is_trusted())?;
+    let bytes = if named.warrant.is_some() { u64::from(to.header_bytes) } else { to.url_bytes };
+    let grant = agent.grants.hosts.iter().find(|grant| grant.covers(to)).filter(|_| bytes > 0)?;
+    Some(Composed { host: grant.host.clone(), bytes })
 }
 
 /// Whether the day has room for it, beside what is allowed and has not started.

@@ -238,7 +238,9 @@ fn judge(session: &mut Session, record: &Judged) {
         Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
         Verdict::Deny { by: Reason::Limit(rule) } => Note::Limited(rule.clone()),
         Verdict::Deny { by: Reason::Mode { mode, would } } => Note::HeldBack { mode: *mode, would: *would },
-        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) } => Note::NotGranted,
+        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) | Reason::Both { .. } } => {
+            Note::NotGranted
+        }
         Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
         Verdict::Blocked { .. } => Note::Repeated,
         Verdict::TooMany => Note::TooMany,

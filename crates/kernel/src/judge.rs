@@ -1,11 +1,12 @@
 //! The gate: what the policy says of one call. Pure; an error, a gap or a doubt is a no (I8).
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::facts::{Access, Facts};
 use crate::flow::{Named, composed, flow};
 use crate::frame::Frame;
 use crate::id::{Digest, EffectId};
-use crate::policy::{Agent, Policy, Role};
+use crate::policy::{Agent, Policy};
 use crate::record::{Grounds, Reason, Verdict};
 use crate::rule::{Approvers, Field, RuleVerdict, is_under};
 use crate::session::Session;
@@ -57,19 +58,18 @@ pub fn judge(
         let fields = Field::ALL.into_iter().filter(|field| of_rule(field) || counted(field));
         grounds.used = fields.map(|field| subject.used(field)).collect();
     }
-    let owners = || (Approvers::Roles(Vec::from([Role::Owner])), limits::ASK_EXPIRES_MS);
-    let verdict = match verdict {
-        RuleVerdict::Allow => match flow(session, effect, call.tool.as_deref(), facts, named, frame) {
-            None => Verdict::Allow { by },
-            Some(flow) => {
-                let (approvers, expires_ms) = owners();
-                ask(session, effect, call, facts, Reason::Flow(flow), approvers, expires_ms, frame)
-            }
-        },
-        RuleVerdict::Deny => Verdict::Deny { by },
-        RuleVerdict::Ask => {
-            let (approvers, expires_ms) = rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
-            ask(session, effect, call, facts, by, approvers, expires_ms, frame)
+    let flows = || flow(session, effect, call.tool.as_deref(), facts, named, frame);
+    let owners = || (Approvers::owners(), limits::ASK_EXPIRES_MS);
+    let of_rule = || rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
+    let verdict = match (verdict, if verdict == RuleVerdict::Deny { None } else { flows() }) {
+        (RuleVerdict::Deny, _) => Verdict::Deny { by },
+        (RuleVerdict::Allow, None) => Verdict::Allow { by },
+        (RuleVerdict::Allow, Some(flow)) => ask(session, effect, call, facts, Reason::Flow(flow), owners(), frame),
+        (RuleVerdict::Ask, None) => ask(session, effect, call, facts, by, of_rule(), frame),
+        (RuleVerdict::Ask, Some(flow)) => {
+            let (approvers, expires_ms) = of_rule();
+            let both = Reason::Both { by: Box::new(by), flow };
+            ask(session, effect, call, facts, both, (approvers.and_owner(), expires_ms), frame)
         }
     };
     Judgement { verdict: held_back(verdict, facts, frame), grounds }
@@ -116,15 +116,13 @@ fn host_granted(agent: &Agent, facts: &Facts) -> bool {
     facts.destination.iter().all(|to| agent.grants.hosts.iter().any(|grant| grant.covers(to)))
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that an approval is bound to")]
 fn ask(
     session: &Session,
     effect: EffectId,
     call: &CallRef,
     facts: &Facts,
     by: Reason,
-    approvers: Approvers,
-    expires_ms: u64,
+    (approvers, expires_ms): (Approvers, u64),
     frame: &Frame<'_>,
 ) -> Verdict {
     let expires_at = frame.now.saturating_add(expires_ms);

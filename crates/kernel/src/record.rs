@@ -368,6 +368,11 @@ pub enum Reason {
     NoGrant,
     /// The session has seen untrusted words; no rule lifts it.
     Flow(Flow),
+    /// A rule, a limit or a class asks, and so does what the session has seen: one yes answers both.
+    Both {
+        by: Box<Self>,
+        flow: Flow,
+    },
 }
 
 impl Reason {
@@ -376,7 +381,18 @@ impl Reason {
     pub fn rule(&self) -> Option<&str> {
         match self {
             Self::Rule(name) | Self::Limit(name) => Some(name),
+            Self::Both { by, .. } => by.rule(),
             Self::ClassDefault | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => None,
+        }
+    }
+
+    /// A limit is used up, so that a yes lifts it.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        match self {
+            Self::Both { by, .. } => by.is_limit(),
+            Self::Limit(_) => true,
+            Self::ClassDefault | Self::Rule(_) | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => false,
         }
     }
 }

@@ -164,6 +164,22 @@ pub enum Approvers {
 }
 
 impl Approvers {
+    /// Of what no rule speaks of.
+    #[must_use]
+    pub fn owners() -> Self {
+        Self::Roles(Vec::from([Role::Owner]))
+    }
+
+    /// Where an owner is asked besides: a role that a rule names is a lesser one, and a person that it names
+    /// was chosen by an owner.
+    #[must_use]
+    pub fn and_owner(self) -> Self {
+        match self {
+            Self::Roles(_) => Self::owners(),
+            Self::Principals(names) => Self::Principals(names),
+        }
+    }
+
     #[must_use]
     pub fn include(&self, principal: &str, role: Role) -> bool {
         match self {

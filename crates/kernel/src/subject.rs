@@ -57,7 +57,7 @@ pub struct To<'a> {
 
 impl<'a> Going<'a> {
     fn of(destination: Option<&'a Destination>) -> Self {
-        let Some(Destination { host, port, method, path, url_bytes, scheme: _ }) = destination else {
+        let Some(Destination { host, port, method, path, url_bytes, header_bytes: _, scheme: _ }) = destination else {
             return Self::Nowhere;
         };
         Self::To(To {

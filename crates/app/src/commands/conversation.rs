@@ -450,6 +450,9 @@ pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
     let at = line.map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     match by {
         Some(Value::String(word)) => word.replace('_', " "),
+        Some(other) if let Some(both) = other.get("both") => {
+            format!("{}; and {}", reason(both.get("by"), grounds), flow(text(both, "flow")))
+        }
         Some(other) if other.get("flow").is_some() => flow(text(other, "flow")),
         Some(other) if other.get("mode").is_some() => {
             format!("mode {}: nothing but reading", text(other.get("mode").unwrap_or(&Value::Null), "mode"))

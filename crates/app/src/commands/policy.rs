@@ -198,15 +198,7 @@ struct Said {
 
 impl Said {
     fn of(verdict: &Verdict, grounds: Option<&Grounds>) -> Self {
-        let by = match verdict.by() {
-            Some(Reason::Rule(name)) => format!("rule `{name}`"),
-            Some(Reason::Limit(name)) => format!("limit of rule `{name}`"),
-            Some(Reason::ClassDefault) => "class default".to_owned(),
-            Some(Reason::NoGrant) => "no grant".to_owned(),
-            Some(Reason::Flow(_)) => "information flow".to_owned(),
-            Some(Reason::Mode { mode, .. }) => format!("mode {}", mode.word()),
-            None => String::new(),
-        };
+        let by = verdict.by().map(words).unwrap_or_default();
         let verdict = match verdict {
             Verdict::Allow { .. } => "allow",
             Verdict::Ask { .. } => "ask",
@@ -264,5 +256,17 @@ fn word(verdict: RuleVerdict) -> &'static str {
         RuleVerdict::Allow => "allow",
         RuleVerdict::Ask => "ask",
         RuleVerdict::Deny => "deny",
+    }
+}
+
+fn words(by: &Reason) -> String {
+    match by {
+        Reason::Rule(name) => format!("rule `{name}`"),
+        Reason::Limit(name) => format!("limit of rule `{name}`"),
+        Reason::ClassDefault => "class default".to_owned(),
+        Reason::NoGrant => "no grant".to_owned(),
+        Reason::Flow(_) => "information flow".to_owned(),
+        Reason::Both { by, .. } => format!("{} and information flow", words(by)),
+        Reason::Mode { mode, .. } => format!("mode {}", mode.word()),
     }
 }

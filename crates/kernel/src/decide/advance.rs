@@ -18,7 +18,7 @@ use crate::limits;
 use crate::mode::WorkMode;
 use crate::policy::Agent;
 use crate::record::{
-    Cap, Counted, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Reason, Record, Reservation, Started,
+    Cap, Counted, Decision, End, Ended, Grounds, Judged, LoopRule, Mode, Planned, Record, Reservation, Started,
     StopReason, TurnStarted, Verdict,
 };
 use crate::request::Request;
@@ -376,7 +376,7 @@ fn counted(session: &Session, open: &Open, agent: &Agent, frame: &Frame<'_>) -> 
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, &judged.facts, frame));
     match subject.filter(|_| !open.is_counted) {
         Some(subject) => {
-            let lifted = judged.approved.as_ref().is_some_and(|yes| matches!(yes.by, Reason::Limit(_)));
+            let lifted = judged.approved.as_ref().is_some_and(|yes| yes.by.is_limit());
             limit::counted(&agent.rules, &subject, lifted)
         }
         None => Vec::new(),

@@ -7,8 +7,9 @@ use backstay_kernel::id::{Digest, Seq};
 use backstay_kernel::judge::judge;
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::limits::{COMPOSED_BYTES_MAX, DAY_MS};
+use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Grounds, Judged, Mode, Reason, Record, Started, StopReason, Verdict};
-use backstay_kernel::rule::{Field, RuleVerdict, Test};
+use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::{Atom, Kind, Typed, extract, is_clear, quotes};
@@ -51,7 +52,11 @@ fn said(t: &TestSession, tool: &str, facts: &Facts, named: &Named) -> Verdict {
 }
 
 fn flow(verdict: &Verdict) -> Option<Flow> {
-    if let Verdict::Ask { by: Reason::Flow(flow), .. } = verdict { Some(*flow) } else { None }
+    if let Verdict::Ask { by: Reason::Flow(flow) | Reason::Both { flow, .. }, .. } = verdict {
+        Some(*flow)
+    } else {
+        None
+    }
 }
 
 fn is_allowed(verdict: &Verdict) -> bool {
@@ -90,10 +95,25 @@ fn no_rule_lifts_what_information_flow_asks() {
     assert_eq!(flow(&verdict(&t, "mail", &send, &[])), Some(Flow::UnnamedTarget));
     t.agent().rules.push(rule("no", RuleVerdict::Deny, &[(Field::Tool, Test::Equal("shell".into()))]));
     assert!(matches!(verdict(&t, "shell", &writes(&["/srv/a"]), &[]), Verdict::Deny { .. }), "a no stays one");
-    t.agent().rules = vec![rule("ask", RuleVerdict::Ask, &[])];
-    let asked = verdict(&t, "shell", &writes(&["/srv/a"]), &[]);
-    assert!(matches!(asked, Verdict::Ask { by: Reason::Rule(_), .. }), "the rule says who may answer");
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+}
+
+#[test]
+fn where_a_rule_asks_too_no_lesser_role_answers_for_what_was_seen() {
+    let mut t = tainted();
+    let asks = |t: &mut TestSession, approvers: Approvers, path| {
+        t.agent().rules = vec![Rule { approvers, expires_ms: 7, ..rule("ask", RuleVerdict::Ask, &[]) }];
+        match verdict(t, "shell", &writes(&[path]), &[]) {
+            Verdict::Ask { by, approvers, expires_at, .. } => (by, approvers, expires_at - t.frame().now),
+            other => panic!("{other:?}"),
+        }
+    };
+    let roles = |roles: &[Role]| Approvers::Roles(roles.to_vec());
+    let by_rule = Reason::Rule("ask".into());
+    assert_eq!(asks(&mut t, roles(&[Role::Approver]), "/w/a"), (by_rule.clone(), roles(&[Role::Approver]), 7));
+    let both = Reason::Both { by: Box::new(by_rule), flow: Flow::UnnamedPath };
+    assert_eq!(asks(&mut t, roles(&[Role::Approver]), "/srv/a"), (both.clone(), roles(&[Role::Owner]), 7));
+    let carl = Approvers::Principals(vec!["carl".into()]);
+    assert_eq!(asks(&mut t, carl.clone(), "/srv/a"), (both, carl, 7), "whom an owner chose by name");
 }
 
 #[test]
@@ -281,6 +301,13 @@ fn urls_that_nobody_named_carry_so_many_bytes_a_day_to_each_host() {
     let more = get("a.example.com", COMPOSED_BYTES_MAX + 1);
     assert_eq!(flow(&said(&t, "read", &more, &unnamed)), Some(Flow::UrlBytes));
     assert!(is_allowed(&said(&t, "read", &more, &named)), "a person named it");
+    let with_headers = |bytes: u64| {
+        let (url, bytes) = (Url::read("https://a.example.com/").unwrap(), usize::try_from(bytes).unwrap());
+        Facts { destination: Some(Destination::of(&url, Method::Get, bytes)), ..more.clone() }
+    };
+    assert!(is_allowed(&said(&t, "read", &with_headers(COMPOSED_BYTES_MAX), &named)));
+    let over = with_headers(COMPOSED_BYTES_MAX + 1);
+    assert_eq!(flow(&said(&t, "read", &over, &named)), Some(Flow::UrlBytes), "and no header of it");
 
     t.reply(&[("read", 7)]);
     let effect = t.call("read");
@@ -415,17 +442,28 @@ fn a_text_leads_nowhere_only_where_a_person_named_all_that_it_could_lead_to() {
         ("zero\u{200b}width", false),
         ("two\nlines\tand tabs", true),
     ] {
-        let text = text.replace("\\u{3002}", "\u{3002}");
-        assert_eq!(is_clear(&text, &atoms), clear, "{text:?}");
+        assert_eq!(is_clear(text, &atoms), clear, "{text:?}");
     }
 }
 
-fn any_named(from: Seq) -> impl Strategy<Value = Named> {
+fn any_named() -> impl Strategy<Value = Named> {
+    // Of the task's message, once there is one.
+    let from = Seq::default();
     (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(move |(is_clear, has_warrant, has_origin)| Named {
         origins: has_origin.then_some(Origin { path: 0, from }).into_iter().collect(),
         warrant: has_warrant.then_some(Warrant { from, tuple: repeat("values", 1) }),
         is_clear,
     })
+}
+
+/// The same, named by the message of this task.
+fn of_task(t: &TestSession, named: &Named) -> Named {
+    let from = message(t);
+    Named {
+        warrant: named.warrant.map(|warrant| Warrant { from, ..warrant }),
+        origins: named.origins.iter().map(|origin| Origin { from, ..*origin }).collect(),
+        is_clear: named.is_clear,
+    }
 }
 
 fn any_call() -> impl Strategy<Value = Facts> {
@@ -458,14 +496,10 @@ fn with_hosts() -> TestSession {
 proptest! {
     #[test]
     fn a_graver_label_or_fewer_names_never_allow_more(
-        facts in any_call(), named in any_named(Seq(2)), conf in 0u8..3, graver in 0u8..3, trusted in any::<bool>(),
+        facts in any_call(), named in any_named(), conf in 0u8..3, graver in 0u8..3, trusted in any::<bool>(),
     ) {
         let mut t = with_hosts();
-        let named = Named {
-            warrant: named.warrant.map(|warrant| Warrant { from: message(&t), ..warrant }),
-            origins: named.origins.iter().map(|origin| Origin { from: message(&t), ..*origin }).collect(),
-            ..named
-        };
+        let named = of_task(&t, &named);
         let confs = [Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret];
         let mut allows = |conf: u8, integrity, named: &Named| {
             t.session.label = Label { conf: confs[usize::from(conf)], integrity, ..t.session.label };
@@ -488,11 +522,12 @@ proptest! {
     /// Whatever a model makes of a secret: two runs whose secrets differ choose two lists of calls.
     #[test]
     fn runs_that_differ_in_a_secret_alone_send_the_same_by_themselves(
-        one in prop::collection::vec((any_call(), any_named(Seq(2))), 0..6),
-        two in prop::collection::vec((any_call(), any_named(Seq(2))), 0..6),
+        one in prop::collection::vec((any_call(), any_named()), 0..6),
+        two in prop::collection::vec((any_call(), any_named()), 0..6),
     ) {
         let sends = |calls: &[(Facts, Named)]| {
             let mut t = with_hosts();
+            let calls: Vec<_> = calls.iter().map(|(facts, named)| (facts, of_task(&t, named))).collect();
             t.session.label = Label { conf: Confidentiality::Secret, ..t.session.label };
             let leaves = |facts: &Facts| {
                 facts.destination.is_some() || matches!(facts.class, EffectClass::Send | EffectClass::Spend)
@@ -506,13 +541,20 @@ proptest! {
 
 #[test]
 fn a_result_has_the_label_that_its_tool_declares() {
-    let mut t = TestSession::new();
-    t.policy.tools.get_mut("read").unwrap().result = Label::of(Source::Memory);
-    t.say(1);
-    t.reply(&[("read", 1)]);
-    let read = t.call("read");
-    t.done(read, 1);
-    assert!(t.session.label.sources.contains(Source::Memory) && !t.session.label.sources.contains(Source::Tool));
+    for fails in [false, true] {
+        let mut t = TestSession::new();
+        t.policy.tools.get_mut("read").unwrap().result = Label::of(Source::Memory);
+        t.say(1);
+        t.reply(&[("read", 1)]);
+        let read = t.call("read");
+        if fails {
+            t.failed(read)
+        } else {
+            t.done(read, 1)
+        };
+        assert!(t.session.label.sources.contains(Source::Memory), "failed: {fails}");
+        assert_eq!(t.session.label.sources.contains(Source::Tool), fails, "an error's words are the tool's own");
+    }
 }
 
 #[test]

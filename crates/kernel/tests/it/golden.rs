@@ -183,6 +183,20 @@ fn judged_later() -> Vec<Record> {
     ]
 }
 
+/// Of a question with two grounds, and of a request whose headers somebody chose.
+fn judged_for_two() -> Vec<Record> {
+    let by = Reason::Both { by: Box::new(Reason::Rule("sends".to_owned())), flow: Flow::SecretLeaves };
+    let ask =
+        Verdict::Ask { by, approvers: Approvers::Roles(vec![Role::Owner]), expires_at: 9, digest: Digest([8; 32]) };
+    let to = Destination::of(&Url::read("https://api.example.com/v1/a").unwrap(), Method::Get, 40);
+    let facts = Facts { destination: Some(to), ..Facts::new(EffectClass::Read, Vec::new()) };
+    let (idempotency, answerer) = (Idempotency::Pure, Answerer::Tool);
+    let judged = |verdict, facts| {
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })
+    };
+    vec![judged(ask, None), judged(Verdict::Allow { by: Reason::ClassDefault }, Some(facts))]
+}
+
 fn limited() -> Vec<Record> {
     vec![
         Record::Judged(Judged {
@@ -446,7 +460,7 @@ where
 fn the_stored_form_of_every_record_stays() {
     let lists = [
         [beginnings(), verdicts(), middles(), endings(), waits()].concat(),
-        [judged_later(), limited(), reached(), held_back()].concat(),
+        [judged_later(), limited(), reached(), held_back(), judged_for_two()].concat(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

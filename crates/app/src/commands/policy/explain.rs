@@ -79,7 +79,8 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));
     lines.extend(facts.bytes_out.map(|bytes| format!("  bytes_out: {bytes}")));
     lines.extend(facts.destination.iter().map(|to| {
-        let backstay_kernel::destination::Destination { scheme, host, port, method, path, url_bytes } = to;
+        let backstay_kernel::destination::Destination { scheme, host, port, method, path, url_bytes, header_bytes: _ } =
+            to;
         format!("  goes to: {} {}://{host}:{port}{path} ({url_bytes} bytes)", method.word(), scheme.word())
     }));
     lines.iter().for_each(|line| out.line(&visible_line(line)));
