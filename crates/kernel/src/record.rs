@@ -3,6 +3,10 @@
 //! A record holds enums, integers, ids, digests and names that the operator chose; free text and
 //! identifiers from outside lie in bodies. Stored bytes are hashed and never written again, so a
 //! field is only ever added, with a default.
+mod reason;
+
+pub use reason::Reason;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,13 +16,13 @@ use crate::budget::{Amount, Usage};
 use crate::destination::Connection;
 use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
-use crate::flow::{Composed, Flow, Named, Origin, Warrant};
+use crate::flow::{Composed, Named, Origin, Warrant};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Confidentiality, Integrity, Label, Source};
 use crate::mode::WorkMode;
 use crate::policy::Role;
 use crate::request::Request;
-use crate::rule::{Approvers, Field, RuleVerdict};
+use crate::rule::{Approvers, Field};
 use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
@@ -346,53 +350,6 @@ impl Verdict {
         match self {
             Self::Allow { by } | Self::Ask { by, .. } | Self::Deny { by } => Some(by),
             Self::Invalid { .. } | Self::Blocked { .. } | Self::TooMany => None,
-        }
-    }
-}
-
-/// What a verdict rests on.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    ClassDefault,
-    Rule(String),
-    /// A limit of this rule is used up.
-    Limit(String),
-    /// A switch holds back whatever does more than read.
-    Mode {
-        mode: WorkMode,
-        /// Allow or ask, without the switch.
-        would: RuleVerdict,
-    },
-    /// Nothing grants it.
-    NoGrant,
-    /// The session has seen untrusted words; no rule lifts it.
-    Flow(Flow),
-    /// A rule, a limit or a class asks, and so does what the session has seen: one yes answers both.
-    Both {
-        by: Box<Self>,
-        flow: Flow,
-    },
-}
-
-impl Reason {
-    /// The rule that spoke, by itself or by its limit.
-    #[must_use]
-    pub fn rule(&self) -> Option<&str> {
-        match self {
-            Self::Rule(name) | Self::Limit(name) => Some(name),
-            Self::Both { by, .. } => by.rule(),
-            Self::ClassDefault | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => None,
-        }
-    }
-
-    /// A limit is used up, so that a yes lifts it.
-    #[must_use]
-    pub fn is_limit(&self) -> bool {
-        match self {
-            Self::Both { by, .. } => by.is_limit(),
-            Self::Limit(_) => true,
-            Self::ClassDefault | Self::Rule(_) | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => false,
         }
     }
 }
