@@ -35,6 +35,11 @@ def ask(method, params):
 
 
 calls = 0
+if os.environ.get("MARK"):
+    try:
+        open(os.environ["MARK"], "a").close()
+    except OSError as error:
+        print(error, file=sys.stderr)
 
 
 def call(name, arguments):

@@ -204,7 +204,8 @@ impl World for RealWorld {
             Ok(roots) => roots,
             Err(refused) => return failed(refused.detail).into(),
         };
-        let asked = Asked { principal: &call.principal, tool: &call.tool, arguments: &call.arguments };
+        let session = call.session;
+        let asked = Asked { principal: &call.principal, session, tool: &call.tool, arguments: &call.arguments };
         let Acted { ran, connections, label } = backstay_tools::run(permit, &roots, asked, facts, &call.halt);
         let ran = match ran {
             Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label },

@@ -1,6 +1,6 @@
 //! Servers of the Model Context Protocol: programs of somebody else's that offer tools.
 //!
-//! A server runs in the sandbox, one for each agent and principal, and only while a call of it is under way; what
+//! A server runs in the sandbox, one for each session, and only while a call of it is under way; what
 //! it says of itself is compared with what an operator pinned, and nothing of it is trusted. This crate speaks to
 //! it; whether a call may be made is decided elsewhere, before.
 

@@ -71,7 +71,7 @@ impl Live {
     pub fn start(runtime: &Handle, sandbox: &Sandbox, server: &Server, place: &Where<'_>) -> Result<Self, Fault> {
         let until = Instant::now() + START;
         let mut held = sandbox
-            .hold(&server.ask(place), until, place.hides)
+            .hold(&server.ask(place), until, place.hides, place.halt)
             .map_err(|fault| Fault::NotCalled(format!("the server `{}` cannot be started: {fault}", server.name)))?;
         let (broken, changed, stderr) = (Broken::default(), Arc::new(AtomicBool::new(false)), Arc::default());
         let service = runtime.block_on(async {
@@ -86,7 +86,7 @@ impl Live {
                 legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
             };
             let greeted = serve_client_with_lifecycle(Refusing, lines, lifecycle);
-            watched(&held, until, greeted).await?.map_err(|error| error.to_string())
+            watched(&held, until, place.halt, greeted).await?.map_err(|error| error.to_string())
         });
         match service {
             Ok(service) => Ok(Self { service, held, broken, stderr, changed, timer: None }),
@@ -102,7 +102,7 @@ impl Live {
         let files = files::digests(sandbox, &server.command)?;
         self.changed.store(false, Ordering::Release);
         let until = Instant::now() + START;
-        let said = runtime.block_on(watched(&self.held, until, self.offers()))?;
+        let said = runtime.block_on(watched(&self.held, until, &AtomicBool::new(false), self.offers()))?;
         let (tools, prompts, templates) = said.map_err(|error| error.to_string())?;
         let peer = self.service.peer_info().ok_or_else(|| "it did not say what it is".to_owned())?;
         Ok(Pin {
@@ -164,7 +164,7 @@ impl Live {
     }
 
     pub fn work(&mut self, until: Instant, place: &Where<'_>) -> Result<Option<()>, backstay_sandbox::Fault> {
-        self.held.work(until, place.hides)
+        self.held.work(until, place.hides, place.halt)
     }
 
     pub fn rest(&mut self, place: &Where<'_>) -> Result<Vec<String>, backstay_sandbox::Fault> {
@@ -178,9 +178,10 @@ impl Live {
         tool: &str,
         arguments: JsonObject,
         until: Instant,
+        halt: &AtomicBool,
     ) -> Result<Answer, String> {
         let asked = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        let answered = runtime.block_on(watched(&self.held, until, self.service.call_tool_once(asked)));
+        let answered = runtime.block_on(watched(&self.held, until, halt, self.service.call_tool_once(asked)));
         let why = match answered {
             Ok(Ok(CallToolResponse::Complete(result))) => return Ok(Answer::of(&result)),
             Ok(Ok(CallToolResponse::InputRequired(_))) => {
@@ -245,24 +246,40 @@ fn harmless(character: char) -> char {
     if character.is_control() && character != '\n' { '\u{fffd}' } else { character }
 }
 
-/// What is done, or why nothing more is to be expected of it: time, memory or disk.
-async fn watched<T>(held: &Held, until: Instant, done: impl Future<Output = T>) -> Result<T, String> {
+/// What is done, or why nothing more is to be expected of it: time, a stop, memory or disk.
+async fn watched<T>(
+    held: &Held,
+    until: Instant,
+    halt: &AtomicBool,
+    done: impl Future<Output = T>,
+) -> Result<T, String> {
+    let takes = || match held.takes_too_much()? {
+        Stop::Disk => Some("less was left free on the disk than `[sandbox] free_disk_mib`"),
+        Stop::Memory | Stop::Time | Stop::Halt => {
+            Some("it took more memory than `[sandbox] memory_mib`, or the machine had none left")
+        }
+    };
+    in_time(until, halt, takes, done).await.map_err(str::to_owned)
+}
+
+/// What is done, or why it is not: the time is over, it was stopped, or there is a `reason` of another kind.
+pub async fn in_time<T>(
+    until: Instant,
+    halt: &AtomicBool,
+    reason: impl Fn() -> Option<&'static str>,
+    done: impl Future<Output = T>,
+) -> Result<T, &'static str> {
     let mut done = std::pin::pin!(done);
     loop {
         match tokio::time::timeout(LOOK, &mut done).await {
             Ok(done) => return Ok(done),
-            Err(_) if Instant::now() >= until => return Err("it took too long".to_owned()),
-            Err(_) => match held.takes_too_much() {
-                None => {}
-                Some(Stop::Disk) => {
-                    return Err("less was left free on the disk than `[sandbox] free_disk_mib`".to_owned());
+            Err(_) if halt.load(Ordering::Acquire) => return Err("it was stopped"),
+            Err(_) if Instant::now() >= until => return Err("it took too long"),
+            Err(_) => {
+                if let Some(why) = reason() {
+                    return Err(why);
                 }
-                Some(Stop::Memory | Stop::Time | Stop::Halt) => {
-                    return Err(
-                        "it took more memory than `[sandbox] memory_mib`, or the machine had none left".to_owned()
-                    );
-                }
-            },
+            }
         }
     }
 }

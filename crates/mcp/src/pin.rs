@@ -43,8 +43,8 @@ impl Pin {
         if self.command != now.command || self.environment != now.environment {
             return Some("its command in the config changed".to_owned());
         }
-        if let Some(path) = differing(&self.files, &now.files) {
-            return Some(format!("`{path}` changed"));
+        if let Some(why) = self.drift_of_files(&now.files) {
+            return Some(why);
         }
         if self.protocol != now.protocol || self.server != now.server {
             return Some("its name, version or protocol changed".to_owned());
@@ -58,6 +58,12 @@ impl Pin {
         let of = |what: &str, name: &String| format!("its {what} `{name}` changed");
         let prompt = differing(&self.prompts, &now.prompts).map(|name| of("prompt", name));
         prompt.or_else(|| differing(&self.templates, &now.templates).map(|name| of("resource template", name)))
+    }
+
+    /// The same, of what there is to see of a server that does not run.
+    #[must_use]
+    pub fn drift_of_files(&self, now: &BTreeMap<String, String>) -> Option<String> {
+        differing(&self.files, now).map(|path| format!("`{path}` changed"))
     }
 
     fn tool_drift(&self, name: &str, now: &Self) -> String {

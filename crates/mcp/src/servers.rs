@@ -1,6 +1,7 @@
-//! The servers of a home: each started by the first call that needs it, for one agent and one principal alone, and
+//! The servers of a home: each started by the first call that needs it, for one session alone, and
 //! ended when nobody has called it for a while.
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::task::AbortHandle;
 
+use crate::files;
 use crate::limits::{IDLE, LIVE_MAX};
-use crate::live::Live;
+use crate::live::{Live, in_time};
 use crate::pin::Pin;
 use crate::shown::Answer;
 
@@ -37,11 +39,12 @@ impl Server {
     }
 }
 
-/// For whom a server runs.
+/// For whom a server runs: what it has been told in one session, it tells in no other.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Who {
     pub agent: String,
     pub principal: String,
+    pub session: String,
 }
 
 /// What a server may see and touch.
@@ -50,6 +53,8 @@ pub struct Where<'a> {
     pub cwd: String,
     /// Real paths that it must not see.
     pub hides: &'a dyn Fn(&str) -> bool,
+    /// Once true, whatever is under way ends.
+    pub halt: &'a AtomicBool,
 }
 
 /// Why a call has no answer.
@@ -71,7 +76,7 @@ pub struct Servers {
     runtime: Handle,
     sandbox: Arc<Sandbox>,
     servers: BTreeMap<String, Server>,
-    /// By server, agent and principal.
+    /// By server, agent, principal and session.
     live: Arc<Mutex<BTreeMap<(String, Who), Slot>>>,
     on_drift: OnDrift,
 }
@@ -105,9 +110,9 @@ impl Servers {
         let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
         let until = Instant::now() + timeout;
         let slot = self.slot(name, who)?;
-        let mut live = self.turn(name, &slot, until)?;
+        let mut live = self.turn(name, &slot, until, place.halt)?;
         let mut running = self.working(server, live.take(), place, until)?;
-        let answered = running.call(&self.runtime, tool, arguments, until);
+        let answered = running.call(&self.runtime, tool, arguments, until, place.halt);
         let drifted = if answered.is_ok() && running.has_changed() { self.drift(server, &running) } else { None };
         let rested = running.rest(place);
         match (answered, rested) {
@@ -125,16 +130,17 @@ impl Servers {
         }
     }
 
-    /// Starts a server, looks at what it offers, and ends it.
+    /// Starts a server, looks at what it offers, and ends it. It can write nowhere: nobody has let it in yet.
     ///
     /// # Errors
     /// There is no such server, or it could not be started.
-    pub fn describe(&self, name: &str, place: &Where<'_>) -> Result<Pin, Fault> {
+    pub fn describe(&self, name: &str, mut place: Where<'_>) -> Result<Pin, Fault> {
         let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
-        let mut running = Live::start(&self.runtime, &self.sandbox, server, place)?;
+        place.reach.write.clear();
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, &place)?;
         let pin = running.describe(&self.runtime, &self.sandbox, server);
-        let _ = running.rest(place);
-        pin.map_err(|why| Fault::NotCalled(format!("the server `{name}` cannot be looked at: {why}")))
+        let _ = running.rest(&place);
+        pin.map_err(|why| Fault::NotCalled(unseen(name, &why)))
     }
 
     #[must_use]
@@ -159,6 +165,10 @@ impl Servers {
         {
             return Ok(running);
         }
+        // What is not what was pinned is not even started.
+        if let Some(why) = self.drift_of_files(server) {
+            return Err(Fault::NotCalled(why));
+        }
         let mut running = Live::start(&self.runtime, &self.sandbox, server, place)?;
         match self.drift(server, &running) {
             None => Ok(running),
@@ -171,16 +181,25 @@ impl Servers {
 
     /// How it differs from what was pinned, if it does; then it is told, too.
     fn drift(&self, server: &Server, running: &Live) -> Option<String> {
+        let Some(pin) = &server.pin else { return Some(unpinned(&server.name)) };
+        match running.describe(&self.runtime, &self.sandbox, server) {
+            Ok(now) => Some(self.drifted(server, &pin.drift(&now)?)),
+            Err(why) => Some(unseen(&server.name, &why)),
+        }
+    }
+
+    fn drift_of_files(&self, server: &Server) -> Option<String> {
+        let Some(pin) = &server.pin else { return Some(unpinned(&server.name)) };
+        match files::digests(&self.sandbox, &server.command) {
+            Ok(files) => Some(self.drifted(server, &pin.drift_of_files(&files)?)),
+            Err(why) => Some(unseen(&server.name, &why)),
+        }
+    }
+
+    fn drifted(&self, server: &Server, why: &str) -> String {
         let name = &server.name;
-        let Some(pin) = &server.pin else {
-            return Some(format!("the server `{name}` is not pinned; `backstay mcp pin {name}`"));
-        };
-        let why = match running.describe(&self.runtime, &self.sandbox, server) {
-            Ok(now) => pin.drift(&now)?,
-            Err(why) => return Some(format!("the server `{name}` cannot be looked at: {why}")),
-        };
-        (self.on_drift)(name, &why);
-        Some(format!("the server `{name}` is not what was pinned: {why}; `backstay mcp test {name}` shows it"))
+        (self.on_drift)(name, why);
+        format!("the server `{name}` is not what was pinned: {why}; `backstay mcp test {name}` shows it")
     }
 
     fn slot(&self, name: &str, who: &Who) -> Result<Slot, Fault> {
@@ -197,10 +216,18 @@ impl Servers {
     }
 
     /// One call of a server at a time.
-    fn turn(&self, name: &str, slot: &Slot, until: Instant) -> Result<OwnedMutexGuard<Option<Live>>, Fault> {
-        let turn = Arc::clone(slot).lock_owned();
-        let turn = self.runtime.block_on(async { tokio::time::timeout_at(until.into(), turn).await });
-        turn.map_err(|_| Fault::NotCalled(format!("the server `{name}` is busy with another call; nothing was called")))
+    fn turn(
+        &self,
+        name: &str,
+        slot: &Slot,
+        until: Instant,
+        halt: &AtomicBool,
+    ) -> Result<OwnedMutexGuard<Option<Live>>, Fault> {
+        let turn = in_time(until, halt, || None, Arc::clone(slot).lock_owned());
+        let busy = |why| {
+            Fault::NotCalled(format!("the server `{name}` is busy with another call; {why}, and nothing was called"))
+        };
+        self.runtime.block_on(turn).map_err(busy)
     }
 
     /// Ends it after a while, unless it is called again before.
@@ -215,6 +242,14 @@ impl Servers {
     }
 }
 
+fn unpinned(name: &str) -> String {
+    format!("the server `{name}` is not pinned; `backstay mcp pin {name}`")
+}
+
+fn unseen(name: &str, why: &str) -> String {
+    format!("the server `{name}` cannot be looked at: {why}")
+}
+
 fn unknown(name: &str) -> Fault {
     Fault::NotCalled(format!("there is no server `{name}`"))
 }
@@ -226,7 +261,7 @@ mod tests {
     use super::*;
 
     fn who(number: usize) -> Who {
-        Who { agent: "main".to_owned(), principal: number.to_string() }
+        Who { agent: "main".to_owned(), principal: number.to_string(), session: String::new() }
     }
 
     #[tokio::test]
@@ -241,6 +276,9 @@ mod tests {
         assert!(Arc::ptr_eq(&servers.slot("s", &who(3)).unwrap(), &slots[3]), "the same for the same principal");
         busy.pop();
         servers.slot("s", &who(LIVE_MAX)).unwrap();
+        busy.clear();
+        let other = Who { session: "other".to_owned(), ..who(3) };
+        assert!(!Arc::ptr_eq(&servers.slot("s", &other).unwrap(), &slots[3]), "and no other session");
         assert!(!Arc::ptr_eq(&servers.slot("s", &who(LIVE_MAX)).unwrap(), &slots[LIVE_MAX - 1]));
     }
 }

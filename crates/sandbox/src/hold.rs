@@ -48,12 +48,17 @@ struct At {
 }
 
 impl At {
-    fn begin(reach: &Reach, bounds: Bounds, until: Instant, hides: &dyn Fn(&str) -> bool) -> Result<Self, Fault> {
+    fn begin(
+        reach: &Reach,
+        bounds: Bounds,
+        until: Instant,
+        hides: &dyn Fn(&str) -> bool,
+        halt: &AtomicBool,
+    ) -> Result<Self, Fault> {
         if let Some(root) = reach.write.iter().find(|root| is_low(root, bounds.free_bytes)) {
             return Err(Fault::NotRun(format!("the disk of {root} is nearly full; nothing was run")));
         }
-        // Nothing calls it off: its call has little time.
-        let alone = alone(&reach.write, until, &AtomicBool::new(false))
+        let alone = alone(&reach.write, until, halt)
             .ok_or_else(|| Fault::NotRun("a command works in the same directories; nothing was run".to_owned()))?;
         let before = Guard { reach, hides }.look().map_err(|error| Fault::NotRun(error.to_string()))?;
         Ok(Self { before, _alone: alone })
@@ -67,8 +72,9 @@ impl Held {
         tool_dirs: &[String],
         until: Instant,
         hides: &dyn Fn(&str) -> bool,
+        halt: &AtomicBool,
     ) -> Result<Self, Fault> {
-        let at = At::begin(&ask.reach, bounds, until, hides)?;
+        let at = At::begin(&ask.reach, bounds, until, hides, halt)?;
         let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
         let work = Work::Server { argv: argv(ask, tool_dirs) };
         let profile = Profile::of(ask, work, &at.before.shield, bounds, tool_dirs);
@@ -94,8 +100,13 @@ impl Held {
     ///
     /// # Errors
     /// It does not work: its directories are not free, or it is gone.
-    pub fn work(&mut self, until: Instant, hides: &dyn Fn(&str) -> bool) -> Result<Option<()>, Fault> {
-        let at = At::begin(&self.reach, self.bounds, until, hides)?;
+    pub fn work(
+        &mut self,
+        until: Instant,
+        hides: &dyn Fn(&str) -> bool,
+        halt: &AtomicBool,
+    ) -> Result<Option<()>, Fault> {
+        let at = At::begin(&self.reach, self.bounds, until, hides, halt)?;
         if at.before.shield != self.shield {
             return Ok(None);
         }

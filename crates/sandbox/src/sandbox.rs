@@ -69,9 +69,15 @@ impl Sandbox {
     ///
     /// # Errors
     /// The sandbox does not hold, or could not be made.
-    pub fn hold(&self, ask: &Ask, until: Instant, hides: &dyn Fn(&str) -> bool) -> Result<Held, Fault> {
+    pub fn hold(
+        &self,
+        ask: &Ask,
+        until: Instant,
+        hides: &dyn Fn(&str) -> bool,
+        halt: &AtomicBool,
+    ) -> Result<Held, Fault> {
         self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
-        Held::start(ask, self.bounds, &self.tool_dirs, until, hides)
+        Held::start(ask, self.bounds, &self.tool_dirs, until, hides, halt)
     }
 
     /// The directories in which the operator keeps further programs.

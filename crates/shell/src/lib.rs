@@ -190,7 +190,7 @@ impl Plain {
         self.commands.iter().flat_map(|command| &command.facts.writes)
     }
 
-    /// What a person is shown, made from the argv alone; read again, it gives the same argv.
+    /// A text made from the argv alone; read again, it gives the same argv.
     #[must_use]
     pub fn display(&self) -> String {
         display::of(self)

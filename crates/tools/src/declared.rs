@@ -262,7 +262,7 @@ impl Declared {
 /// One process answers all calls of a server, so each of them may touch what any may, whatever it names: a call
 /// that only reads, of a server that may write, is one that may write.
 fn of_server(roots: &Roots, server: &str, facts: Facts) -> Facts {
-    let reach = roots.place_of(server, &|_| false).reach;
+    let reach = roots.reach_of(server);
     let class = if reach.write.is_empty() { facts.class } else { facts.class.max(EffectClass::Write) };
     let mut paths = facts.paths;
     for more in command::granted(&reach) {

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use backstay_kernel::Permit;
 use backstay_kernel::destination::Connection;
 use backstay_kernel::facts::{Facts, Probe};
-use backstay_kernel::id::Digest;
+use backstay_kernel::id::{Digest, SessionId};
 use backstay_kernel::label::Label;
 use backstay_kernel::tool::EffectClass;
 
@@ -58,6 +58,7 @@ impl Ran {
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub principal: &'a str,
+    pub session: SessionId,
     pub tool: &'a str,
     pub arguments: &'a str,
 }
@@ -119,7 +120,9 @@ pub(crate) fn act(
         // What only asks has a method that only asks.
         (Action::Send(sent), acting) if acting.is_some() || only_reads => return fetch::send(key, roots, &sent),
         // It is the operator's word that this tool of the server only reads.
-        (Action::Serve(serve), acting) if acting.is_some() || only_reads => serve::serve(roots, call.principal, *serve),
+        (Action::Serve(serve), acting) if acting.is_some() || only_reads => {
+            serve::serve(roots, (call.principal, call.session), *serve, halt)
+        }
         (
             Action::Run(_) | Action::Send(_) | Action::Serve(_) | Action::Write(_) | Action::Remember { .. },
             Some(_) | None,

@@ -1,7 +1,9 @@
 //! A call of a tool that a server offers, made where the server may do no more than its agent.
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use backstay_kernel::id::SessionId;
 use backstay_kernel::tool::EffectClass;
 use backstay_mcp::{Answer, Fault, Servers, Where, Who};
 use backstay_sandbox::Reach;
@@ -36,22 +38,27 @@ pub struct ServerCall {
 impl Roots {
     /// What a server may see and touch for this agent; nothing that can be written, where all that is granted of it
     /// only reads.
-    pub fn place_of<'a>(&self, server: &str, hides: &'a dyn Fn(&str) -> bool) -> Where<'a> {
-        let cwd = self.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
-        let mut reach: Reach = self.reach();
+    pub(crate) fn reach_of(&self, server: &str) -> Reach {
+        let mut reach = self.reach();
         let of_server = self.all_declared().filter(|tool| tool.server() == Some(server));
         if of_server.map(|tool| tool.manifest().class).all(|class| class == EffectClass::Read) {
             reach.write.clear();
         }
-        Where { reach, cwd, hides }
+        reach
+    }
+
+    /// Where it works for this agent, until `halt` is true.
+    pub fn place_of<'a>(&self, server: &str, hides: &'a dyn Fn(&str) -> bool, halt: &'a AtomicBool) -> Where<'a> {
+        let cwd = self.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
+        Where { reach: self.reach_of(server), cwd, hides, halt }
     }
 }
 
-pub fn serve(roots: &Roots, principal: &str, call: ServerCall) -> Ran {
+pub fn serve(roots: &Roots, (principal, session): (&str, SessionId), call: ServerCall, halt: &AtomicBool) -> Ran {
     let Some(serving) = roots.serving() else { return Ran::failed("this agent has no servers") };
-    let who = Who { agent: serving.agent.clone(), principal: principal.to_owned() };
+    let who = Who { agent: serving.agent.clone(), principal: principal.to_owned(), session: session.to_string() };
     let hides = |real: &str| roots.hides(real);
-    let place = Where { cwd: call.cwd, ..roots.place_of(&call.server, &hides) };
+    let place = Where { cwd: call.cwd, ..roots.place_of(&call.server, &hides, halt) };
     match serving.servers.call(&who, &call.server, &call.tool, call.arguments, &place, call.timeout) {
         Ok(answer) => shown(&answer),
         Err(Fault::NotCalled(why)) => Ran::failed(why),

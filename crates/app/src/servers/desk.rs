@@ -1,6 +1,7 @@
 //! What the command line asks of servers: which there are, what one is now, and that it be pinned.
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -97,6 +98,10 @@ impl Desk {
 
     /// Starts the server as an agent's calls would, and looks at it.
     async fn describe(&self, name: &str, agent: Option<String>) -> Result<Pin, No> {
+        if self.engine.home().switches().frozen {
+            let message = "the home is frozen, so nothing is started".to_owned();
+            return Err(No(StatusCode::CONFLICT, "home_frozen", message, "backstay unfreeze".to_owned()));
+        }
         let servers = self.world.servers();
         if servers.server(name).is_none() {
             let message = format!("there is no server `{name}`");
@@ -114,7 +119,7 @@ impl Desk {
         let server = name.to_owned();
         let looked = tokio::task::spawn_blocking(move || {
             let hides = |real: &str| roots.hides(real);
-            servers.describe(&server, &roots.place_of(&server, &hides))
+            servers.describe(&server, roots.place_of(&server, &hides, &AtomicBool::new(false)))
         });
         let looked = looked.await.map_err(|error| error.to_string());
         looked.and_then(|found| found.map_err(|fault| fault.to_string())).map_err(|why| {

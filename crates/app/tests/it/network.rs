@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::place::Place;
+use crate::tls::certified;
 use crate::vault;
 
 /// Answers every request with `hello`, and keeps the first lines of them.
@@ -153,18 +154,8 @@ impl Drop for Echo {
 fn a_secret_is_sent_where_it_is_bound_and_nowhere_else_and_is_told_to_nobody() {
     const VALUE: &str = "Canary-Value-0123456789";
     let place = vault::home();
-    let (cert, key) = (place.path("cert.pem"), place.path("cert.key"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out")
-        .arg(&cert)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let extensions = ["subjectAltName=DNS:localhost", "basicConstraints=critical,CA:FALSE"];
+    let (cert, key) = certified(&place, "localhost", &extensions);
     let echo = Echo::start(&cert, &key);
     let port = echo.port;
     let more = format!(

@@ -147,13 +147,19 @@ fn a_server_is_given_no_model_no_person_and_no_list_of_directories() {
     assert_eq!(call(&home, "odd__ask", &json!({})), "refused refused refused");
 }
 
+/// Whatever a server keeps in memory of one session is told in no other, whose label may be less.
 #[test]
-fn a_server_works_for_one_principal_and_only_while_it_is_called() {
+fn a_server_works_for_one_session_and_only_while_it_is_called() {
     let home = pinned(&[("count", DECLARED), ("big", DECLARED), ("fail", DECLARED)]);
     let served = served(&home);
-    let first = call(&home, "odd__count", &json!({}));
-    let second = call(&home, "odd__count", &json!({}));
+    let count = "/call odd__count {}";
+    let session = home.place.run(&["run", count, "--json"]).json(0)["session"].as_str().unwrap().to_owned();
+    let first = words(&home.latest());
+    home.place.run(&["run", "--session", &session, count]).expect(0);
+    let second = words(&home.latest());
     assert!(first.starts_with("1 of ") && second.starts_with("2 of "), "{first}, {second}");
+    let elsewhere = call(&home, "odd__count", &json!({}));
+    assert!(elsewhere.starts_with("1 of "), "{elsewhere}");
     assert!(first.contains("as some with") && !first.contains("LD_PRELOAD"), "{first}");
     let resting = processes(&home);
     assert!(!resting.is_empty() && resting.iter().all(|(_, state)| state == "T"), "{resting:?}");
@@ -183,6 +189,64 @@ fn a_killed_runtime_leaves_no_server_and_a_call_in_doubt() {
     until(|| home.place.run(&["doubts"]).stdout.contains("odd__hang"));
 }
 
+/// Which of its calls a process is at nobody can tell: each may do what any of them may.
+#[test]
+fn a_reading_call_of_a_server_that_may_write_is_held_to_what_may_be_written() {
+    let write = "class = \"write\"\narguments.path.role = \"write_path\"\n";
+    let home = pinned(&[("write", write), ("echo", "class = \"read\"\narguments.path.role = \"payload\"\n")]);
+    let traced = |home: &Sandboxed| {
+        home.place.run(&["run", "/call odd__echo {}"]).expect(0);
+        home.place.run(&["trace"]).stdout.clone()
+    };
+    assert!(traced(&home).contains("hello"));
+    home.place.run(&["mode", "read-only"]).expect(0);
+    assert!(traced(&home).contains("impossible: deny, mode read_only"));
+    home.place.run(&["mode", "normal"]).expect(0);
+    let rule =
+        "[[agents.main.rules]]\nname = \"kept\"\nverdict = \"deny\"\nmatch = { path = { glob = \"**/kept/**\" } }\n";
+    home.place.write_config(&format!("{}{rule}", home.place.config()));
+    let trace = traced(&home);
+    assert!(trace.contains("deny, rule `kept`"), "{trace}");
+}
+
+#[test]
+fn a_freeze_ends_a_call_that_a_server_is_at() {
+    let home = pinned(&[("hang", "class = \"execute\"\ntimeout = \"10m\"\narguments.path.role = \"payload\"\n")]);
+    let _served = served(&home);
+    let mut asking = home.place.command(&["run", "/call odd__hang {}"]).spawn().unwrap();
+    until(|| processes(&home).iter().any(|(_, state)| state == "S"));
+    let started = "SELECT count(*) FROM v_records WHERE kind = 'started'";
+    until(|| home.place.run(&["sql", started, "--json"]).json(0)["rows"][0][0].as_u64().unwrap() >= 2);
+    home.place.run(&["freeze"]).expect(0);
+    until(|| processes(&home).is_empty());
+    until(|| home.place.run(&["doubts"]).stdout.contains("odd__hang"));
+    let _ = asking.kill();
+    let _ = asking.wait();
+    let refused = home.place.run(&["mcp", "test", "odd", "--json"]).error(3);
+    assert_eq!(refused["code"], "home_frozen", "nobody starts it to look at it, either");
+}
+
+/// Whoever looks at a server has not let it in: it is shown what it may read, and can write nowhere.
+#[test]
+fn a_server_that_is_looked_at_writes_nowhere_and_one_that_changed_is_not_started() {
+    let home = odd(&[("echo", DECLARED)]);
+    let mark = home.workspace().canonicalize().unwrap().join("mark");
+    let with_mark = format!("environment = [\"MARK={}\", ", mark.display());
+    home.place.write_config(&home.place.config().replace("environment = [", &with_mark));
+    home.place.run(&["mcp", "test", "odd"]).expect(0);
+    home.place.run(&["mcp", "pin", "odd"]).expect(0);
+    assert!(!mark.exists());
+    assert!(call(&home, "odd__echo", &json!({})).contains("hello"));
+    assert!(mark.exists(), "let in, it writes where its agent may");
+    std::fs::remove_file(&mark).unwrap();
+    home.place.run(&["mcp", "test", "odd"]).expect(0);
+    assert!(!mark.exists(), "and looked at again it does not");
+    let script = home.place.path("servers/server.py");
+    std::fs::write(&script, std::fs::read_to_string(&script).unwrap() + "\n# more\n").unwrap();
+    assert!(call(&home, "odd__echo", &json!({})).contains("servers` changed"));
+    assert!(!mark.exists());
+}
+
 #[test]
 fn what_is_other_than_it_was_pinned_is_taken_away_and_says_what() {
     let home = pinned(&[("echo", DECLARED)]);
@@ -208,10 +272,16 @@ fn what_is_other_than_it_was_pinned_is_taken_away_and_says_what() {
 fn a_server_that_changes_while_it_runs_is_let_in_no_longer() {
     let home = pinned(&[("change", DECLARED), ("echo", DECLARED)]);
     let _served = served(&home);
-    assert!(call(&home, "odd__change", &json!({})).contains("hello"), "a notice of no change changes nothing");
-    assert!(call(&home, "odd__echo", &json!({})).contains("hello"));
+    let session =
+        home.place.run(&["run", "/call odd__change {}", "--json"]).json(0)["session"].as_str().unwrap().to_owned();
+    assert!(words(&home.latest()).contains("hello"), "a notice of no change changes nothing");
+    let again = |tool: &str| {
+        home.place.run(&["run", "--session", &session, &format!("/call odd__{tool} {{}}")]).expect(0);
+        words(&home.latest())
+    };
+    assert!(again("echo").contains("hello"));
     std::fs::write(home.workspace().join("described"), "Something else.").unwrap();
-    assert!(call(&home, "odd__change", &json!({})).contains("hello"));
+    assert!(again("change").contains("hello"), "what it said was said before");
     let listed = home.place.run(&["mcp", "list", "--json"]).json(0);
     assert_eq!(listed["servers"][0]["pinned"], false, "{listed}");
     home.place.run(&["run", "/call odd__echo {}"]).expect(0);

@@ -1,15 +1,16 @@
 //! The door over TLS, spoken to by a client of other make: Python's, which is OpenSSL's.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::place::{Place, Ran, Served};
 
-/// A certificate for this machine that vouches for itself, and its key.
-fn certificate(place: &Place, name: &str) -> (String, String) {
+/// A certificate that vouches for itself, with these extensions, and its key, by their paths.
+pub fn certified(place: &Place, name: &str, extensions: &[&str]) -> (PathBuf, PathBuf) {
     let (cert, key) = (place.path(&format!("{name}.pem")), place.path(&format!("{name}.key")));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-subj", &format!("/CN={name}")])
+        .args(extensions.iter().flat_map(|extension| ["-addext", extension]))
         .arg("-out")
         .arg(&cert)
         .arg("-keyout")
@@ -17,6 +18,12 @@ fn certificate(place: &Place, name: &str) -> (String, String) {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (cert, key)
+}
+
+/// One for this machine, and its key.
+fn certificate(place: &Place, name: &str) -> (String, String) {
+    let (cert, key) = certified(place, name, &["subjectAltName=IP:127.0.0.1"]);
     (std::fs::read_to_string(cert).unwrap(), std::fs::read_to_string(key).unwrap())
 }
 

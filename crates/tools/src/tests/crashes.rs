@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::effect::Probed;
 use backstay_kernel::facts::Facts;
+use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
 use super::{Home, KEY, content, names};
@@ -168,7 +169,12 @@ fn a_permit_for_something_else_does_nothing() {
     let judged = home.inspect("write_file", arguments.clone()).unwrap();
     let other = home.inspect("write_file", content("out/b", "x")).unwrap();
     let run_as = |acting, permitted, arguments: &Value, judged| {
-        let call = Asked { principal: "owner", tool: "write_file", arguments: &arguments.to_string() };
+        let call = Asked {
+            principal: "owner",
+            session: SessionId::default(),
+            tool: "write_file",
+            arguments: &arguments.to_string(),
+        };
         act(&KEY, permitted, acting, &home.roots, call, judged, &AtomicBool::new(false)).ran
     };
     let run = |permitted, arguments: &Value, judged| run_as(Some(Acting::in_a_test()), permitted, arguments, judged);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use backstay_egress::{BODY_BYTES_MAX, Network};
 use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::facts::Invalid;
+use backstay_kernel::id::SessionId;
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::EffectClass;
 use serde_json::{Value, json};
@@ -56,7 +57,7 @@ fn ok(kind: &str, body: &[u8]) -> Vec<u8> {
 
 fn acted(home: &Home, tool: &str, arguments: &Value) -> Acted {
     let facts = home.inspect(tool, arguments.clone()).unwrap();
-    let call = Asked { principal: "owner", tool, arguments: &arguments.to_string() };
+    let call = Asked { principal: "owner", session: SessionId::default(), tool, arguments: &arguments.to_string() };
     act(&KEY, Some(facts.digest()), Some(Acting::in_a_test()), &home.roots, call, &facts, &AtomicBool::new(false))
 }
 

@@ -6,7 +6,7 @@ use std::slice::from_ref;
 use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::facts::{Facts, Invalid};
-use backstay_kernel::id::Digest;
+use backstay_kernel::id::{Digest, SessionId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -70,7 +70,7 @@ impl Home {
     }
 
     pub fn act(&self, tool: &str, arguments: &Value, judged: &Facts) -> Ran {
-        let call = Asked { principal: "owner", tool, arguments: &arguments.to_string() };
+        let call = Asked { principal: "owner", session: SessionId::default(), tool, arguments: &arguments.to_string() };
         let acting = Some(Acting::in_a_test());
         act(&KEY, Some(judged.digest()), acting, &self.roots, call, judged, &AtomicBool::new(false)).ran
     }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::AtomicBool;
 
+use backstay_kernel::id::SessionId;
 use backstay_kernel::rule::Test;
 use serde_json::json;
 
@@ -136,7 +137,7 @@ fn a_search_does_not_find_what_a_rule_hides() {
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
     let halt = AtomicBool::new(false);
-    let call = Asked { principal: "owner", tool: "search_files", arguments };
+    let call = Asked { principal: "owner", session: SessionId::default(), tool: "search_files", arguments };
     let ran = act(&super::KEY, Some(facts.digest()), None, &roots, call, &facts, &halt).ran;
     assert_eq!(ran, Ran::Done { text: "open:1: needle\n".to_owned(), spill: None });
 }

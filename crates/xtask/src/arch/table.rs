@@ -34,10 +34,7 @@ pub const ROWS: &[Row] = &[
     Row { package: TOOLS, may_use: &[KERNEL, SHELL, EGRESS, SANDBOX, SECRETS, MCP] },
     Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
     Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },
-    Row {
-        package: APP,
-        may_use: &[KERNEL, SHELL, STORE, ENGINE, PROVIDERS, SANDBOX, SECRETS, MCP, TOOLS, CHANNELS, CONSOLE],
-    },
+    Row { package: APP, may_use: &[KERNEL, STORE, ENGINE, PROVIDERS, SANDBOX, SECRETS, MCP, TOOLS, CHANNELS, CONSOLE] },
 ];
 
 /// They may use anything; the product may use them in tests only.
