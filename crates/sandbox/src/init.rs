@@ -15,15 +15,15 @@ use crate::control::{self, Order, Report};
 use crate::helper::{Step, step};
 use crate::profile::{Profile, Work};
 use crate::tree::Tree;
-use crate::{confine, probe, raw, root, seccomp};
+use crate::{confine, list, probe, raw, root, seccomp};
 
 /// What shells say of a command that cannot be started, and of one that is not there.
-const NOT_STARTED: i32 = 126;
-const NOT_FOUND: i32 = 127;
+pub const NOT_STARTED: i32 = 126;
+pub const NOT_FOUND: i32 = 127;
 
 pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> ! {
     let report = prepare(profile, trees, control, helper).and_then(|()| match &profile.work {
-        Work::Command(_) | Work::Probe(_) => command(profile),
+        Work::Commands(_) | Work::Probe(_) => command(profile),
         Work::Server { .. } => server(profile, control),
     });
     control::report(control, &report.unwrap_or_else(Report::Failed));
@@ -128,7 +128,11 @@ fn become_command(profile: &Profile) -> i32 {
     }
     let argv = match &profile.work {
         Work::Probe(targets) => return probe::attempt(targets),
-        Work::Command(argv) | Work::Server { argv } => argv,
+        Work::Commands(commands) => match commands.as_slice() {
+            [alone] if alone.redirects.is_empty() => &alone.argv,
+            joined => return list::run(joined, &profile.environment),
+        },
+        Work::Server { argv } => argv,
     };
     let Some((program, arguments)) = argv.split_first() else { return NOT_FOUND };
     let error = Command::new(program).args(arguments).env_clear().envs(&profile.environment).exec();

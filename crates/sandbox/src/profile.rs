@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::Shield;
+use crate::list::Simple;
 use crate::run::Bounds;
 
 /// Directories in which programs are looked for, in this order; nobody but the system's owner writes there.
@@ -57,8 +58,8 @@ pub struct Reach {
 /// One command, as it was judged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// The program by its name, and its arguments.
-    pub argv: Vec<String>,
+    /// Each a program by its name and its arguments, in the order in which they run.
+    pub commands: Vec<Simple>,
     /// A real path.
     pub cwd: String,
     /// Beside what every command is given.
@@ -89,7 +90,7 @@ pub struct Bind {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    Command(Vec<String>),
+    Commands(Vec<Simple>),
     /// Stays, and is told when to work.
     Server {
         argv: Vec<String>,

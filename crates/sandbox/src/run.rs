@@ -13,6 +13,7 @@ use crate::clip::Clip;
 use crate::control::{self, Report};
 use crate::guard::{Guard, Shield};
 use crate::limits::{AVAILABLE_BYTES_MIN, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
+use crate::list::Simple;
 use crate::profile::{Ask, Profile, Work, path};
 use crate::{spawner, usage};
 
@@ -89,7 +90,7 @@ pub fn run(
     if halt.load(Ordering::Acquire) {
         return Err(Fault::NotRun("its session was stopped; nothing was run".to_owned()));
     }
-    let work = Work::Command(argv(ask, tool_dirs));
+    let work = Work::Commands(commands(ask, tool_dirs));
     let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, until, halt)?;
     // What cannot be looked through any more is said, and not hidden by a good result.
     match look() {
@@ -100,13 +101,14 @@ pub fn run(
 }
 
 /// A program by its name alone is looked for where the machine keeps programs.
-pub(crate) fn argv(ask: &Ask, tool_dirs: &[String]) -> Vec<String> {
-    let mut argv = ask.argv.clone();
-    if let Some(program) = argv.first_mut().filter(|program| !program.contains('/')) {
+pub(crate) fn commands(ask: &Ask, tool_dirs: &[String]) -> Vec<Simple> {
+    let mut commands = ask.commands.clone();
+    let named = commands.iter_mut().filter_map(|simple| simple.argv.first_mut());
+    for program in named.filter(|program| !program.contains('/')) {
         let found = path(tool_dirs).find(|directory| std::path::Path::new(directory).join(&*program).is_file());
         *program = format!("{}/{program}", found.as_deref().unwrap_or("/usr/bin"));
     }
-    argv
+    commands
 }
 
 pub(crate) fn confined(

@@ -73,7 +73,7 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     let reach = Reach { read: Vec::new(), write: vec![text(&written)] };
     let shield = shield(&reach)?;
     let ask = Ask {
-        argv: Vec::new(),
+        commands: Vec::new(),
         cwd: text(&written),
         environment: BTreeMap::new(),
         programs: Programs::Only(Vec::new()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
 use backstay_kernel::tool::EffectClass;
-use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Reach, Sandbox, Stop};
+use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Reach, Sandbox, Simple, Stop};
 use backstay_shell::{Opaque, Reading};
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub struct Commands {
 /// A command that could be run now.
 #[derive(Debug)]
 pub struct Run {
-    pub argv: Vec<String>,
+    pub commands: Vec<Simple>,
     pub cwd: String,
     pub reach: Reach,
     pub programs: Programs,
@@ -46,13 +46,13 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
         Reading::Plain(plain) => Known::of(plain, &commands.programs),
         Reading::Opaque(_) => None,
     };
-    let known = known.unwrap_or_else(|| Known::shell(&call.command));
+    let mut known = known.unwrap_or_else(|| Known::shell(&call.command));
     let (facts, reach) = known.facts(roots, &cwd).unwrap_or_else(|| everything(roots, &cwd));
     let facts = Facts { programs: known.programs, tier: Some(Tier::Full), ..facts };
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
     let programs = Programs::granted(&commands.programs);
-    let run = Run { argv: known.argv, cwd, reach, programs, timeout: Duration::from_secs(seconds) };
+    let run = Run { commands: known.list, cwd, reach, programs, timeout: Duration::from_secs(seconds) };
     Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
 }
 
@@ -83,7 +83,7 @@ pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
 pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Ran {
     let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox") };
     let environment = std::collections::BTreeMap::new();
-    let ask = Ask { argv: run.argv, cwd: run.cwd, environment, programs: run.programs, reach: run.reach };
+    let ask = Ask { commands: run.commands, cwd: run.cwd, environment, programs: run.programs, reach: run.reach };
     match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real), halt) {
         Ok(ran) => shown(&ran, run.timeout),
         Err(Fault::NotRun(why)) => Ran::failed(why),

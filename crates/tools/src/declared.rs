@@ -7,7 +7,7 @@ use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
 use backstay_kernel::words::Kind;
-use backstay_sandbox::{Programs, Reach};
+use backstay_sandbox::{Programs, Reach, Simple};
 use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 
@@ -221,7 +221,7 @@ impl Declared {
         let programs = vec![argv.program().to_owned()];
         let argv = argv.filled(&values)?;
         let facts = Facts { programs: programs.clone(), ..facts };
-        let run = Run { argv, cwd, reach, programs: Programs::Only(programs), timeout };
+        let run = Run { commands: vec![Simple::alone(argv)], cwd, reach, programs: Programs::Only(programs), timeout };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
     }
 

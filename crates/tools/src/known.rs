@@ -1,10 +1,12 @@
-//! What is known of a command before it runs: the argv that is run as it stands, the programs that it starts,
+//! What is known of a command before it runs: the words that are run as they stand, the programs that they start,
 //! and, of one that only reads and writes, the real paths that it names.
+use std::collections::BTreeMap;
+
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact};
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::EffectClass;
-use backstay_sandbox::Reach;
-use backstay_shell::{Plain, Word};
+use backstay_sandbox::{Joint, Reach, Redirect, Simple};
+use backstay_shell::{Plain, Stream, Word};
 use rustix::fs::{AtFlags, FileType, OFlags, statat};
 
 use crate::open::kind;
@@ -13,7 +15,8 @@ use crate::roots::Roots;
 use crate::text::plain;
 
 pub struct Known {
-    pub argv: Vec<String>,
+    /// Run in this order, without a shell.
+    pub list: Vec<Simple>,
     /// Programs that are started to run it; what these start is held by what the sandbox holds.
     pub programs: Vec<String>,
     /// As it names them, with the class of it all; absent where it executes.
@@ -29,50 +32,57 @@ impl Known {
     /// Nothing is known: a shell reads it.
     pub fn shell(text: &str) -> Self {
         let sh = "sh".to_owned();
-        Self { argv: vec![sh.clone(), "-c".to_owned(), text.to_owned()], programs: vec![sh], named: None }
+        let argv = vec![sh.clone(), "-c".to_owned(), text.to_owned()];
+        Self { list: vec![Simple::alone(argv)], programs: vec![sh], named: None }
     }
 
-    /// One simple command with all its words, whose programs are all granted. Joined ones, redirections and globs
-    /// still need a shell.
+    /// Simple commands with all their words, whose programs are all granted. Those with globs still need a shell.
     pub fn of(plain: Plain, granted: &[String]) -> Option<Self> {
-        let [simple] = <[_; 1]>::try_from(plain.commands).ok()?;
-        if !simple.redirects.is_empty() || simple.argv.iter().any(|word| word.is_glob) {
+        if plain.commands.iter().any(|simple| simple.argv.iter().any(|word| word.is_glob)) {
             return None;
         }
-        let facts = simple.facts;
-        let programs: Vec<String> = facts.wrapper.into_iter().chain([facts.program]).collect();
+        let class = plain.class();
+        let mut known = Self { list: Vec::new(), programs: Vec::new(), named: None };
+        let mut paths = Vec::new();
+        for simple in plain.commands {
+            let facts = simple.facts;
+            for program in facts.wrapper.into_iter().chain([facts.program]) {
+                if !known.programs.contains(&program) {
+                    known.programs.push(program);
+                }
+            }
+            let of = |access, words: Vec<Word>| words.into_iter().map(move |word| (access, word.text));
+            paths.extend(of(Access::Read, facts.reads).chain(of(Access::Write, facts.writes)));
+            let argv = simple.argv.into_iter().map(|word| word.text).collect();
+            let redirects = simple.redirects.into_iter().map(redirect).collect();
+            known.list.push(Simple { joint: joint(simple.joint), argv, redirects });
+        }
         let is_granted = |program: &String| granted.iter().any(|name| name == program || name == "*");
-        if !programs.iter().all(is_granted) {
+        if !known.programs.iter().all(is_granted) {
             return None;
         }
-        let of = |access, words: Vec<Word>| words.into_iter().map(move |word| (access, word.text));
-        let named = (facts.class < EffectClass::Execute).then(|| Named {
-            class: facts.class,
-            paths: of(Access::Read, facts.reads).chain(of(Access::Write, facts.writes)).collect(),
-        });
-        Some(Self { argv: simple.argv.into_iter().map(|word| word.text).collect(), programs, named })
+        known.named = (class < EffectClass::Execute).then_some(Named { class, paths });
+        Some(known)
     }
 
     /// What the gate is told, and what the sandbox leaves open: a command that only reads finds nothing that can
     /// be written, whatever it is. `None` where it executes, or where one of its paths has no real one: then it
-    /// may touch anything.
-    pub fn facts(&self, roots: &Roots, cwd: &str) -> Option<(Facts, Reach)> {
+    /// may touch anything. Redirections lead to the real paths from here on.
+    pub fn facts(&mut self, roots: &Roots, cwd: &str) -> Option<(Facts, Reach)> {
+        let mut found = BTreeMap::new();
+        let mut real = |access, path: &String| {
+            found.entry((access, path.clone())).or_insert_with(|| real(roots, cwd, access, path)).clone()
+        };
+        for (access, path) in self.list.iter_mut().flat_map(|simple| &mut simple.redirects).filter_map(target) {
+            if let Some((real, _)) = real(access, path) {
+                *path = real;
+            }
+        }
         let named = self.named.as_ref()?;
         let (mut paths, mut more_paths) = (Vec::new(), false);
         for (access, path) in &named.paths {
-            let path = if path.starts_with('/') { path.clone() } else { format!("{cwd}/{path}") };
-            let real = match access {
-                Access::Read => roots.open_read(&path, OFlags::empty()).ok()?.1,
-                Access::Write => {
-                    let (real, is_directory) = written(roots, &path).ok()?;
-                    // What the sandbox undoes is not what the words say.
-                    if backstay_sandbox::is_protected(&real) {
-                        return None;
-                    }
-                    more_paths |= is_directory;
-                    real
-                }
-            };
+            let (real, is_directory) = real(*access, path)?;
+            more_paths |= is_directory && *access == Access::Write;
             paths.push(PathFact { access: *access, real });
         }
         let mut reach = roots.reach();
@@ -81,6 +91,45 @@ impl Known {
             paths.push(PathFact { access: Access::Read, real: cwd.to_owned() });
         }
         Some((Facts { more_paths, ..Facts::new(named.class, paths) }, reach))
+    }
+}
+
+fn joint(joint: backstay_shell::Joint) -> Joint {
+    match joint {
+        backstay_shell::Joint::First | backstay_shell::Joint::Then => Joint::Then,
+        backstay_shell::Joint::And => Joint::And,
+        backstay_shell::Joint::Or => Joint::Or,
+        backstay_shell::Joint::Pipe => Joint::Pipe,
+    }
+}
+
+fn redirect(redirect: backstay_shell::Redirect) -> Redirect {
+    match redirect {
+        backstay_shell::Redirect::Input(path) => Redirect::Input(path),
+        backstay_shell::Redirect::Output { stream: Stream::Output, is_append, path } => {
+            Redirect::Output { path, is_append }
+        }
+        backstay_shell::Redirect::Output { stream: Stream::Errors, is_append, path } => {
+            Redirect::Errors { path, is_append }
+        }
+        backstay_shell::Redirect::ErrorsToOutput => Redirect::ErrorsToOutput,
+    }
+}
+
+/// As it is granted, and whether it is a directory. What the sandbox undoes is not what the words say.
+fn real(roots: &Roots, cwd: &str, access: Access, path: &str) -> Option<(String, bool)> {
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("{cwd}/{path}") };
+    match access {
+        Access::Read => roots.open_read(&path, OFlags::empty()).ok().map(|(_, real)| (real, false)),
+        Access::Write => written(roots, &path).ok().filter(|(real, _)| !backstay_sandbox::is_protected(real)),
+    }
+}
+
+fn target(redirect: &mut Redirect) -> Option<(Access, &mut String)> {
+    match redirect {
+        Redirect::Input(path) => Some((Access::Read, path)),
+        Redirect::Output { path, .. } | Redirect::Errors { path, .. } => Some((Access::Write, path)),
+        Redirect::ErrorsToOutput => None,
     }
 }
 

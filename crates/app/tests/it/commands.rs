@@ -48,7 +48,7 @@ fn only_listed_programs_are_there_and_nothing_that_was_written_is_executed() {
     assert_eq!(all.run("cp /bin/cat own && echo a > f && ./own f && ls f")["stdout"], "a\nf\n");
     // No shell, no text for one: the gate says so, and nothing starts.
     let none = Sandboxed::home("[\"cat\"]", "");
-    none.place.run(&["run", "/call run_command {\"command\":\"cat f; cat f\"}"]).expect(0);
+    none.place.run(&["run", "/call run_command {\"command\":\"cat f; cat $HOME\"}"]).expect(0);
     let denied =
         none.place.run(&["sql", "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0", "--json"]);
     assert_eq!(denied.json(0)["rows"][0][0], 1);
@@ -73,6 +73,92 @@ fn a_known_command_runs_as_its_words_and_by_what_it_does() {
     let facts = home.place.run(&["sql", judged, "--json"]).json(0);
     assert_eq!(facts["rows"][0], json!(["read", "[\"cat\"]", 1]));
     assert_eq!((&facts["rows"][1][0], &facts["rows"][2][0]), (&json!("execute"), &json!("write")));
+}
+
+#[test]
+fn joined_commands_run_as_a_shell_would_join_them_and_without_one() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    std::fs::write(home.workspace().join("in"), "b\na\nb\n").unwrap();
+    home.own(&home.workspace());
+    for (command, code, stdout, stderr) in [
+        ("sort < in | uniq -c | sort -rn | head -n 1", 0, "      2 b\n", ""),
+        ("true && echo yes || echo no", 0, "yes\n", ""),
+        ("false && echo yes || echo no", 0, "no\n", ""),
+        ("false || false && echo yes; echo end", 0, "end\n", ""),
+        ("echo 'a  $HOME `id`' > 'o $x' && cat 'o $x' >> all && echo b >> all; cat all", 0, "a  $HOME `id`\nb\n", ""),
+        ("cat missing in 2>&1 | wc -l", 0, "4\n", ""),
+        ("ls missing 2>/dev/null || echo gone", 0, "gone\n", ""),
+        ("ls missing > o 2>&1; wc -l < o", 0, "1\n", ""),
+        ("cat in | false", 1, "", ""),
+        ("false | cat in | true", 0, "", ""),
+        ("false; true; false && touch never || sort > sorted < in && cat sorted", 0, "a\nb\nb\n", ""),
+        // The writer is told that its reader has gone, and both have ended.
+        ("seq 1 100000 | head -n 2", 0, "1\n2\n", ""),
+        ("timeout 9 yes | head -n 1", 0, "y\n", ""),
+        // Nothing of one is left open in another, and nobody looks into the process that starts them.
+        ("cat in | ls /proc/self/fd | cat", 0, "0\n1\n2\n3\n", ""),
+        ("true; cat /proc/2/maps 2> /dev/null", 1, "", ""),
+        ("cat < missing || echo none", 0, "none\n", "missing: No such file or directory (os error 2)\n"),
+        ("echo x > missing/x; echo on", 0, "on\n", "missing/x: No such file or directory (os error 2)\n"),
+    ] {
+        let told = home.run(command);
+        assert_eq!((&told["exit_code"], &told["stdout"]), (&json!(code), &json!(stdout)), "{command}: {told}");
+        let said = told["stderr"].as_str().unwrap();
+        assert!(said.ends_with(stderr) && said.is_empty() == stderr.is_empty(), "{command}: {told}");
+    }
+    assert_eq!(std::fs::read_to_string(home.workspace().join("o $x")).unwrap(), "a  $HOME `id`\n");
+    assert!(!home.workspace().join("never").exists());
+    // No shell is needed where none is granted.
+    let few = Sandboxed::home("[\"echo\", \"cat\"]", "");
+    assert_eq!(few.run("echo a | cat > f; cat f")["stdout"], "a\n");
+}
+
+/// Each is a redirection that bash would make.
+#[test]
+fn a_redirection_leads_to_files_of_the_workspace_and_nowhere_else() {
+    let home = Sandboxed::home("[\"cat\", \"echo\", \"mv\", \"true\"]", "");
+    let at = |path: &str| home.workspace().join(path);
+    let outside = home.place.home().join("outside");
+    std::fs::create_dir_all(at(".git")).unwrap();
+    std::fs::create_dir_all(at("dir")).unwrap();
+    for path in [&at(".git/config"), &at("kept"), &outside] {
+        std::fs::write(path, "canary-71").unwrap();
+    }
+    std::os::unix::fs::symlink(&outside, at("away")).unwrap();
+    std::os::unix::fs::symlink("../kept", at("dir/link")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::from_raw_mode(0o666)).unwrap();
+    home.own(&home.workspace());
+    for (command, why) in [
+        ("echo x > .git/config", "Read-only file system"),
+        ("echo x >> away", "symbolic link"),
+        ("cat < away", "symbolic link"),
+        // Judged as a file that would be new, in a directory that is not there yet.
+        ("mv dir moved && echo x > moved/link", "symbolic link"),
+        ("echo x > fifo", "No such device or address"),
+        ("cat < fifo", "not a regular file"),
+        ("echo x > //dev/full", "not a regular file"),
+        ("cat < //dev/zero", "not a regular file"),
+        ("cat < /proc/self/environ", "symbolic link"),
+        ("echo x > .", "Is a directory"),
+        ("cat < .", "not a regular file"),
+        ("echo x > //etc/passwd", "Read-only file system"),
+    ] {
+        let told = home.run(command);
+        assert_eq!((&told["exit_code"], &told["stdout"]), (&json!(1), &json!("")), "{command}: {told}");
+        assert!(told["stderr"].as_str().unwrap().contains(why), "{command}: {told}");
+    }
+    for path in [&at(".git/config"), &at("kept"), &outside] {
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "canary-71", "{}", path.display());
+    }
+    // A protected name that was not there is made, and not in use.
+    assert_eq!(home.run("true > .envrc")["quarantined"]["paths"].as_array().unwrap().len(), 1);
+    assert!(!at(".envrc").exists());
+    // bash would write to its own descriptors there, or to a machine: a shell has to read it, and none is granted.
+    let denied = "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0";
+    for (command, denials) in [("echo x > /dev/stderr", 1), ("cat < /dev/tcp/127.0.0.1/80", 2)] {
+        home.place.run(&["run", &format!("/call run_command {}", json!({ "command": command }))]).expect(0);
+        assert_eq!(home.place.run(&["sql", denied, "--json"]).json(0)["rows"][0][0], denials, "{command}");
+    }
 }
 
 #[test]

@@ -138,14 +138,9 @@ fn what_a_rule_keeps_an_agent_from_is_not_shown_to_a_command() {
         .replace("tool = \"write_file\", path = { glob = \"workspace/**/safe", "path = { glob = \"workspace/**/safe");
     home.place.write_config(&every);
     let denied = "SELECT count(*) FROM v_effects WHERE verdict = 'deny' AND starts = 0";
-    for (command, denials) in [
-        ("true; true", 1),
-        ("cat b/safe.txt", 2),
-        ("touch b/safe2", 3),
-        ("rm -r b", 4),
-        ("cat b/other", 4),
-        ("true", 4),
-    ] {
+    for (command, denials) in
+        [("true $x", 1), ("cat b/safe.txt", 2), ("touch b/safe2", 3), ("rm -r b", 4), ("cat b/other", 4), ("true", 4)]
+    {
         home.place.run(&["run", &format!("/call run_command {{\"command\":\"{command}\"}}")]).expect(0);
         assert_eq!(home.place.run(&["sql", denied, "--json"]).json(0)["rows"][0][0], denials, "{command}");
     }

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use backstay_kernel::facts::{Access, Facts};
 use backstay_kernel::tool::EffectClass;
-use backstay_sandbox::Reach;
+use backstay_sandbox::{Joint, Reach, Redirect, Simple};
 use backstay_shell::{Reading, read};
 
 use super::Home;
@@ -99,16 +99,62 @@ fn what_has_no_real_path_or_executes_may_touch_anything() {
 }
 
 #[test]
-fn only_one_simple_command_of_granted_programs_runs_without_a_shell() {
-    let run = |command: &str, granted: &[&str]| known(command, granted).map(|known| (known.argv, known.programs));
+fn commands_of_granted_programs_run_without_a_shell_as_their_words() {
     let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let expected = (own(&["timeout", "5", "cat", "a b"]), own(&["timeout", "cat"]));
-    assert_eq!(run("timeout 5 cat 'a b'", &["cat", "timeout"]), Some(expected));
+    let run = |command: &str, granted: &[&str]| known(command, granted).map(|known| (known.list, known.programs));
+    let one = (vec![Simple::alone(own(&["timeout", "5", "cat", "a b"]))], own(&["timeout", "cat"]));
+    assert_eq!(run("timeout 5 cat 'a b'", &["cat", "timeout"]), Some(one));
     assert_eq!(run("timeout 5 cat 'a b'", &["cat"]), None);
     assert_eq!(run("cat a", &["sh"]), None);
-    for command in ["cat a; cat b", "cat a | head", "cat a > b", "cat *", "ls 2>/dev/null"] {
-        assert_eq!(run(command, &["*"]), None, "{command}");
-    }
+    let (list, programs) = run("cat < a | sort > b && echo ok 2>&1 >> c || cat d 2> e; pwd", &["*"]).unwrap();
+    assert_eq!(programs, own(&["cat", "sort", "echo", "pwd"]));
+    let joints: Vec<Joint> = list.iter().map(|simple| simple.joint).collect();
+    assert_eq!(joints, [Joint::Then, Joint::Pipe, Joint::And, Joint::Or, Joint::Then]);
+    let (a, b, c, e) = ("a".to_owned(), "b".to_owned(), "c".to_owned(), "e".to_owned());
+    let expected: [&[Redirect]; 5] = [
+        &[Redirect::Input(a)],
+        &[Redirect::Output { path: b, is_append: false }],
+        &[Redirect::ErrorsToOutput, Redirect::Output { path: c, is_append: true }],
+        &[Redirect::Errors { path: e, is_append: false }],
+        &[],
+    ];
+    assert!(list.iter().map(|simple| simple.redirects.as_slice()).eq(expected), "{list:?}");
+    // One program that is not granted, and one word that stands for names, and a shell has to read it all.
+    assert_eq!(run("cat a | sort", &["cat"]), None);
+    assert_eq!(run("cat a; cat *", &["*"]), None);
     let shell = Known::shell("cat *");
-    assert_eq!((shell.argv, shell.programs), (own(&["sh", "-c", "cat *"]), own(&["sh"])));
+    assert_eq!((shell.list, shell.programs), (vec![Simple::alone(own(&["sh", "-c", "cat *"]))], own(&["sh"])));
+}
+
+#[test]
+fn what_is_joined_is_judged_by_all_of_it() {
+    let home = Home::new();
+    home.put("a", "a");
+    home.put("out/b", "b");
+    let (both, reach) = facts(&home, "cat < a | sort > out/new && touch out/b 2>/dev/null").unwrap();
+    assert_eq!(both.class, EffectClass::Write);
+    let written = |path: &str| (Access::Write, path.to_owned());
+    let expected = [(Access::Read, "a".to_owned()), written("out/new"), written("out/b")];
+    assert_eq!(paths(&home, &both), expected);
+    assert_eq!(reach.write.len(), 1);
+    // Where a redirection leads is the real path that was judged, whatever stands there when it is made.
+    symlink(".", home.at("out/dir")).unwrap();
+    let real = |path: &str| format!("{}/{path}", home.roots.workspace());
+    let leads = [
+        Redirect::Input(real("out/b")),
+        Redirect::Output { path: real("out/c"), is_append: false },
+        Redirect::Errors { path: "/dev/null".to_owned(), is_append: false },
+    ];
+    // Also of a command that may touch anything.
+    for (command, is_named) in [("cat", true), ("git status", false)] {
+        let mut known = known(&format!("{command} < out/dir/b > out/dir/c 2> /dev/null"), &["*"]).unwrap();
+        assert_eq!(known.facts(&home.roots, home.roots.workspace()).is_some(), is_named);
+        assert_eq!(known.list.first().unwrap().redirects, leads);
+    }
+    let (reads, reach) = facts(&home, "cat a | head; ls && pwd").unwrap();
+    assert!(reads.class == EffectClass::Read && reach.write.is_empty(), "{reads:?}");
+    // One part that executes, and one path that is outside, and it may touch anything.
+    assert!(facts(&home, "cat a && git status").is_none());
+    assert!(facts(&home, "cat a; cat /etc/shadow").is_none());
+    assert!(facts(&home, "echo x > out/.envrc").is_none());
 }
