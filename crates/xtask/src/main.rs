@@ -19,6 +19,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   arch               the crates' dependencies against the table in ARCHITECTURE.md
   bench [--full] [--json] [CASE...]
                      build the release and measure it beside a floor program
+  bench agentdojo [--json] [--rows] [--benign] [--every N] [SUITE...]
+                     replay AgentDojo's tasks and injections through the gate
   real-model [PORT]  serve a small real language model on loopback until SIGTERM";
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ("torture", []) => ci::torture(&root),
         ("tidy", []) => tidy::run(&root),
         ("arch", []) => arch::run(&root),
+        ("bench", ["agentdojo", words @ ..]) => bench::agentdojo(&root, words),
         ("bench", words) => bench::run(&root, words),
         ("real-model", port) => setup::real_model(&root, port),
         _ => Err(USAGE.to_owned()),

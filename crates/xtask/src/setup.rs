@@ -85,6 +85,21 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+const AGENTDOJO_PYTHON: &str = ".setup/agentdojo/bin/python";
+
+/// Not among those of the tests: some 300 MB of wheels, for one benchmark.
+const AGENTDOJO: Need = Need {
+    name: "agentdojo",
+    probe: &[AGENTDOJO_PYTHON, "-c", "import agentdojo.task_suite.load_suites"],
+    pins: &["tests/agentdojo/requirements.txt"],
+    install: &[
+        &["rm", "-rf", ".setup/agentdojo"],
+        &["python3", "-m", "venv", ".setup/agentdojo"],
+        &[AGENTDOJO_PYTHON, "-m", "pip", "install", "-q", "--no-deps", "-r", "tests/agentdojo/requirements.txt"],
+    ],
+    by_hand: "is the package index reachable?",
+};
+
 const fn tool(name: &'static str, probe: Line, install: &'static [Line], by_hand: &'static str) -> Need {
     Need { name, probe, pins: &[], install, by_hand }
 }
@@ -97,6 +112,13 @@ pub fn run(root: &Path) -> Result<(), String> {
         Some(format!("setup: {}: {why}; {}", need.name, need.by_hand))
     });
     process::report("setup", &unmet.collect::<Vec<_>>())
+}
+
+/// Installs AgentDojo where it is missing; the Python that has it.
+pub fn agentdojo(root: &Path) -> Result<&'static str, String> {
+    fs::create_dir_all(root.join(DIRECTORY)).map_err(|e| format!("{DIRECTORY}: {e}"))?;
+    meet(root, &AGENTDOJO).map_err(|why| format!("setup: agentdojo: {why}; {}", AGENTDOJO.by_hand))?;
+    Ok(AGENTDOJO_PYTHON)
 }
 
 fn meet(root: &Path, need: &Need) -> Result<(), String> {
