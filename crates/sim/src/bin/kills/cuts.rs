@@ -89,7 +89,7 @@ fn learn(binary: &Path, scenario: Scenario, injection: &str) -> Known {
     (scenario.prepare)(&template);
     let house = template.copy();
     let log = house.path().join("strace.log");
-    let done = act(&scenario.victim, &house, &points::counting(&log)).and_then(|()| (scenario.check)(&house));
+    let done = act(&scenario.victim, &house, &points::counting(&log)).and_then(|_| (scenario.check)(&house));
     done.unwrap_or_else(|why| panic!("{}, uncut: {why}", scenario.name));
     let log = std::fs::read_to_string(&log).expect("strace wrote a log (install it: apt-get install strace)");
     let mut points: Vec<Point> = points::read(&log, house.path()).into_iter().collect();
@@ -110,7 +110,11 @@ fn cut(known: &Known, injection: &str, point: &Point) -> Result<bool, String> {
     let acted = act(&scenario.victim, &house, &tracer);
     let log = std::fs::read_to_string(&log).unwrap_or_default();
     let hit = log.contains("INJECTED") || log.contains("killed by SIGKILL");
-    acted.map_err(|why| if hit { why } else { format!("not cut, and: {why}") })?;
+    let was_lost = acted.map_err(|why| if hit { why } else { format!("not cut, and: {why}") })?;
+    if injection.starts_with("signal") && !was_lost {
+        // It hit what the runtime had started, and the runtime has dealt with it: no cut.
+        return Ok(false);
+    }
     let found = outcome::of(&house.home())?;
     let is_told = || outcome::is_told(&house.home());
     if found != *uncut && (injection.starts_with("signal") || !is_told()?) {
@@ -120,37 +124,38 @@ fn cut(known: &Known, injection: &str, point: &Point) -> Result<bool, String> {
     Ok(hit)
 }
 
-/// Does the scenario to its end; the first process runs under the tracer.
-fn act(victim: &Victim, house: &House, tracer: &[String]) -> Result<(), String> {
+/// Does the scenario to its end; the first process runs under the tracer. Gives whether it was lost.
+fn act(victim: &Victim, house: &House, tracer: &[String]) -> Result<bool, String> {
     match victim {
         Victim::Command { line, again } => {
             let line = line(house);
             let words: Vec<&str> = line.iter().map(String::as_str).collect();
             let first = house.command(tracer, &words).output().map_err(|error| format!("strace: {error}"))?;
             if first.status.success() {
-                return Ok(());
+                return Ok(false);
             }
             let second = house.run(&words);
             let is_fine = second.status.success() || second.status.code().is_some_and(|code| again.contains(&code));
-            if is_fine { Ok(()) } else { Err(format!("given again: {}", said(&second))) }
+            if is_fine { Ok(true) } else { Err(format!("given again: {}", said(&second))) }
         }
         Victim::Served(parts) => {
             let mut tracer = Some(tracer);
-            parts.iter().try_for_each(|part| do_part(*part, house, &mut tracer))
+            parts.iter().try_fold(false, |was_lost, part| Ok(do_part(*part, house, &mut tracer)? | was_lost))
         }
     }
 }
 
-fn do_part(part: Part, house: &House, tracer: &mut Option<&[String]>) -> Result<(), String> {
+/// Gives whether a process was lost over it.
+fn do_part(part: Part, house: &House, tracer: &mut Option<&[String]>) -> Result<bool, String> {
     let door = Door::local(&house.home());
     let mut why = "no process came to listen".to_owned();
-    for _ in 0..PROCESSES_MAX {
+    for process in 0..PROCESSES_MAX {
         let Ok(served) = Served::start(house, tracer.take().unwrap_or_default()) else { continue };
         match part(&door, house) {
             Ok(()) => {
                 let status = served.stop();
                 if status.success() {
-                    return Ok(());
+                    return Ok(process > 0);
                 }
                 why = format!("stopped with {status}");
             }

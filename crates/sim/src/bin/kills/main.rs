@@ -10,6 +10,7 @@ mod house;
 mod load;
 mod meet;
 mod outcome;
+mod outward;
 mod points;
 mod random;
 mod scenarios;

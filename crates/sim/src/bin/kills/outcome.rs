@@ -8,7 +8,8 @@ use backstay_store::{Options, Store};
 /// Effects may start twice and their numbers move; what they came to must not differ.
 const QUESTIONS: &[&str] = &[
     "SELECT reason, body(reply) FROM v_turns ORDER BY session, CAST(turn AS INTEGER)",
-    "SELECT kind, name, CASE end WHEN 'concluded' THEN 'done' ELSE end END FROM v_effects ORDER BY 1, 2, 3",
+    // What a person said of a doubt is an end too: those of the scenarios say what is so.
+    "SELECT kind, name, CASE WHEN end = 'concluded' OR state = 'resolved' THEN 'done' ELSE end END FROM v_effects ORDER BY 1, 2, 3",
     "SELECT decision FROM v_approvals ORDER BY 1",
     "SELECT text FROM memories ORDER BY 1",
     "SELECT count(*) FROM inbox",

@@ -59,8 +59,30 @@ fn tracer(log: &Path) -> Vec<String> {
 /// To count by.
 pub fn counting(log: &Path) -> Vec<String> {
     let mut line = tracer(log);
-    line.extend(["-y".to_owned(), "-e".to_owned(), format!("trace={}", WRITES.join(","))]);
+    line.extend(["-y".to_owned(), "-e".to_owned(), format!("trace={},execve,{}", WRITES.join(","), STARTS.join(","))]);
     line
+}
+
+/// System calls that start a thread or a process.
+const STARTS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
+
+/// The threads of other programs than the one that was begun with.
+fn others(log: &str) -> BTreeSet<&str> {
+    let lines = || log.lines().filter_map(|line| line.split_once(' '));
+    let executes = lines().filter(|(_, rest)| rest.trim_start().starts_with("execve(")).map(|(thread, _)| thread);
+    let first = lines().next().map(|(thread, _)| thread);
+    let mut others: BTreeSet<&str> = executes.filter(|thread| Some(*thread) != first).collect();
+    loop {
+        let started = lines().filter(|(thread, rest)| {
+            others.contains(thread) && STARTS.iter().any(|call| rest.contains(call)) && rest.contains(" = ")
+        });
+        let more: Vec<&str> = started.filter_map(|(_, rest)| rest.rsplit(' ').next()).collect();
+        let before = others.len();
+        others.extend(more);
+        if others.len() == before {
+            return others;
+        }
+    }
 }
 
 impl Point {
@@ -84,7 +106,8 @@ impl Point {
 /// The points in the log of a counting tracer.
 pub fn read(log: &str, house: &Path) -> BTreeSet<Point> {
     let mut counts: BTreeMap<(&str, &str, Option<&str>), u64> = BTreeMap::new();
-    let mut points = BTreeSet::new();
+    let (mut points, mut of_others) = (BTreeSet::new(), BTreeSet::new());
+    let others = others(log);
     for line in log.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let Some((name, arguments)) = rest.trim_start().split_once('(') else { continue };
@@ -105,9 +128,12 @@ pub fn read(log: &str, house: &Path) -> BTreeSet<Point> {
         let is_outside = file.is_none() && (subject.starts_with('/') || subject.contains("[eventfd]"));
         let only_reads = call.starts_with("openat") && !arguments.contains("O_CREAT");
         if !is_outside && !only_reads {
-            points.insert(Point { call, file: file.map(str::to_owned), n });
+            let whose = if others.contains(thread) { &mut of_others } else { &mut points };
+            whose.insert(Point { call, file: file.map(str::to_owned), n });
         }
     }
+    // What the runtime has started would be cut there too, and perhaps alone: that is no cut of the runtime.
+    points.retain(|point| !of_others.contains(point));
     points
 }
 

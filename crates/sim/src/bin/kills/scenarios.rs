@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::house::{House, said};
+use crate::outward;
 use crate::points::Point;
 use crate::served::{Door, Said, Served, Why, text};
 
@@ -65,6 +66,11 @@ pub fn scenarios() -> Vec<Scenario> {
         served("write and edit", &[|door, house| turn(door, house, "k1", WRITE_AND_EDIT)]),
         served("parallel calls and a memory", &[|door, house| turn(door, house, "k1", PARALLEL)]),
         served("approval", &[approval]),
+        Scenario {
+            prepare: outward::prepare,
+            check: outward::once,
+            ..served("a yes, a command and a request", &[outward::yes_run_send])
+        },
         served("cancel", &[cancel]),
         served("queued messages and a question", &[queue]),
         served("a session stopped, the home frozen", &[switches]),
@@ -139,7 +145,7 @@ fn task(house: &House, words: &str) -> Vec<String> {
 }
 
 /// A home with a session in it, so that the names of its temporary files are known.
-fn talk(house: &House) {
+pub fn talk(house: &House) {
     house.init();
     let ran: Value = serde_json::from_slice(&house.ok(&["run", "/say ready", "--json"])).expect("JSON");
     house.keep_session(&text(&ran, "session"));
@@ -185,7 +191,7 @@ fn turn(door: &Door, house: &House, key: &str, words: &str) -> Said<()> {
 }
 
 /// What waits among `list` for an answer to `turn`, if anything does.
-fn waiting(door: &Door, list: &str, turn: &str) -> Said<Option<Value>> {
+pub fn waiting(door: &Door, list: &str, turn: &str) -> Said<Option<Value>> {
     let found = door.get(&format!("/api/{list}"))?;
     let items = found.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
     Ok(items.into_iter().find(|item| text(item, "turn") == turn))
