@@ -417,7 +417,7 @@ pub struct ServerArgs {
 #[derive(Debug, Subcommand)]
 pub enum TokensCommand {
     /// Make a token; it is printed once
-    #[command(after_help = "Example:\n  backstay tokens create --principal owner --speaks program")]
+    #[command(after_help = "Example:\n  backstay tokens create --principal owner --speaks program --scope chat")]
     Create {
         /// Whose it is: a name under `[principals]`
         #[arg(long)]
@@ -425,6 +425,9 @@ pub enum TokensCommand {
         /// Who holds it: a person or a program
         #[arg(long, value_enum)]
         speaks: Speaker,
+        /// What it is for
+        #[arg(long, value_enum)]
+        scope: ScopeName,
     },
     /// All tokens, without their secrets
     #[command(after_help = "Example:\n  backstay tokens list")]
@@ -471,6 +474,18 @@ pub enum SecretsCommand {
 pub enum Speaker {
     Human,
     Program,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ScopeName {
+    /// To talk to agents
+    Chat,
+    /// To see, and change nothing
+    Observe,
+    /// To see what waits for a yes, and to answer it
+    Approve,
+    /// To stop, let go on, settle and set
+    Operate,
 }
 
 #[derive(Debug, Args)]

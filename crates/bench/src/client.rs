@@ -9,6 +9,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::floor;
@@ -61,10 +62,20 @@ impl Kind {
     }
 }
 
+/// What only an operator's token may ask.
+pub const STATUS: &str = "/api/status";
+
+/// What `init` has said: a token to talk with, and one to look with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tokens {
+    token: String,
+    operator_token: String,
+}
+
 /// Whom to ask.
 #[derive(Clone, Debug)]
 pub enum Server {
-    Product { address: SocketAddr, token: String, agent: &'static str },
+    Product { address: SocketAddr, tokens: Tokens, agent: &'static str },
     Floor { address: SocketAddr },
 }
 
@@ -177,9 +188,9 @@ impl Connection {
         });
         let builder = builder.header(CONTENT_TYPE, "application/json");
         let (builder, body) = match &self.server {
-            Server::Product { address, token, agent } => {
+            Server::Product { address, tokens, agent } => {
                 let builder = builder.header(HOST, address.to_string());
-                let builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));
+                let builder = builder.header(AUTHORIZATION, format!("Bearer {}", tokens.token));
                 let message = json!({ "role": "user", "content": kind.message(worker) });
                 let body = json!({ "model": agent, "stream": true, "messages": [message] });
                 match &self.session {
@@ -203,7 +214,8 @@ fn holds(text: &[u8], part: &[u8]) -> bool {
 
 /// One call of the product's own API.
 pub fn ask(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Outcome<Value> {
-    let Server::Product { address, token, .. } = server else { return Err("the floor has no API".into()) };
+    let Server::Product { address, tokens, .. } = server else { return Err("the floor has no API".into()) };
+    let token = if path == STATUS { &tokens.operator_token } else { &tokens.token };
     let builder = Request::builder().method(method).uri(path);
     let builder = builder.header(HOST, address.to_string()).header(AUTHORIZATION, format!("Bearer {token}"));
     let body = body.map(Value::to_string).unwrap_or_default();

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Outcome;
 use crate::cases::Scale;
-use crate::client::{Kind, Load, Server, ask, number};
+use crate::client::{Kind, Load, STATUS, Server, Tokens, ask, number};
 use crate::process::Process;
 
 pub struct Homes {
@@ -22,7 +21,7 @@ pub struct Homes {
 pub struct Home {
     binary: PathBuf,
     pub path: PathBuf,
-    token: String,
+    tokens: Tokens,
 }
 
 /// Sessions that write at the same time while the used home is made.
@@ -53,8 +52,9 @@ impl Homes {
     pub fn used(&self) -> Outcome<Home> {
         let name = format!("used-{}", self.scale.sessions);
         let path = self.directory.join(&name);
-        if let Ok(token) = std::fs::read_to_string(path.with_extension("token")) {
-            let home = Home { binary: self.binary.clone(), path: path.clone(), token };
+        let kept = std::fs::read(path.with_extension("tokens")).ok();
+        if let Some(tokens) = kept.and_then(|kept| serde_json::from_slice(&kept).ok()) {
+            let home = Home { binary: self.binary.clone(), path: path.clone(), tokens };
             home.configure(None)?;
             if home.serve().and_then(Process::stop).is_ok() {
                 return Ok(home);
@@ -63,7 +63,7 @@ impl Homes {
         let home = self.home(&name)?;
         home.configure(None)?;
         self.fill(&home)?;
-        std::fs::write(path.with_extension("token"), &home.token)?;
+        std::fs::write(path.with_extension("tokens"), serde_json::to_vec(&home.tokens)?)?;
         Ok(home)
     }
 
@@ -79,15 +79,11 @@ impl Homes {
     }
 
     fn home(&self, name: &str) -> Outcome<Home> {
-        #[derive(Deserialize)]
-        struct Made {
-            token: String,
-        }
         let path = self.empty(name)?;
         let mut command = Command::new(&self.binary);
         let made = command.arg("init").arg(&path).arg("--json").output()?;
-        let Made { token } = serde_json::from_slice(&made.stdout)?;
-        Ok(Home { binary: self.binary.clone(), path, token })
+        let tokens = serde_json::from_slice(&made.stdout)?;
+        Ok(Home { binary: self.binary.clone(), path, tokens })
     }
 
     fn empty(&self, name: &str) -> Outcome<PathBuf> {
@@ -121,7 +117,7 @@ impl Home {
     }
 
     pub fn server(&self, process: &Process, agent: &'static str) -> Server {
-        Server::Product { address: process.address, token: self.token.clone(), agent }
+        Server::Product { address: process.address, tokens: self.tokens.clone(), agent }
     }
 
     /// The same home under another name, with everything in it.
@@ -134,7 +130,7 @@ impl Home {
         if !copied.success() {
             return Err(format!("cp -a {} failed", self.path.display()).into());
         }
-        Ok(Self { binary: self.binary.clone(), path, token: self.token.clone() })
+        Ok(Self { binary: self.binary.clone(), path, tokens: self.tokens.clone() })
     }
 }
 
@@ -148,7 +144,7 @@ pub struct Counters {
 }
 
 pub fn counters(server: &Server) -> Outcome<Counters> {
-    let status = ask(server, "GET", "/api/status", None)?;
+    let status = ask(server, "GET", STATUS, None)?;
     let live = status.get("sessions").map_or(Ok(0), |sessions: &Value| number(sessions, "live"))?;
     Ok(Counters { commits: number(&status, "commits")?, entries: number(&status, "entries")?, live })
 }

@@ -10,7 +10,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::Caller;
-use backstay_kernel::home::Speaks;
+use backstay_kernel::home::{Speaks, TokenScope};
 use backstay_kernel::policy::Role;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::request::Parts;
@@ -56,6 +56,7 @@ pub enum Standing {
         door: Door,
         id: String,
         role: Role,
+        scope: TokenScope,
     },
 }
 
@@ -95,7 +96,7 @@ pub struct Owner(Caller);
 
 /// An owner who sits at this machine.
 #[derive(Debug)]
-pub struct LocalOwner(());
+pub struct LocalOwner(Caller);
 
 /// Who may read the metrics.
 #[derive(Debug)]
@@ -124,10 +125,10 @@ impl Speaker {
         self.0.speaks
     }
 
-    /// Everything in the home is theirs to see.
+    /// Everything in the home is theirs to see; not with a token that is there to talk.
     #[must_use]
     pub fn sees_all(&self) -> bool {
-        operates(self.0.role)
+        operates(self.0.role) && !matches!(self.1, Standing::Token { scope: TokenScope::Chat, .. })
     }
 }
 
@@ -153,6 +154,13 @@ impl Owner {
     #[must_use]
     pub fn speaks(&self) -> Speaks {
         self.0.speaks
+    }
+}
+
+impl LocalOwner {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.principal
     }
 }
 
@@ -216,10 +224,10 @@ impl<S: Sync> FromRequestParts<S> for LocalOwner {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let found = authenticated(parts)?;
         if matches!(found.standing, Standing::Local) && found.caller.role == Role::Owner {
-            return Ok(Self(()));
+            return Ok(Self(found.caller.clone()));
         }
         let next = "run the command on the machine that holds the home";
-        Err(Problem::new(Why::Forbidden, "this call reads or writes the machine's files and is for its own user", next))
+        Err(Problem::new(Why::Forbidden, "this call is for the home's own user, at the machine that holds it", next))
     }
 }
 
@@ -248,6 +256,24 @@ pub async fn authenticate(State((door, auth)): State<(Door, Auth)>, request: Req
             problem.into_response()
         }
     }
+}
+
+/// Beneath [`authenticate`]: whether the caller's token was made for this call. The home's own user needs no token.
+pub async fn in_scope(State(scopes): State<&'static [TokenScope]>, request: Request<Body>, next: Next) -> Response {
+    match request.extensions().get::<Authenticated>().map(|found| &found.standing) {
+        None => Problem::unauthorized().into_response(),
+        Some(Standing::Token { scope, .. }) if !scopes.contains(scope) => out_of(*scope, scopes).into_response(),
+        Some(Standing::Local | Standing::Token { .. }) => next.run(request).await,
+    }
+}
+
+fn out_of(scope: TokenScope, wanted: &[TokenScope]) -> Problem {
+    let words: Vec<&str> = wanted.iter().map(|scope| scope.word()).collect();
+    Problem::new(
+        Why::WrongScope,
+        format!("this call is for tokens with the scope {}, and this one's is `{}`", words.join(" or "), scope.word()),
+        format!("another token: `backstay tokens create --scope {}`", words.first().copied().unwrap_or_default()),
+    )
 }
 
 /// Lets a caller in where there is a place for its connection, or, where the connection is a
@@ -338,7 +364,8 @@ fn holder(door: &Door, token: &str) -> Option<Authenticated> {
     let token = door.engine.home().holder(token)?;
     let role = door.engine.policy().principals.get(&token.principal).copied()?;
     let caller = Caller { principal: token.principal, role, channel: "api".into(), speaks: token.speaks };
-    Some(Authenticated { caller, standing: Standing::Token { door: door.clone(), id: token.id, role } })
+    let standing = Standing::Token { door: door.clone(), id: token.id, role, scope: token.scope };
+    Some(Authenticated { caller, standing })
 }
 
 /// The nearest address that is not a trusted proxy's; what stands before it anybody may have

@@ -23,6 +23,7 @@ pub enum Why {
     LastMessageNotUser,
     Unauthorized,
     Forbidden,
+    WrongScope,
     ForeignHost,
     ForeignOrigin,
     NotFound,
@@ -49,7 +50,7 @@ pub enum Why {
 
 impl Why {
     /// All but the kernel's.
-    pub const OWN: [Self; 30] = [
+    pub const OWN: [Self; 31] = [
         Self::Malformed,
         Self::ConfigInvalid,
         Self::ToolsUnsupported,
@@ -59,6 +60,7 @@ impl Why {
         Self::LastMessageNotUser,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::WrongScope,
         Self::ForeignHost,
         Self::ForeignOrigin,
         Self::NotFound,
@@ -95,6 +97,7 @@ impl Why {
             Self::LastMessageNotUser => "last_message_not_user",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::WrongScope => "wrong_scope",
             Self::ForeignHost => "foreign_host",
             Self::ForeignOrigin => "foreign_origin",
             Self::NotFound => "not_found",
@@ -132,7 +135,7 @@ impl Why {
             | Self::LastMessageNotUser
             | Self::NotAnExport => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::WrongScope | Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,

@@ -3,9 +3,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
+use backstay_kernel::home::TokenScope;
 use http::Method;
 
-use crate::auth::{Auth, authenticate};
+use crate::auth::{Auth, authenticate, in_scope};
 use crate::door::Door;
 use crate::error::{Problem, Why, shape};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     turns,
 };
 
-/// Who may call; enforced by the type of the handler's caller, stated here for those who read.
+/// Whose token it must be; enforced by the type of the handler's caller, stated here for those who read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Needs {
     Nobody,
@@ -29,6 +30,8 @@ pub enum Needs {
 pub struct Route {
     pub method: Method,
     pub path: &'static str,
+    /// The tokens that it takes: those with one of these scopes.
+    pub scopes: &'static [TokenScope],
     pub needs: Needs,
     handler: fn() -> MethodRouter<Door>,
 }
@@ -39,60 +42,71 @@ impl std::fmt::Debug for Route {
     }
 }
 
-const fn read(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Door>) -> Route {
-    Route { method: Method::GET, path, needs, handler }
+const fn read(path: &'static str, scopes: Scopes, needs: Needs, handler: fn() -> MethodRouter<Door>) -> Route {
+    Route { method: Method::GET, path, scopes, needs, handler }
 }
 
-const fn act(path: &'static str, needs: Needs, handler: fn() -> MethodRouter<Door>) -> Route {
-    Route { method: Method::POST, path, needs, handler }
+const fn act(path: &'static str, scopes: Scopes, needs: Needs, handler: fn() -> MethodRouter<Door>) -> Route {
+    Route { method: Method::POST, path, scopes, needs, handler }
 }
+
+type Scopes = &'static [TokenScope];
+
+// What is done is for one scope each; what is only seen may be for several.
+const CHAT: Scopes = &[TokenScope::Chat];
+const OBSERVE: Scopes = &[TokenScope::Observe];
+const APPROVE: Scopes = &[TokenScope::Approve];
+const OPERATE: Scopes = &[TokenScope::Operate];
+const SESSIONS: Scopes = &[TokenScope::Chat, TokenScope::Observe, TokenScope::Operate];
+const TURNS: Scopes = &[TokenScope::Chat, TokenScope::Observe];
+const HOME: Scopes = &[TokenScope::Observe, TokenScope::Operate];
 
 const MESSAGES: &str = "/api/sessions/{id}/messages";
-const CHAT: &str = "/v1/chat/completions";
+const COMPLETIONS: &str = "/v1/chat/completions";
 
 pub static ROUTES: [Route; 37] = [
-    read("/live", Needs::Nobody, || get(health::live)),
-    read("/ready", Needs::Nobody, || get(health::ready)),
-    read("/metrics", Needs::Scraper, || get(health::metrics)),
-    act("/api/sessions", Needs::Speaker, || post(sessions::open)),
-    read("/api/sessions", Needs::Speaker, || get(sessions::list)),
-    read("/api/sessions/{id}", Needs::Speaker, || get(sessions::one)),
-    act(MESSAGES, Needs::Speaker, || post(sessions::say)),
-    read("/api/sessions/{id}/events", Needs::Speaker, || get(events::stream)),
-    read("/api/sessions/{id}/records", Needs::Speaker, || get(sessions::records)),
-    read("/api/sessions/{id}/export", Needs::Speaker, || get(transfer::export)),
-    act("/api/sessions/import", Needs::LocalOwner, || post(transfer::import)),
-    act("/api/sessions/{id}/stop", Needs::Speaker, || post(sessions::stop)),
-    act("/api/sessions/{id}/resume", Needs::Speaker, || post(sessions::resume)),
-    read("/api/turns/{id}", Needs::Speaker, || get(turns::one)),
-    read("/api/turns/{id}/trace", Needs::Speaker, || get(trace::one)),
-    act("/api/turns/{id}/cancel", Needs::Speaker, || post(turns::cancel)),
-    read("/api/approvals", Needs::Speaker, || get(approvals::list)),
-    act("/api/approvals/{id}", Needs::Speaker, || post(approvals::decide)),
-    read("/api/questions", Needs::Speaker, || get(approvals::questions)),
-    act("/api/questions/{id}", Needs::Speaker, || post(approvals::answer)),
-    read("/api/doubts", Needs::Speaker, || get(doubts::list)),
-    act("/api/doubts/{id}", Needs::Operator, || post(doubts::resolve)),
-    act("/api/home/freeze", Needs::Operator, || post(admin::freeze)),
-    act("/api/home/unfreeze", Needs::Operator, || post(admin::unfreeze)),
-    act("/api/home/mode", Needs::Operator, || post(admin::set_mode)),
-    read("/api/status", Needs::Operator, || get(admin::status)),
-    read("/api/budget", Needs::Operator, || get(admin::budget)),
-    read("/api/epochs", Needs::Operator, || get(admin::epochs)),
-    act("/api/reload", Needs::Operator, || post(admin::reload)),
-    act("/api/backup", Needs::LocalOwner, || post(admin::backup)),
-    read("/api/roots", Needs::Operator, || get(roots::list)),
-    act("/api/roots/reset", Needs::Owner, || post(roots::reset)),
-    read("/api/tokens", Needs::Owner, || get(tokens::list)),
-    act("/api/tokens", Needs::Owner, || post(tokens::create)),
-    act("/api/tokens/{id}/revoke", Needs::Owner, || post(tokens::revoke)),
-    read("/v1/models", Needs::Speaker, || get(openai::models)),
-    act(CHAT, Needs::Speaker, || post(openai::chat)),
+    read("/live", &[], Needs::Nobody, || get(health::live)),
+    read("/ready", &[], Needs::Nobody, || get(health::ready)),
+    read("/metrics", OBSERVE, Needs::Scraper, || get(health::metrics)),
+    act("/api/sessions", CHAT, Needs::Speaker, || post(sessions::open)),
+    read("/api/sessions", SESSIONS, Needs::Speaker, || get(sessions::list)),
+    read("/api/sessions/{id}", SESSIONS, Needs::Speaker, || get(sessions::one)),
+    act(MESSAGES, CHAT, Needs::Speaker, || post(sessions::say)),
+    read("/api/sessions/{id}/events", TURNS, Needs::Speaker, || get(events::stream)),
+    read("/api/sessions/{id}/records", TURNS, Needs::Speaker, || get(sessions::records)),
+    read("/api/sessions/{id}/export", OBSERVE, Needs::Speaker, || get(transfer::export)),
+    act("/api/sessions/import", OPERATE, Needs::LocalOwner, || post(transfer::import)),
+    act("/api/sessions/{id}/stop", OPERATE, Needs::Speaker, || post(sessions::stop)),
+    act("/api/sessions/{id}/resume", OPERATE, Needs::Speaker, || post(sessions::resume)),
+    read("/api/turns/{id}", TURNS, Needs::Speaker, || get(turns::one)),
+    read("/api/turns/{id}/trace", OBSERVE, Needs::Speaker, || get(trace::one)),
+    act("/api/turns/{id}/cancel", CHAT, Needs::Speaker, || post(turns::cancel)),
+    read("/api/approvals", APPROVE, Needs::Speaker, || get(approvals::list)),
+    act("/api/approvals/{id}", APPROVE, Needs::Speaker, || post(approvals::decide)),
+    read("/api/questions", CHAT, Needs::Speaker, || get(approvals::questions)),
+    act("/api/questions/{id}", CHAT, Needs::Speaker, || post(approvals::answer)),
+    read("/api/doubts", HOME, Needs::Speaker, || get(doubts::list)),
+    act("/api/doubts/{id}", OPERATE, Needs::Operator, || post(doubts::resolve)),
+    act("/api/home/freeze", OPERATE, Needs::Operator, || post(admin::freeze)),
+    act("/api/home/unfreeze", OPERATE, Needs::Operator, || post(admin::unfreeze)),
+    act("/api/home/mode", OPERATE, Needs::Operator, || post(admin::set_mode)),
+    read("/api/status", HOME, Needs::Operator, || get(admin::status)),
+    read("/api/budget", HOME, Needs::Operator, || get(admin::budget)),
+    read("/api/epochs", HOME, Needs::Operator, || get(admin::epochs)),
+    act("/api/reload", OPERATE, Needs::Operator, || post(admin::reload)),
+    act("/api/backup", OPERATE, Needs::LocalOwner, || post(admin::backup)),
+    read("/api/roots", HOME, Needs::Operator, || get(roots::list)),
+    act("/api/roots/reset", OPERATE, Needs::Owner, || post(roots::reset)),
+    read("/api/tokens", OPERATE, Needs::Owner, || get(tokens::list)),
+    act("/api/tokens", OPERATE, Needs::LocalOwner, || post(tokens::create)),
+    act("/api/tokens/{id}/revoke", OPERATE, Needs::Owner, || post(tokens::revoke)),
+    read("/v1/models", CHAT, Needs::Speaker, || get(openai::models)),
+    act(COMPLETIONS, CHAT, Needs::Speaker, || post(openai::chat)),
 ];
 
 /// Messages keep their keys in the journal; the answer to any other call is kept for its key.
 fn is_once(route: &Route) -> bool {
-    route.method == Method::POST && route.path != MESSAGES && route.path != CHAT
+    route.method == Method::POST && route.path != MESSAGES && route.path != COMPLETIONS
 }
 
 /// All calls, for a listener that knows its callers by `auth`.
@@ -103,7 +117,13 @@ pub fn router(door: Door, auth: Auth) -> Router {
         if is_once(route) {
             handler = handler.layer(from_fn_with_state(door.clone(), idempotency::once));
         }
-        let side = if route.needs == Needs::Nobody { &mut open } else { &mut closed };
+        let side = if route.needs == Needs::Nobody {
+            &mut open
+        } else {
+            // Above the kept answers: what one token was told is not for one with another scope.
+            handler = handler.route_layer(from_fn_with_state(route.scopes, in_scope));
+            &mut closed
+        };
         *side = std::mem::take(side).route(route.path, handler);
     }
     // The last layer is the first to see a request.
@@ -144,7 +164,9 @@ mod tests {
                 Needs::LocalOwner => "local",
                 Needs::Scraper => "owner, metrics",
             };
-            let row = format!("| `{} {}` | {who}", route.method, route.path);
+            let scopes: Vec<&str> = route.scopes.iter().map(|scope| scope.word()).collect();
+            let scopes = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
+            let row = format!("| `{} {}` | {scopes} | {who}", route.method, route.path);
             assert!(page.contains(&row), "{row}");
         }
         let rows = page.lines().filter(|line| line.starts_with("| `GET") || line.starts_with("| `POST"));

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_kernel::frame::Switches;
-use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, token_hash};
+use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, TokenScope, token_hash};
 use backstay_kernel::id::{BodyRef, Seq, SessionId};
 use backstay_kernel::label::Label;
 use backstay_kernel::mode::{Scope, WorkMode};
@@ -24,6 +24,7 @@ use crate::world::World;
 pub struct NewToken {
     pub principal: String,
     pub speaks: Speaks,
+    pub scope: TokenScope,
     pub by: String,
 }
 
@@ -153,28 +154,34 @@ impl HomeHandle {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).modes.of(agent, channel)
     }
 
-    /// Draws a token, keeps its hash, and returns it: this is the only time that it is seen.
+    /// Draws tokens, keeps their hashes in one commit, and returns them: this is the only time that they are seen.
     ///
     /// # Errors
     /// No such principal, a key whose token was shown before, or the journal cannot be written.
-    pub async fn create_token(&self, policy: &Policy, new: NewToken, key: Option<Key>) -> Result<String, EngineError> {
-        let text = draw_token(&*self.inner.world);
-        let token = Token {
+    pub async fn create_tokens<const N: usize>(
+        &self,
+        policy: &Policy,
+        new: [NewToken; N],
+        key: Option<Key>,
+    ) -> Result<[String; N], EngineError> {
+        let drawn = new.map(|new| (draw_token(&*self.inner.world), new));
+        let token = |(text, new): &(String, NewToken)| Token {
             id: text.chars().take(12).collect(),
-            hash: token_hash(&text),
-            principal: new.principal,
+            hash: token_hash(text),
+            principal: new.principal.clone(),
             speaks: new.speaks,
+            scope: new.scope,
             created_at: self.inner.world.now(),
-            by: new.by,
+            by: new.by.clone(),
         };
-        let known = policy.principals.clone();
-        match self.write(HomeInput::CreateToken { token, known }, key).await? {
+        let (tokens, known) = (drawn.iter().map(token).collect(), policy.principals.clone());
+        match self.write(HomeInput::CreateTokens { tokens, known }, key).await? {
             Some(HomeRecord::TokenCreated(Token { id, .. })) => {
                 let message = format!("this key made the token `{id}`, which was shown then and is not stored");
                 let next = format!("backstay tokens revoke {id}, and create another with a new key");
                 Err(Refusal::new(Code::TokenShown, message, next).into())
             }
-            _ => Ok(text),
+            _ => Ok(drawn.map(|(text, _)| text)),
         }
     }
 

@@ -101,6 +101,39 @@ pub enum Speaks {
     Program,
 }
 
+/// What a token is for, one thing each: whoever finds the one that a chat uses can neither say yes nor stop anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenScope {
+    /// To talk to agents. A token from before there were scopes is one of these.
+    #[default]
+    Chat,
+    /// To see, and change nothing.
+    Observe,
+    /// To see what waits for a yes, and to answer it.
+    Approve,
+    /// To stop, let go on, settle and set.
+    Operate,
+}
+
+impl TokenScope {
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Observe, Self::Approve, Self::Operate];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Observe => "observe",
+            Self::Approve => "approve",
+            Self::Operate => "operate",
+        }
+    }
+
+    fn is_chat(&self) -> bool {
+        *self == Self::Chat
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
@@ -110,6 +143,8 @@ pub struct Token {
     pub hash: Digest,
     pub principal: String,
     pub speaks: Speaks,
+    #[serde(default, skip_serializing_if = "TokenScope::is_chat")]
+    pub scope: TokenScope,
     pub created_at: Millis,
     pub by: String,
 }
@@ -160,8 +195,8 @@ pub enum HomeInput {
         diff: Option<BodyRef>,
         by: String,
     },
-    CreateToken {
-        token: Token,
+    CreateTokens {
+        tokens: Vec<Token>,
         known: BTreeMap<String, Role>,
     },
     RevokeToken {
@@ -225,15 +260,15 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
         HomeInput::Config { text, diff, by } => {
             Ok(Vec::from([HomeRecord::Config { epoch: home.epoch + 1, text, diff, by }]))
         }
-        HomeInput::CreateToken { token, known } => {
-            if !known.contains_key(&token.principal) {
+        HomeInput::CreateTokens { tokens, known } => {
+            if let Some(token) = tokens.iter().find(|token| !known.contains_key(&token.principal)) {
                 return Err(Refusal::new(
                     Code::UnknownPrincipal,
                     alloc::format!("there is no principal `{}`", token.principal),
                     alloc::format!("add [principals.{}] to backstay.toml", token.principal),
                 ));
             }
-            Ok(Vec::from([HomeRecord::TokenCreated(token)]))
+            Ok(tokens.into_iter().map(HomeRecord::TokenCreated).collect())
         }
         HomeInput::RevokeToken { id, by } if home.tokens.contains_key(&id) => {
             Ok(Vec::from([HomeRecord::TokenRevoked { id, by }]))
@@ -296,7 +331,7 @@ fn reset_root(home: &Home, root: String, by: String, speaks: Speaks) -> Result<V
         return Err(Refusal::new(
             Code::NotAnApprover,
             "only a person vouches for files, and this is a program's word",
-            "do it at a terminal, or with a token made by `backstay tokens create --speaks human`",
+            "do it at a terminal, or with a token made by `backstay tokens create --speaks human --scope operate`",
         ));
     }
     Ok(Vec::from([HomeRecord::RootReset { root, before, by }]))

@@ -1,5 +1,5 @@
 //! `init`: makes a home. Every step leaves a state from which a second `init` goes on, and the
-//! token comes last: a home whose token nobody has seen is not finished.
+//! tokens come last: a home whose tokens nobody has seen is not finished.
 mod server;
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use backstay_engine::NewToken;
-use backstay_kernel::home::{HomeRecord, Speaks};
+use backstay_kernel::home::{HomeRecord, Speaks, TokenScope};
 use backstay_kernel::id::{Seq, SessionId};
 use backstay_kernel::record::Entry;
 use backstay_store::{Options, Store, StoreError};
@@ -22,18 +22,21 @@ use crate::opening::Keys;
 use crate::print::{Out, Tone};
 use crate::serve;
 
-/// Whom the first token belongs to, and who speaks at this machine.
+/// Whom the first tokens belong to, and who speaks at this machine.
 pub const OWNER: &str = "owner";
-/// Said of every new home's token.
-pub const TOKEN_ONCE: &str = "The token is for the HTTP API and is shown only now; the command line needs none.";
+/// Said of every new home's tokens.
+pub const TOKENS_ONCE: &str = "The tokens are for the HTTP API and are shown only now; the command line needs none.";
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// A new home and its only token, which nothing remembers.
+/// A new home and its only tokens, which nothing remembers.
 #[derive(Debug)]
 pub struct Made {
     pub home: PathBuf,
-    pub token: String,
+    /// To talk.
+    pub chat: String,
+    /// To stop, settle and set.
+    pub operator: String,
     pub choice: Choice,
 }
 
@@ -66,11 +69,12 @@ async fn made_at(home: &Path, args: InitArgs, out: &Out) -> Outcome<Exit> {
     let made = make(home, given, args.commands, out).await?;
     let next = format!("{} chat", home::command(&made.home));
     if out.json {
-        out.value(&json!({ "home": made.home, "token": made.token, "next": next }));
+        let Made { home, chat, operator, .. } = &made;
+        out.value(&json!({ "home": home, "token": chat, "operator_token": operator, "next": next }));
         return Ok(Exit::Ok);
     }
     lines(&made).iter().for_each(|line| out.line(line));
-    out.talk(Tone::Dim, TOKEN_ONCE);
+    out.talk(Tone::Dim, TOKENS_ONCE);
     out.line(&format!("next: {next}"));
     Ok(Exit::Ok)
 }
@@ -86,11 +90,12 @@ fn check_variable(name: &str) -> Outcome<()> {
 
 /// What a person is told of a new home.
 #[must_use]
-pub fn lines(made: &Made) -> [String; 3] {
+pub fn lines(made: &Made) -> [String; 4] {
     [
-        format!("home:  {}", made.home.display()),
-        format!("model: {}", made.choice.words()),
-        format!("token: {}", made.token),
+        format!("home:           {}", made.home.display()),
+        format!("model:          {}", made.choice.words()),
+        format!("chat token:     {}", made.chat),
+        format!("operator token: {}", made.operator),
     ]
 }
 
@@ -110,10 +115,14 @@ pub async fn make(home: &Path, given: Option<Choice>, commands: bool, out: &Out)
     make_journal(home)?;
     let opened = serve::open(home, Keys::IfThere).await?;
     let engine = &opened.engine;
-    let new = NewToken { principal: OWNER.to_owned(), speaks: Speaks::Program, by: "init".to_owned() };
-    let token = engine.home().create_token(&engine.policy(), new, None).await;
+    let new = [TokenScope::Chat, TokenScope::Operate].map(|scope| {
+        let (principal, by) = (OWNER.to_owned(), "init".to_owned());
+        NewToken { principal, speaks: Speaks::Program, scope, by }
+    });
+    let tokens = engine.home().create_tokens(&engine.policy(), new, None).await;
     opened.close().await;
-    Ok(Made { home: home.to_owned(), token: token?, choice })
+    let [chat, operator] = tokens?;
+    Ok(Made { home: home.to_owned(), chat, operator, choice })
 }
 
 /// The model that this machine has a key for.
@@ -182,7 +191,8 @@ fn make_journal(home: &Path) -> Outcome<()> {
 fn exists(home: &Path, how: &str) -> Failure {
     let message = format!("{} is a home {how}; nothing was changed", home.display());
     let command = home::command(home);
-    let next = format!("{command} chat; another token: {command} tokens create --principal {OWNER} --speaks program");
+    let create = "tokens create --speaks program --scope chat";
+    let next = format!("{command} chat; another token: {command} {create} --principal {OWNER}");
     Failure::new(Exit::Refused, "exists", message, next)
 }
 

@@ -10,11 +10,11 @@ use crate::print::{Out, Tone};
 pub async fn run(home: &Path, args: &ChatArgs, out: &Out) -> Outcome<Exit> {
     if home::look(home) != Found::Home {
         let made = init::make(home, None, false, out).await?;
-        // The token is no data of a chat.
+        // The tokens are no data of a chat.
         for line in init::lines(&made) {
             out.talk(Tone::Plain, &line);
         }
-        out.talk(Tone::Dim, init::TOKEN_ONCE);
+        out.talk(Tone::Dim, init::TOKENS_ONCE);
     }
     chat::run(home, args, out).await
 }

@@ -45,9 +45,10 @@ fn show_answer(command: &TokensCommand, answer: &Value, out: &Out) {
 async fn ask(client: &Client, command: &TokensCommand) -> Outcome<Value> {
     match command {
         TokensCommand::List => client.get("/api/tokens").await,
-        TokensCommand::Create { principal, speaks } => {
+        TokensCommand::Create { principal, speaks, scope } => {
             let speaks = speaks.to_possible_value().map(|value| value.get_name().to_owned());
-            client.post("/api/tokens", &json!({ "principal": principal, "speaks": speaks })).await
+            let scope = scope.to_possible_value().map(|value| value.get_name().to_owned());
+            client.post("/api/tokens", &json!({ "principal": principal, "speaks": speaks, "scope": scope })).await
         }
         TokensCommand::Revoke { id } if id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
             client.post(&format!("/api/tokens/{id}/revoke"), &json!({})).await
@@ -62,10 +63,11 @@ fn show(answer: &Value, out: &Out) {
             text(item, "id").to_owned(),
             text(item, "principal").to_owned(),
             text(item, "speaks").to_owned(),
+            text(item, "scope").to_owned(),
             time::stamp(number(item, "created_at")),
             text(item, "by").to_owned(),
         ]
     };
     let rows: Vec<Vec<String>> = list(answer, "tokens").iter().map(row).collect();
-    out.table(&["ID", "PRINCIPAL", "SPEAKS", "CREATED", "BY"], &rows);
+    out.table(&["ID", "PRINCIPAL", "SPEAKS", "SCOPE", "CREATED", "BY"], &rows);
 }

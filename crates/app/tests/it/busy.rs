@@ -85,9 +85,9 @@ fn a_reload_puts_a_good_config_in_force_and_refuses_a_bad_one() {
     assert_eq!(place.run(&["reload", "--json"]).json(0)["changed"], false);
     let good = place.config();
     place.write_config(&format!("{good}\n[principals.app]\nrole = \"user\"\n"));
-    place.run(&["tokens", "create", "--principal", "app", "--speaks", "program"]).expect(5);
+    place.run(&["tokens", "create", "--principal", "app", "--speaks", "program", "--scope", "chat"]).expect(5);
     assert_eq!(place.run(&["reload", "--json"]).json(0)["changed"], true);
-    place.run(&["tokens", "create", "--principal", "app", "--speaks", "program"]).expect(0);
+    place.run(&["tokens", "create", "--principal", "app", "--speaks", "program", "--scope", "chat"]).expect(0);
     place.write_config(&good.replace("[agents.main]", "[agents.main]\nmodle = \"x\""));
     let bad = place.run(&["reload"]);
     bad.expect(2);
@@ -99,7 +99,9 @@ fn a_reload_puts_a_good_config_in_force_and_refuses_a_bad_one() {
 fn a_token_can_be_made_listed_and_ended() {
     let place = Place::with_home();
     place.run(&["tokens", "create", "--principal", "owner"]).expect(2);
-    let made = place.run(&["tokens", "create", "--principal", "owner", "--speaks", "human", "--json"]).json(0);
+    let made = place
+        .run(&["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope", "approve", "--json"])
+        .json(0);
     let id = made["id"].as_str().unwrap();
     assert!(made["token"].as_str().unwrap().starts_with(id));
     place.run(&["tokens", "revoke", id]).expect(0);

@@ -102,8 +102,7 @@ fn a_tool_is_told_without_a_question_what_its_audience_may_know() {
     let serve = |audience: &str| {
         let line = if audience.is_empty() { String::new() } else { format!("audience = \"{audience}\"\n") };
         home.place.write_config(&home.place.config().replace("[tools.tell]\n", &format!("[tools.tell]\n{line}")));
-        let made = home.place.run(&["tokens", "create", "--principal", "owner", "--speaks", "human", "--json"]).json(0);
-        Door::serve(&home.place, made["token"].as_str().unwrap(), &[])
+        Door::serve_to("human", &home.place, &[])
     };
     // What nobody declared is public, and a conversation is internal.
     let door = serve("");

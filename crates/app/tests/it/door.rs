@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 use serde_json::{Value, json};
 
 use crate::place::Place;
+use crate::tokens::Tokens;
 
 pub struct Door {
     child: Child,
     address: String,
-    token: String,
+    tokens: Tokens,
     log: Option<JoinHandle<Vec<u8>>>,
 }
 
@@ -24,8 +25,13 @@ pub struct Answer {
 }
 
 impl Door {
-    /// Serves the home of `place`; `token` is one of its tokens.
-    pub fn serve(place: &Place, token: &str, environment: &[(&str, &str)]) -> Self {
+    /// Serves the home of `place`.
+    pub fn serve(place: &Place, environment: &[(&str, &str)]) -> Self {
+        Self::serve_to("program", place, environment)
+    }
+
+    /// To a `human` or a `program`.
+    pub fn serve_to(speaks: &str, place: &Place, environment: &[(&str, &str)]) -> Self {
         let mut command = place.command(&["serve", "--json"]);
         command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -39,7 +45,7 @@ impl Door {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it does not serve: {line}"));
         let address = said["listen"].as_str().unwrap().to_owned();
-        Self { child, address, token: token.to_owned(), log: Some(log) }
+        Self { child, address, tokens: Tokens::of(speaks, || place.command(&[])), log: Some(log) }
     }
 
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
@@ -59,7 +65,7 @@ impl Door {
     /// Asks, and does not wait for the answer.
     pub fn send(&self, headers: &str, method: &str, path: &str, body: &Value) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let (body, address, token) = (body.to_string(), &self.address, &self.token);
+        let (body, address, token) = (body.to_string(), &self.address, self.tokens.of_call(path));
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",

@@ -11,11 +11,11 @@ use crate::scripted::{Play, Scripted, says};
 const CHAT: &str = "/v1/chat/completions";
 const KEY: [(&str, &str); 1] = [("MODEL_KEY", "k")];
 
-fn place(model: &Scripted) -> (Place, String) {
+fn place(model: &Scripted) -> Place {
     let place = Place::empty();
-    let token = place.run(&["init", "--json"]).json(0)["token"].as_str().unwrap().to_owned();
+    place.run(&["init"]).expect(0);
     place.write_config(&model.config(""));
-    (place, token)
+    place
 }
 
 fn talk(text: &str) -> Value {
@@ -28,8 +28,8 @@ fn messages_through_two_doors_at_once_are_one_session_in_one_order() {
         let last = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
         Play::Bytes(says(&format!("re: {last}")))
     });
-    let (place, token) = place(&model);
-    let door = Door::serve(&place, &token, &KEY);
+    let place = place(&model);
+    let door = Door::serve(&place, &KEY);
     let (session, turn) = door.say("first");
     door.ended(&turn);
     let named = format!("X-Backstay-Session: {session}\r\n");
@@ -61,9 +61,9 @@ fn messages_through_two_doors_at_once_are_one_session_in_one_order() {
 #[test]
 fn a_reply_that_a_crash_cut_off_is_given_to_whoever_asks_again() {
     let model = Scripted::start(|n, _| if n == 0 { Play::Hang } else { Play::Bytes(says("after the crash")) });
-    let (place, token) = place(&model);
+    let place = place(&model);
     let key = "Idempotency-Key: once\r\n";
-    let door = Door::serve(&place, &token, &KEY);
+    let door = Door::serve(&place, &KEY);
     let mut lost = door.send(key, "POST", CHAT, &talk("hello"));
     while model.heads().is_empty() {
         std::thread::yield_now();
@@ -74,7 +74,7 @@ fn a_reply_that_a_crash_cut_off_is_given_to_whoever_asks_again() {
     let mut turns = Vec::new();
     // The turn goes on by itself; after one more crash its reply is read from the journal.
     for _ in 0..2 {
-        let door = Door::serve(&place, &token, &KEY);
+        let door = Door::serve(&place, &KEY);
         let answer = door.call_with(key, "POST", CHAT, &talk("hello"));
         assert_eq!(answer.json["choices"][0]["message"]["content"], "after the crash", "{}", answer.text);
         let turn = turn_of(&answer.text).unwrap();

@@ -15,12 +15,12 @@ fn call(path: &str) -> String {
     format!("/call write_file {}\n/then\n/say on we go", json!({ "path": path, "content": "x" }))
 }
 
-fn home() -> (Place, String) {
+fn home() -> Place {
     let place = Place::empty();
-    let token = place.run(&["init", "--json"]).json(0)["token"].as_str().unwrap().to_owned();
+    place.run(&["init"]).expect(0);
     let config = place.config().replace("127.0.0.1:7717", "127.0.0.1:0") + DENY;
     place.write_config(&config);
-    (place, token)
+    place
 }
 
 /// The latest turns were each told of the rule, and did nothing.
@@ -34,13 +34,13 @@ fn denied(place: &Place, way: &str, turns: usize) {
 
 #[test]
 fn what_a_rule_denies_is_denied_at_every_door() {
-    let (place, token) = home();
+    let place = home();
     let task = call("safe/x.txt");
     place.run(&["run", &task]).expect(0);
     denied(&place, "run in a process of its own", 1);
     place.pipe(&["chat", "--json"], "/call write_file {\"path\":\"safe/x.txt\",\"content\":\"x\"}\n").expect(0);
     denied(&place, "chat", 2);
-    let door = Door::serve(&place, &token, &[]);
+    let door = Door::serve(&place, &[]);
     place.run(&["run", &task]).expect(0);
     denied(&place, "run through the socket", 3);
     door.ended(&door.say(&task).1);
@@ -62,7 +62,7 @@ fn what_a_rule_denies_is_denied_at_every_door() {
 
 #[test]
 fn nothing_that_a_model_can_call_reaches_the_homes_own_files_or_leaves_its_grants() {
-    let (place, _) = home();
+    let place = home();
     let config = place.config();
     let outside = place.path("outside.txt");
     let absolute = place.home().join("backstay.toml");
@@ -99,7 +99,7 @@ fn nothing_that_a_model_can_call_reaches_the_homes_own_files_or_leaves_its_grant
 
 #[test]
 fn the_words_of_a_model_are_no_code_of_the_journal() {
-    let (place, _) = home();
+    let place = home();
     let hostile = ["'); DROP TABLE entries; --", "\" OR text : *", "NEAR(a b) *", "\\", "%' OR '1'='1", ""];
     for words in hostile {
         for (tool, name) in [("remember", "text"), ("recall", "query")] {
@@ -116,7 +116,7 @@ fn the_words_of_a_model_are_no_code_of_the_journal() {
 
 #[test]
 fn the_operators_file_is_never_written() {
-    let (place, token) = home();
+    let place = home();
     let path = place.home().join("backstay.toml");
     let before = || (std::fs::read(&path).unwrap(), std::fs::metadata(&path).unwrap().modified().unwrap());
     let written = before();
@@ -130,14 +130,14 @@ fn the_operators_file_is_never_written() {
         &["unfreeze"],
         &["mode", "dry-run"],
         &["mode", "normal"],
-        &["tokens", "create", "--principal", "owner", "--speaks", "human"],
+        &["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope", "approve"],
         &["backup", backup.to_str().unwrap()],
     ];
     for command in commands {
         place.run(command);
         assert_eq!(before(), written, "{command:?}");
     }
-    let door = Door::serve(&place, &token, &[]);
+    let door = Door::serve(&place, &[]);
     assert_eq!(door.call("POST", "/api/reload", &json!({})).status, 200);
     door.stop();
     place.serve().kill();

@@ -90,9 +90,8 @@ fn a_frozen_home_is_let_go_on_first_and_nothing_is_offered_that_it_refuses() {
 fn a_home_that_shuts_down_is_asked_for_nothing() {
     let place = Place::with_home();
     let model = Scripted::start(|_, _| Play::Hang);
-    let token = place.run(&["tokens", "create", "--principal", "owner", "--speaks", "program", "--json"]).json(0);
     place.write_config(&model.config(""));
-    let door = Door::serve(&place, token["token"].as_str().unwrap(), &[("MODEL_KEY", "k")]);
+    let door = Door::serve(&place, &[("MODEL_KEY", "k")]);
     door.say("hello");
     while model.heads().is_empty() {
         std::thread::yield_now();

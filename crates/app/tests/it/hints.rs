@@ -53,7 +53,11 @@ fn what_is_not_there_has_a_code_and_a_next_step() {
         (&["answer", &effect, "x"], "no_such_question", "backstay status"),
         (&["resolve", &effect, "done", "--note", "x"], "no_such_doubt", "backstay doubts"),
         (&["tokens", "revoke", "bks_0000"], "no_such_token", "backstay tokens list"),
-        (&["tokens", "create", "--principal", "x", "--speaks", "human"], "unknown_principal", "[principals"),
+        (
+            &["tokens", "create", "--principal", "x", "--speaks", "human", "--scope", "approve"],
+            "unknown_principal",
+            "[principals",
+        ),
     ];
     for (arguments, code, next) in steps {
         let error = place.run(&[arguments, &["--json"]].concat()).error(5);
@@ -124,7 +128,7 @@ fn stdout_is_json_for_every_command_that_is_asked_for_it() {
         &["completions", "bash"],
         &["reference", "cli"],
         &["tokens", "list"],
-        &["tokens", "create", "--principal", "owner", "--speaks", "human"],
+        &["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope", "approve"],
         &["audit", "verify"],
         &["sql", "SELECT 1"],
         &["approve", waits["id"].as_str().unwrap()],

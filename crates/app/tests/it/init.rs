@@ -10,18 +10,28 @@ fn a_new_home_is_private_and_its_token_is_printed_once() {
     let made = place.run(&["init", "--json"]).json(0);
     assert_eq!(made["home"], place.home().to_str().unwrap());
     assert_eq!(made["next"], "backstay chat");
-    let token = made["token"].as_str().unwrap();
-    assert!(token.starts_with("bks_") && token.len() == 68, "{token}");
-    assert_eq!(made.as_object().unwrap().len(), 3);
+    let token = |name: &str| made[name].as_str().unwrap();
+    for token in [token("token"), token("operator_token")] {
+        assert!(token.starts_with("bks_") && token.len() == 68, "{token}");
+    }
+    assert_eq!(made.as_object().unwrap().len(), 4);
     assert_eq!(mode(&place.home()), 0o700);
     for name in ["backstay.toml", "state.db"] {
         assert_eq!(mode(&place.home().join(name)), 0o600, "{name}");
     }
     assert_eq!(mode(&place.home().join("workspace")), 0o700);
     let tokens = place.run(&["tokens", "list", "--json"]).json(0);
-    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 1);
-    assert!(!tokens.to_string().contains(token), "a token is never shown again");
-    assert_eq!(tokens["tokens"][0]["speaks"], "program");
+    let listed = |name: &str| {
+        tokens["tokens"].as_array().unwrap().iter().find(|item| token(name).starts_with(item["id"].as_str().unwrap()))
+    };
+    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 2);
+    for (name, scope) in [("token", "chat"), ("operator_token", "operate")] {
+        assert!(!tokens.to_string().contains(token(name)), "a token is never shown again");
+        assert_eq!(
+            (&listed(name).unwrap()["speaks"], &listed(name).unwrap()["scope"]),
+            (&"program".into(), &scope.into())
+        );
+    }
 }
 
 #[test]
@@ -222,7 +232,7 @@ fn a_home_without_a_token_is_completed_and_one_with_a_token_is_not() {
     store.close().unwrap();
     place.run(&["init", "--json"]).json(0);
     place.run(&["init", "--json"]).error(3);
-    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
+    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 2);
 }
 
 /// Kills an `init` as soon as each of the files that it makes is there; the file appears, the
@@ -244,7 +254,7 @@ fn an_init_that_is_killed_leaves_nothing_that_needs_a_hand() {
         if again.code != 0 {
             assert_eq!(again.error(3)["code"], "exists", "killed at {name}");
         }
-        place.run(&["tokens", "create", "--principal", "owner", "--speaks", "program"]).expect(0);
+        place.run(&["tokens", "create", "--principal", "owner", "--speaks", "program", "--scope", "chat"]).expect(0);
         place.run(&["run", "hello"]).expect(0);
     }
 }

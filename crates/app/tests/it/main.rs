@@ -41,6 +41,8 @@ mod secrets;
 mod servers;
 mod terminal;
 mod tls;
+#[path = "../both/tokens.rs"]
+mod tokens;
 mod transfer;
 mod trouble;
 mod vault;

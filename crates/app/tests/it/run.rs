@@ -221,11 +221,11 @@ fn a_stdout_that_takes_nothing_is_a_fault() {
         let ran = full(arguments);
         assert!(ran.expect(1).stderr.contains("stdout cannot be written: No space left"), "{}", ran.stderr);
     }
-    let made = full(&["tokens", "create", "--principal", "owner", "--speaks", "program"]);
+    let made = full(&["tokens", "create", "--principal", "owner", "--speaks", "program", "--scope", "chat"]);
     let (_, next) = made.expect(1).stderr.split_once("nobody saw it.\n  next: backstay ").unwrap();
     let words: Vec<&str> = next.lines().next().unwrap().split(' ').collect();
     place.run(&words).expect(0);
-    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 1);
+    assert_eq!(place.run(&["tokens", "list", "--json"]).json(0)["tokens"].as_array().unwrap().len(), 2);
 }
 
 /// The stream that was followed may still be reading when the command has seen enough.

@@ -15,3 +15,5 @@ mod providers;
 #[allow(dead_code, reason = "shared with the other tests of the binary, which use more of it")]
 mod scripted;
 mod served;
+#[path = "../both/tokens.rs"]
+mod tokens;

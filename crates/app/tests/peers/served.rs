@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::tokens::Tokens;
+
 pub struct Served {
     child: Child,
     pub home: tempfile::TempDir,
     pub url: String,
     pub token: String,
+    tokens: Tokens,
 }
 
 /// The repository.
@@ -69,8 +72,6 @@ impl Served {
         let path = home.path().join("home");
         let made = backstay(&path).args(["init", "--json"]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let said: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
-        let token = said["token"].as_str().unwrap().to_owned();
         let port = free_port();
         std::fs::write(path.join("backstay.toml"), config(port, tools, provider)).unwrap();
         let mut command = backstay(&path);
@@ -83,7 +84,9 @@ impl Served {
             let mut sink = Vec::new();
             let _ = log.read_to_end(&mut sink);
         });
-        Self { child, home, url: format!("http://127.0.0.1:{port}"), token }
+        let tokens = Tokens::of("program", || backstay(&path));
+        let token = tokens.chat.clone();
+        Self { child, home, url: format!("http://127.0.0.1:{port}"), token, tokens }
     }
 
     /// A call of the native API; the body of the answer.
@@ -101,7 +104,7 @@ impl Served {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            self.token,
+            self.tokens.of_call(path),
             body.len()
         );
         stream.write_all((head + body).as_bytes()).unwrap();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::client::{Server, ask};
+use crate::client::{STATUS, Server, ask};
 use crate::homes::{Home, Homes};
 use crate::process::Process;
 use crate::report::{Expected, Report, Row, Target, middle, ms, quantile};
@@ -42,7 +42,7 @@ fn resume(homes: &Homes, count: usize) -> Outcome<(Vec<f64>, u64)> {
         let calls = upstream.take(count)?;
         times.extend(calls.iter().map(|call| ms(call.at.duration_since(process.began))));
         // One more answered call says that nothing else was on its way before it.
-        ask(&home.server(&process, "upstream"), "GET", "/api/status", None)?;
+        ask(&home.server(&process, "upstream"), "GET", STATUS, None)?;
         wrong += u64::from(tally(&calls) != first) + u64::try_from(upstream.surplus())?;
         process.kill()?;
     }

@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use backstay_channels::{Needs, Peer, ROUTES, Route};
+use backstay_kernel::home::TokenScope;
 use http::{Method, StatusCode};
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -75,9 +76,9 @@ async fn unknown_calls_ask_for_a_token_first_too() {
 async fn every_call_is_for_the_roles_that_the_table_says() {
     let house = House::new(&[]).await;
     for name in ["owner", "oper", "carl", "ann", "prom"] {
-        let bearer = format!("Bearer {}", house.token(name));
-        let all: Vec<&Route> = ROUTES.iter().collect();
-        for (route, told) in all.iter().zip(on_all(&house, &all, &[("authorization", bearer.as_str())]).await) {
+        for route in &ROUTES {
+            let bearer = format!("Bearer {}", house.scoped(name, route.scopes.first().copied().unwrap_or_default()));
+            let told = on_all(&house, &[route], &[("authorization", bearer.as_str())]).await.remove(0);
             let allowed = match route.needs {
                 Needs::Nobody => true,
                 Needs::Speaker => name != "prom",
@@ -90,6 +91,107 @@ async fn every_call_is_for_the_roles_that_the_table_says() {
             assert_eq!(told.code() != "forbidden", allowed, "{name} {route:?} {}", told.text);
         }
     }
+}
+
+/// Every call, and the tokens that may make it.
+const SCOPES: &str = "
+    GET /live: chat observe approve operate
+    GET /ready: chat observe approve operate
+    GET /metrics: observe
+    POST /api/sessions: chat
+    GET /api/sessions: chat observe operate
+    GET /api/sessions/{id}: chat observe operate
+    POST /api/sessions/{id}/messages: chat
+    GET /api/sessions/{id}/events: chat observe
+    GET /api/sessions/{id}/records: chat observe
+    GET /api/sessions/{id}/export: observe
+    POST /api/sessions/import: operate
+    POST /api/sessions/{id}/stop: operate
+    POST /api/sessions/{id}/resume: operate
+    GET /api/turns/{id}: chat observe
+    GET /api/turns/{id}/trace: observe
+    POST /api/turns/{id}/cancel: chat
+    GET /api/approvals: approve
+    POST /api/approvals/{id}: approve
+    GET /api/questions: chat
+    POST /api/questions/{id}: chat
+    GET /api/doubts: observe operate
+    POST /api/doubts/{id}: operate
+    POST /api/home/freeze: operate
+    POST /api/home/unfreeze: operate
+    POST /api/home/mode: operate
+    GET /api/status: observe operate
+    GET /api/budget: observe operate
+    GET /api/epochs: observe operate
+    POST /api/reload: operate
+    POST /api/backup: operate
+    GET /api/roots: observe operate
+    POST /api/roots/reset: operate
+    GET /api/tokens: operate
+    POST /api/tokens: operate
+    POST /api/tokens/{id}/revoke: operate
+    GET /v1/models: chat
+    POST /v1/chat/completions: chat
+";
+
+/// A call that is not in the list fails here, and one without scopes is no route.
+#[tokio::test(start_paused = true)]
+async fn every_call_takes_the_tokens_that_were_made_for_it() {
+    let house = House::new(&[]).await;
+    let rows: Vec<(&str, &str)> = SCOPES.trim().lines().map(|row| row.trim().split_once(": ").unwrap()).collect();
+    assert_eq!(rows.len(), ROUTES.len());
+    for route in &ROUTES {
+        let named = format!("{} {}", route.method, route.path);
+        let (_, takes) =
+            rows.iter().find(|(name, _)| *name == named).unwrap_or_else(|| panic!("{named} is not listed"));
+        for scope in TokenScope::ALL {
+            let bearer = format!("Bearer {}", house.scoped("owner", scope));
+            let told = on_all(&house, &[route], &[("authorization", bearer.as_str())]).await.remove(0);
+            let refused = (told.status, told.code()) == (StatusCode::FORBIDDEN, "wrong_scope");
+            assert_eq!(refused, !takes.split(' ').any(|word| word == scope.word()), "{named} {scope:?} {}", told.text);
+        }
+        let body = Body::from("{}");
+        let here = request(route.method.clone(), &path(route)).body(body).unwrap();
+        let here = Told::of(house.local.clone().oneshot(here).await.unwrap()).await;
+        assert_ne!(here.code(), "wrong_scope", "at the local socket there are no tokens: {named}");
+    }
+    let acts = ROUTES.iter().filter(|route| route.method == Method::POST);
+    assert!(acts.clone().all(|route| route.scopes.len() == 1), "what is done is for one scope alone");
+    assert!(acts.into_iter().all(|route| route.scopes != [TokenScope::Observe]), "whoever looks changes nothing");
+}
+
+/// Told once to one token, an answer is kept for its principal; a token that is not for the call does not get it.
+#[tokio::test(start_paused = true)]
+async fn a_kept_answer_is_not_for_a_token_of_another_scope() {
+    let house = House::new(&[]).await;
+    let freeze = |scope| {
+        let call = request(Method::POST, "/api/home/freeze").header("idempotency-key", "f");
+        let call = call.header("authorization", format!("Bearer {}", house.scoped("oper", scope)));
+        let call = house.tcp.clone().oneshot(call.body(Body::empty()).unwrap());
+        async move { Told::of(call.await.unwrap()).await }
+    };
+    assert_eq!(freeze(TokenScope::Operate).await.status, StatusCode::OK);
+    let told = freeze(TokenScope::Chat).await;
+    assert_eq!(told.code(), "wrong_scope");
+    assert!(told.json["error"]["next"].as_str().unwrap().contains("--scope operate"), "{}", told.text);
+}
+
+/// An owner's token that is there to talk is no way into the talks of others.
+#[tokio::test]
+async fn with_a_token_to_talk_one_sees_ones_own_sessions_alone() {
+    let house = House::new(&[crate::house::Line::Say("hello")]).await;
+    let (session, turn) = house.say("ann", "hi").await;
+    house.turn(&turn, "ended").await;
+    let with = |scope, path: String| {
+        let call = request(Method::GET, &path);
+        let call = call.header("authorization", format!("Bearer {}", house.scoped("owner", scope)));
+        let call = house.tcp.clone().oneshot(call.body(Body::empty()).unwrap());
+        async move { Told::of(call.await.unwrap()).await }
+    };
+    let path = format!("/api/sessions/{session}");
+    assert_eq!(with(TokenScope::Observe, path.clone()).await.status, StatusCode::OK);
+    assert_eq!(with(TokenScope::Chat, path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(with(TokenScope::Chat, "/api/sessions".into()).await.json["sessions"], json!([]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +250,7 @@ async fn a_token_is_worth_what_its_principal_is_now() {
     house.play.engine.reload(without, "without ann", "test", None, limits).await.unwrap();
     assert_eq!(house.get("ann", "/api/sessions").none().await.status, StatusCode::UNAUTHORIZED);
 
-    let id: String = house.token("bob").chars().take(12).collect();
+    let id: String = house.scoped("bob", TokenScope::Observe).chars().take(12).collect();
     let path = format!("/api/tokens/{id}/revoke");
     assert_eq!(house.post("oper", &path).none().await.code(), "forbidden");
     assert_eq!(house.post("owner", &path).none().await.status, StatusCode::OK);

@@ -7,23 +7,23 @@ use crate::house::House;
 #[tokio::test]
 async fn a_keyed_call_on_the_home_is_done_once_whatever_process_hears_it() {
     let house = House::new(&[]).await;
-    let wanted = json!({ "principal": "ann", "speaks": "program" });
+    let wanted = json!({ "principal": "ann", "speaks": "program", "scope": "chat" });
     let frozen = house.post("oper", "/api/home/freeze").key("f").none().await;
-    let made = house.post("owner", "/api/tokens").key("t").json(wanted.clone()).await;
+    let made = house.locally_keyed("/api/tokens", "t", wanted.clone()).await;
     assert_eq!((frozen.status, made.status), (StatusCode::OK, StatusCode::CREATED));
     house.post("oper", "/api/home/unfreeze").key("u").none().await;
-    let again = house.post("owner", "/api/tokens").key("t").json(wanted.clone()).await;
+    let again = house.locally_keyed("/api/tokens", "t", wanted.clone()).await;
     assert_eq!(again.json, made.json, "the same process shows the same token");
 
     let tokens = house.get("owner", "/api/tokens").none().await.json;
     let next = house.reopened();
     assert_eq!(next.post("oper", "/api/home/freeze").key("f").none().await.json, frozen.json);
     assert_eq!(next.get("oper", "/api/status").none().await.json["frozen"], false, "it is not done again");
-    let told = next.post("owner", "/api/tokens").key("t").json(wanted).await;
+    let told = next.locally_keyed("/api/tokens", "t", wanted).await;
     assert_eq!((told.status, told.code()), (StatusCode::GONE, "token_shown"));
     assert!(told.text.contains(made.json["id"].as_str().unwrap()), "{}", told.text);
-    let other = json!({ "principal": "bob", "speaks": "program" });
-    assert_eq!(next.post("owner", "/api/tokens").key("t").json(other).await.code(), "key_reused");
+    let other = json!({ "principal": "bob", "speaks": "program", "scope": "chat" });
+    assert_eq!(next.locally_keyed("/api/tokens", "t", other).await.code(), "key_reused");
     assert_eq!(next.post("oper", "/api/home/unfreeze").key("f").none().await.code(), "key_reused");
     assert_eq!(next.get("owner", "/api/tokens").none().await.json, tokens, "no second token");
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
-use backstay_channels::{Auth, Door, Peer, Reload, Reloaded, router};
+use backstay_channels::{Auth, Door, Peer, ROUTES, Reload, Reloaded, router};
 use backstay_engine::{Engine, NewToken};
-use backstay_kernel::home::Speaks;
+use backstay_kernel::home::{Speaks, TokenScope};
 use backstay_kernel::policy::{Policy, Role};
 use backstay_kernel::rule::{Approvers, Rule, RuleVerdict};
 use backstay_kernel::tool::Idempotency;
@@ -61,7 +61,7 @@ pub struct House {
     pub play: Arc<Play>,
     pub tcp: Router,
     pub local: Router,
-    tokens: BTreeMap<String, String>,
+    tokens: BTreeMap<String, [String; 4]>,
     pub place: Arc<TempDir>,
 }
 
@@ -78,15 +78,24 @@ impl House {
         let play = Play::begin(place.path(), policy.clone(), lines.to_vec()).await;
         let mut tokens = BTreeMap::new();
         for name in policy.principals.keys() {
-            let new = NewToken { principal: name.clone(), speaks: Speaks::Program, by: "test".into() };
-            tokens.insert(name.clone(), play.engine.home().create_token(&policy, new, None).await.unwrap());
+            let new = TokenScope::ALL.map(|scope| {
+                let (principal, by) = (name.clone(), "test".into());
+                NewToken { principal, speaks: Speaks::Program, scope, by }
+            });
+            tokens.insert(name.clone(), play.engine.home().create_tokens(&policy, new, None).await.unwrap());
         }
         let (tcp, local) = doors(&play.engine, place.path());
         Self { play: Arc::new(play), tcp, local, tokens, place: Arc::new(place) }
     }
 
+    /// To talk with.
     pub fn token(&self, name: &str) -> &str {
-        &self.tokens[name]
+        self.scoped(name, TokenScope::Chat)
+    }
+
+    pub fn scoped(&self, name: &str, wanted: TokenScope) -> &str {
+        let at = TokenScope::ALL.iter().position(|scope| *scope == wanted).unwrap();
+        &self.tokens[name][at]
     }
 
     /// The same home behind doors that remember nothing.
@@ -96,11 +105,12 @@ impl House {
         Self { play, tcp, local, tokens: self.tokens.clone(), place }
     }
 
-    /// A call of a principal, begun.
+    /// A call of a principal, begun, with the token that it takes and that sees the most.
     pub fn call(&self, name: &str, method: Method, path: &str) -> Call<'_> {
+        let scope = scope_of(&method, path);
         Call {
             house: self,
-            call: request(method, path).header("authorization", format!("Bearer {}", self.token(name))),
+            call: request(method, path).header("authorization", format!("Bearer {}", self.scoped(name, scope))),
         }
     }
 
@@ -116,6 +126,12 @@ impl House {
     pub async fn locally(&self, method: Method, path: &str, body: Value) -> Told {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         Told::of(self.local.clone().oneshot(request(method, path).body(body).unwrap()).await.unwrap()).await
+    }
+
+    /// The same with a key.
+    pub async fn locally_keyed(&self, path: &str, key: &str, body: Value) -> Told {
+        let call = request(Method::POST, path).header("idempotency-key", key).body(Body::from(body.to_string()));
+        Told::of(self.local.clone().oneshot(call.unwrap()).await.unwrap()).await
     }
 
     /// A session with one message said in it: (session, turn).
@@ -141,6 +157,17 @@ impl House {
             let _ = events.recv().await;
         }
     }
+}
+
+fn scope_of(method: &Method, path: &str) -> TokenScope {
+    let is_it = |pattern: &str| {
+        let (parts, given) = (pattern.split('/'), path.split('?').next().unwrap_or_default().split('/'));
+        parts.clone().count() == given.clone().count() && parts.zip(given).all(|(a, b)| a == "{id}" || a == b)
+    };
+    let found = ROUTES.iter().find(|route| route.method == method && is_it(route.path));
+    let scopes = found.map_or(&[][..], |route| route.scopes);
+    let observes = scopes.contains(&TokenScope::Observe).then_some(TokenScope::Observe);
+    observes.or(scopes.first().copied()).unwrap_or_default()
 }
 
 /// For callers from outside, and for the local user.

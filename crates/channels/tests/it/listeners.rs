@@ -148,7 +148,7 @@ async fn streams_end_when_the_listener_does() {
     let body = "{\"model\":\"main\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
     let call = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nx-backstay-session: {session}\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
-        house.token("owner"),
+        house.token("ann"),
         body.len()
     );
     let before =

@@ -153,8 +153,8 @@ async fn where_a_rule_wants_a_persons_yes_a_program_can_only_say_no() {
     assert_eq!(claims.code(), "not_an_approver", "a token is what it was made as");
     assert_eq!(house.locally(Method::POST, &path, yes.clone()).await.code(), "not_an_approver", "no terminal");
 
-    let person = json!({ "principal": "owner", "speaks": "human" });
-    let token = house.post("owner", "/api/tokens").json(person).await.json["token"].as_str().unwrap().to_owned();
+    let person = json!({ "principal": "owner", "speaks": "human", "scope": "approve" });
+    let token = house.locally(Method::POST, "/api/tokens", person).await.json["token"].as_str().unwrap().to_owned();
     let call = crate::house::request(Method::POST, &path).header("authorization", format!("Bearer {token}"));
     let call = call.body(axum::body::Body::from(yes.to_string())).unwrap();
     let told = crate::house::Told::of(house.tcp.clone().oneshot(call).await.unwrap()).await;

@@ -82,15 +82,19 @@ async fn a_key_makes_every_other_call_once() {
     let told = house.post("ann", "/api/sessions").key("open").json(json!({ "agent": "other" })).await;
     assert_eq!(told.code(), "key_reused");
 
-    let create = || house.post("owner", "/api/tokens").key("t").json(json!({ "principal": "ann", "speaks": "human" }));
+    let create =
+        || house.locally_keyed("/api/tokens", "t", json!({ "principal": "ann", "speaks": "human", "scope": "chat" }));
     let before = house.play.engine.home().state().tokens.len();
     let (one, two) = tokio::join!(create(), create());
     assert_eq!((one.status, &one.json), (StatusCode::CREATED, &two.json));
     assert_eq!(house.play.engine.home().state().tokens.len(), before + 1);
-    let told = house.post("owner", "/api/tokens").key("t").json(json!({ "principal": "bob", "speaks": "human" })).await;
+    let told = house
+        .locally_keyed("/api/tokens", "t", json!({ "principal": "bob", "speaks": "human", "scope": "chat" }))
+        .await;
     assert_eq!(told.code(), "key_reused");
-    let told =
-        house.post("owner", "/api/tokens").key("u").json(json!({ "principal": "nobody", "speaks": "human" })).await;
+    let told = house
+        .locally_keyed("/api/tokens", "u", json!({ "principal": "nobody", "speaks": "human", "scope": "chat" }))
+        .await;
     assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "unknown_principal"));
 }
 

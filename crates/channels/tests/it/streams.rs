@@ -1,7 +1,7 @@
 //! The live view of a session.
 use backstay_engine::{Caller, Command};
 use backstay_kernel::effect::FailureClass;
-use backstay_kernel::home::Speaks;
+use backstay_kernel::home::{Speaks, TokenScope};
 use backstay_kernel::policy::Role;
 use http::StatusCode;
 use serde_json::json;
@@ -126,7 +126,7 @@ async fn a_stream_ends_with_its_reason_when_its_token_does() {
     let (_, mut others) = house.get("oper", &path).frames(None).await;
     own.until("turn_ended").await;
     others.until("turn_ended").await;
-    let id: String = house.token("ann").chars().take(12).collect();
+    let id: String = house.scoped("ann", TokenScope::Observe).chars().take(12).collect();
     house.play.engine.home().revoke_token(&id, "test", None).await.unwrap();
     let end = own.next().await.unwrap();
     assert_eq!((end.id, end.event.as_str(), &end.json()["code"]), (None, "end", &json!("unauthorized")));

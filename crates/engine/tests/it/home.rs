@@ -3,7 +3,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use backstay_engine::{Engine, HomeHandle, NewToken, TurnState};
-use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks};
+use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, TokenScope};
 use backstay_kernel::id::SessionId;
 use backstay_kernel::record::{Entry, Record, StopReason, VERSION};
 use backstay_store::Store;
@@ -35,8 +35,10 @@ fn write_unseen(play: &Play, record: HomeRecord) {
 }
 
 async fn token(engine: &Engine) -> String {
-    let new = NewToken { principal: "owner".into(), speaks: Speaks::Program, by: "owner".into() };
-    engine.home().create_token(&policy(), new, None).await.unwrap()
+    let (principal, by) = ("owner".into(), "owner".into());
+    let new = NewToken { principal, speaks: Speaks::Program, scope: TokenScope::Chat, by };
+    let [token] = engine.home().create_tokens(&policy(), [new], None).await.unwrap();
+    token
 }
 
 fn revoked(token: &str) -> HomeRecord {

@@ -91,7 +91,7 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
         return Err(Refusal::new(
             Code::NotAnApprover,
             "the rule asks for a person's yes, and this is a program's",
-            "answer at a terminal, or with a token made by `backstay tokens create --speaks human`",
+            "answer at a terminal, or with a token made by `backstay tokens create --speaks human --scope approve`",
         ));
     }
     if *expires_at <= frame.now {

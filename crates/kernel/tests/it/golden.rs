@@ -8,7 +8,7 @@ use backstay_kernel::destination::{Connection, Destination, Method};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
 use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
-use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, token_hash};
+use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, TokenScope, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::mode::{Scope, WorkMode};
@@ -411,6 +411,7 @@ fn home_records() -> Vec<HomeRecord> {
             hash: token_hash("bst_1_secret"),
             principal: by(),
             speaks: Speaks::Human,
+            scope: TokenScope::Chat,
             created_at: 3,
             by: by(),
         }),
@@ -428,6 +429,15 @@ fn home_records() -> Vec<HomeRecord> {
         HomeRecord::ModeSet { scope: Scope::Home, mode: WorkMode::ReadOnly, by: by() },
         HomeRecord::ModeSet { scope: Scope::Agent("main".into()), mode: WorkMode::DryRun, by: by() },
         HomeRecord::ModeSet { scope: Scope::Channel("api".into()), mode: WorkMode::Normal, by: by() },
+        HomeRecord::TokenCreated(Token {
+            id: "bst_2".to_owned(),
+            hash: token_hash("bst_2_secret"),
+            principal: by(),
+            speaks: Speaks::Program,
+            scope: TokenScope::Operate,
+            created_at: 3,
+            by: by(),
+        }),
     ]
 }
 

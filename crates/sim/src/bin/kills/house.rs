@@ -28,7 +28,7 @@ impl House {
         Self { binary: binary.to_owned(), directory }
     }
 
-    /// Makes a home whose door takes any free port and any number of messages. Gives the home's token.
+    /// Makes a home whose door takes any free port and any number of messages. Gives the token to talk with.
     pub fn init(&self) -> String {
         let made: serde_json::Value = serde_json::from_slice(&self.ok(&["init", "--json"])).expect("JSON");
         let path = self.home().join("backstay.toml");
