@@ -27,8 +27,30 @@ impl Count {
 
 #[derive(Debug)]
 pub struct Counted {
-    pub stream: TcpStream,
-    pub count: Arc<Count>,
+    stream: TcpStream,
+    count: Arc<Count>,
+    /// What it may move together with others, and what these have moved.
+    bound: Option<(Arc<AtomicU64>, u64)>,
+}
+
+impl Counted {
+    pub fn new(stream: TcpStream, count: Arc<Count>) -> Self {
+        Self { stream, count, bound: None }
+    }
+
+    /// Breaks off once all that share `moved` have moved more than `bytes_max` bytes.
+    pub fn at_most(self, moved: Arc<AtomicU64>, bytes_max: u64) -> Self {
+        Self { bound: Some((moved, bytes_max)), ..self }
+    }
+
+    fn moves(&self, bytes: usize) -> io::Result<()> {
+        let Some((moved, bytes_max)) = &self.bound else { return Ok(()) };
+        add(moved, bytes);
+        if moved.load(Ordering::Relaxed) > *bytes_max {
+            return Err(io::Error::other(format!("one command moves at most {bytes_max} bytes")));
+        }
+        Ok(())
+    }
 }
 
 fn add(counter: &AtomicU64, bytes: usize) {
@@ -39,7 +61,9 @@ impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        add(&self.count.received, buf.filled().len().saturating_sub(before));
+        let bytes = buf.filled().len().saturating_sub(before);
+        add(&self.count.received, bytes);
+        self.moves(bytes)?;
         polled
     }
 }
@@ -49,6 +73,7 @@ impl AsyncWrite for Counted {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(bytes)) = &polled {
             add(&self.count.sent, *bytes);
+            self.moves(*bytes)?;
         }
         polled
     }

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::address::reserved;
 use crate::count::{Count, Counted};
-use crate::limits::{ADDRESSES_MAX, CONNECT_MS, HEAD_MS, WHOLE_MS};
+use crate::limits::{ADDRESSES_MAX, ASKED_MS, CONNECT_MS, HEAD_MS, WHOLE_MS};
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
@@ -46,12 +46,14 @@ pub struct Times {
     pub connect: Duration,
     pub head: Duration,
     pub whole: Duration,
+    /// The head of a request that a command makes.
+    pub asked: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        let [connect, head, whole] = [CONNECT_MS, HEAD_MS, WHOLE_MS].map(Duration::from_millis);
-        Self { connect, head, whole }
+        let [connect, head, whole, asked] = [CONNECT_MS, HEAD_MS, WHOLE_MS, ASKED_MS].map(Duration::from_millis);
+        Self { connect, head, whole, asked }
     }
 }
 
@@ -97,7 +99,7 @@ impl Dialled {
     /// The stream, and what will say of it how much went each way.
     pub fn open(self) -> (Counted, impl Fn() -> Connection + Send + 'static) {
         let Self { stream, count, host, address } = self;
-        let counted = Counted { stream, count: Arc::clone(&count) };
+        let counted = Counted::new(stream, Arc::clone(&count));
         (counted, move || Self::connection(&host, address, &count))
     }
 }
@@ -148,6 +150,7 @@ impl Network {
             let address = SocketAddr::new(address, port);
             match TcpStream::connect(address).await {
                 Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
                     let host = host.as_str().to_owned();
                     return Ok(Dialled { stream, count: Arc::default(), host, address });
                 }

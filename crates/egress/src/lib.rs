@@ -1,7 +1,7 @@
 //! The one way out of the process, but for model APIs: a request of a tool goes to the host that was judged,
-//! at an address that was checked, and nowhere else.
+//! at an address that was checked, and nowhere else; a command goes through the [`proxy`], held to the same.
 //!
-//! There is no pool, no cookie, no proxy of the environment and no redirect: one call is one connection, on a
+//! For tools there is no pool, no cookie, no proxy of the environment and no redirect: one call is one connection, on a
 //! runtime of its own that ends with it.
 
 pub mod address;
@@ -10,6 +10,7 @@ mod dial;
 mod headers;
 mod limits;
 mod page;
+pub mod proxy;
 mod request;
 
 #[cfg(test)]

@@ -16,3 +16,21 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// One header that a call chose, and all of them together, bytes.
 pub const HEADER_BYTES_MAX: usize = 1 << 10;
 pub const HEADERS_BYTES_MAX: usize = 4 << 10;
+/// Head of a request that a command makes, bytes, and its fields: programs send a few hundred bytes.
+pub const ASKED_BYTES_MAX: usize = 16 << 10;
+pub const ASKED_FIELDS_MAX: usize = 64;
+/// From a request's first byte to the end of its head, and for the handshake before it, milliseconds.
+pub const ASKED_MS: u64 = 10_000;
+/// A connection of a command's on which nothing is asked for, milliseconds.
+pub const IDLE_MS: u64 = 60_000;
+/// Connections that a command makes, at one time to the proxy and in all to hosts: package managers open some
+/// fifteen and keep them.
+pub const CONNECTIONS_MAX: usize = 64;
+/// Body of a request that a command makes, bytes.
+pub const PUT_BYTES_MAX: usize = 1 << 20;
+/// Of the URLs and header fields of one command, bytes: fetching what a large project needs is some hundred requests.
+pub const COMPOSED_BYTES_MAX: u64 = 256 << 10;
+/// Of all connections of one command, both ways together, bytes: what one file of a command may hold.
+pub const MOVED_BYTES_MAX: u64 = 1 << 30;
+/// Refusals that are told to whoever ran the command.
+pub const REFUSALS_KEPT_MAX: usize = 8;

@@ -164,15 +164,24 @@ fn request(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, String> {
     Ok(request)
 }
 
-async fn spoken<S>(stream: S, request: Request<Full<Bytes>>, head: Duration) -> Result<Answer, Fault>
+/// HTTP/1.1 with a server, whose answers begin with heads of a bounded size.
+pub async fn speaking<S>(stream: S) -> Result<http1::SendRequest<Full<Bytes>>, String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.max_header_size(HEAD_BYTES_MAX).max_headers(HEAD_FIELDS_MAX);
     let hands = builder.handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = hands.map_err(|error| Fault::NotSent(error.to_string()))?;
+    let (sender, connection) = hands.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn spoken<S>(stream: S, request: Request<Full<Bytes>>, head: Duration) -> Result<Answer, Fault>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut sender = speaking(stream).await.map_err(Fault::NotSent)?;
     let answer = timeout(head, sender.send_request(request)).await;
     let late = |_| Fault::Lost(format!("no answer within {} s", head.as_secs()));
     let answer = answer.map_err(late)?.map_err(|error| Fault::Lost(format!("no answer: {error}")))?;

@@ -101,6 +101,9 @@ pub struct HostGrant {
     /// What is secret may go there.
     #[serde(default, skip_serializing_if = "is_false")]
     pub secrets: bool,
+    /// A command that may reach it speaks to it sealed, and sends whatever it likes: nobody sees what.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tunnel: bool,
 }
 
 /// A connection that a call made, as it was.
@@ -169,18 +172,23 @@ impl HostGrant {
         }
     }
 
+    /// Whether it speaks of this place, whatever is asked for there.
+    #[must_use]
+    pub fn is_at(&self, host: &str, port: u16) -> bool {
+        let is_host = match self.host.strip_prefix("*.") {
+            Some(domain) => host != domain && is_below_domain(host, domain),
+            None => self.host == host,
+        };
+        is_host && self.port == port
+    }
+
     /// Whether it lets a request go there. Clear text passes on the port that is known for it, and within a
     /// network that the grant names addresses of.
     #[must_use]
     pub fn covers(&self, to: &Destination) -> bool {
-        let is_host = match self.host.strip_prefix("*.") {
-            Some(domain) => to.host != domain && is_below_domain(&to.host, domain),
-            None => self.host == to.host,
-        };
         let may_be_clear = self.port == Scheme::Http.port() || !self.allow_private.is_empty();
-        is_host
+        self.is_at(&to.host, to.port)
             && (may_be_clear || to.scheme == Scheme::Https)
-            && self.port == to.port
             && self.methods.contains(&to.method)
             && is_under(&to.path, &self.path_prefix)
     }

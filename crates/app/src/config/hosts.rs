@@ -44,7 +44,8 @@ impl<'a> Checker<'a> {
                     let message = "`secrets` needs an `audience` other than \"public\"";
                     self.mistakes.add(written.place, Code::BadValue, message);
                 }
-                Some(HostGrant { host, port, methods, path_prefix: path_prefix?, allow_private, audience, secrets })
+                let path_prefix = path_prefix?;
+                Some(HostGrant { host, port, methods, path_prefix, allow_private, audience, secrets, tunnel: false })
             }
             Err(problem) => {
                 let message = format!("`hosts`: {}: {problem}", quoted(written.value));

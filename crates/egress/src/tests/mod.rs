@@ -16,6 +16,7 @@ use crate::{Answer, Ask, Fault, Made, Network};
 mod addresses;
 mod pages;
 mod parsers;
+mod proxy;
 mod requests;
 
 pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -114,6 +115,7 @@ pub fn grant(host: &str, port: u16) -> HostGrant {
         allow_private: vec![LOOPBACK],
         audience: Audience::Public,
         secrets: false,
+        tunnel: false,
     }
 }
 

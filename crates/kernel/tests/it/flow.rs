@@ -171,6 +171,7 @@ fn grant(host: &str, audience: Audience, secrets: bool) -> HostGrant {
         allow_private: Vec::new(),
         audience,
         secrets,
+        tunnel: false,
     }
 }
 

@@ -244,6 +244,7 @@ pub fn a_question_to_a_host_is_asked_again_after_a_crash_and_a_send_is_in_doubt(
             allow_private: Vec::new(),
             audience: Audience::Public,
             secrets: false,
+            tunnel: false,
         };
         t.agent().grants.hosts = vec![host];
         t.goes = Some((class, Destination::of(&url, method, 0)));

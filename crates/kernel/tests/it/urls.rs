@@ -151,6 +151,7 @@ fn grant(host: &str, port: u16, methods: &[Method], path_prefix: &str) -> HostGr
         allow_private: Vec::new(),
         audience: Audience::Public,
         secrets: false,
+        tunnel: false,
     }
 }
 

@@ -44,6 +44,7 @@ fn calling(answer: impl Into<Vec<u8>>) -> (Home, String, Arc<Mutex<Vec<String>>>
         allow_private: vec![at.ip()],
         audience: Audience::Public,
         secrets: false,
+        tunnel: false,
     };
     let Home { dir, roots } = Home::new();
     let roots = roots.reaching(Hosts { network: Network::default(), granted: vec![granted], credentials: None });

@@ -55,6 +55,7 @@ pub const CONFINED: &[(&str, &[&str])] = &[
     ("tokio-rustls", &[EGRESS, CHANNELS]),
     ("webpki-roots", &[PROVIDERS, EGRESS]),
     ("html5gum", &[EGRESS]),
+    ("rcgen", &[EGRESS]),
     ("ureq", &[]),
     ("attohttpc", &[]),
     ("isahc", &[]),

@@ -30,6 +30,7 @@ fn a_good_file_says_what_it_says() {
         allow_private: Vec::new(),
         audience,
         secrets: false,
+        tunnel: false,
     };
     let (first, second) = (
         host("api.example.com", 443, &[Method::Delete], "/v1", Audience::Home),
