@@ -32,5 +32,6 @@ pub const PUT_BYTES_MAX: usize = 1 << 20;
 pub const COMPOSED_BYTES_MAX: u64 = 256 << 10;
 /// Of all connections of one command, both ways together, bytes: what one file of a command may hold.
 pub const MOVED_BYTES_MAX: u64 = 1 << 30;
-/// Refusals that are told to whoever ran the command.
+/// Refusals that are told to whoever ran the command, and characters of each.
 pub const REFUSALS_KEPT_MAX: usize = 8;
+pub const REFUSAL_CHARS_MAX: usize = 200;

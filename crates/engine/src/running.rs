@@ -61,7 +61,7 @@ pub struct Finished {
 }
 
 enum Step {
-    Ended(Finished),
+    Ended(Box<Finished>),
     Overdue(Key, JoinHandle<ToolEnd>),
 }
 
@@ -104,11 +104,11 @@ impl Running {
                 Some(Ok((_, Step::Ended(finished)))) => {
                     self.table.remove(&finished.key);
                     self.halts.remove(&finished.key);
-                    return finished;
+                    return *finished;
                 }
                 // It may act at any moment, so it is held until it has ended.
                 Some(Ok((_, Step::Overdue(key, work)))) => {
-                    let handle = self.tasks.spawn(async move { Step::Ended(ran(key, work.await)) });
+                    let handle = self.tasks.spawn(async move { Step::Ended(Box::new(ran(key, work.await))) });
                     self.table.insert(key, handle);
                     return Finished { key, end: End::Overdue };
                 }
@@ -210,7 +210,7 @@ impl Running {
         });
         let handle = self.tasks.spawn(async move {
             match tokio::time::timeout(limit, &mut work).await {
-                Ok(result) => Step::Ended(ran(key, result)),
+                Ok(result) => Step::Ended(Box::new(ran(key, result))),
                 Err(_) => Step::Overdue(key, work),
             }
         });
@@ -227,13 +227,13 @@ impl Running {
         let reply = self.world.call_model(call, on_delta);
         let handle = self.tasks.spawn(async move {
             let _slot = slot;
-            Step::Ended(Finished { key, end: End::Model(reply.await) })
+            Step::Ended(Box::new(Finished { key, end: End::Model(reply.await) }))
         });
         self.table.insert(key, handle);
     }
 
     fn block(&mut self, key: Key, work: impl FnOnce() -> End + Send + 'static) {
-        let handle = self.tasks.spawn_blocking(move || Step::Ended(Finished { key, end: work() }));
+        let handle = self.tasks.spawn_blocking(move || Step::Ended(Box::new(Finished { key, end: work() })));
         self.table.insert(key, handle);
     }
 }

@@ -83,6 +83,28 @@ impl Destination {
     }
 }
 
+/// A place that a command may reach while it runs, as often as it likes: what it asks for there, nobody can name
+/// beforehand.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reachable {
+    /// In the form of [`crate::url::Host`].
+    pub host: String,
+    pub port: u16,
+    pub methods: Vec<Method>,
+    /// It is spoken to sealed: whatever is sent there, nobody sees.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tunnel: bool,
+}
+
+impl Reachable {
+    /// It is asked, and told nothing but where.
+    #[must_use]
+    pub fn only_asked(&self) -> bool {
+        !self.tunnel && self.methods.iter().all(|method| method.only_asks())
+    }
+}
+
 /// A place on the network that an agent may reach.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

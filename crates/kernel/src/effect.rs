@@ -1,4 +1,5 @@
 //! What should be running now, and how it may end.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub enum Effect {
     /// Run a judged call.
     Tool { id: EffectId, started: Seq, call: CallRef, pure: bool },
     /// Find out whether a call of a dead process happened. Pure.
-    Probe { id: EffectId, call: CallRef, facts: Facts },
+    Probe { id: EffectId, call: CallRef, facts: Box<Facts> },
 }
 
 impl Effect {

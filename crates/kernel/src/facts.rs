@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::destination::Destination;
+use crate::destination::{Destination, Reachable};
 use crate::id::Digest;
 use crate::tool::EffectClass;
 
@@ -63,6 +63,9 @@ pub struct Facts {
     /// Where it goes on the network; a call without one goes nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
+    /// Places that it may reach on the network while it runs; a command without any has no network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network: Vec<Reachable>,
     /// All that was declared of a tool that is not built in, so that no yes outlives a change of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Box<Digest>>,
@@ -86,6 +89,7 @@ impl Facts {
             programs: Vec::new(),
             tier: None,
             destination: None,
+            network: Vec::new(),
             declared: None,
         }
     }

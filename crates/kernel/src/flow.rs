@@ -37,6 +37,8 @@ pub enum Flow {
     SecretLeaves,
     /// What it says holds a link, an address, a number or a name that nobody named.
     StrayPayload,
+    /// A command may reach the network, and untrusted words may have composed whatever it sends.
+    OpenNetwork,
     /// The URLs that untrusted words may have composed have taken up their bytes for today.
     UrlBytes,
 }
@@ -78,14 +80,19 @@ fn to_be_named<'f>(session: &Session, facts: &'f Facts, policy: &Policy) -> impl
 
 /// Something of it is told to somebody else.
 fn leaves(facts: &Facts) -> bool {
-    facts.destination.is_some() || is_irreversible(facts.class)
+    facts.destination.is_some() || !facts.network.is_empty() || is_irreversible(facts.class)
 }
 
 /// What may be told to where a call goes: what nobody speaks of is public.
 fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confidentiality {
-    let known = match &facts.destination {
-        Some(to) => agent.grants.hosts.iter().filter(|grant| grant.covers(to)).map(HostGrant::clearance).min(),
-        None => manifest.map(|manifest| manifest.clearance),
+    let hosts = &agent.grants.hosts;
+    let known = match (&facts.destination, facts.network.as_slice()) {
+        (Some(to), _) => hosts.iter().filter(|grant| grant.covers(to)).map(HostGrant::clearance).min(),
+        (None, []) => manifest.map(|manifest| manifest.clearance),
+        (None, places) => {
+            let is_one = |grant: &&HostGrant| places.iter().any(|place| grant.is_at(&place.host, place.port));
+            hosts.iter().filter(is_one).map(HostGrant::clearance).min()
+        }
     };
     known.unwrap_or(Confidentiality::Public)
 }
@@ -155,6 +162,9 @@ pub fn flow(
     }
     if sends && !named.is_clear {
         return Some(Flow::StrayPayload);
+    }
+    if !facts.network.is_empty() {
+        return Some(Flow::OpenNetwork);
     }
     let composed = agent.and_then(|agent| composed(session, agent, facts, named));
     (composed.is_some_and(|composed| !has_room(session, effect, &composed, frame.now))).then_some(Flow::UrlBytes)

@@ -2,6 +2,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::destination::{HostGrant, Method, Reachable};
 use crate::facts::{Access, Facts};
 use crate::flow::{Named, composed, flow};
 use crate::frame::Frame;
@@ -92,7 +93,7 @@ fn held_back(verdict: Verdict, facts: &Facts, frame: &Frame<'_>) -> Verdict {
 pub fn is_granted(agent: &Agent, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
     let granted = tool.filter(|tool| agent.grants.tools.iter().any(|known| known == tool));
     let Some(manifest) = granted.and_then(|tool| policy.tools.get(tool)) else { return false };
-    paths_granted(agent, facts) && programs_granted(agent, manifest, facts) && host_granted(agent, facts)
+    paths_granted(agent, facts) && programs_granted(agent, manifest, facts) && hosts_granted(agent, facts)
 }
 
 /// Every path lies under a directory granted for that access.
@@ -112,8 +113,19 @@ fn programs_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
     facts.programs.iter().all(|program| manifest.program.as_ref() == Some(program) || is_granted(program))
 }
 
-fn host_granted(agent: &Agent, facts: &Facts) -> bool {
-    facts.destination.iter().all(|to| agent.grants.hosts.iter().any(|grant| grant.covers(to)))
+fn hosts_granted(agent: &Agent, facts: &Facts) -> bool {
+    let hosts = &agent.grants.hosts;
+    facts.destination.iter().all(|to| hosts.iter().any(|grant| grant.covers(to)))
+        && facts.network.iter().all(|place| is_reachable(hosts, place))
+}
+
+/// Each thing that may be done there is granted there, by one grant or by several.
+fn is_reachable(hosts: &[HostGrant], place: &Reachable) -> bool {
+    let grants = || hosts.iter().filter(|grant| grant.is_at(&place.host, place.port));
+    let is_granted = |method: &Method| grants().any(|grant| grant.methods.contains(method));
+    !place.methods.is_empty()
+        && place.methods.iter().all(is_granted)
+        && (!place.tunnel || grants().any(|grant| grant.tunnel))
 }
 
 fn ask(

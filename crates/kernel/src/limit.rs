@@ -87,7 +87,8 @@ impl Limit {
             Measure::Count => 1,
             Measure::BytesOut => subject.bytes_out?,
             Measure::UrlBytes => match subject.going {
-                Going::Unknown => return None,
+                // How many there will be, nobody knows.
+                Going::Unknown | Going::Any(_) => return None,
                 Going::Nowhere => 0,
                 Going::To(to) => to.url_bytes?,
             },
@@ -176,6 +177,8 @@ impl Subject<'_> {
                 Going::Unknown => None,
                 Going::Nowhere => Some(String::new()),
                 Going::To(to) => to.host.map(str::to_owned),
+                Going::Any([place]) => Some(place.host.clone()),
+                Going::Any(_) => None,
             },
             Field::Path
             | Field::BytesOut

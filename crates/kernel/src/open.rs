@@ -1,4 +1,5 @@
 //! What should be going on now, and what start-up must know of a session without folding it.
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
                 out.push(Effect::Inspect { id, call: call.clone() });
             }
             (Work::Tool { call, judged: Some(judged), .. }, State::Probing) => {
-                out.push(Effect::Probe { id, call: call.clone(), facts: judged.facts.clone() });
+                out.push(Effect::Probe { id, call: call.clone(), facts: Box::new(judged.facts.clone()) });
             }
             (Work::Model { .. } | Work::Tool { .. }, _) => {}
         }

@@ -1,7 +1,7 @@
 //! A call as rules look at it, and the one place that knows what a missing fact does to a rule.
 use alloc::vec::Vec;
 
-use crate::destination::{Destination, Method};
+use crate::destination::{Destination, Method, Reachable};
 use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
 use crate::id::Millis;
@@ -44,6 +44,8 @@ pub enum Going<'a> {
     /// Nothing holds of where it goes.
     Nowhere,
     To(To<'a>),
+    /// To any of them, as often as it likes.
+    Any(&'a [Reachable]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,8 +58,12 @@ pub struct To<'a> {
 }
 
 impl<'a> Going<'a> {
-    fn of(destination: Option<&'a Destination>) -> Self {
-        let Some(Destination { host, port, method, path, url_bytes, header_bytes: _, scheme: _ }) = destination else {
+    fn of(facts: &'a Facts) -> Self {
+        if !facts.network.is_empty() {
+            return Self::Any(&facts.network);
+        }
+        let Some(Destination { host, port, method, path, url_bytes, header_bytes: _, scheme: _ }) = &facts.destination
+        else {
             return Self::Nowhere;
         };
         Self::To(To {
@@ -70,21 +76,44 @@ impl<'a> Going<'a> {
     }
 
     /// `None` where it cannot be told.
-    fn meets<T>(self, fact: impl FnOnce(To<'a>) -> Option<T>, holds: impl FnOnce(T) -> bool) -> Option<bool> {
+    fn meets<T>(self, doubt: Doubt, fact: impl Fn(To<'a>) -> Option<T>, holds: impl Fn(T) -> bool) -> Option<bool> {
         match self {
             Self::Unknown => None,
             Self::Nowhere => Some(false),
             Self::To(to) => fact(to).map(holds),
+            Self::Any(places) => {
+                // One is enough to stop a call, and all must fit to let it pass, as of paths.
+                let decides = doubt == Doubt::Holds;
+                each(places)
+                    .map(|to| fact(to).map(&holds))
+                    .try_fold(!decides, |so_far, one| match one {
+                        Some(holds) if holds == decides => Err(Some(decides)),
+                        Some(_) => Ok(so_far),
+                        None => Err(None),
+                    })
+                    .map_or_else(|stopped| stopped, Some)
+            }
         }
     }
 
-    fn knows(self, fact: impl FnOnce(To<'a>) -> bool) -> bool {
+    fn knows(self, fact: impl Fn(To<'a>) -> bool) -> bool {
         match self {
             Self::Unknown => false,
             Self::Nowhere => true,
             Self::To(to) => fact(to),
+            Self::Any(places) => each(places).all(fact),
         }
     }
+}
+
+/// What a command may do in each place. Of the paths and of the bytes nobody knows, nor of what a tunnel carries.
+fn each(places: &[Reachable]) -> impl Iterator<Item = To<'_>> {
+    places.iter().flat_map(|place| {
+        let to = To { host: Some(&place.host), port: Some(place.port), ..To::default() };
+        let methods = if place.tunnel { &[][..] } else { &place.methods };
+        let sealed = place.tunnel.then_some(to);
+        methods.iter().map(move |method| To { method: Some(*method), ..to }).chain(sealed)
+    })
 }
 
 /// What the rules say of a call.
@@ -192,7 +221,7 @@ impl<'a> Subject<'a> {
             tier: facts.tier,
             paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
-            going: Going::of(facts.destination.as_ref()),
+            going: Going::of(facts),
             ..Self::default()
         }
     }
@@ -237,11 +266,11 @@ impl<'a> Subject<'a> {
             Field::Mode => self.mode.map(|mode| test.holds(mode.word())),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
-            Field::Host => self.going.meets(|to| to.host, |host| test.holds(host)),
-            Field::Port => self.going.meets(|to| within(test, u64::from(to.port?)), |holds| holds),
-            Field::Method => self.going.meets(|to| to.method, |method| test.holds(method.word())),
-            Field::UrlPath => self.going.meets(|to| to.path, |path| test.holds(path)),
-            Field::UrlBytes => self.going.meets(|to| within(test, to.url_bytes?), |holds| holds),
+            Field::Host => self.going.meets(doubt, |to| to.host, |host| test.holds(host)),
+            Field::Port => self.going.meets(doubt, |to| within(test, u64::from(to.port?)), |holds| holds),
+            Field::Method => self.going.meets(doubt, |to| to.method, |method| test.holds(method.word())),
+            Field::UrlPath => self.going.meets(doubt, |to| to.path, |path| test.holds(path)),
+            Field::UrlBytes => self.going.meets(doubt, |to| within(test, to.url_bytes?), |holds| holds),
             Field::Clock => {
                 let Test::Clock(hours) = test else { return None };
                 Some(hours.hold(hours.zone.local(self.now?)?.minute))

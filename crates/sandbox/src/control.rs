@@ -4,8 +4,11 @@
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read as _, Seek as _, Write as _};
 use std::mem::MaybeUninit;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -89,6 +92,35 @@ pub fn receive_profile(control: impl AsFd) -> std::io::Result<(Profile, Option<O
     let mut text = String::new();
     File::from(memory).take(PROFILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok((serde_json::from_str(&text)?, stdin))
+}
+
+/// The first word of a helper whose command has a way out: where it will connect.
+pub fn give_listener(control: impl AsFd, listener: &TcpListener) -> std::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [listener.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(control, &[IoSlice::new(b"l")], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for it no longer than this; a helper that has no listener to give says why in a report, if it can.
+pub fn take_listener(control: impl AsFd, patience: Duration) -> Result<TcpListener, Option<String>> {
+    let mut one = [PollFd::new(&control, PollFlags::IN)];
+    let time = Timespec { tv_sec: i64::try_from(patience.as_secs()).unwrap_or(0), tv_nsec: 0 };
+    rustix::io::retry_on_intr(|| poll(&mut one, Some(&time))).map_err(|_| None)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0u8; REPORT_BYTES_MAX];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let read = recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags).map_err(|_| None)?;
+    let given = ancillary.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
+    });
+    given.map(TcpListener::from).ok_or_else(|| match bytes.get(..read.bytes).map(serde_json::from_slice) {
+        Some(Ok(Report::Failed(why))) => Some(why),
+        Some(_) | None => None,
+    })
 }
 
 /// A report that nobody takes is of no use to anybody.

@@ -16,6 +16,7 @@ use rustix::process::{
 use rustix::thread::{Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::control::{self, Report};
+use crate::exit;
 use crate::init;
 use crate::profile::Profile;
 use crate::tree::Tree;
@@ -37,6 +38,10 @@ pub fn step<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
 /// Runs the helper; its caller has started nothing before: no thread, no runtime.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Whatever the runtime's own parent forgot to close; the control socket is to be the lowest.
+    if raw::close_from(3).is_err() {
+        return ExitCode::FAILURE;
+    }
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
     match begin(&control) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +69,9 @@ fn begin(control: &OwnedFd) -> Step<()> {
         | UnshareFlags::NEWCGROUP;
     raw::unshare(rest).map_err(step("namespaces"))?;
     die_with_parent(&profile)?;
+    if profile.certificates.is_some() {
+        exit::open(control)?;
+    }
     let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
     match raw::fork().map_err(step("the first process of the sandbox"))? {
         None => init::run(&profile, trees, control, &helper),

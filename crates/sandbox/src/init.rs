@@ -41,7 +41,7 @@ fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helpe
     confine::no_capabilities().map_err(step("no capabilities"))?;
     keep_only(control)?;
     confine::landlock(profile)?;
-    seccomp::apply()?;
+    seccomp::apply(profile.certificates.is_some())?;
     // The command is the same user in the same namespace: it may not look into this process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))
 }

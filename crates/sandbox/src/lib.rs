@@ -8,6 +8,7 @@
 mod clip;
 mod confine;
 mod control;
+mod exit;
 mod guard;
 mod helper;
 mod hold;
@@ -28,6 +29,7 @@ mod turns;
 mod usage;
 
 pub use clip::Clip;
+pub use exit::Exit;
 pub use guard::is_protected;
 pub use helper::{ARGUMENT, main as helper};
 pub use hold::{Held, Started};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit;
 use crate::guard::Shield;
 use crate::list::Simple;
 use crate::run::Bounds;
@@ -117,6 +118,8 @@ pub struct Profile {
     pub memory_bytes: u64,
     /// Whether what the command wrote may be executed.
     pub execute_written: bool,
+    /// Whom it trusts, in PEM, where it has a way out; otherwise it has no network at all.
+    pub certificates: Option<String>,
 }
 
 impl Profile {
@@ -151,7 +154,15 @@ impl Profile {
             masked: shield.masked.clone(),
             memory_bytes: bounds.memory_bytes,
             execute_written: all,
+            certificates: None,
         }
+    }
+
+    /// The same with a way out.
+    pub fn with_exit(mut self, certificates: &str) -> Self {
+        self.environment.extend(exit::environment());
+        self.certificates = Some(certificates.to_owned());
+        self
     }
 }
 

@@ -4,6 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
@@ -51,6 +52,21 @@ pub fn restrict_mount(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> Result
         )
     };
     checked(result).map(|_| ())
+}
+
+/// Turns on the interface by which the processes of a new network reach each other.
+pub fn loopback_up() -> Result<(), Errno> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: i16::try_from(libc::IFF_UP).unwrap_or(1) },
+    };
+    for (at, letter) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *at = letter.cast_signed();
+    }
+    // SAFETY: the request is the one that this call reads, whole, and outlives it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    checked(result.into()).map(|_| ())
 }
 
 /// A signal to every process of this namespace but this one.

@@ -12,8 +12,8 @@ use rustix::system::sethostname;
 use crate::helper::{Step, step};
 use crate::limits::{SHM_BYTES, TMP_BYTES, TMP_FILES_MAX};
 use crate::profile::Profile;
-use crate::raw;
 use crate::tree::Tree;
+use crate::{exit, raw};
 
 /// Where the new root is built: there on every system, and cut loose before it is covered.
 const BUILT_AT: &str = "/usr";
@@ -48,6 +48,11 @@ pub fn make(profile: &Profile, trees: Vec<Tree>) -> Step<()> {
     special("proc", "proc", PLAIN | MountFlags::NOEXEC | MountFlags::RDONLY, "")?;
     for (path, text) in [("etc/passwd", "agent:x:1000:1000::/tmp:/bin/sh\n"), ("etc/group", "agent:x:1000:\n")] {
         std::fs::write(path, text).map_err(step(path))?;
+    }
+    if let Some(certificates) = &profile.certificates {
+        let at = inside(exit::CERTIFICATES);
+        parents(&at)?;
+        std::fs::write(&at, certificates).map_err(step(&at))?;
     }
     for tree in trees {
         hang(&tree)?;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::clip::Clip;
 use crate::control::{self, Report};
+use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
 use crate::limits::{AVAILABLE_BYTES_MIN, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
 use crate::list::Simple;
@@ -75,6 +76,7 @@ pub fn run(
     timeout: Duration,
     hides: &dyn Fn(&str) -> bool,
     halt: &AtomicBool,
+    exit: Option<&Exit<'_>>,
 ) -> Result<Ran, Fault> {
     let until = Instant::now() + timeout;
     for root in &ask.reach.write {
@@ -91,7 +93,7 @@ pub fn run(
         return Err(Fault::NotRun("its session was stopped; nothing was run".to_owned()));
     }
     let work = Work::Commands(commands(ask, tool_dirs));
-    let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, until, halt)?;
+    let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, Ending { until, halt }, exit)?;
     // What cannot be looked through any more is said, and not hidden by a good result.
     match look() {
         Ok(after) => ran.quarantined = after.quarantine(&before),
@@ -117,15 +119,28 @@ pub(crate) fn confined(
     shield: &Shield,
     bounds: Bounds,
     tool_dirs: &[String],
-    until: Instant,
-    halt: &AtomicBool,
+    ending: Ending<'_>,
+    exit: Option<&Exit<'_>>,
 ) -> Result<Ran, Fault> {
-    let profile = Profile::of(ask, work, shield, bounds, tool_dirs);
+    let Ending { until, halt } = ending;
+    let mut profile = Profile::of(ask, work, shield, bounds, tool_dirs);
+    if let Some(exit) = exit {
+        profile = profile.with_exit(exit.certificates);
+    }
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
     let (ours, theirs) = control::pair().map_err(not_run)?;
     control::send_profile(&ours, &profile, None).map_err(not_run)?;
     let child = spawner::start(theirs).map_err(not_run)?;
     let mut watched = Watched { child, control: Some(ours), stopped: None, until, halt };
+    if let (Some(exit), Some(control)) = (exit, &watched.control) {
+        let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
+        let not_made = |why: Option<String>| match why {
+            Some(why) => Fault::NotRun(format!("the sandbox cannot be made: {why}")),
+            None => Fault::Lost,
+        };
+        let listener = listener.map_err(not_made)?;
+        (exit.serve)(listener).map_err(|_| Fault::Lost)?;
+    }
     let (mut stdout, mut stderr) = (Clip::default(), Clip::default());
     let report = watched.follow(&ask.reach.write, bounds, &mut stdout, &mut stderr).map_err(|_| Fault::Lost)?;
     let ended = match (watched.stopped, report) {
@@ -136,6 +151,13 @@ pub(crate) fn confined(
         (None, None | Some(Report::Obeyed)) => return Err(Fault::Lost),
     };
     Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
+}
+
+/// What ends a command from outside.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending<'a> {
+    pub until: Instant,
+    pub halt: &'a AtomicBool,
 }
 
 struct Watched<'a> {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::exit::Exit;
 use crate::hold::Held;
 use crate::profile::{Ask, path};
 use crate::run::{Bounds, Fault, Ran, run};
@@ -49,7 +50,8 @@ impl Sandbox {
     }
 
     /// Blocks until the command has ended, or was ended, and nothing of it is left. `hides` tells the
-    /// real paths that the command must not see; `halt`, once true, ends it and all that it has started.
+    /// real paths that the command must not see; `halt`, once true, ends it and all that it has started. Without an
+    /// `exit` it has no network.
     ///
     /// # Errors
     /// The sandbox does not hold, could not be made, or was lost.
@@ -59,9 +61,10 @@ impl Sandbox {
         timeout: Duration,
         hides: &dyn Fn(&str) -> bool,
         halt: &AtomicBool,
+        exit: Option<&Exit<'_>>,
     ) -> Result<Ran, Fault> {
         self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
-        run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt)
+        run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt, exit)
     }
 
     /// Starts a command that stays until it is dropped, and works at once; it waits at most until `until` for its

@@ -18,8 +18,9 @@ const ARCH: TargetArch = TargetArch::aarch64;
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Of several filters the strictest answer counts. The one that refuses to set filters comes last.
-pub fn apply() -> Step<()> {
-    for program in [foreign(), known().map_err(step("system calls"))?, refused().map_err(step("system calls"))?] {
+pub fn apply(has_exit: bool) -> Step<()> {
+    let refused = refused(has_exit).map_err(step("system calls"))?;
+    for program in [foreign(), known().map_err(step("system calls"))?, refused] {
         apply_filter(&program).map_err(step("system calls"))?;
     }
     Ok(())
@@ -50,7 +51,7 @@ fn known() -> Result<BpfProgram, seccompiler::BackendError> {
     SeccompFilter::new(rules, absent, SeccompAction::Allow, ARCH)?.try_into()
 }
 
-fn refused() -> Result<BpfProgram, seccompiler::BackendError> {
+fn refused(has_exit: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: Rules = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
     rules.insert(libc::SYS_clone, namespaces()?);
     // Only pairs that know nobody else: a datagram socket can be sent elsewhere.
@@ -62,8 +63,24 @@ fn refused() -> Result<BpfProgram, seccompiler::BackendError> {
     // Another machine's ways; to ask for the present one is all ones.
     let other = SeccompRule::new(vec![when(0, Is::Ne, 0u32)?, when(0, Is::Ne, u32::MAX)?])?;
     rules.insert(libc::SYS_personality, vec![other]);
+    if has_exit {
+        rules.remove(&libc::SYS_connect);
+        rules.insert(libc::SYS_socket, all_but_tcp()?);
+    }
     let no = SeccompAction::Errno(errno(libc::EPERM));
     SeccompFilter::new(rules, SeccompAction::Allow, no, ARCH)?.try_into()
+}
+
+/// What a command with a way out does not need to take it.
+fn all_but_tcp() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    // Of old, another way to write another family.
+    const PACKET: i32 = 10;
+    let family = vec![when(0, Is::Ne, libc::AF_INET)?, when(0, Is::Ne, libc::AF_INET6)?];
+    let protocol = vec![when(2, Is::Ne, libc::IPPROTO_IP)?, when(2, Is::Ne, libc::IPPROTO_TCP)?];
+    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET, libc::SOCK_DCCP, PACKET];
+    let mut rules = any(kinds.map(|kind| when(1, Is::MaskedEq(0xf), kind)))?;
+    rules.extend([SeccompRule::new(family)?, SeccompRule::new(protocol)?]);
+    Ok(rules)
 }
 
 fn namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::guard::{Guard, Shield};
 use crate::probe::{COMPLETE, Targets};
 use crate::profile::{Ask, Programs, Reach, Work};
-use crate::run::{Bounds, Ended, Fault, confined};
+use crate::run::{Bounds, Ended, Ending, Fault, confined};
 
 /// How much of the sandbox holds here.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,11 +82,12 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     let until = Instant::now() + PATIENCE;
     let bounds = Bounds { free_bytes: 0, ..bounds };
     let halt = AtomicBool::new(false);
-    let ran =
-        confined(&ask, Work::Probe(targets), &shield, bounds, &[], until, &halt).map_err(|fault| match fault {
+    let ran = confined(&ask, Work::Probe(targets), &shield, bounds, &[], Ending { until, halt: &halt }, None).map_err(
+        |fault| match fault {
             Fault::NotRun(why) => why,
             Fault::Lost => fault.to_string(),
-        })?;
+        },
+    )?;
     let said = ran.stdout.text();
     let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
     match (ran.ended, lines.pop()) {

@@ -66,6 +66,9 @@ pub struct RunCommand {
     pub cwd: Option<String>,
     /// Seconds.
     pub timeout_s: Option<NonZeroU64>,
+    /// Hosts that it may reach, each with its port; none where none is named.
+    #[serde(default)]
+    pub network: Vec<String>,
 }
 
 /// A range of a full output that this session's journal keeps, in bytes.

@@ -2,6 +2,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use backstay_kernel::destination::{HostGrant, Reachable};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
 use backstay_kernel::tool::EffectClass;
 use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Reach, Sandbox, Simple, Stop};
@@ -11,11 +12,11 @@ use serde::Serialize;
 
 use crate::arguments::RunCommand;
 use crate::known::Known;
-use crate::limits;
 use crate::prepare::{Action, Prepared, Refused};
 use crate::roots::Roots;
-use crate::run::Ran;
+use crate::run::{Acted, Ran};
 use crate::text::cut;
+use crate::{limits, network};
 
 /// How an agent's commands are run.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Run {
     pub reach: Reach,
     pub programs: Programs,
     pub timeout: Duration,
+    /// What it may reach on the network.
+    pub open: Vec<HostGrant>,
 }
 
 pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
@@ -48,12 +51,25 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     };
     let mut known = known.unwrap_or_else(|| Known::shell(&call.command));
     let (facts, reach) = known.facts(roots, &cwd).unwrap_or_else(|| everything(roots, &cwd));
+    let network = network::named(roots.hosts(), &call.network)?;
     let facts = Facts { programs: known.programs, tier: Some(Tier::Full), ..facts };
+    let facts = reaching(facts, network.places);
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
     let programs = Programs::granted(&commands.programs);
-    let run = Run { commands: known.list, cwd, reach, programs, timeout: Duration::from_secs(seconds) };
+    let timeout = Duration::from_secs(seconds);
+    let run = Run { commands: known.list, cwd, reach, programs, timeout, open: network.open };
     Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
+}
+
+/// What may send something is sent, whatever else it is.
+fn reaching(facts: Facts, network: Vec<Reachable>) -> Facts {
+    let class = match network.iter().map(Reachable::only_asked).reduce(|all, one| all && one) {
+        None => facts.class,
+        Some(true) => EffectClass::Execute,
+        Some(false) => EffectClass::Send,
+    };
+    Facts { class, network, ..facts }
 }
 
 /// A development build that is told so knows no command, so that attacks meet the sandbox alone; a release is never told.
@@ -80,15 +96,23 @@ pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
     of(Access::Read, &reach.read).into_iter().chain(of(Access::Write, &reach.write))
 }
 
-pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Ran {
-    let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox") };
+pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
+    let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox").into() };
     let environment = std::collections::BTreeMap::new();
     let ask = Ask { commands: run.commands, cwd: run.cwd, environment, programs: run.programs, reach: run.reach };
-    match commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real), halt) {
-        Ok(ran) => shown(&ran, run.timeout),
+    let ran = network::with_exit(roots.hosts(), run.open, run.timeout, |exit| {
+        commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real), halt, exit)
+    });
+    let (ran, reached) = match ran {
+        Ok(ran) => ran,
+        Err(why) => return Ran::failed(why).into(),
+    };
+    let ran = match ran {
+        Ok(ran) => shown(&ran, run.timeout, &reached.refused),
         Err(Fault::NotRun(why)) => Ran::failed(why),
         Err(Fault::Lost) => Ran::Unknown,
-    }
+    };
+    Acted { connections: reached.connections, ..ran.into() }
 }
 
 /// What the model is told.
@@ -104,6 +128,9 @@ struct Said<'a> {
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<Quarantined<'a>>,
+    /// What it wanted of the network, and did not get.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    network_refused: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -115,7 +142,7 @@ struct Quarantined<'a> {
 const QUARANTINED: &str =
     "this command made or changed names that other programs act on; each was renamed, and is not in use";
 
-fn shown(ran: &backstay_sandbox::Ran, timeout: Duration) -> Ran {
+fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[String]) -> Ran {
     let (stdout, stderr) = (part(&ran.stdout, limits::STDOUT_BYTES_MAX), part(&ran.stderr, limits::STDERR_BYTES_MAX));
     let truncated = stdout.is_part || stderr.is_part;
     let mut said = Said {
@@ -126,6 +153,7 @@ fn shown(ran: &backstay_sandbox::Ran, timeout: Duration) -> Ran {
         stderr: &stderr.shown,
         truncated,
         quarantined: None,
+        network_refused,
     };
     match ran.ended {
         Ended::Exited(code) => said.exit_code = Some(code),

@@ -221,7 +221,8 @@ impl Declared {
         let programs = vec![argv.program().to_owned()];
         let argv = argv.filled(&values)?;
         let facts = Facts { programs: programs.clone(), ..facts };
-        let run = Run { commands: vec![Simple::alone(argv)], cwd, reach, programs: Programs::Only(programs), timeout };
+        let commands = vec![Simple::alone(argv)];
+        let run = Run { commands, cwd, reach, programs: Programs::Only(programs), timeout, open: Vec::new() };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
     }
 

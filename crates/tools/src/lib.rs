@@ -15,6 +15,7 @@ mod known;
 mod limits;
 mod list;
 mod manifest;
+mod network;
 mod open;
 mod output;
 mod own;

@@ -67,3 +67,5 @@ pub const OPEN_TRIES_MAX: usize = 16;
 /// Time of one call, milliseconds, as its manifest declares it: a local disk under load.
 pub const READ_MS_MAX: u64 = 10_000;
 pub const WRITE_MS_MAX: u64 = 30_000;
+/// Hosts that one command may reach.
+pub const NETWORK_HOSTS_MAX: usize = 16;

@@ -46,7 +46,7 @@ fn files() -> Vec<Manifest> {
         ),
         read(
             "search_files",
-            "Find lines that match a regular expression, in a file or below a directory.",
+            "Find lines that match a regex, in a file or below a directory.",
             &[("pattern", Payload), ("path", Selector)],
             r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string"}},"required":["pattern"]}"#,
         ),
@@ -61,13 +61,14 @@ fn command() -> Manifest {
         timeout_ms: backstay_sandbox::TIMEOUT_MS_MAX.saturating_add(COMMAND_EXTRA_MS),
         ..read(
             "run_command",
-            "Run a shell command in a sandbox without network.",
+            "Run a shell command in a sandbox. network: host:port it may reach.",
             &[
                 ("command", ArgumentRole::Payload),
                 ("cwd", ArgumentRole::Selector),
                 ("timeout_s", ArgumentRole::Payload),
+                ("network", ArgumentRole::Selector),
             ],
-            r#"{"type":"object","properties":{"command":{"type":"string"},"cwd":{"type":"string"},"timeout_s":{"type":"integer"}},"required":["command"]}"#,
+            r#"{"type":"object","properties":{"command":{"type":"string"},"cwd":{"type":"string"},"timeout_s":{"type":"integer"},"network":{"type":"array","items":{"type":"string"}}},"required":["command"]}"#,
         )
     }
 }
@@ -76,7 +77,7 @@ fn command() -> Manifest {
 fn output() -> Manifest {
     read(
         "read_output",
-        "Read limit bytes from offset of a full output that was kept.",
+        "Read limit bytes from offset of a kept output.",
         &[("id", ArgumentRole::Selector), ("offset", ArgumentRole::Payload), ("limit", ArgumentRole::Payload)],
         r#"{"type":"object","properties":{"id":{"type":"integer"},"offset":{"type":"integer"},"limit":{"type":"integer"}},"required":["id"]}"#,
     )
@@ -200,6 +201,7 @@ mod tests {
             let sample = |name: &str| match properties[name]["type"].as_str() {
                 Some("integer") => json!(1),
                 Some("object") => json!({ "accept": "text/plain" }),
+                Some("array") => json!([format!("some {name}")]),
                 _ => json!(format!("some {name}")),
             };
             let required: Vec<_> = schema["required"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();

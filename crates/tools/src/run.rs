@@ -116,7 +116,7 @@ pub(crate) fn act(
         (Action::Write(write), Some(acting)) => write::write(acting, key, &write),
         (Action::Remember { text }, Some(_)) => Ran::Remember { text },
         // One that is known to read alone is held to that by its sandbox.
-        (Action::Run(run), acting) if acting.is_some() || only_reads => command::run(roots, *run, halt),
+        (Action::Run(run), acting) if acting.is_some() || only_reads => return command::run(roots, *run, halt),
         // What only asks has a method that only asks.
         (Action::Send(sent), acting) if acting.is_some() || only_reads => return fetch::send(key, roots, &sent),
         // It is the operator's word that this tool of the server only reads.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::{destination, list, number, text};
+use super::conversation::{destination, list, number, reachable, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -110,6 +110,7 @@ fn lines(item: &Value) -> Vec<String> {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
     }
     lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
+    lines.extend(reachable(facts).iter().map(|place| visible_line(&format!("  may reach {place}"))));
     let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));
     lines.push(format!("  class: {class}, rule: {rule}{line}, for {principal}"));
@@ -135,11 +136,17 @@ mod tests {
                     "method": "POST", "scheme": "https", "host": "xn--bcher-kva.example", "port": 443, "path": "/v1",
                     "url_bytes": 40,
                 },
+                "network": [
+                    { "host": "a.test", "port": 443, "methods": ["GET", "HEAD"] },
+                    { "host": "b.test\n", "port": 443, "methods": ["GET"], "tunnel": true },
+                ],
             },
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 8);
+        assert_eq!(shown.len(), 10);
+        assert!(shown.iter().any(|line| line == "  may reach GET HEAD a.test:443"), "{shown:?}");
+        assert!(shown.iter().any(|line| line.starts_with("  may reach unrestricted send to b.test")), "{shown:?}");
         let to = "  goes to POST https://xn--bcher-kva.example:443/v1, 40 bytes of URL and headers, 9 bytes of body";
         assert!(shown.iter().any(|line| line == to), "{shown:?}");
         assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}', '\u{202e}'])), "{shown:?}");

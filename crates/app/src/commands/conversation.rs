@@ -388,6 +388,9 @@ fn flow(why: &str) -> String {
         }
         "above_clearance" => "the place it goes to is not cleared for what the session has seen",
         "secret_leaves" => "the session has seen a secret and untrusted words, and it leaves this machine",
+        "open_network" => {
+            "its command may reach the network, and what it sends there may be composed by untrusted words"
+        }
         "stray_payload" => {
             "the session has seen untrusted words, and it holds a link, an address, a number or a name that no person gave"
         }
@@ -408,6 +411,19 @@ pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
     let warrant = grounds.get("warrant").map(|warrant| number(warrant, "from"));
     let warrant = warrant.map(|from| format!(", all that it chooses is named in message {from}"));
     list(grounds, "origins").iter().filter_map(origin).chain(warrant).collect()
+}
+
+/// What a command may reach on the network, a line each, as it was judged.
+pub fn reachable(facts: &Value) -> Vec<String> {
+    let line = |place: &Value| {
+        let methods: Vec<&str> = list(place, "methods").iter().filter_map(Value::as_str).collect();
+        let (host, port) = (text(place, "host"), number(place, "port"));
+        match place.get("tunnel").and_then(Value::as_bool) {
+            Some(true) => format!("unrestricted send to {host}:{port}"),
+            Some(false) | None => format!("{} {host}:{port}", methods.join(" ")),
+        }
+    };
+    list(facts, "network").iter().map(line).collect()
 }
 
 /// Where a call goes on the network, as it was judged; the host by its A-labels, which no letter passes for another in.

@@ -6,7 +6,7 @@ use std::path::Path;
 use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
-use super::conversation::{connections, destination, label, list, number, origins, reason, text};
+use super::conversation::{connections, destination, label, list, number, origins, reachable, reason, text};
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
 use crate::desk;
@@ -198,8 +198,13 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         1 => ", started once".to_owned(),
         more => format!(", started {more} times"),
     };
-    let places: Vec<String> =
-        paths.into_iter().map(str::to_owned).chain(destination(facts)).map(|place| visible_line(&place)).collect();
+    let places: Vec<String> = paths
+        .into_iter()
+        .map(str::to_owned)
+        .chain(destination(facts))
+        .chain(reachable(facts))
+        .map(|place| visible_line(&place))
+        .collect();
     let what =
         format!("  {}  {}{class}: {outcome}{starts}  {}", text(item, "id"), text(item, "tool"), places.join(" "));
     out.line(what.trim_end());

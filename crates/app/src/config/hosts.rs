@@ -10,6 +10,8 @@ use super::value::Spot;
 
 /// Every name below one, and not that one.
 const ANY_BELOW: &str = "*.";
+/// The mode of a host to which commands speak sealed.
+const TUNNEL: &str = "tunnel";
 
 impl<'a> Checker<'a> {
     /// What is mistaken is reported and left out.
@@ -40,12 +42,17 @@ impl<'a> Checker<'a> {
                 let host = format!("{below}{}", host.as_str());
                 let audience = row.text("audience").and_then(|word| Audience::read(word.value)).unwrap_or_default();
                 let secrets = row.flag("secrets");
+                let tunnel = row.text("mode").is_some_and(|mode| mode.value == TUNNEL);
+                if tunnel && !secrets {
+                    let message = "`mode = \"tunnel\"` needs `secrets = true`: nobody sees what a command sends there";
+                    self.mistakes.add(written.place, Code::BadValue, message);
+                }
                 if secrets && audience == Audience::Public {
                     let message = "`secrets` needs an `audience` other than \"public\"";
                     self.mistakes.add(written.place, Code::BadValue, message);
                 }
                 let path_prefix = path_prefix?;
-                Some(HostGrant { host, port, methods, path_prefix, allow_private, audience, secrets, tunnel: false })
+                Some(HostGrant { host, port, methods, path_prefix, allow_private, audience, secrets, tunnel })
             }
             Err(problem) => {
                 let message = format!("`hosts`: {}: {problem}", quoted(written.value));

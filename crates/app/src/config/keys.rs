@@ -26,6 +26,7 @@ pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];
+pub const HOST_MODES: &[&str] = &["terminated", "tunnel"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
@@ -346,6 +347,13 @@ static HOST: &[Key] = &[
         Default("false"),
         "true",
         "Whether a session that has seen a secret may send there. Where it has seen untrusted words too, it asks in any case.",
+    ),
+    value(
+        "mode",
+        Kind::Choice(HOST_MODES),
+        Default("\"terminated\""),
+        "\"tunnel\"",
+        "How commands that name this host in `network` reach it: `terminated`, each request is read and held to `methods` and `path_prefix`; or `tunnel`, an unrestricted send to this host that nobody reads, for programs that do not trust the certificates that they are given. A tunnel needs `secrets = true`.",
     ),
 ];
 

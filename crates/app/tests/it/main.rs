@@ -32,6 +32,7 @@ mod network;
 mod people;
 mod place;
 mod policy;
+mod reaching;
 mod reference;
 mod roots;
 mod run;

@@ -45,7 +45,7 @@ fn configure(place: &Place, hosts: &str, more: &str) {
     place.write_config(&format!("{}\n{more}", config.join("\n")));
 }
 
-fn rows(place: &Place, query: &str) -> Value {
+pub fn rows(place: &Place, query: &str) -> Value {
     place.run(&["sql", query, "--json"]).json(0)["rows"].clone()
 }
 
@@ -112,13 +112,13 @@ fn a_file_of_authorities_that_holds_none_is_named_at_the_start() {
 }
 
 /// Says back, over TLS, the head of each request; ends with the test.
-struct Echo {
+pub struct Echo {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Echo {
-    fn start(cert: &Path, key: &Path) -> Self {
+    pub fn start(cert: &Path, key: &Path) -> Self {
         const SERVER: &str = "import http.server, ssl, sys\n\
             class Echo(http.server.BaseHTTPRequestHandler):\n\
             \x20   def do_GET(self):\n\

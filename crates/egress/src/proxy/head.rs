@@ -33,10 +33,6 @@ impl Scan {
         self.0.push(byte);
         if self.0.ends_with(b"\r\n\r\n") { read(&self.0).map(Some) } else { Ok(None) }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 fn bad(why: &str) -> Refused {

@@ -23,7 +23,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::count::Counted;
 use crate::dial::Network;
-use crate::limits::{COMPOSED_BYTES_MAX, CONNECTIONS_MAX, IDLE_MS, MOVED_BYTES_MAX, REFUSALS_KEPT_MAX};
+use crate::limits::{
+    COMPOSED_BYTES_MAX, CONNECTIONS_MAX, IDLE_MS, MOVED_BYTES_MAX, REFUSAL_CHARS_MAX, REFUSALS_KEPT_MAX,
+};
 use crate::request::speaking;
 use authority::Authority;
 use head::{Head, Scan};
@@ -134,7 +136,8 @@ impl Proxy {
     fn note(&self, refused: &Refused) {
         let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() < REFUSALS_KEPT_MAX {
-            all.insert(refused.why.clone());
+            // Some of it is the command's own text.
+            all.insert(refused.why.chars().take(REFUSAL_CHARS_MAX).collect());
         }
     }
 
@@ -143,22 +146,19 @@ impl Proxy {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let Ok(Ok(first)) = timeout(idle, client.read_u8()).await else { return Ok(None) };
         let read = async {
-            let mut scan = Scan::default();
+            let (mut scan, mut byte) = (Scan::default(), first);
             loop {
-                let patience = if scan.is_empty() { idle } else { self.network.times.asked };
-                let byte = match timeout(patience, client.read_u8()).await {
-                    Ok(Ok(byte)) => byte,
-                    Ok(Err(_)) | Err(_) if scan.is_empty() => return Ok(None),
-                    Ok(Err(_)) | Err(_) => return Err(Refused::new(408, "the head of the request broke off")),
-                };
                 if let Some(head) = scan.push(byte)? {
                     return Ok(Some(head));
                 }
+                let next = client.read_u8().await;
+                byte = next.map_err(|_| Refused::new(408, "the head of the request broke off"))?;
             }
         };
         let late = |_| Err(Refused::new(408, "the head of the request took too long"));
-        let read = timeout(idle.saturating_add(self.network.times.asked), read).await.unwrap_or_else(late);
+        let read = timeout(self.network.times.asked, read).await.unwrap_or_else(late);
         match read {
             Ok(head) => Ok(head),
             Err(refused) => {

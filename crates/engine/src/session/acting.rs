@@ -67,7 +67,7 @@ impl SessionTask {
             }
             Effect::Probe { id, call, facts } => {
                 if let Some(call) = self.tool_call(Key::Probe(*id), call)? {
-                    self.running.probe(*id, call, facts.clone());
+                    self.running.probe(*id, call, (**facts).clone());
                 }
             }
             Effect::Tool { id, .. } => self.act(*id, effect, policy)?,

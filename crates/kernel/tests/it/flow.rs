@@ -1,7 +1,7 @@
 //! Information flow: what a session that has seen untrusted words does not do unasked.
-use backstay_kernel::destination::{Audience, Destination, HostGrant, Method};
+use backstay_kernel::destination::{Audience, Destination, HostGrant, Method, Reachable};
 use backstay_kernel::effect::{CallRef, Effect, FailureClass};
-use backstay_kernel::facts::{Access, Facts, PathFact};
+use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
 use backstay_kernel::flow::{Composed, Flow, Named, Origin, Values, Warrant, named, wants_names};
 use backstay_kernel::id::{Digest, Seq};
 use backstay_kernel::judge::judge;
@@ -131,6 +131,51 @@ fn a_target_that_no_fact_shows_asks_whatever_its_class() {
         let found = flow(&verdict(&t, "shell", &facts, &[]));
         assert_eq!(found, asks.then_some(Flow::UnnamedTarget), "{role:?}");
     }
+}
+
+#[test]
+fn a_command_that_reaches_the_network_asks_once_untrusted_words_were_seen_and_where_it_is_not_cleared() {
+    use Confidentiality::{Internal, Secret};
+    let (mut t, named) = cleared();
+    let facts = |host: &str, methods: &[Method], tunnel| {
+        let place = Reachable { host: host.into(), port: 443, methods: methods.to_vec(), tunnel };
+        let class = if place.only_asked() { EffectClass::Execute } else { EffectClass::Send };
+        Facts { network: vec![place], tier: Some(Tier::Full), ..Facts::new(class, Vec::new()) }
+    };
+    let (asks, sends) =
+        (facts("api.example.com", &[Method::Get], false), facts("api.example.com", &[Method::Post], false));
+    let mut of = |audience, secrets, conf, trusted, facts: &Facts| {
+        t.agent().grants.hosts = vec![grant("api.example.com", audience, secrets)];
+        let integrity = if trusted { Integrity::Trusted } else { Integrity::Untrusted };
+        t.session.label = Label { conf, integrity, ..t.session.label };
+        let verdict = said(&t, "shell", facts, &named);
+        if is_allowed(&verdict) { None } else { Some(flow(&verdict).unwrap()) }
+    };
+    let (named_one, everybody) = (Audience::Named, Audience::Public);
+    assert_eq!(of(everybody, false, Internal, true, &asks), None);
+    assert_eq!(of(everybody, false, Internal, false, &asks), Some(Flow::OpenNetwork), "whatever a person named");
+    assert_eq!(of(named_one, false, Internal, false, &asks), Some(Flow::OpenNetwork));
+    assert_eq!(of(named_one, false, Internal, false, &sends), Some(Flow::OpenNetwork));
+    assert_eq!(of(everybody, false, Internal, true, &sends), Some(Flow::AboveClearance));
+    assert_eq!(of(named_one, false, Internal, true, &sends), None);
+    assert_eq!(of(everybody, false, Secret, true, &asks), Some(Flow::AboveClearance));
+    assert_eq!(of(named_one, true, Secret, true, &asks), None);
+    assert_eq!(of(named_one, true, Secret, false, &asks), Some(Flow::SecretLeaves), "never by itself");
+    // Each of several places is to be cleared, and what is not granted is no question.
+    t.session.label = Label { conf: Secret, integrity: Integrity::Trusted, ..t.session.label };
+    t.agent().grants.hosts =
+        vec![grant("api.example.com", Audience::Named, true), grant("b.example.com", Audience::Named, false)];
+    let other = facts("b.example.com", &[Method::Get], false);
+    let both = Facts { network: [asks.network.clone(), other.network].concat(), ..asks.clone() };
+    assert_eq!(flow(&said(&t, "shell", &both, &named)), Some(Flow::AboveClearance));
+    t.agent().grants.hosts =
+        vec![HostGrant { methods: vec![Method::Get], ..grant("api.example.com", named_one, true) }];
+    for facts in [sends, facts("b.example.com", &[Method::Get], false), facts("api.example.com", &[], false)] {
+        assert_eq!(said(&t, "shell", &facts, &named), Verdict::Deny { by: Reason::NoGrant }, "{facts:?}");
+    }
+    let tunnel = facts("api.example.com", &[Method::Get], true);
+    assert_eq!(said(&t, "shell", &tunnel, &named), Verdict::Deny { by: Reason::NoGrant });
+    assert!(is_allowed(&said(&t, "shell", &asks, &named)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use backstay_kernel::budget::{Amount, Usage};
-use backstay_kernel::destination::{Connection, Destination, Method};
+use backstay_kernel::destination::{Connection, Destination, Method, Reachable};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
 use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
@@ -33,6 +33,7 @@ fn body(id: u64) -> BodyRef {
 
 fn facts() -> Facts {
     Facts {
+        network: Vec::new(),
         declared: None,
         class: EffectClass::Write,
         paths: vec![
@@ -195,6 +196,22 @@ fn judged_for_two() -> Vec<Record> {
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })
     };
     vec![judged(ask, None), judged(Verdict::Allow { by: Reason::ClassDefault }, Some(facts))]
+}
+
+/// Of a command with a network.
+fn reaching() -> Vec<Record> {
+    let place = |host: &str, tunnel| Reachable {
+        host: host.to_owned(),
+        port: 443,
+        methods: vec![Method::Get, Method::Head],
+        tunnel,
+    };
+    let network = vec![place("a.example.com", false), place("b.example.com", true)];
+    let facts = Some(Facts { network, ..Facts::new(EffectClass::Send, Vec::new()) });
+    let (by, approvers) = (Reason::Flow(Flow::OpenNetwork), Approvers::Roles(vec![Role::Owner]));
+    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]) };
+    let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
+    vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
 }
 
 fn limited() -> Vec<Record> {
@@ -470,7 +487,7 @@ where
 fn the_stored_form_of_every_record_stays() {
     let lists = [
         [beginnings(), verdicts(), middles(), endings(), waits()].concat(),
-        [judged_later(), limited(), reached(), held_back(), judged_for_two()].concat(),
+        [judged_later(), limited(), reached(), held_back(), judged_for_two(), reaching()].concat(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

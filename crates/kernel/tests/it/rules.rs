@@ -1,6 +1,6 @@
 //! What rules say of a call, and that no missing fact ever says more than the fact would.
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
-use backstay_kernel::destination::{Destination, Method};
+use backstay_kernel::destination::{Destination, Method, Reachable};
 use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
@@ -158,6 +158,38 @@ fn each_part_of_where_a_call_goes_is_met_by_its_own_field() {
             assert!(matches(deny, &missed, &call) && !matches(allow, &met, &call), "{field:?} {unknown:?}");
         }
     }
+}
+
+#[test]
+fn a_rule_on_hosts_speaks_of_every_place_that_a_command_may_reach() {
+    use backstay_kernel::destination::Method::{Get, Head};
+    let place = |host: &str, methods: &[Method], tunnel| Reachable {
+        host: host.into(),
+        port: 443,
+        methods: methods.to_vec(),
+        tunnel,
+    };
+    let facts = |network| Facts { network, ..Facts::new(EffectClass::Execute, Vec::new()) };
+    let two = facts(vec![place("a.test", &[Get, Head], false), place("b.test", &[Get], false)]);
+    let (allow, deny) = (RuleVerdict::Allow, RuleVerdict::Deny);
+    let matches = |verdict, field, test: Test, facts: &Facts| {
+        rule("r", verdict, &[(field, test)]).matches(&Subject::of_facts(facts))
+    };
+    let equal = |word: &str| Test::Equal(word.into());
+    assert!(matches(deny, Field::Host, equal("b.test"), &two) && !matches(deny, Field::Host, equal("c.test"), &two));
+    assert!(!matches(allow, Field::Host, equal("a.test"), &two), "one is not all");
+    assert!(matches(allow, Field::Host, Test::AnyOf(vec!["a.test".into(), "b.test".into()]), &two));
+    assert!(matches(deny, Field::Method, equal("HEAD"), &two) && !matches(allow, Field::Method, equal("GET"), &two));
+    // What it asks for there, and how much that says, nobody knows beforehand.
+    assert!(matches(deny, Field::UrlPath, Test::Under("/x".into()), &two));
+    assert!(!matches(allow, Field::UrlPath, Test::Under("/".into()), &two));
+    let few = || Test::Number(vec![(Order::Lt, 10)]);
+    assert!(matches(deny, Field::UrlBytes, few(), &two) && !matches(allow, Field::UrlBytes, few(), &two));
+    let tunnel = facts(vec![place("a.test", &[Get], true)]);
+    assert!(matches(deny, Field::Method, equal("DELETE"), &tunnel));
+    assert!(
+        !matches(allow, Field::Method, equal("GET"), &tunnel) && matches(allow, Field::Host, equal("a.test"), &tunnel)
+    );
 }
 
 #[test]

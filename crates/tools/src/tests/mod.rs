@@ -22,6 +22,7 @@ mod outputs;
 mod own;
 mod permits;
 mod races;
+mod reaching;
 mod refusals;
 
 pub const SECRET: &str = "the secret outside";

@@ -11,6 +11,7 @@ use backstay_kernel::record::{Opened, Record, Verdict};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
+use super::super::conversation::reachable;
 use super::{Said, past};
 use crate::cli::ExplainArgs;
 use crate::config::Checked;
@@ -83,6 +84,7 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
             to;
         format!("  goes to: {} {}://{host}:{port}{path} ({url_bytes} bytes)", method.word(), scheme.word())
     }));
+    lines.extend(reachable(&json!(facts)).iter().map(|place| format!("  may reach: {place}")));
     lines.iter().for_each(|line| out.line(&visible_line(line)));
 }
 

@@ -131,6 +131,10 @@ fn changing_a_key_changes_what_the_program_is_told() {
         if path.ends_with(".ask.principal") {
             set(&mut base, "agents.*.rules[].ask", toml::Value::Table(toml::Table::new()));
         }
+        if path == "agents.*.grants.hosts[].mode" {
+            // What nobody reads is for hosts that may be told everything.
+            set(&mut base, "agents.*.grants.hosts[].secrets", true.into());
+        }
         if path.ends_with(".limit[].sum") {
             base["agents"]["main"]["rules"][0]["limit"][0].as_table_mut().unwrap().remove("sum");
             set(&mut base, "agents.*.rules[].limit[].count", true.into());

@@ -88,6 +88,8 @@ fn each_mistake_is_found() {
         ("read = [\"workspace\"]", "read = [\"workspace\"]\nprograms = [\"../sh\"]", Code::BadValue),
         ("read = [\"workspace\"]", "read = [\"workspace\"]\nprograms = [\"g*\"]", Code::BadValue),
         ("[limits]", "[sandbox]\nuid = 0\n[limits]", Code::BadValue),
+        ("audience = \"home\"", "audience = \"home\"\nmode = \"tunnel\"", Code::BadValue),
+        ("audience = \"home\"", "audience = \"home\"\nmode = \"open\"", Code::BadValue),
         ("[limits]", "[sandbox]\nallow_unsandboxed = true\n[limits]", Code::UnknownKey),
         ("verdict = \"ask\"", "verdict = \"maybe\"", Code::BadValue),
         ("verdict = \"ask\"", "verdict = \"deny\"", Code::NotUsed),

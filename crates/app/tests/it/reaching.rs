@@ -1,0 +1,210 @@
+//! A command's way to the network, through the real binary: what it reaches by it, what it does not, and who says so.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::network::{Echo, rows};
+use crate::place::Place;
+use crate::sandboxed::Sandboxed;
+use crate::terminal::Terminal;
+use crate::vault;
+
+const VALUE: &str = "Canary-Value-0123456789";
+
+/// A home whose agent may run anything and ask a server of the test's, to which a secret is bound.
+struct Reaching {
+    home: Sandboxed,
+    echo: Echo,
+}
+
+impl Reaching {
+    /// `grant`: what stands beside the host in its grant.
+    fn new(grant: &str) -> Self {
+        let home = Sandboxed::home("[\"*\"]", "");
+        let place = &home.place;
+        let (cert, key) = certificate(place);
+        let echo = Echo::start(&cert, &key);
+        let port = echo.port;
+        let hosts = format!("{{ host = \"localhost:{port}\", allow_private = [\"127.0.0.1\", \"::1\"]{grant} }}");
+        let granted = format!("programs = [\"*\"]\nhosts = [{hosts}]\nsecrets = [\"crm\"]");
+        let config = place.config().replace("programs = [\"*\"]", &granted);
+        place.write_config(&format!(
+            "[home]\nsecrets_key = \"{}\"\n{config}\n[network]\nca = \"{}\"\n[secrets.crm]\nbind = {{ host = \"localhost\", \
+             port = {port}, method = [\"GET\"], path_prefix = \"/\", header = \"authorization\", scheme = \"Bearer\" }}\n",
+            vault::key(place).display(),
+            cert.display()
+        ));
+        place.pipe(&["secrets", "set", "crm"], VALUE).expect(0);
+        Self { home, echo }
+    }
+
+    fn host(&self) -> String {
+        format!("localhost:{}", self.echo.port)
+    }
+
+    /// Asks for this and is told yes.
+    fn call(&self, command: &str) -> Value {
+        let arguments = json!({ "command": command, "network": [self.host()] });
+        let place = &self.home.place;
+        place.run(&["run", &format!("/call run_command {arguments}")]).expect(4);
+        let waits = place.run(&["approvals", "--json"]).json(0);
+        place.run(&["approve", waits["approvals"][0]["id"].as_str().unwrap()]).expect(0);
+        self.home.latest()
+    }
+
+    fn reached(&self) -> Value {
+        let connected = "SELECT json_array_length(data ->> '$.connections'), data ->> '$.connections[0].host', \
+                         data ->> '$.connections[0].address', data ->> '$.connections[0].sent' > 0, \
+                         data ->> '$.connections[0].secret' FROM v_records WHERE kind = 'connected' ORDER BY at";
+        rows(&self.home.place, connected)
+    }
+}
+
+/// Of `localhost`, by whom it is.
+fn certificate(place: &Place) -> (PathBuf, PathBuf) {
+    let (cert, key) = (place.path("cert.pem"), place.path("cert.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-out")
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (cert, key)
+}
+
+fn text<'a>(said: &'a Value, key: &str) -> &'a str {
+    said[key].as_str().unwrap_or_else(|| panic!("{said}"))
+}
+
+#[test]
+fn a_command_reaches_the_host_that_its_call_names_and_is_given_no_secret() {
+    let t = Reaching::new("");
+    let at = t.host();
+    let said = t.call(&format!("curl -sS -H 'authorization: Bearer mine' -H 'cookie: a=1' https://{at}/a"));
+    assert_eq!(said["exit_code"], 0, "{said}");
+    let heard = text(&said, "stdout").to_lowercase();
+    assert!(heard.contains(&format!("host: {at}")) && heard.contains("user-agent: curl/"), "{said}");
+    assert!(!heard.contains("authorization") && !heard.contains("cookie") && !heard.contains("canary"), "{said}");
+    assert_eq!(t.reached(), json!([[1, "localhost", "127.0.0.1", 1, null]]));
+    let place = &t.home.place;
+    let judged = "SELECT data ->> '$.facts.class', data ->> '$.facts.network[0].host', \
+                  data ->> '$.verdict.ask.by.flow' FROM v_records WHERE kind = 'judged' LIMIT 1";
+    assert_eq!(rows(place, judged)[0], json!(["execute", "localhost", "open_network"]));
+    let trace = place.run(&["trace"]).expect(0).stdout.clone();
+    assert!(trace.contains(&format!("GET HEAD {at}")) && trace.contains("reached localhost:"), "{trace}");
+}
+
+#[test]
+fn the_programs_that_fetch_things_find_the_way_and_trust_it() {
+    let t = Reaching::new("");
+    let at = t.host();
+    let python = format!("import urllib.request as r; print(r.urlopen('https://{at}/p').read().decode())");
+    let said = t.call(&format!("/usr/bin/python3 -c \"{python}\""));
+    assert!(text(&said, "stdout").contains("Python-urllib/"), "{said}");
+    // What answers is no repository, and says so over a connection that git trusts.
+    let said = t.call(&format!("git ls-remote https://{at}/r.git"));
+    assert!(text(&said, "stderr").contains("info/refs not valid"), "{said}");
+    let node = format!(
+        "const h=require('http'),t=require('tls');\
+         h.request({{host:'127.0.0.1',port:3128,method:'CONNECT',path:'{at}',headers:{{host:'{at}'}}}})\
+         .on('connect',(_,s)=>{{const c=t.connect({{socket:s,servername:'localhost'}},()=>\
+         c.write('GET /n HTTP/1.1\\r\\nhost: {at}\\r\\nuser-agent: node\\r\\nconnection: close\\r\\n\\r\\n'));\
+         c.on('data',d=>process.stdout.write(d));}}).end()"
+    );
+    std::fs::write(t.home.workspace().join("n.js"), node).unwrap();
+    let said = t.call("node n.js");
+    assert!(text(&said, "stdout").to_lowercase().contains("user-agent: node"), "{said}");
+    assert_eq!(t.reached().as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn nothing_else_is_reached_by_any_way() {
+    let t = Reaching::new("");
+    let (at, port) = (t.host(), t.echo.port);
+    let refused = |command: &str| {
+        let said = t.call(command);
+        assert_ne!(said["exit_code"], 0, "{command}: {said}");
+        said
+    };
+    let said = refused("curl -sS https://evil.test/");
+    assert_eq!(said["network_refused"], json!(["evil.test:443 is not among what this command may reach"]));
+    let said = t.call(&format!("curl -sS -d @/etc/passwd https://{at}/"));
+    assert!(text(&said, "stdout").contains("is not among what this command may reach"), "{said}");
+    refused(&format!("curl -sS --noproxy '*' https://{at}/"));
+    refused(&format!("curl -sS --proxy '' https://127.0.0.1:{port}/"));
+    // Its authority vouches for no other host than the one that CONNECT names.
+    refused(&format!("curl -sS --connect-to evil.test:443:{at} https://evil.test/"));
+    for (what, why) in [
+        ("socket.socket(socket.AF_UNIX)", "PermissionError"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", "PermissionError"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_RAW)", "PermissionError"),
+        ("socket.socket(socket.AF_NETLINK, socket.SOCK_STREAM)", "PermissionError"),
+        ("socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)", "PermissionError"),
+        ("socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)", "PermissionError"),
+        ("socket.socket().bind(('127.0.0.1', 0))", "PermissionError"),
+        ("socket.create_connection(('192.0.2.1', 80))", "Network is unreachable"),
+        (&format!("socket.create_connection(('127.0.0.1', {port}))"), "ConnectionRefusedError"),
+        ("socket.getaddrinfo('localhost.evil.test', 80)", "gaierror"),
+    ] {
+        let said = refused(&format!("/usr/bin/python3 -c \"import socket; {what}\""));
+        assert!(text(&said, "stderr").contains(why), "{what}: {said}");
+    }
+    // Without a name in its call a command has no network, whatever its agent is granted.
+    let said = t.home.run(&format!("curl -sS https://{at}/"));
+    assert_ne!(said["exit_code"], 0, "{said}");
+    let said = t.home.run("env");
+    assert!(!text(&said, "stdout").to_lowercase().contains("proxy"), "{said}");
+    let said = t.home.call(&json!({ "command": "true", "network": ["other.test:443"] }));
+    assert!(said.as_str().unwrap().contains("other.test:443 is not granted; nothing was run"), "{said}");
+    // Those that asked it for what is not granted there, or named another host to it.
+    assert_eq!(t.reached(), json!([[1, "localhost", "127.0.0.1", 1, null], [1, "localhost", "127.0.0.1", 1, null]]));
+}
+
+#[test]
+fn a_person_who_has_read_nothing_else_is_not_asked_about_a_host_that_is_only_asked() {
+    let t = Reaching::new("");
+    let at = t.host();
+    let call = json!({ "command": format!("curl -sS https://{at}/a"), "network": [at] });
+    let mut terminal = Terminal::open(&t.home.place, &["chat"], 300);
+    terminal.wait_for("> ");
+    terminal.key_in(&format!("/call run_command {call}\n"));
+    terminal.wait_for("exit_code");
+    terminal.wait_for("> ");
+    // What came back is untrusted.
+    terminal.key_in(&format!("/call run_command {call}\n"));
+    terminal.wait_for("may reach GET HEAD");
+    terminal.wait_for("information flow");
+    drop(terminal);
+    assert_eq!(t.reached().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_may_be_sent_asks_as_a_send_and_a_tunnel_says_that_it_is_one() {
+    let t = Reaching::new(", methods = [\"GET\", \"POST\"], audience = \"named\"");
+    let at = t.host();
+    let said = t.call(&format!("curl -sS -d x=1 https://{at}/a"));
+    assert!(text(&said, "stdout").contains("501"), "the server knows no POST: {said}");
+    let class = "SELECT data ->> '$.facts.class' FROM v_records WHERE kind = 'judged' LIMIT 1";
+    assert_eq!(rows(&t.home.place, class)[0], json!(["send"]));
+
+    let t = Reaching::new(", audience = \"named\", secrets = true, mode = \"tunnel\"");
+    let at = t.host();
+    let place = &t.home.place;
+    let call = json!({ "command": format!("curl -sSk https://{at}/a"), "network": [at] });
+    place.run(&["run", &format!("/call run_command {call}")]).expect(4);
+    let waits = place.run(&["approvals"]).expect(0).stdout.clone();
+    assert!(waits.contains(&format!("may reach unrestricted send to {at}")), "{waits}");
+    let explained = place.run(&["policy", "explain", "run_command", &call.to_string()]).stdout.clone();
+    assert!(explained.contains("class: send") && explained.contains("unrestricted send to"), "{explained}");
+    let waits = place.run(&["approvals", "--json"]).json(0);
+    place.run(&["approve", waits["approvals"][0]["id"].as_str().unwrap()]).expect(0);
+    let said = t.home.latest();
+    assert!(text(&said, "stdout").contains("curl/"), "{said}");
+    assert!(!Path::new(&t.home.workspace().join("cert.pem")).exists());
+}
