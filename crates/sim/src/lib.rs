@@ -3,6 +3,7 @@
 pub mod dice;
 pub mod disk;
 pub mod explorer;
+pub mod heads;
 pub mod life;
 pub mod setting;
 pub mod stage;

@@ -6,7 +6,7 @@ use backstay_kernel::words::{Atom, Kind, extract, own_parts, passes, quotes};
 use crate::dice::Dice;
 
 /// Pieces that texts are made of besides those that are kept.
-const PIECES: [&str; 48] = [
+pub const PIECES: [&str; 48] = [
     "/etc/x",
     "/srv/my notes/a.txt",
     "notes/a.md",
@@ -141,6 +141,11 @@ fn fence(text: &str) -> Option<String> {
 
 /// A text made of kept ones and of pieces.
 pub fn made_up(dice: &mut Dice, kept: &[String]) -> String {
+    made_of(&PIECES, dice, kept)
+}
+
+/// The same of other pieces.
+pub fn made_of(pieces: &[&str], dice: &mut Dice, kept: &[String]) -> String {
     let mut pick = |most: usize| dice.place(most.max(1));
     let mut chars: Vec<char> = kept.get(pick(kept.len())).map(|text| text.chars().collect()).unwrap_or_default();
     for _ in 0..=pick(6) {
@@ -154,7 +159,7 @@ pub fn made_up(dice: &mut Dice, kept: &[String]) -> String {
                 let from = pick(other.len() + 1);
                 chars.splice(at..at, other.into_iter().skip(from).take(60));
             }
-            _ => drop(chars.splice(at..at, PIECES.get(pick(PIECES.len())).copied().unwrap_or_default().chars())),
+            _ => drop(chars.splice(at..at, pieces.get(pick(pieces.len())).copied().unwrap_or_default().chars())),
         }
     }
     let mut text: String = chars.into_iter().collect();

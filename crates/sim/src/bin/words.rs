@@ -1,15 +1,16 @@
-//! `target/debug/words [MINUTES] [SEED]`: makes up texts and holds what is found in them to the laws of
-//! [`backstay_sim::words`]. A text of a new shape is kept in `crates/sim/tests/data/words.jsonl`, which
-//! the tests read again; one that breaks a law is printed, kept too, and ends the run.
+//! `target/debug/words [MINUTES] [SEED] [heads]`: makes up texts and holds what is found in them to the laws of
+//! [`backstay_sim::words`], or makes up heads of requests and holds them to those of [`backstay_sim::heads`]. A text of
+//! a new shape is kept in `crates/sim/tests/data`, which the tests read again; one that breaks a law is printed, kept
+//! too, and ends the run.
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use backstay_sim::dice::Dice;
-use backstay_sim::words::{check, made_up};
+use backstay_sim::{heads, words};
 
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/words.jsonl");
+const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 
 /// More than these say nothing new to whoever reads them again with every change.
 const KEPT_MAX: usize = 300;
@@ -17,14 +18,30 @@ const KEPT_MAX: usize = 300;
 fn main() -> std::io::Result<ExitCode> {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>().unwrap_or(1));
     let (minutes, seed) = (arguments.next().unwrap_or(10), arguments.next().unwrap_or(1));
+    if std::env::args().nth(3).is_some_and(|what| what == "heads") {
+        return run("heads.jsonl", minutes, seed, heads::check, |dice, kept| {
+            words::made_of(&heads::PIECES, dice, kept)
+        });
+    }
+    run("words.jsonl", minutes, seed, words::check, words::made_up)
+}
+
+fn run<Shape: Ord + Copy>(
+    file: &str,
+    minutes: u64,
+    seed: u64,
+    check: impl Fn(&str) -> Result<Shape, String>,
+    made_up: impl Fn(&mut Dice, &[String]) -> String,
+) -> std::io::Result<ExitCode> {
+    let path = format!("{KEPT}/{file}");
     let mut kept: Vec<String> = Vec::new();
     let mut shapes = BTreeSet::new();
-    for line in std::fs::read_to_string(KEPT)?.lines() {
+    for line in std::fs::read_to_string(&path)?.lines() {
         let text: String = serde_json::from_str(line)?;
         shapes.extend(check(&text).ok());
         kept.push(text);
     }
-    let mut file = std::fs::OpenOptions::new().append(true).open(KEPT)?;
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path)?;
     let (mut dice, until) = (Dice::new(seed), Instant::now() + Duration::from_secs(60 * minutes));
     let mut texts = 0u64;
     while Instant::now() < until {
