@@ -62,6 +62,9 @@ pub enum Answerer {
 pub enum ArgumentRole {
     /// Who, where, which or how much: a value of this kind, which untrusted words must not choose.
     Authority(Kind),
+    /// How much: a number that untrusted words may choose up to so many whole units, and no further. Who gets it
+    /// is a value of its own.
+    UpTo(u64),
     /// Which of the things that are there is looked at.
     Selector,
     /// What is said, written or searched for.
@@ -72,7 +75,11 @@ impl Manifest {
     /// It takes a value that untrusted words must not choose, and that no fact of the call shows.
     #[must_use]
     pub fn has_authority(&self) -> bool {
-        let is_hidden = |role: &ArgumentRole| matches!(role, ArgumentRole::Authority(kind) if *kind != Kind::Path);
+        let is_hidden = |role: &ArgumentRole| match role {
+            ArgumentRole::Authority(kind) => *kind != Kind::Path,
+            ArgumentRole::UpTo(_) => true,
+            ArgumentRole::Selector | ArgumentRole::Payload => false,
+        };
         self.arguments.iter().any(|(_, role)| is_hidden(role))
     }
 }

@@ -29,6 +29,8 @@ pub enum Role {
     WritePath,
     /// Who, where, which or how much: a value of this kind.
     Authority(Kind),
+    /// A number that need not have been named up to so many.
+    UpTo(u64),
     /// Which of the things that are there is looked at.
     Selector,
     /// What is said, written or searched for.
@@ -76,6 +78,7 @@ impl Role {
         match self {
             Self::WritePath => ArgumentRole::Authority(Kind::Path),
             Self::Authority(kind) => ArgumentRole::Authority(kind),
+            Self::UpTo(most) => ArgumentRole::UpTo(most),
             Self::ReadPath | Self::Selector => ArgumentRole::Selector,
             Self::Payload => ArgumentRole::Payload,
         }
@@ -235,7 +238,7 @@ impl Declared {
             let access = match self.terms.roles.get(name) {
                 Some(Role::ReadPath) => Access::Read,
                 Some(Role::WritePath) => Access::Write,
-                Some(Role::Authority(_) | Role::Selector | Role::Payload) | None => continue,
+                Some(Role::Authority(_) | Role::UpTo(_) | Role::Selector | Role::Payload) | None => continue,
             };
             for value in each(name, value)? {
                 let (real, is_directory) = real(roots, access, value)?;

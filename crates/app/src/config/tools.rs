@@ -5,6 +5,7 @@ use std::sync::Arc;
 use backstay_kernel::destination::Audience;
 use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::Idempotency;
+use backstay_kernel::words::Kind;
 use backstay_tools::{Argv, Declared, Property, Role, Schema, Terms};
 
 use super::check::Checker;
@@ -103,7 +104,7 @@ impl Checker<'_> {
         let terms = Terms {
             class: rules::class(class.value)?,
             idempotency: idempotency(table.text("idempotency")?.value)?,
-            roles: roles(table),
+            roles: self.roles(table)?,
             result: Label::of(Source::Tool),
             clearance,
             timeout_ms: timeout.value,
@@ -115,6 +116,22 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    fn roles(&mut self, table: View<'_>) -> Option<BTreeMap<String, Role>> {
+        let mut roles = BTreeMap::new();
+        for (name, table) in table.named("arguments") {
+            let role = match (Role::of(table.text("role")?.value)?, table.integer("up_to")) {
+                (Role::Authority(Kind::Number), Some(most)) => Role::UpTo(most.value),
+                (_, Some(most)) => {
+                    self.mistakes.add(most.place, Code::BadValue, "`up_to` goes with the role `number` alone");
+                    return None;
+                }
+                (role, None) => role,
+            };
+            roles.insert(name.to_owned(), role);
+        }
+        Some(roles)
     }
 
     /// A role of an argument that is not there would look right and say nothing.
@@ -129,11 +146,6 @@ impl Checker<'_> {
         }
         good
     }
-}
-
-fn roles(table: View<'_>) -> BTreeMap<String, Role> {
-    let role = |(name, table): (&str, View<'_>)| Some((name.to_owned(), Role::of(table.text("role")?.value)?));
-    table.named("arguments").into_iter().filter_map(role).collect()
 }
 
 /// How confidential a thing may be that a tool is told without a question, by who gets to know it.

@@ -59,12 +59,16 @@ impl Values {
                 Some(ArgumentRole::Authority(kind)) => {
                     authority = authority.zip(exact(kind, value)).map(|(all, found)| [all, found].concat());
                 }
+                Some(ArgumentRole::UpTo(most)) if is_at_most(value, most) => {}
+                Some(ArgumentRole::UpTo(_)) => {
+                    authority = authority.zip(exact(Kind::Number, value)).map(|(all, found)| [all, found].concat());
+                }
                 Some(ArgumentRole::Payload) => texts(value, &mut payload),
                 // What picks one of several things is named by nothing but what says which.
                 Some(ArgumentRole::Selector) | None => authority = None,
             }
         }
-        Self { authority: authority.filter(|all| !all.is_empty()), payload }
+        Self { authority, payload }
     }
 }
 
@@ -80,6 +84,15 @@ fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
         }
         (_, Value::Null | Value::Bool(_) | Value::Object(_)) => None,
     }
+}
+
+/// Whether it is a number from nothing to so many.
+fn is_at_most(value: &Value, most: u64) -> bool {
+    let found = exact(Kind::Number, value);
+    let Some([Atom(_, number)]) = found.as_deref() else { return false };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let is_whole = part.bytes().all(|digit| digit == b'0');
+    whole.parse().is_ok_and(|whole: u64| whole < most || whole == most && is_whole)
 }
 
 fn texts(value: &Value, out: &mut Vec<String>) {
@@ -117,8 +130,11 @@ pub fn named(
         Some(Origin { path, from: *from })
     };
     let origins = to_be_named(session, facts, policy).filter_map(origin).collect();
+    // What stays here and was given nothing that chooses, chooses nothing; what leaves goes somewhere all the same.
+    let may_choose_nothing = !is_irreversible(facts.class);
     let names_all = |atoms: &Vec<Atom>| {
-        values.authority.as_ref().is_some_and(|all| all.iter().all(|value| passes(value.0, &value.1, atoms)))
+        let all = values.authority.as_ref().filter(|all| may_choose_nothing || !all.is_empty());
+        all.is_some_and(|all| all.iter().all(|value| passes(value.0, &value.1, atoms)))
     };
     let warrants = messages.iter().filter(|(_, atoms)| names_all(atoms));
     let warrants = warrants.map(|(from, _)| Warrant { from: *from, tuple });

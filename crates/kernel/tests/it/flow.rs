@@ -123,6 +123,7 @@ fn a_target_that_no_fact_shows_asks_whatever_its_class() {
     assert!(is_allowed(&verdict(&t, "shell", &facts, &[])));
     for (role, asks) in [
         (ArgumentRole::Authority(Kind::Email), true),
+        (ArgumentRole::UpTo(1), true),
         (ArgumentRole::Authority(Kind::Path), false),
         (ArgumentRole::Selector, false),
         (ArgumentRole::Payload, false),
@@ -415,6 +416,20 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &messages);
         assert_eq!(found.warrant.map(|warrant| warrant.from), from, "{arguments}");
     }
+    // What stays here goes nowhere: nothing that was given chooses nothing.
+    for (class, arguments, is_named) in [
+        (EffectClass::Write, r#"{"text":"hello"}"#, true),
+        (EffectClass::Execute, "{}", true),
+        (EffectClass::Write, r#"{"to":"eve@b.ch"}"#, false),
+        (EffectClass::Write, r#"{"which":"the first"}"#, false),
+        (EffectClass::Spend, "{}", false),
+    ] {
+        let (values, facts) = (Values::read(&manifest, arguments), Facts::new(class, Vec::new()));
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages);
+        assert_eq!(found.warrant.is_some(), is_named, "{class:?} {arguments}");
+        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &[]);
+        assert_eq!(unsaid.warrant, None, "in a task that nobody began");
+    }
     let clear = |text: &str| {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
         let facts = Facts::new(EffectClass::Send, Vec::new());
@@ -422,6 +437,39 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages).is_clear
     };
     assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
+}
+
+#[test]
+fn a_number_up_to_what_the_operator_said_needs_no_name_where_its_payee_has_one() {
+    use ArgumentRole::{Authority, UpTo};
+    let mut t = tainted();
+    let manifest = t.policy.tools.get_mut("mail").unwrap();
+    manifest.arguments = vec![("to".into(), Authority(Kind::Account)), ("amount".into(), UpTo(100))];
+    assert!(manifest.has_authority());
+    let manifest = manifest.clone();
+    let messages = [(message(&t), vec![Atom(Kind::Account, "123456".into()), Atom(Kind::Number, "2200".into())])];
+    for (arguments, is_named) in [
+        (r#"{"to":"123456","amount":4.0}"#, true),
+        (r#"{"to":"123456","amount":"4.50"}"#, true),
+        (r#"{"to":"123456","amount":0}"#, true),
+        (r#"{"to":"123456","amount":100}"#, true),
+        (r#"{"to":"123456","amount":100.00}"#, true),
+        (r#"{"to":"123456","amount":100.01}"#, false),
+        (r#"{"to":"123456","amount":101}"#, false),
+        (r#"{"to":"123456","amount":2200}"#, true),
+        (r#"{"to":"123456","amount":-1}"#, false),
+        (r#"{"to":"123456","amount":1e2}"#, true),
+        (r#"{"to":"123456","amount":1e30}"#, false),
+        (r#"{"to":"123456","amount":"4 EUR"}"#, false),
+        (r#"{"to":"123456","amount":"1,000"}"#, false),
+        (r#"{"to":"123456","amount":[4,200]}"#, false),
+        (r#"{"to":"654321","amount":4}"#, false),
+        (r#"{"amount":4}"#, false),
+    ] {
+        let (values, facts) = (Values::read(&manifest, arguments), Facts::new(EffectClass::Spend, Vec::new()));
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages);
+        assert_eq!(found.warrant.is_some(), is_named, "{arguments}");
+    }
 }
 
 #[test]

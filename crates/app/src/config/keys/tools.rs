@@ -92,13 +92,22 @@ pub const IDEMPOTENCY: Key = value(
 pub const ARGUMENTS: Key =
     foreign("arguments", ARGUMENT, "What each argument is, by its name. One that is not here is `authority`.");
 
-static ARGUMENT: &[Key] = &[value(
-    "role",
-    Kind::Choice(ARGUMENT_ROLES),
-    Required,
-    "\"selector\"",
-    "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `email`, `url`, `host`, `money`, `number`, `account` and `id` are the same with the kind of value that a person can name, where `authority` means a text in quotes. `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
-)];
+static ARGUMENT: &[Key] = &[
+    value(
+        "role",
+        Kind::Choice(ARGUMENT_ROLES),
+        Required,
+        "\"selector\"",
+        "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `email`, `url`, `host`, `money`, `number`, `account` and `id` are the same with the kind of value that a person can name, where `authority` means a text in quotes. `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
+    ),
+    value(
+        "up_to",
+        Kind::Count { min: 0, max: limits::INTEGER_MAX },
+        Optional("every number must have been named"),
+        "100",
+        "Of the role `number`: a number from nothing up to this asks nothing, where the other values of the call have been named. So a person who names a payee lets small amounts be worked out; `limit` of a rule bounds how many.",
+    ),
+];
 
 pub const LABELS: &[&str] = &["public", "internal", "secret"];
 

@@ -174,6 +174,7 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("class = \"execute\"", "class = \"execute\"\nidempotency = \"keyed\"", Code::BadValue),
         ("arguments.path.role = \"read_path\"", "arguments.pth.role = \"read_path\"", Code::UnknownName),
         ("arguments.path.role = \"read_path\"", "arguments.path.role = \"path\"", Code::BadValue),
+        ("arguments.path.role = \"read_path\"", "arguments.path = { role = \"money\", up_to = 5 }", Code::BadValue),
         ("[tools.history]", "[tools.his__tory]", Code::BadName),
         ("[\"python3\", ", "[\"npx\", ", Code::BadValue),
         ("[\"python3\", ", "[\"/usr/bin/python3\", ", Code::BadValue),
