@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::address::reserved;
 use crate::count::{Count, Counted};
-use crate::limits::{ADDRESSES_MAX, ASKED_MS, CONNECT_MS, HEAD_MS, WHOLE_MS};
+use crate::limits::{ADDRESSES_MAX, ASKED_MS, CONNECT_MS, HEAD_MS, IDLE_MS, WHOLE_MS};
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
@@ -48,12 +48,15 @@ pub struct Times {
     pub whole: Duration,
     /// The head of a request that a command makes.
     pub asked: Duration,
+    /// A connection of a command's on which nothing is asked for.
+    pub idle: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        let [connect, head, whole, asked] = [CONNECT_MS, HEAD_MS, WHOLE_MS, ASKED_MS].map(Duration::from_millis);
-        Self { connect, head, whole, asked }
+        let all = [CONNECT_MS, HEAD_MS, WHOLE_MS, ASKED_MS, IDLE_MS];
+        let [connect, head, whole, asked, idle] = all.map(Duration::from_millis);
+        Self { connect, head, whole, asked, idle }
     }
 }
 

@@ -133,8 +133,14 @@ impl Echo {
             server.socket = tls.wrap_socket(server.socket, server_side=True)\n\
             print(server.server_port, flush=True)\n\
             server.serve_forever()\n";
+        Self::running(SERVER, cert, key, Path::new("/"))
+    }
+
+    /// Another server: it is given its certificate and key, works in `directory`, and says its port.
+    pub fn running(server: &str, cert: &Path, key: &Path, directory: &Path) -> Self {
         let mut python = Command::new("python3");
-        python.args(["-c", SERVER]).arg(cert).arg(key).stdout(Stdio::piped()).stderr(Stdio::null());
+        python.args(["-c", server]).arg(cert).arg(key).current_dir(directory);
+        python.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = python.spawn().unwrap();
         let mut port = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();

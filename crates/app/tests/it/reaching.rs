@@ -21,10 +21,14 @@ struct Reaching {
 impl Reaching {
     /// `grant`: what stands beside the host in its grant.
     fn new(grant: &str) -> Self {
+        Self::of(grant, Echo::start)
+    }
+
+    fn of(grant: &str, start: impl FnOnce(&Path, &Path) -> Echo) -> Self {
         let home = Sandboxed::home("[\"*\"]", "");
         let place = &home.place;
         let (cert, key) = certificate(place);
-        let echo = Echo::start(&cert, &key);
+        let echo = start(&cert, &key);
         let port = echo.port;
         let hosts = format!("{{ host = \"localhost:{port}\", allow_private = [\"127.0.0.1\", \"::1\"]{grant} }}");
         let granted = format!("programs = [\"*\"]\nhosts = [{hosts}]\nsecrets = [\"crm\"]");
@@ -121,6 +125,33 @@ fn the_programs_that_fetch_things_find_the_way_and_trust_it() {
     let said = t.call("node n.js");
     assert!(text(&said, "stdout").to_lowercase().contains("user-agent: node"), "{said}");
     assert_eq!(t.reached().as_array().unwrap().len(), 3);
+}
+
+/// By files alone, which are only asked for.
+#[test]
+fn a_repository_is_cloned_from_a_host_that_is_only_asked() {
+    const FILES: &str = "import http.server, ssl, sys\n\
+        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+        tls.load_cert_chain(sys.argv[1], sys.argv[2])\n\
+        server.socket = tls.wrap_socket(server.socket, server_side=True)\n\
+        print(server.server_port, flush=True)\n\
+        server.serve_forever()\n";
+    let served = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@a.test", "-c", "init.defaultBranch=main"]).args(arguments);
+        assert!(git.current_dir(served.path()).output().unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "-q", "work"]);
+    std::fs::write(served.path().join("work/a.txt"), "the anchor is green").unwrap();
+    git(&["-C", "work", "add", "a.txt"]);
+    git(&["-C", "work", "commit", "-q", "-m", "one"]);
+    git(&["clone", "-q", "--bare", "work", "r.git"]);
+    git(&["-C", "r.git", "update-server-info"]);
+    let t = Reaching::of("", |cert, key| Echo::running(FILES, cert, key, served.path()));
+    let said = t.call(&format!("git clone -q https://{}/r.git /tmp/r && cat /tmp/r/a.txt", t.host()));
+    assert_eq!(said["stdout"], "the anchor is green", "{said}");
 }
 
 #[test]

@@ -23,9 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::count::Counted;
 use crate::dial::Network;
-use crate::limits::{
-    COMPOSED_BYTES_MAX, CONNECTIONS_MAX, IDLE_MS, MOVED_BYTES_MAX, REFUSAL_CHARS_MAX, REFUSALS_KEPT_MAX,
-};
+use crate::limits::{COMPOSED_BYTES_MAX, CONNECTIONS_MAX, MOVED_BYTES_MAX, REFUSAL_CHARS_MAX, REFUSALS_KEPT_MAX};
 use crate::request::speaking;
 use authority::Authority;
 use head::{Head, Scan};
@@ -177,7 +175,7 @@ impl Proxy {
     ) -> Result<(), (BufReader<TcpStream>, Refused)> {
         let answered = async {
             let wanted = asked(head, None, &self.open)?;
-            let body = body(&mut client, &wanted).await?;
+            let body = body(&mut client, &wanted, self.network.times.idle).await?;
             let stream = self.dial(&wanted.host, wanted.port).await?;
             let mut sender = speaking(stream).await.map_err(|why| Refused::new(502, why))?;
             self.answer(&mut sender, head, &wanted, body).await
@@ -255,7 +253,7 @@ impl Proxy {
             }
             let answered = async {
                 let wanted = asked(&head, Some(within), &self.open)?;
-                let body = body(&mut client, &wanted).await?;
+                let body = body(&mut client, &wanted, self.network.times.idle).await?;
                 self.answer(&mut sender, &head, &wanted, body).await
             };
             let (answer, to) = match answered.await {
@@ -268,7 +266,7 @@ impl Proxy {
             if !matches!(relay::tell(&mut client, answer, to, self.network.times.head).await, Ok(true)) {
                 break;
             }
-            idle = Duration::from_millis(IDLE_MS);
+            idle = self.network.times.idle;
         }
         let _ = client.shutdown().await;
     }
@@ -321,9 +319,13 @@ impl Proxy {
 }
 
 /// The body that a head announces, as a whole.
-async fn body<S: AsyncRead + Unpin>(client: &mut BufReader<S>, wanted: &Wanted) -> Result<Bytes, Refused> {
+async fn body<S: AsyncRead + Unpin>(
+    client: &mut BufReader<S>,
+    wanted: &Wanted,
+    patience: Duration,
+) -> Result<Bytes, Refused> {
     let mut body = vec![0u8; wanted.body_bytes];
-    let read = timeout(Duration::from_millis(IDLE_MS), client.read_exact(&mut body)).await;
+    let read = timeout(patience, client.read_exact(&mut body)).await;
     match read {
         Ok(Ok(_)) => Ok(body.into()),
         Ok(Err(_)) | Err(_) => Err(Refused::new(408, "the body of the request broke off")),

@@ -7,14 +7,19 @@ use std::time::Duration;
 
 use backstay_kernel::destination::{HostGrant, Method};
 use backstay_kernel::url::Host;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, crypto};
 
 use super::{LOOPBACK, Server, authority, grant, network, ok};
 use crate::Network;
+use crate::count::Counted;
 use crate::dial::Times;
-use crate::limits::{ASKED_BYTES_MAX, ASKED_FIELDS_MAX, COMPOSED_BYTES_MAX, CONNECTIONS_MAX, HEADER_BYTES_MAX};
+use crate::limits::{
+    ASKED_BYTES_MAX, ASKED_FIELDS_MAX, COMPOSED_BYTES_MAX, CONNECTIONS_MAX, HEADER_BYTES_MAX, PUT_BYTES_MAX,
+    REFUSAL_CHARS_MAX, REFUSALS_KEPT_MAX,
+};
 use crate::proxy::{Proxy, Reached, Serving, reading};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -167,6 +172,11 @@ fn what_is_not_granted_is_never_looked_up_and_is_told() {
     let reached = door.end();
     assert!(reached.connections.is_empty());
     assert!(reached.refused.iter().any(|why| why.starts_with("evil.test:443 is not among")), "{reached:?}");
+    assert_eq!(reached.refused.len(), REFUSALS_KEPT_MAX);
+    let door = Door::open(Network::new(None, Vec::new()).unwrap(), Vec::new());
+    let long = format!("http://evil.test/{}", "a".repeat(REFUSAL_CHARS_MAX));
+    assert!(door.says(&format!("GET {long} HTTP/1.1\r\nHost: evil.test\r\n\r\n")).contains(&long));
+    assert_eq!(door.end().refused[0].len(), REFUSAL_CHARS_MAX);
 }
 
 #[test]
@@ -265,7 +275,9 @@ fn a_name_in_tls_that_is_not_the_one_in_connect_gets_no_certificate() {
     assert!(write!(stream, "PRI * HTTP/2.0\r\n\r\n").is_err());
     assert!(server.heard().is_empty());
     let reached = door.end();
-    assert!(reached.refused.iter().any(|why| why.starts_with("no TLS of the command for `ok.test`")), "{reached:?}");
+    // It is not the command that finds the certificate to be another's: there is none.
+    let why = "no server certificate chain resolved";
+    assert!(reached.refused.iter().any(|refused| refused.ends_with(why)), "{reached:?}");
 }
 
 #[test]
@@ -321,6 +333,10 @@ fn methods_and_paths_are_those_of_the_grant_and_a_body_goes_only_with_a_method_t
         assert_eq!(ask(head, ""), "403", "{head}");
     }
     // Where a prefix is granted, no path that some read as another one passes.
+    let mut stream = door.sealed(&at, "ok.test");
+    let length = PUT_BYTES_MAX + 1;
+    write!(stream, "POST /acme/app.git HTTP/1.1\r\nHost: {at}\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    assert!(all(&mut stream).starts_with("HTTP/1.1 413"));
     for path in ["/acme/../x", "/acme/%2e%2e/x", "/acme%2fapp.git", "/acme//x", "/acme/x;y", "/acme\\x"] {
         assert!(matches!(ask(&format!("GET {path}"), "").as_str(), "403" | "400"), "{path}");
     }
@@ -420,6 +436,38 @@ fn slow_heads_are_cut_and_long_ones_refused() {
     assert!(door.says(&long).starts_with("HTTP/1.1 431"));
     let early = "CONNECT ok.test:443 HTTP/1.1\r\nhost: ok.test:443\r\n\r\nearly";
     assert!(door.says(early).starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_asked_for_is_cut() {
+    let (pem, tls) = authority("ok.test");
+    let (port, _) = keeping(tls, &["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"; 2]);
+    let idle = Times { idle: Duration::from_millis(50), ..Times::default() };
+    let door = Door::open(knowing(&pem).hurried(idle), vec![asking("ok.test", port)]);
+    let at = format!("ok.test:{port}");
+    let mut stream = door.sealed(&at, "ok.test");
+    write!(stream, "GET / HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
+    assert_eq!(all(&mut stream), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+}
+
+#[test]
+fn what_all_connections_of_a_command_move_is_bounded() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
+        let mut moved = Arc::default();
+        for (sends, is_within) in [(6, true), (4, true), (1, false)] {
+            let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut counted = Counted::new(stream, Arc::default()).at_most(Arc::clone(&moved), 10);
+            assert_eq!(counted.write_all(&vec![b'x'; sends]).await.is_ok(), is_within, "{sends}");
+        }
+        moved = Arc::default();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut counted = Counted::new(stream, Arc::default()).at_most(moved, 10);
+        let mut other = listener.incoming().nth(3).unwrap().unwrap();
+        other.write_all(&[b'x'; 11]).unwrap();
+        assert!(counted.read_exact(&mut [0; 11]).await.is_err());
+    });
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn an_answer_that_two_readers_would_read_differently_is_none() {
 #[test]
 fn what_left_and_was_not_answered_is_told_from_what_never_left() {
     let short = Duration::from_millis(100);
-    let hurried = network().hurried(Times { connect: short, head: short, whole: short * 2, asked: short });
+    let hurried = network().hurried(Times { connect: short, head: short, whole: short * 2, asked: short, idle: short });
     let (at, held) = silent();
     let made = asking(&hurried, Method::Post, &format!("http://{at}/"), "x", &grant_at(at.port()));
     assert!(matches!(made.answer, Err(Fault::Lost(_))));

@@ -473,6 +473,26 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_096))]
 
+    /// A command is judged as strictly as any request that it may make, or more so.
+    #[test]
+    fn what_may_reach_many_is_judged_no_milder_than_one_of_its_requests(
+        rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
+        hosts in subsequence(vec!["a.test", "b.test", "test"], 1..4), port in 0u16..4,
+        methods in subsequence(vec![Method::Get, Method::Post], 1..3), tunnel in any::<bool>(),
+        (host, method) in (any::<Index>(), any::<Index>()),
+        (path, bytes) in (select(vec!["/", "/v1", "/v1/a"]), 0u64..4),
+    ) {
+        let of = |host: &&str| Reachable { host: (*host).to_owned(), port, methods: methods.clone(), tunnel };
+        let places: Vec<Reachable> = hosts.iter().map(of).collect();
+        // What a tunnel carries may be anything.
+        let method = if tunnel { Method::Delete } else { *method.get(&methods) };
+        let (host, port, method) = (Some(*host.get(&hosts)), Some(port), Some(method));
+        let to = To { host, port, method, path: Some(path), url_bytes: Some(bytes) };
+        let request = Subject { going: Going::To(to), ..whole.clone() };
+        let command = Subject { going: Going::Any(&places), ..whole };
+        prop_assert!(ruling(&rules, &command).verdict >= ruling(&rules, &request).verdict);
+    }
+
     /// I8: whatever is forgotten of a call, the verdict is the same or stricter.
     #[test]
     fn removing_a_fact_never_widens(
