@@ -1,14 +1,15 @@
-//! `target/debug/words [MINUTES] [SEED] [heads]`: makes up texts and holds what is found in them to the laws of
-//! [`backstay_sim::words`], or makes up heads of requests and holds them to those of [`backstay_sim::heads`]. A text of
-//! a new shape is kept in `crates/sim/tests/data`, which the tests read again; one that breaks a law is printed, kept
-//! too, and ends the run.
+//! `target/debug/words [MINUTES] [SEED] [WHAT] [BINARY]`: makes up texts for whoever reads them, and holds the readers to
+//! their laws. WHAT: `words` (values in a message), `heads` (of requests), `commands` (of a shell), `urls`, or
+//! `configs` (rules of an operator, read by the BINARY). A text of a new shape is kept in `crates/sim/tests/data`,
+//! which the tests read again; one that breaks a law is printed, kept too, and ends the run.
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use backstay_sim::dice::Dice;
-use backstay_sim::{heads, words};
+use backstay_sim::{commands, configs, heads, urls, words};
 
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
 
@@ -18,12 +19,23 @@ const KEPT_MAX: usize = 300;
 fn main() -> std::io::Result<ExitCode> {
     let mut arguments = std::env::args().skip(1).map(|word| word.parse::<u64>().unwrap_or(1));
     let (minutes, seed) = (arguments.next().unwrap_or(10), arguments.next().unwrap_or(1));
-    if std::env::args().nth(3).is_some_and(|what| what == "heads") {
-        return run("heads.jsonl", minutes, seed, heads::check, |dice, kept| {
-            words::made_of(&heads::PIECES, dice, kept)
-        });
+    let more: Vec<String> = std::env::args().skip(3).collect();
+    let made_of =
+        |pieces: &'static [&'static str]| move |dice: &mut Dice, kept: &[String]| words::made_of(pieces, dice, kept);
+    match more.first().map_or("words", String::as_str) {
+        "words" => run("words.jsonl", minutes, seed, words::check, made_of(&words::PIECES)),
+        "heads" => run("heads.jsonl", minutes, seed, heads::check, made_of(&heads::PIECES)),
+        "commands" => run("commands.jsonl", minutes, seed, commands::check, made_of(&commands::PIECES)),
+        "urls" => run("urls.jsonl", minutes, seed, urls::check, made_of(&urls::PIECES)),
+        "configs" => {
+            let reader = configs::Reader::new(Path::new(more.get(1).map_or("target/debug/backstay", String::as_str)))?;
+            run("configs.jsonl", minutes, seed, |text| reader.check(text), made_of(&configs::PIECES))
+        }
+        other => {
+            eprintln!("words: nobody reads {other:?}");
+            Ok(ExitCode::from(2))
+        }
     }
-    run("words.jsonl", minutes, seed, words::check, words::made_up)
 }
 
 fn run<Shape: Ord + Copy>(

@@ -1,6 +1,6 @@
-//! Texts and heads of requests that the loop of `words` has kept.
+//! Texts, heads of requests, commands and URLs that the loop of `words` has kept.
 use backstay_sim::dice::Dice;
-use backstay_sim::{heads, words};
+use backstay_sim::{commands, heads, urls, words};
 
 fn hold<Shape>(kept: &str, pieces: &[&str], check: impl Fn(&str) -> Result<Shape, String>) {
     let kept: Vec<String> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -19,4 +19,14 @@ fn no_kept_text_and_none_made_of_them_breaks_a_law_of_words() {
 #[test]
 fn no_kept_head_and_none_made_of_them_is_read_in_two_ways() {
     hold(include_str!("../data/heads.jsonl"), &heads::PIECES, heads::check);
+}
+
+#[test]
+fn no_kept_command_and_none_made_of_them_is_more_than_it_was_read_as() {
+    hold(include_str!("../data/commands.jsonl"), &commands::PIECES, commands::check);
+}
+
+#[test]
+fn no_kept_url_and_none_made_of_them_leads_another_reader_elsewhere() {
+    hold(include_str!("../data/urls.jsonl"), &urls::PIECES, urls::check);
 }
