@@ -83,7 +83,8 @@ class Home:
         tools = [tool["name"] for tool in json.loads((HERE / "server" / f"{suite}.json").read_text())]
         (directory / "backstay.toml").write_text(config(suite, tools, self.workspace, model))
         self.run("mcp", "pin", suite)
-        self.token = self.run("tokens", "create", "--principal", "owner", "--speaks", "human")["token"]
+        made = ["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope"]
+        self.tokens = {scope: self.run(*made, scope)["token"] for scope in ("chat", "approve")}
         with open(directory / "log", "w") as log:
             self.process = subprocess.Popen([*self.line, "serve"], stdout=subprocess.PIPE, stderr=log, text=True)
         self.address = json.loads(self.process.stdout.readline())["listen"]
@@ -103,7 +104,8 @@ class Home:
         return json.loads(done.stdout or "{}")
 
     def ask(self, method: str, path: str, body: dict | None = None) -> dict:
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        scope = "approve" if path.startswith("/api/approvals") else "chat"
+        headers = {"Authorization": f"Bearer {self.tokens[scope]}", "Content-Type": "application/json"}
         try:
             self.connection.request(method, path, json.dumps(body) if body is not None else None, headers)
             answer = self.connection.getresponse()

@@ -21,6 +21,8 @@ PLACES = {"url", "link", "website", "webpage", "uri"}
 HOSTS = {"host", "domain", "server"}
 PEOPLE = {"recipient", "recipients", "participant", "participants", "email", "emails", "cc", "bcc"}
 AMOUNTS = {"amount", "price", "total", "limit"}
+# Units of whatever it is: what an operator lets be worked out for a payee whom a person named.
+SMALL = 100
 ACCOUNTS = {"iban", "account"}
 IDS = {"id", "ids"}
 # Of a thing that is written: what it is found again by, whose it is, and what lets somebody in.
@@ -77,8 +79,13 @@ def role_of(name: str, schema: dict, of: str) -> str:
 def manifest(tool: dict) -> str:
     arguments = tool["inputSchema"].get("properties", {})
     of = class_of(tool["name"], arguments)
-    roles = [f'arguments.{name}.role = "{role_of(name, schema, of)}"' for name, schema in arguments.items()]
-    return "\n".join([f'class = "{of}"', *roles])
+    lines = [f'class = "{of}"']
+    for name, schema in arguments.items():
+        role = role_of(name, schema, of)
+        lines.append(f'arguments.{name}.role = "{role}"')
+        if role == "number":
+            lines.append(f"arguments.{name}.up_to = {SMALL}")
+    return "\n".join(lines)
 
 
 def write(suite: str, tools: list[dict]) -> None:

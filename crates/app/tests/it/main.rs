@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod agentdojo;
 mod backup;
 mod bad_model;
 mod busy;
