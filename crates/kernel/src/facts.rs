@@ -34,6 +34,15 @@ pub struct Probe {
     pub after: Digest,
 }
 
+/// A file that a program's name means: its real path, and what was in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramFile {
+    pub real: String,
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+}
+
 /// How well a command is held by the kernel of the operating system.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +66,9 @@ pub struct Facts {
     /// Programs of the machine that the call starts by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<String>,
+    /// Their files, as they were when the call was judged.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub files: Box<[ProgramFile]>,
     /// The sandbox that the call would run in; a call without one runs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
@@ -87,6 +99,7 @@ impl Facts {
             more_paths: false,
             bytes_out: None,
             programs: Vec::new(),
+            files: Box::default(),
             tier: None,
             destination: None,
             network: Vec::new(),

@@ -70,9 +70,12 @@ impl Live {
     /// Starts a server, which then works.
     pub fn start(runtime: &Handle, sandbox: &Sandbox, server: &Server, place: &Where<'_>) -> Result<Self, Fault> {
         let until = Instant::now() + START;
+        let not_started =
+            |why: String| Fault::NotCalled(format!("the server `{}` cannot be started: {why}", server.name));
+        let found = sandbox.find(server.command.first()).map_err(not_started)?;
         let mut held = sandbox
-            .hold(&server.ask(place), until, place.hides, place.halt)
-            .map_err(|fault| Fault::NotCalled(format!("the server `{}` cannot be started: {fault}", server.name)))?;
+            .hold(&server.ask(place, found), until, place.hides, place.halt)
+            .map_err(|fault| not_started(fault.to_string()))?;
         let (broken, changed, stderr) = (Broken::default(), Arc::new(AtomicBool::new(false)), Arc::default());
         let service = runtime.block_on(async {
             let pipes = held.pipes().ok_or_else(|| "it has no pipes".to_owned())?;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use backstay_sandbox::{Ask, Programs, Reach, Sandbox, Simple};
+use backstay_sandbox::{Ask, Program, Programs, Reach, Sandbox, Simple};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
@@ -28,9 +28,10 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn ask(&self, place: &Where<'_>) -> Ask {
+    pub(crate) fn ask(&self, place: &Where<'_>, found: Vec<Program>) -> Ask {
         Ask {
             commands: vec![Simple::alone(self.command.clone())],
+            found,
             cwd: place.cwd.clone(),
             environment: self.environment.clone(),
             programs: Programs::Only(self.command.first().cloned().into_iter().collect()),

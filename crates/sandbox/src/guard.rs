@@ -3,11 +3,10 @@
 //! the writable directories are looked through before and after, and what was added or changed is
 //! taken out of its name.
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::limits::ENTRIES_MAX;
+use crate::mark::Mark;
 use crate::profile::Reach;
 
 /// Protected wherever they are.
@@ -70,9 +69,6 @@ pub struct Guard<'a> {
     /// True for a path that must not even be seen.
     pub hides: &'a dyn Fn(&str) -> bool,
 }
-
-/// Tells two states of one file apart. The change time is the kernel's own: no command sets it.
-type Mark = (u64, u64, u64, i64, i64, i64, i64);
 
 /// What was found at one moment.
 #[derive(Debug, Default)]
@@ -183,7 +179,7 @@ impl Guard<'_> {
 impl Found {
     fn mark(&mut self, path: &str) {
         if let Ok(stat) = std::fs::symlink_metadata(path) {
-            self.marks.insert(path.to_owned(), mark(&stat));
+            self.marks.insert(path.to_owned(), Mark::of(&stat));
         }
     }
 
@@ -218,8 +214,4 @@ fn set_aside(path: &str) -> std::io::Result<()> {
         }
         number = number.saturating_add(1);
     }
-}
-
-fn mark(stat: &Metadata) -> Mark {
-    (stat.dev(), stat.ino(), stat.size(), stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec())
 }

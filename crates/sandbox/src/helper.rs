@@ -39,7 +39,7 @@ pub fn step<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
 #[must_use]
 pub fn main() -> ExitCode {
     // Whatever the runtime's own parent forgot to close; the control socket is to be the lowest.
-    if raw::close_from(3).is_err() {
+    if raw::close_but(3, &[]).is_err() {
         return ExitCode::FAILURE;
     }
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };

@@ -13,7 +13,7 @@ use crate::control::{self, Order, Report};
 use crate::guard::{Found, Guard, Shield};
 use crate::limits::STOP;
 use crate::profile::{Ask, Profile, Reach, Work};
-use crate::run::{Bounds, Fault, Stop, commands, is_low, takes_too_much};
+use crate::run::{Bounds, Fault, Stop, is_low, takes_too_much};
 use crate::spawner;
 use crate::turns::{Alone, alone};
 
@@ -76,7 +76,7 @@ impl Held {
     ) -> Result<Self, Fault> {
         let at = At::begin(&ask.reach, bounds, until, hides, halt)?;
         let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
-        let argv = commands(ask, tool_dirs).into_iter().next().map(|simple| simple.argv).unwrap_or_default();
+        let argv = ask.commands.first().map(|simple| simple.argv.clone()).unwrap_or_default();
         let work = Work::Server { argv };
         let profile = Profile::of(ask, work, &at.before.shield, bounds, tool_dirs);
         let (ours, theirs) = control::pair().map_err(not_run)?;

@@ -1,8 +1,6 @@
 //! The first process of the sandbox: makes the root, gives everything up, starts the one command and
 //! buries what it leaves behind.
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -14,6 +12,7 @@ use rustix::process::{
 use crate::control::{self, Order, Report};
 use crate::helper::{Step, step};
 use crate::profile::{Profile, Work};
+use crate::program::Programs;
 use crate::tree::Tree;
 use crate::{confine, list, probe, raw, root, seccomp};
 
@@ -22,28 +21,30 @@ pub const NOT_STARTED: i32 = 126;
 pub const NOT_FOUND: i32 = 127;
 
 pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> ! {
-    let report = prepare(profile, trees, control, helper).and_then(|()| match &profile.work {
-        Work::Commands(_) | Work::Probe(_) => command(profile),
-        Work::Server { .. } => server(profile, control),
+    let report = prepare(profile, trees, control, helper).and_then(|programs| match &profile.work {
+        Work::Commands(_) | Work::Probe(_) => command(profile, &programs),
+        Work::Server { .. } => server(profile, &programs, control),
     });
     control::report(control, &report.unwrap_or_else(Report::Failed));
     std::process::exit(0)
 }
 
-fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> Step<()> {
+fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> Step<Programs> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the helper"))?;
     if has_ended(helper) {
         return Err("the helper is gone".to_owned());
     }
     let trees = trees.map_or_else(|| root::cut(profile), Ok)?;
     root::make(profile, trees)?;
+    let programs = Programs::open(&profile.found)?;
     confine::limits(profile)?;
     confine::no_capabilities().map_err(step("no capabilities"))?;
-    keep_only(control)?;
+    keep_only(control, &programs)?;
     confine::landlock(profile)?;
     seccomp::apply(profile.certificates.is_some())?;
     // The command is the same user in the same namespace: it may not look into this process.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))?;
+    Ok(programs)
 }
 
 /// Its number means nothing in here; its handle does.
@@ -52,19 +53,19 @@ fn has_ended(helper: &OwnedFd) -> bool {
     !matches!(poll(&mut one, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
 }
 
-/// Closes every descriptor but stdin, stdout, stderr and the control socket, which is the lowest of
+/// Closes every descriptor but stdin, stdout, stderr, the programs, and the control socket, which is the lowest of
 /// the others since it was made first.
-fn keep_only(control: &OwnedFd) -> Step<()> {
+fn keep_only(control: &OwnedFd, programs: &Programs) -> Step<()> {
     let number = u32::try_from(control.as_raw_fd()).map_err(step("the control socket"))?;
     if number != 3 {
         return Err(format!("the control socket is descriptor {number}, not 3"));
     }
-    raw::close_from(number.saturating_add(1)).map_err(step("closing what it was given"))
+    programs.keep_only(number.saturating_add(1))
 }
 
-fn command(profile: &Profile) -> Step<Report> {
+fn command(profile: &Profile, programs: &Programs) -> Step<Report> {
     let Some(child) = raw::fork().map_err(step("starting the command"))? else {
-        std::process::exit(become_command(profile));
+        std::process::exit(become_command(profile, programs));
     };
     loop {
         match wait(WaitOptions::empty()) {
@@ -76,9 +77,9 @@ fn command(profile: &Profile) -> Step<Report> {
 }
 
 /// The same for a command that stays and is told when to work. When it has ended, so has all that it left behind.
-fn server(profile: &Profile, control: &OwnedFd) -> Step<Report> {
+fn server(profile: &Profile, programs: &Programs, control: &OwnedFd) -> Step<Report> {
     let Some(child) = raw::fork().map_err(step("starting the server"))? else {
-        std::process::exit(become_command(profile));
+        std::process::exit(become_command(profile, programs));
     };
     // Its pipes are its own: where it closes them, the runtime sees their end.
     let null = std::fs::File::open("/dev/null").map_err(step("/dev/null"))?;
@@ -115,10 +116,10 @@ fn ended(status: WaitStatus) -> Report {
     }
 }
 
-fn become_command(profile: &Profile) -> i32 {
+fn become_command(profile: &Profile, programs: &Programs) -> i32 {
     // The descriptors of the other process are not this one's.
-    let free = set_parent_process_death_signal(None).and(raw::close_from(3)).and(setsid().map(|_: Pid| ()));
-    if let Err(error) = free {
+    let free = set_parent_process_death_signal(None).and(setsid().map(|_: Pid| ()));
+    if let Err(error) = free.map_err(|errno| errno.to_string()).and_then(|()| programs.keep_only(3)) {
         eprintln!("the command was not started: {error}");
         return NOT_STARTED;
     }
@@ -130,12 +131,9 @@ fn become_command(profile: &Profile) -> i32 {
         Work::Probe(targets) => return probe::attempt(targets),
         Work::Commands(commands) => match commands.as_slice() {
             [alone] if alone.redirects.is_empty() => &alone.argv,
-            joined => return list::run(joined, &profile.environment),
+            joined => return list::run(joined, programs, &profile.environment),
         },
         Work::Server { argv } => argv,
     };
-    let Some((program, arguments)) = argv.split_first() else { return NOT_FOUND };
-    let error = Command::new(program).args(arguments).env_clear().envs(&profile.environment).exec();
-    eprintln!("{program}: {error}");
-    if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED }
+    programs.become_one(argv, &profile.environment)
 }

@@ -31,6 +31,12 @@ pub const LOOK: Duration = Duration::from_millis(50);
 pub const STOP: Duration = Duration::from_secs(5);
 /// A profile, bytes: a command, and every bind of its root.
 pub const PROFILE_BYTES_MAX: u64 = 16 << 20;
+/// The first line of a program that names its interpreter, bytes: what the kernel reads of one.
+pub const INTERPRETER_BYTES_MAX: u64 = 256;
+/// From the last change of a file until its digest is kept, seconds: many ticks of the clock that dates changes.
+pub const SETTLED_S: i64 = 2;
+/// Programs whose digests are kept: more than most machines have.
+pub const PROGRAMS_KNOWN_MAX: usize = 4096;
 /// A report of the helper, bytes.
 pub const REPORT_BYTES_MAX: usize = 4096;
 /// Entries of the writable directories that are looked through for protected names, before and after.

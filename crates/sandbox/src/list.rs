@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fcntl_setfl, fstat, openat2};
 use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
-use crate::init::{NOT_FOUND, NOT_STARTED};
+use crate::init::NOT_STARTED;
+use crate::program::Programs;
+use crate::raw;
 
 /// One program with its words.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -61,7 +63,7 @@ const SIGNALLED: i32 = 128;
 const NOWHERE: &str = "/dev/null";
 
 /// Runs them all, and ends as the last one that ran.
-pub fn run(list: &[Simple], environment: &BTreeMap<String, String>) -> i32 {
+pub fn run(list: &[Simple], programs: &Programs, environment: &BTreeMap<String, String>) -> i32 {
     let (mut code, mut rest) = (0, list);
     while let Some(first) = rest.first() {
         let joined = rest.iter().skip(1).take_while(|simple| simple.joint == Joint::Pipe).count();
@@ -73,14 +75,14 @@ pub fn run(list: &[Simple], environment: &BTreeMap<String, String>) -> i32 {
             Joint::Or => code != 0,
         };
         if is_due {
-            code = pipeline(piped, environment);
+            code = pipeline(piped, programs, environment);
         }
     }
     code
 }
 
 /// All of them at once; it has ended when all have, and as the last one did.
-fn pipeline(piped: &[Simple], environment: &BTreeMap<String, String>) -> i32 {
+fn pipeline(piped: &[Simple], programs: &Programs, environment: &BTreeMap<String, String>) -> i32 {
     let pipes: std::io::Result<Vec<_>> = piped.iter().skip(1).map(|_| std::io::pipe()).collect();
     let pipes = match pipes {
         Ok(pipes) => pipes.into_iter(),
@@ -94,26 +96,38 @@ fn pipeline(piped: &[Simple], environment: &BTreeMap<String, String>) -> i32 {
     let outputs = writers.into_iter().chain(std::iter::once(None));
     let ends = inputs.zip(outputs);
     // No end of a pipe is left here when the last one has started: a reader sees its writers' end, and they its.
-    let started: Vec<_> =
-        piped.iter().zip(ends).map(|(simple, (input, output))| start(simple, input, output, environment)).collect();
+    let started: Vec<_> = piped
+        .iter()
+        .zip(ends)
+        .map(|(simple, (input, output))| start(simple, input, output, programs, environment))
+        .collect();
     let mut code = NOT_STARTED;
     for one in started {
-        code = one.map_or_else(|code| code, |mut child| child.wait().map_or(NOT_STARTED, ended));
+        code = one.map_or_else(|code| code, ended);
     }
     code
 }
 
-fn ended(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| signal.saturating_add(SIGNALLED))).unwrap_or(NOT_STARTED)
+fn ended(child: Pid) -> i32 {
+    loop {
+        match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => {
+                let signalled = || status.terminating_signal().map(|signal| signal.saturating_add(SIGNALLED));
+                return status.exit_status().or_else(signalled).unwrap_or(NOT_STARTED);
+            }
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(_) => return NOT_STARTED,
+        }
+    }
 }
 
 fn start(
     simple: &Simple,
     input: Option<PipeReader>,
     output: Option<PipeWriter>,
+    programs: &Programs,
     environment: &BTreeMap<String, String>,
-) -> Result<Child, i32> {
-    let (program, arguments) = simple.argv.split_first().ok_or(NOT_FOUND)?;
+) -> Result<Pid, i32> {
     let mut streams = Streams { input: input.map(OwnedFd::from), output: output.map(OwnedFd::from), errors: None };
     for redirect in &simple.redirects {
         streams.redirect(redirect).map_err(|why| {
@@ -121,14 +135,15 @@ fn start(
             NOT_REDIRECTED
         })?;
     }
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(environment);
-    let inherited = |stream: Option<OwnedFd>| stream.map_or_else(Stdio::inherit, Stdio::from);
-    command.stdin(inherited(streams.input)).stdout(inherited(streams.output)).stderr(inherited(streams.errors));
-    command.spawn().map_err(|error| {
-        eprintln!("{program}: {error}");
-        if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_STARTED }
-    })
+    let no = |errno: Errno| {
+        eprintln!("a process: {errno}");
+        NOT_STARTED
+    };
+    if let Some(child) = raw::fork().map_err(no)? {
+        return Ok(child);
+    }
+    let taken = streams.take().map_err(no);
+    std::process::exit(taken.map_or_else(|code| code, |()| programs.become_one(&simple.argv, environment)))
 }
 
 /// Those that lead elsewhere than this process's own.
@@ -139,6 +154,13 @@ struct Streams {
 }
 
 impl Streams {
+    /// Makes them this process's own; the rest ends where it becomes a program.
+    fn take(&self) -> Result<(), Errno> {
+        self.input.as_ref().map_or(Ok(()), dup2_stdin)?;
+        self.output.as_ref().map_or(Ok(()), dup2_stdout)?;
+        self.errors.as_ref().map_or(Ok(()), dup2_stderr)
+    }
+
     fn redirect(&mut self, redirect: &Redirect) -> Result<(), String> {
         match redirect {
             Redirect::Input(path) => self.input = Some(file(path, OFlags::RDONLY)?),

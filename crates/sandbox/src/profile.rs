@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit;
 use crate::guard::Shield;
 use crate::list::Simple;
+use crate::program::Program;
 use crate::run::Bounds;
 
 /// Directories in which programs are looked for, in this order; nobody but the system's owner writes there.
@@ -57,10 +58,12 @@ pub struct Reach {
 }
 
 /// One command, as it was judged.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     /// Each a program by its name and its arguments, in the order in which they run.
     pub commands: Vec<Simple>,
+    /// What the names of their programs mean, as it was judged.
+    pub found: Vec<Program>,
     /// A real path.
     pub cwd: String,
     /// Beside what every command is given.
@@ -100,13 +103,14 @@ pub enum Work {
     Probe(crate::probe::Targets),
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Profile {
     /// The process that must still be there.
     pub parent: i32,
     /// Whom a helper that was started as root becomes.
     pub uid: Option<u32>,
     pub work: Work,
+    pub found: Vec<Program>,
     pub cwd: String,
     pub environment: BTreeMap<String, String>,
     /// In the order in which they are laid over each other.
@@ -147,6 +151,7 @@ impl Profile {
             parent: i32::try_from(std::process::id()).unwrap_or(0),
             uid: bounds.uid,
             work,
+            found: ask.found.clone(),
             cwd: ask.cwd.clone(),
             environment: ask.environment.clone().into_iter().chain(environment(tool_dirs)).collect(),
             binds,

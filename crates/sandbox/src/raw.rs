@@ -1,7 +1,9 @@
 //! The few system calls that no safe wrapper has. All `unsafe` of the sandbox is in this file; the
 //! helper that calls it has one thread, from its first instruction to its end.
 #![allow(unsafe_code)]
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
@@ -78,11 +80,42 @@ pub fn signal_all(signal: libc::c_int) -> Result<(), Errno> {
     }
 }
 
-/// Closes every descriptor from `first` on.
-pub fn close_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: whoever calls this owns no descriptor from `first` on that it will use or close again:
-    // what follows is `exec`, or a loop that knows the ones below.
-    checked(unsafe { libc::close_range(first, u32::MAX, 0) }.into()).map(|_| ())
+/// Closes every descriptor from `first` on, but for `kept`, which are in order.
+pub fn close_but(first: u32, kept: &[u32]) -> Result<(), Errno> {
+    let mut from = first;
+    for to in kept.iter().map(|kept| kept.checked_sub(1)).chain([Some(u32::MAX)]) {
+        if let Some(to) = to.filter(|to| from <= *to) {
+            // SAFETY: whoever calls this owns no descriptor from `first` on, beside `kept`, that it will use or
+            // close again: what follows is `exec`, or a loop that knows the ones below.
+            checked(unsafe { libc::close_range(from, to, 0) }.into())?;
+        }
+        from = to.map_or(first, |to| to.saturating_add(2)).max(from);
+    }
+    Ok(())
+}
+
+/// Becomes the file that is open, and returns only with the reason why not.
+pub fn exec(file: impl AsFd, argv: &[String], environment: &BTreeMap<String, String>) -> Errno {
+    let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let words = |words: Vec<String>| words.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
+    let (Ok(argv), Ok(variables)) = (words(argv.to_vec()), words(variables.collect())) else { return Errno::INVAL };
+    let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
+        words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (words, pairs) = (pointers(&argv), pointers(&variables));
+    // SAFETY: both lists end with a null pointer, and outlive the call with the texts that they point to, each with
+    // its NUL.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            words.as_ptr(),
+            pairs.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    checked(result).err().unwrap_or(Errno::INVAL)
 }
 
 /// What the kernel says to one of [`REFUSED`] without arguments.

@@ -14,8 +14,7 @@ use crate::control::{self, Report};
 use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
 use crate::limits::{AVAILABLE_BYTES_MIN, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
-use crate::list::Simple;
-use crate::profile::{Ask, Profile, Work, path};
+use crate::profile::{Ask, Profile, Work};
 use crate::{spawner, usage};
 
 /// What the operator sets; what has no number here is a constant.
@@ -92,7 +91,7 @@ pub fn run(
     if halt.load(Ordering::Acquire) {
         return Err(Fault::NotRun("its session was stopped; nothing was run".to_owned()));
     }
-    let work = Work::Commands(commands(ask, tool_dirs));
+    let work = Work::Commands(ask.commands.clone());
     let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, Ending { until, halt }, exit)?;
     // What cannot be looked through any more is said, and not hidden by a good result.
     match look() {
@@ -100,17 +99,6 @@ pub fn run(
         Err(_) => return Err(Fault::Lost),
     }
     Ok(ran)
-}
-
-/// A program by its name alone is looked for where the machine keeps programs.
-pub(crate) fn commands(ask: &Ask, tool_dirs: &[String]) -> Vec<Simple> {
-    let mut commands = ask.commands.clone();
-    let named = commands.iter_mut().filter_map(|simple| simple.argv.first_mut());
-    for program in named.filter(|program| !program.contains('/')) {
-        let found = path(tool_dirs).find(|directory| std::path::Path::new(directory).join(&*program).is_file());
-        *program = format!("{}/{program}", found.as_deref().unwrap_or("/usr/bin"));
-    }
-    commands
 }
 
 pub(crate) fn confined(

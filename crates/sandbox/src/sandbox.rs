@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::exit::Exit;
 use crate::hold::Held;
 use crate::profile::{Ask, path};
+use crate::program::Program;
 use crate::run::{Bounds, Fault, Ran, run};
 use crate::test::{Tier, test};
 
@@ -81,6 +82,14 @@ impl Sandbox {
     ) -> Result<Held, Fault> {
         self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
         Held::start(ask, self.bounds, &self.tool_dirs, until, hides, halt)
+    }
+
+    /// What these names mean now. A name that means nothing is left out.
+    ///
+    /// # Errors
+    /// A file that cannot be run as a known program, in words.
+    pub fn find<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<Vec<Program>, String> {
+        names.into_iter().filter_map(|name| Program::find(name, &self.tool_dirs).transpose()).collect()
     }
 
     /// The directories in which the operator keeps further programs.

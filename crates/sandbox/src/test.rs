@@ -74,6 +74,7 @@ fn attempt(scratch: &Path, bounds: Bounds) -> Result<Vec<String>, String> {
     let shield = shield(&reach)?;
     let ask = Ask {
         commands: Vec::new(),
+        found: Vec::new(),
         cwd: text(&written),
         environment: BTreeMap::new(),
         programs: Programs::Only(Vec::new()),

@@ -3,9 +3,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use backstay_kernel::destination::{HostGrant, Reachable};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, ProgramFile, Tier};
+use backstay_kernel::id::Digest;
+use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::EffectClass;
-use backstay_sandbox::{Ask, Clip, Ended, Fault, Programs, Reach, Sandbox, Simple, Stop};
+use backstay_sandbox::{Ask, Clip, Ended, Fault, Program, Programs, Reach, Sandbox, Simple, Stop};
 use backstay_shell::{Opaque, Reading};
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -30,6 +32,8 @@ pub struct Commands {
 #[derive(Debug)]
 pub struct Run {
     pub commands: Vec<Simple>,
+    /// What their programs' names mean.
+    pub found: Vec<Program>,
     pub cwd: String,
     pub reach: Reach,
     pub programs: Programs,
@@ -52,13 +56,14 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let mut known = known.unwrap_or_else(|| Known::shell(&call.command));
     let (facts, reach) = known.facts(roots, &cwd).unwrap_or_else(|| everything(roots, &cwd));
     let network = network::named(roots.hosts(), &call.network)?;
-    let facts = Facts { programs: known.programs, tier: Some(Tier::Full), ..facts };
+    let (found, files) = found(roots, &commands.sandbox, &known.programs)?;
+    let facts = Facts { programs: known.programs, files, tier: Some(Tier::Full), ..facts };
     let facts = reaching(facts, network.places);
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
     let programs = Programs::granted(&commands.programs);
     let timeout = Duration::from_secs(seconds);
-    let run = Run { commands: known.list, cwd, reach, programs, timeout, open: network.open };
+    let run = Run { commands: known.list, found, cwd, reach, programs, timeout, open: network.open };
     Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
 }
 
@@ -80,6 +85,28 @@ fn read(command: &str) -> Reading {
     backstay_shell::read(command.as_bytes())
 }
 
+/// The files of programs. None is run that this agent could have written itself.
+pub fn found(
+    roots: &Roots,
+    sandbox: &Sandbox,
+    names: &[String],
+) -> Result<(Vec<Program>, Box<[ProgramFile]>), Refused> {
+    let found = sandbox.find(names).map_err(|why| Refused::new(Invalid::Unreadable, why))?;
+    let reach = roots.reach();
+    let mut files = Vec::new();
+    for seen in found.iter().flat_map(Program::files) {
+        if let Some(root) = reach.write.iter().find(|root| is_under(&seen.real, root)) {
+            let why = format!("the program {} lies in {root}, where this agent may write: it is not run", seen.real);
+            return Err(Refused::new(Invalid::OutsideGrants, why));
+        }
+        let file = ProgramFile { real: seen.real.clone(), digest: Digest(seen.sha256) };
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    Ok((found, files.into()))
+}
+
 /// Whatever is granted may be touched by what nobody has understood: all of it is a fact.
 fn everything(roots: &Roots, cwd: &str) -> (Facts, Reach) {
     let reach = roots.reach();
@@ -99,16 +126,17 @@ pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
 pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
     let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox").into() };
     let environment = std::collections::BTreeMap::new();
-    let ask = Ask { commands: run.commands, cwd: run.cwd, environment, programs: run.programs, reach: run.reach };
-    let ran = network::with_exit(roots.hosts(), run.open, run.timeout, |exit| {
-        commands.sandbox.run(&ask, run.timeout, &|real| roots.hides(real), halt, exit)
+    let Run { commands: list, found, cwd, reach, programs, timeout, open } = run;
+    let ask = Ask { commands: list, found, cwd, environment, programs, reach };
+    let ran = network::with_exit(roots.hosts(), open, timeout, |exit| {
+        commands.sandbox.run(&ask, timeout, &|real| roots.hides(real), halt, exit)
     });
     let (ran, reached) = match ran {
         Ok(ran) => ran,
         Err(why) => return Ran::failed(why).into(),
     };
     let ran = match ran {
-        Ok(ran) => shown(&ran, run.timeout, &reached.refused),
+        Ok(ran) => shown(&ran, timeout, &reached.refused),
         Err(Fault::NotRun(why)) => Ran::failed(why),
         Err(Fault::Lost) => Ran::Unknown,
     };

@@ -223,9 +223,10 @@ impl Declared {
         };
         let programs = vec![argv.program().to_owned()];
         let argv = argv.filled(&values)?;
-        let facts = Facts { programs: programs.clone(), ..facts };
+        let (found, files) = command::found(roots, &commands.sandbox, &programs)?;
+        let facts = Facts { programs: programs.clone(), files, ..facts };
         let commands = vec![Simple::alone(argv)];
-        let run = Run { commands, cwd, reach, programs: Programs::Only(programs), timeout, open: Vec::new() };
+        let run = Run { commands, found, cwd, reach, programs: Programs::Only(programs), timeout, open: Vec::new() };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
     }
 

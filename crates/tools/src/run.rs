@@ -134,7 +134,9 @@ pub(crate) fn act(
 /// Says what differs, so that the model can read the file again or see that a path moved.
 fn changed(facts: &Facts, judged: &Facts) -> &'static str {
     let before = |facts: &Facts| facts.probe.map(|Probe { before, .. }| before);
-    if facts.paths != judged.paths {
+    if facts.files != judged.files {
+        "a program is another file than when the call was judged; nothing was done"
+    } else if facts.paths != judged.paths {
         "the path leads elsewhere since the call was judged; nothing was done"
     } else if before(facts) != before(judged) {
         "stale: the file changed since the call was judged; nothing was done: read it again"

@@ -161,6 +161,32 @@ fn a_redirection_leads_to_files_of_the_workspace_and_nowhere_else() {
     }
 }
 
+/// A program is run by its handle, under the name that was typed.
+#[test]
+fn programs_run_by_their_files_and_scripts_by_their_interpreters() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    assert_eq!(home.run("cat missing")["stderr"], "cat: missing: No such file or directory\n");
+    let dir = home.place.path("programs");
+    std::fs::create_dir_all(&dir).unwrap();
+    let real = dir.canonicalize().unwrap();
+    let executable = |name: &str, text: &str| {
+        std::fs::write(dir.join(name), text).unwrap();
+        std::fs::set_permissions(dir.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    // Names that are known, of programs that this machine may lack.
+    executable("black", "#!/bin/sh -e\necho \"$0\" \"$@\"\nfalse\necho on\n");
+    let tool_dirs = format!("[sandbox]\ntool_dirs = [\"{}\"]\n", real.display());
+    home.place.write_config(&home.place.config().replace("[sandbox]\n", &tool_dirs));
+    let ran = home.run("black --check a || echo ended");
+    assert_eq!(ran["stdout"], format!("{}/black --check a\nended\n", real.display()), "{ran}");
+    // What this agent could have written itself is none of its programs.
+    std::fs::copy("/bin/echo", home.workspace().join("own")).unwrap();
+    std::fs::rename(dir.join("black"), dir.join("other")).unwrap();
+    std::os::unix::fs::symlink(home.workspace().join("own"), dir.join("black")).unwrap();
+    let told = home.run("black --check a").to_string();
+    assert!(told.contains("where this agent may write"), "{told}");
+}
+
 #[test]
 fn a_command_that_hides_something_is_refused_and_nobody_is_asked() {
     let home = Sandboxed::home("[\"*\"]", "");

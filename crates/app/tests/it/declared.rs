@@ -162,3 +162,33 @@ fn programs_of_the_operators_directories_are_found_and_only_the_granted_ones_run
     assert!(stderr.contains("126") && stderr.contains("Read-only file system"), "{said}");
     assert!(!Place::path(&home.place, "programs/new").exists());
 }
+
+#[test]
+fn a_yes_is_for_the_program_as_it_was_and_its_record_names_the_file() {
+    let home = home(&["deploy"], "");
+    let dir = home.place.path("programs");
+    std::fs::create_dir_all(&dir).unwrap();
+    let real = dir.canonicalize().unwrap().to_str().unwrap().to_owned();
+    let config = home.place.config().replace("[sandbox]\n", &format!("[sandbox]\ntool_dirs = [\"{real}\"]\n"));
+    let tool = "[tools.deploy]\ndescription = \"Nobody said what it does.\"\nargv = [\"deploy\", \"done\"]\n";
+    home.place.write_config(&format!("{config}{tool}"));
+    let put = |from: &str| {
+        std::fs::copy(from, dir.join("new")).unwrap();
+        std::fs::rename(dir.join("new"), dir.join("deploy")).unwrap();
+    };
+    put("/bin/echo");
+    home.place.run(&["run", "/call deploy {}"]).expect(4);
+    let judged = "SELECT data ->> '$.facts.files[0].real', data ->> '$.facts.files[0].digest' \
+                  FROM v_records WHERE kind = 'judged'";
+    let sum = std::process::Command::new("sha256sum").arg("/bin/echo").output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap().split(' ').next().unwrap().to_owned();
+    let named = home.place.run(&["sql", judged, "--json"]).json(0)["rows"][0].clone();
+    assert_eq!(named, json!([format!("{real}/deploy"), sum]));
+    put("/bin/false");
+    home.place.run(&["approve", &waiting(&home)]).expect(0);
+    assert_eq!(home.latest(), "a program is another file than when the call was judged; nothing was done");
+    put("/bin/echo");
+    home.place.run(&["run", "/call deploy {}"]).expect(4);
+    home.place.run(&["approve", &waiting(&home)]).expect(0);
+    assert_eq!((&home.latest()["exit_code"], &home.latest()["stdout"]), (&json!(0), &json!("done\n")));
+}

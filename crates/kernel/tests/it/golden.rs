@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use backstay_kernel::budget::{Amount, Usage};
 use backstay_kernel::destination::{Connection, Destination, Method, Reachable};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe, ProgramFile, Tier};
 use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, TokenScope, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
@@ -44,6 +44,7 @@ fn facts() -> Facts {
         more_paths: false,
         bytes_out: None,
         programs: Vec::new(),
+        files: Box::default(),
         tier: None,
         destination: None,
     }
@@ -211,6 +212,16 @@ fn reaching() -> Vec<Record> {
     let (by, approvers) = (Reason::Flow(Flow::OpenNetwork), Approvers::Roles(vec![Role::Owner]));
     let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]) };
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
+    vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
+}
+
+/// Of a command whose program was looked at.
+fn judged_with_files() -> Vec<Record> {
+    let file = ProgramFile { real: "/usr/bin/cat".to_owned(), digest: Digest([5; 32]) };
+    let (programs, tier) = (vec!["cat".to_owned()], Some(Tier::Full));
+    let facts = Facts { programs, files: Box::new([file]), tier, ..Facts::new(EffectClass::Read, Vec::new()) };
+    let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
+    let (verdict, facts) = (Verdict::Allow { by: Reason::ClassDefault }, Some(facts));
     vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
 }
 
@@ -487,7 +498,7 @@ where
 fn the_stored_form_of_every_record_stays() {
     let lists = [
         [beginnings(), verdicts(), middles(), endings(), waits()].concat(),
-        [judged_later(), limited(), reached(), held_back(), judged_for_two(), reaching()].concat(),
+        [judged_later(), limited(), reached(), held_back(), judged_for_two(), reaching(), judged_with_files()].concat(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
