@@ -150,7 +150,7 @@ fn holds(text: &str, said: &str, is_within: bool, open: &[HostGrant]) -> Result<
         return Err("another reader may find another request in it".to_owned());
     }
     let target = other.path.unwrap_or_default();
-    let authority = if is_within { place } else { target.split('/').nth(2).unwrap_or(target) };
+    let authority = if is_within { place } else { target.split(['/', '?']).nth(2).unwrap_or(target) };
     let bare = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     if Host::read(bare).as_ref() != Some(&host) {
         return Err("another reader finds another host".to_owned());
