@@ -111,7 +111,7 @@ fn the_programs_that_fetch_things_find_the_way_and_trust_it() {
     let python = format!("import urllib.request as r; print(r.urlopen('https://{at}/p').read().decode())");
     let said = t.call(&format!("/usr/bin/python3 -c \"{python}\""));
     assert!(text(&said, "stdout").contains("Python-urllib/"), "{said}");
-    // What answers is no repository, and says so over a connection that git trusts.
+    // What answers is no repository and no registry, over a connection that both trust.
     let said = t.call(&format!("git ls-remote https://{at}/r.git"));
     assert!(text(&said, "stderr").contains("info/refs not valid"), "{said}");
     let node = format!(
@@ -124,7 +124,9 @@ fn the_programs_that_fetch_things_find_the_way_and_trust_it() {
     std::fs::write(t.home.workspace().join("n.js"), node).unwrap();
     let said = t.call("node n.js");
     assert!(text(&said, "stdout").to_lowercase().contains("user-agent: node"), "{said}");
-    assert_eq!(t.reached().as_array().unwrap().len(), 3);
+    let said = t.call(&format!("npm view left-pad --registry https://{at}/ --fetch-retries 0 --cache /tmp/npm"));
+    assert!(text(&said, "stderr").contains("is not valid JSON"), "{said}");
+    assert_eq!(t.reached().as_array().unwrap().len(), 4);
 }
 
 /// By files alone, which are only asked for.
