@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
@@ -16,7 +17,15 @@ LOOK_S = 0.005
 PATIENCE_S = 120
 
 
-def config(suite: str, tools: list[str], workspace: pathlib.Path, model: int) -> str:
+def opened(manifests: str) -> str:
+    """The same tools, of which nothing is said that the gate could hold them by."""
+    classes = re.sub(r'class = ".*"', 'class = "execute"', manifests)
+    return re.sub(r'role = ".*"', 'role = "payload"', re.sub(r"arguments.*up_to.*\n", "", classes))
+
+
+def config(suite: str, is_open: bool, workspace: pathlib.Path, model: int) -> str:
+    tools = [tool["name"] for tool in json.loads((HERE / "server" / f"{suite}.json").read_text())]
+    manifests = (HERE / "manifests" / f"{suite}.toml").read_text()
     uid = f"uid = {NOBODYS_UID}\n" if os.geteuid() == 0 else ""
     granted = json.dumps([f"{suite}__{tool}" for tool in tools])
     return f"""
@@ -65,13 +74,13 @@ tokens_per_month = 9007199254740992
 command = ["python3", "{HERE / "server" / "server.py"}", "{suite}.json"]
 environment = ["EXCHANGE={workspace}"]
 audience = "named"
-""" + (HERE / "manifests" / f"{suite}.toml").read_text()
+""" + (opened(manifests) if is_open else manifests)
 
 
 class Home:
     """Served until it is left."""
 
-    def __init__(self, binary: str, directory: pathlib.Path, suite: str, model: int) -> None:
+    def __init__(self, binary: str, directory: pathlib.Path, suite: str, is_open: bool, model: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.parent.mkdir(parents=True, exist_ok=True)
         self.line = [str(pathlib.Path(binary).resolve()), "--home", str(directory.resolve()), "--json"]
@@ -80,8 +89,7 @@ class Home:
         self.workspace.mkdir(exist_ok=True)
         if os.geteuid() == 0:
             os.chown(self.workspace, NOBODYS_UID, NOBODYS_UID)
-        tools = [tool["name"] for tool in json.loads((HERE / "server" / f"{suite}.json").read_text())]
-        (directory / "backstay.toml").write_text(config(suite, tools, self.workspace, model))
+        (directory / "backstay.toml").write_text(config(suite, is_open, self.workspace, model))
         self.run("mcp", "pin", suite)
         made = ["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope"]
         self.tokens = {scope: self.run(*made, scope)["token"] for scope in ("chat", "approve")}

@@ -19,7 +19,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   arch               the crates' dependencies against the table in ARCHITECTURE.md
   bench [--full] [--json] [CASE...]
                      build the release and measure it beside a floor program
-  bench agentdojo [--json] [--rows] [--benign] [--every N] [SUITE...]
+  bench agentdojo [--json] [--rows] [--benign] [--every N] [--open] [SUITE...]
                      replay AgentDojo's tasks and injections through the gate
   real-model [PORT]  serve a small real language model on loopback until SIGTERM";
 
