@@ -127,11 +127,14 @@ pub struct Ruling<'r> {
 /// Deny over ask over allow; of several alike, the first.
 #[must_use]
 pub fn ruling<'r>(rules: &'r [Rule], subject: &Subject<'_>) -> Ruling<'r> {
-    let of = |verdict| rules.iter().find(|rule| rule.verdict == verdict && rule.matches(subject));
-    for verdict in [RuleVerdict::Deny, RuleVerdict::Ask, RuleVerdict::Allow] {
-        if let Some(rule) = of(verdict) {
-            return Ruling { verdict, rule: Some(rule) };
+    let mut strictest: Option<&Rule> = None;
+    for rule in rules {
+        if strictest.is_none_or(|found| rule.verdict > found.verdict) && rule.matches(subject) {
+            strictest = Some(rule);
         }
+    }
+    if let Some(rule) = strictest {
+        return Ruling { verdict: rule.verdict, rule: Some(rule) };
     }
     let verdict = match (subject.class, subject.tier) {
         (Some(EffectClass::Read | EffectClass::Write), _) => RuleVerdict::Allow,

@@ -45,7 +45,7 @@ pub fn run(homes: &Homes, report: &mut Report) -> Outcome<()> {
 }
 
 /// Nanoseconds of one call: the middle of several samples.
-fn time<T>(mut work: impl FnMut() -> T) -> f64 {
+pub fn time<T>(mut work: impl FnMut() -> T) -> f64 {
     let samples = (0..SAMPLES).map(|_| {
         let (began, mut calls) = (Instant::now(), 0.0);
         while began.elapsed() < SAMPLE {
@@ -60,7 +60,7 @@ fn time<T>(mut work: impl FnMut() -> T) -> f64 {
 }
 
 /// Ten turns with a reading tool, as the product wrote them.
-fn entries_of_a_session(homes: &Homes) -> Outcome<Vec<String>> {
+pub fn entries_of_a_session(homes: &Homes) -> Outcome<Vec<String>> {
     let home = homes.fresh("kernel")?;
     let process = home.serve()?;
     let load = Load { kind: Kind::Reading, workers: 1, turns: 10, turns_per_session: 10 };
@@ -73,7 +73,7 @@ fn entries_of_a_session(homes: &Homes) -> Outcome<Vec<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn decode(entries: &[String]) -> Outcome<Vec<Entry<Record>>> {
+pub fn decode(entries: &[String]) -> Outcome<Vec<Entry<Record>>> {
     Ok(entries.iter().map(|entry| serde_json::from_str(entry)).collect::<Result<_, _>>()?)
 }
 
@@ -89,7 +89,7 @@ fn fold(records: &[Record]) -> Session {
 }
 
 /// The session after each of its records.
-fn states(records: &[Record]) -> Vec<Session> {
+pub fn states(records: &[Record]) -> Vec<Session> {
     let mut session = Session::new(SessionId([1; 10]));
     let after = |record| {
         apply(&mut session, record);
@@ -106,7 +106,7 @@ fn advanced(states: &[Session], policy: &Policy) -> usize {
     states.iter().filter_map(|state| decide(state, Input::Advance, &frame(policy)).ok()).map(|r| r.len()).sum()
 }
 
-fn frame(policy: &Policy) -> Frame<'_> {
+pub fn frame(policy: &Policy) -> Frame<'_> {
     Frame {
         now: 1_795_219_200_000,
         boot: Boot(1),
@@ -117,7 +117,7 @@ fn frame(policy: &Policy) -> Frame<'_> {
     }
 }
 
-fn policy() -> Policy {
+pub fn policy() -> Policy {
     let agent = Agent {
         model: "default".to_owned(),
         instructions: String::new(),

@@ -1,6 +1,7 @@
 //! What is measured, and how large.
 mod flushes;
 mod growth;
+mod guard;
 mod kernel;
 mod memory;
 mod resume;
@@ -28,6 +29,7 @@ pub const CASES: &[Case] = &[
     Case { name: "memory", run: memory::run },
     Case { name: "verify", run: verify::run },
     Case { name: "kernel", run: kernel::run },
+    Case { name: "guard", run: guard::run },
 ];
 
 /// The used home's size, and how long cases run.
