@@ -101,11 +101,17 @@ impl Live {
     }
 
     /// What there is to pin.
-    pub fn describe(&self, runtime: &Handle, sandbox: &Sandbox, server: &Server) -> Result<Pin, String> {
+    pub fn describe(
+        &self,
+        runtime: &Handle,
+        sandbox: &Sandbox,
+        server: &Server,
+        halt: &AtomicBool,
+    ) -> Result<Pin, String> {
         let files = files::digests(sandbox, &server.command)?;
         self.changed.store(false, Ordering::Release);
         let until = Instant::now() + START;
-        let said = runtime.block_on(watched(&self.held, until, &AtomicBool::new(false), self.offers()))?;
+        let said = runtime.block_on(watched(&self.held, until, halt, self.offers()))?;
         let (tools, prompts, templates) = said.map_err(|error| error.to_string())?;
         let peer = self.service.peer_info().ok_or_else(|| "it did not say what it is".to_owned())?;
         Ok(Pin {

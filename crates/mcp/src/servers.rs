@@ -1,7 +1,7 @@
 //! The servers of a home: each started by the first call that needs it, for one session alone, and
 //! ended when nobody has called it for a while.
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -114,13 +114,14 @@ impl Servers {
         let mut live = self.turn(name, &slot, until, place.halt)?;
         let mut running = self.working(server, live.take(), place, until)?;
         let answered = running.call(&self.runtime, tool, arguments, until, place.halt);
-        let drifted = if answered.is_ok() && running.has_changed() { self.drift(server, &running) } else { None };
+        let drifted =
+            if answered.is_ok() && running.has_changed() { self.drift(server, &running, place.halt) } else { None };
         let rested = running.rest(place);
         match (answered, rested) {
             (Ok(mut answer), Ok(quarantined)) => {
                 answer.quarantined = quarantined;
-                // What it said was said before it changed; it says no more.
-                if drifted.is_none() {
+                // What it said was said before it changed, or was stopped; it says no more.
+                if drifted.is_none() && !place.halt.load(Ordering::Acquire) {
                     running.ends(self.end_later(&slot));
                     *live = Some(running);
                 }
@@ -139,7 +140,7 @@ impl Servers {
         let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
         place.reach.write.clear();
         let mut running = Live::start(&self.runtime, &self.sandbox, server, &place)?;
-        let pin = running.describe(&self.runtime, &self.sandbox, server);
+        let pin = running.describe(&self.runtime, &self.sandbox, server, place.halt);
         let _ = running.rest(&place);
         pin.map_err(|why| Fault::NotCalled(unseen(name, &why)))
     }
@@ -171,7 +172,7 @@ impl Servers {
             return Err(Fault::NotCalled(why));
         }
         let mut running = Live::start(&self.runtime, &self.sandbox, server, place)?;
-        match self.drift(server, &running) {
+        match self.drift(server, &running, place.halt) {
             None => Ok(running),
             Some(why) => {
                 let _ = running.rest(place);
@@ -181,9 +182,9 @@ impl Servers {
     }
 
     /// How it differs from what was pinned, if it does; then it is told, too.
-    fn drift(&self, server: &Server, running: &Live) -> Option<String> {
+    fn drift(&self, server: &Server, running: &Live, halt: &AtomicBool) -> Option<String> {
         let Some(pin) = &server.pin else { return Some(unpinned(&server.name)) };
-        match running.describe(&self.runtime, &self.sandbox, server) {
+        match running.describe(&self.runtime, &self.sandbox, server, halt) {
             Ok(now) => Some(self.drifted(server, &pin.drift(&now)?)),
             Err(why) => Some(unseen(&server.name, &why)),
         }

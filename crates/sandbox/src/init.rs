@@ -1,6 +1,7 @@
 //! The first process of the sandbox: makes the root, gives everything up, starts the one command and
 //! buries what it leaves behind.
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::process::{
 
 use crate::control::{self, Order, Report};
 use crate::helper::{Step, step};
+use crate::limits::{LOOK_AT_REST, REST};
 use crate::profile::{Profile, Work};
 use crate::program::Programs;
 use crate::tree::Tree;
@@ -41,7 +43,8 @@ fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helpe
     confine::no_capabilities().map_err(step("no capabilities"))?;
     keep_only(control, &programs)?;
     confine::landlock(profile)?;
-    seccomp::apply(profile.certificates.is_some())?;
+    let stays = matches!(profile.work, Work::Server { .. });
+    seccomp::apply(profile.certificates.is_some(), stays)?;
     // The command is the same user in the same namespace: it may not look into this process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))?;
     Ok(programs)
@@ -100,12 +103,52 @@ fn server(profile: &Profile, programs: &Programs, control: &OwnedFd) -> Step<Rep
             }
         }
         if let Some(order) = control::take_order(control) {
-            // To all but this one, also to those that are being made.
-            raw::signal_all(if order == Order::Rest { libc::SIGSTOP } else { libc::SIGCONT })
-                .map_err(step("stopping the server"))?;
+            match order {
+                Order::Rest => stop_all()?,
+                Order::Work => raw::signal_all(libc::SIGCONT).map_err(step("waking the server"))?,
+            }
             control::report(control, &Report::Obeyed);
         }
     }
+}
+
+/// Returns when none of the others computes any more. One that is at a system call stops behind it; and one that is
+/// about to end may, by ending, wake those of its group, so that all are stopped again until none is left to do so.
+fn stop_all() -> Step<()> {
+    let until = Instant::now() + REST;
+    loop {
+        // To all but this one, also to those that are being made.
+        raw::signal_all(libc::SIGSTOP).map_err(step("stopping the server"))?;
+        if all_rest().map_err(step("looking whether the server rests"))? {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err("it did not come to rest".to_owned());
+        }
+        std::thread::sleep(LOOK_AT_REST);
+    }
+}
+
+/// Every thread of every other process is stopped or has ended.
+fn all_rest() -> std::io::Result<bool> {
+    let own = std::process::id().to_string();
+    for process in std::fs::read_dir("/proc")? {
+        let process = process?;
+        let name = process.file_name();
+        if name.to_str().is_none_or(|name| name == own || !name.bytes().all(|byte| byte.is_ascii_digit())) {
+            continue;
+        }
+        // Who ends meanwhile rests.
+        let Ok(threads) = std::fs::read_dir(process.path().join("task")) else { continue };
+        for thread in threads.flatten() {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim_start().bytes().next();
+            if !matches!(state, None | Some(b'T' | b'Z' | b'X')) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn ended(status: WaitStatus) -> Report {

@@ -29,6 +29,11 @@ pub const LOOK: Duration = Duration::from_millis(50);
 /// From the order to stop until the helper's own process is killed: the kernel ends a tree at once,
 /// unless a disk holds it.
 pub const STOP: Duration = Duration::from_secs(5);
+/// From the order to rest until a server that does not is ended: less than [`STOP`], and more than a system call takes
+/// on a busy disk.
+pub const REST: Duration = Duration::from_secs(3);
+/// Between two looks at whether it rests.
+pub const LOOK_AT_REST: Duration = Duration::from_millis(1);
 /// A profile, bytes: a command, and every bind of its root.
 pub const PROFILE_BYTES_MAX: u64 = 16 << 20;
 /// The first line of a program that names its interpreter, bytes: what the kernel reads of one.

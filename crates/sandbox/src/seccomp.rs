@@ -18,9 +18,9 @@ const ARCH: TargetArch = TargetArch::aarch64;
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Of several filters the strictest answer counts. The one that refuses to set filters comes last.
-pub fn apply(has_exit: bool) -> Step<()> {
-    let refused = refused(has_exit).map_err(step("system calls"))?;
-    for program in [foreign(), known().map_err(step("system calls"))?, refused] {
+pub fn apply(has_exit: bool, stays: bool) -> Step<()> {
+    let refused = refused(has_exit, stays).map_err(step("system calls"))?;
+    for program in [foreign(), known(stays).map_err(step("system calls"))?, refused] {
         apply_filter(&program).map_err(step("system calls"))?;
     }
     Ok(())
@@ -45,13 +45,34 @@ fn foreign() -> BpfProgram {
 
 /// Everything that programs use, and what [`refused`] answers: `EPERM` is an answer, `ENOSYS` lets a
 /// C library fall back to an older call.
-fn known() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: Rules = ALLOWED.iter().chain(OLDER).chain(REFUSED).map(|number| (*number, Vec::new())).collect();
+fn known(stays: bool) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: Rules = ALLOWED.iter().chain(OLDER).chain(REFUSED).map(|number| (*number, Vec::new())).collect();
+    if stays {
+        // Programs that look for them find the older ways, whose signals wake nobody.
+        WAKING.iter().for_each(|number| drop(rules.remove(number)));
+    }
     let absent = SeccompAction::Errno(errno(libc::ENOSYS));
     SeccompFilter::new(rules, absent, SeccompAction::Allow, ARCH)?.try_into()
 }
 
-fn refused(has_exit: bool) -> Result<BpfProgram, seccompiler::BackendError> {
+/// By these a process sends itself any signal at a later time, the one that ends its rest too.
+const WAKING: &[i64] = &[libc::SYS_timer_create, libc::SYS_mq_notify];
+
+/// Of what stays and rests: that anything but an order wakes it. The signals that tell of input, of a child's
+/// end and of a parent's are its own to choose otherwise.
+fn no_waking(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
+    // As `asm-generic/fcntl.h` has them.
+    const F_SETSIG: i32 = 10;
+    const F_NOTIFY: i32 = 1026;
+    rules.insert(libc::SYS_fcntl, any([F_SETSIG, F_NOTIFY].map(|command| when(1, Is::Eq, command)))?);
+    let continues = SeccompRule::new(vec![when(0, Is::MaskedEq(0xff), libc::SIGCONT)?])?;
+    rules.entry(libc::SYS_clone).or_default().push(continues);
+    let orphaned = vec![when(0, Is::Eq, libc::PR_SET_PDEATHSIG)?, when(1, Is::Eq, libc::SIGCONT)?];
+    rules.insert(libc::SYS_prctl, vec![SeccompRule::new(orphaned)?]);
+    Ok(())
+}
+
+fn refused(has_exit: bool, stays: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: Rules = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
     rules.insert(libc::SYS_clone, namespaces()?);
     // Only pairs that know nobody else: a datagram socket can be sent elsewhere.
@@ -66,6 +87,9 @@ fn refused(has_exit: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     if has_exit {
         rules.remove(&libc::SYS_connect);
         rules.insert(libc::SYS_socket, all_but_tcp()?);
+    }
+    if stays {
+        no_waking(&mut rules)?;
     }
     let no = SeccompAction::Errno(errno(libc::EPERM));
     SeccompFilter::new(rules, SeccompAction::Allow, no, ARCH)?.try_into()

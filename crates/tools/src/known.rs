@@ -25,8 +25,12 @@ pub struct Known {
 
 struct Named {
     class: EffectClass,
-    paths: Vec<(Access, String)>,
+    /// With the place of its command in the list.
+    paths: Vec<(usize, Access, String)>,
 }
+
+/// Programs whose writing brings no link to where nothing was: what they write can be judged beforehand.
+const MAKE_NO_LINKS: [&str; 3] = ["mkdir", "touch", "tee"];
 
 impl Known {
     /// Nothing is known: a shell reads it.
@@ -44,14 +48,14 @@ impl Known {
         let class = plain.class();
         let mut known = Self { list: Vec::new(), programs: Vec::new(), named: None };
         let mut paths = Vec::new();
-        for simple in plain.commands {
+        for (place, simple) in plain.commands.into_iter().enumerate() {
             let facts = simple.facts;
             for program in facts.wrapper.into_iter().chain([facts.program]) {
                 if !known.programs.contains(&program) {
                     known.programs.push(program);
                 }
             }
-            let of = |access, words: Vec<Word>| words.into_iter().map(move |word| (access, word.text));
+            let of = |access, words: Vec<Word>| words.into_iter().map(move |word| (place, access, word.text));
             paths.extend(of(Access::Read, facts.reads).chain(of(Access::Write, facts.writes)));
             let argv = simple.argv.into_iter().map(|word| word.text).collect();
             let redirects = simple.redirects.into_iter().map(redirect).collect();
@@ -79,18 +83,53 @@ impl Known {
             }
         }
         let named = self.named.as_ref()?;
-        let (mut paths, mut more_paths) = (Vec::new(), false);
-        for (access, path) in &named.paths {
+        let (mut paths, mut places, mut more_paths) = (Vec::new(), Vec::new(), false);
+        for (place, access, path) in &named.paths {
             let (real, is_directory) = real(*access, path)?;
             more_paths |= is_directory && *access == Access::Write;
+            places.push(*place);
             paths.push(PathFact { access: *access, real });
+        }
+        if self.moves_what_was_judged(&places, &paths) {
+            return None;
         }
         let mut reach = roots.reach();
         reach.write.retain(|root| paths.iter().any(|fact| fact.access == Access::Write && is_under(&fact.real, root)));
+        if self.list.len() > 1 && reach.write.len() > 1 {
+            // A link in one of them may lead into another.
+            return None;
+        }
         if paths.is_empty() {
             paths.push(PathFact { access: Access::Read, real: cwd.to_owned() });
         }
         Some((Facts { more_paths, ..Facts::new(named.class, paths) }, reach))
+    }
+}
+
+impl Known {
+    /// A command before may put a link, or another file, where the path of one behind it leads: it was looked at
+    /// before the first of them ran.
+    fn moves_what_was_judged(&self, places: &[usize], paths: &[PathFact]) -> bool {
+        let makes_links = |place: usize| {
+            let program = self.list.get(place).and_then(|simple| simple.argv.first());
+            program.is_none_or(|program| !MAKE_NO_LINKS.contains(&program.as_str()))
+        };
+        let is_target = |place: usize, path: &str| {
+            let redirects = self.list.get(place).map(|simple| simple.redirects.as_slice()).unwrap_or_default();
+            redirects.iter().any(|redirect| match redirect {
+                Redirect::Output { path: target, .. } | Redirect::Errors { path: target, .. } => target == path,
+                Redirect::Input(_) | Redirect::ErrorsToOutput => false,
+            })
+        };
+        let all = || places.iter().zip(paths);
+        let made = all().filter(|(place, fact)| {
+            fact.access == Access::Write && makes_links(**place) && !is_target(**place, &fact.real)
+        });
+        made.into_iter().any(|(place, made)| {
+            all().any(|(other, fact)| {
+                other > place && (is_under(&fact.real, &made.real) || is_under(&made.real, &fact.real))
+            })
+        })
     }
 }
 

@@ -84,14 +84,26 @@ fn tested(answer: &Value, out: &Out) {
 fn offers(answer: &Value, out: &Out) {
     let now = answer.get("now").unwrap_or(&Value::Null);
     let server = now.get("server").unwrap_or(&Value::Null);
-    out.line(&format!("{} {}, protocol {}", text(server, "name"), text(server, "version"), text(now, "protocol")));
+    let (name, version) = (one_line(text(server, "name")), one_line(text(server, "version")));
+    out.line(&format!("{name} {version}, protocol {}", one_line(text(now, "protocol"))));
     for (path, digest) in now.get("files").and_then(Value::as_object).into_iter().flatten() {
-        out.line(&format!("file {path} {}", digest.as_str().unwrap_or_default()));
+        out.line(&format!("file {} {}", one_line(path), digest.as_str().unwrap_or_default()));
     }
     if let Some(instructions) = now.get("instructions").and_then(Value::as_str) {
-        out.line(&format!("instructions: {}", instructions.trim()));
+        out.line(&format!("instructions: {}", one_line(instructions.trim())));
     }
     for (name, tool) in now.get("tools").and_then(Value::as_object).into_iter().flatten() {
-        out.line(&format!("tool {name} ({}): {}", arguments(tool), text(tool, "description").trim()));
+        let described = one_line(text(tool, "description").trim());
+        out.line(&format!("tool {} ({}): {described}", one_line(name), one_line(&arguments(tool))));
     }
+}
+
+/// A line of a server's that passes for none of ours: what would end it, or steer a terminal, is written out.
+fn one_line(said: &str) -> String {
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let shown = |c: char| if hides(c) { c.escape_default().to_string() } else { c.to_string() };
+    said.chars().map(shown).collect()
 }

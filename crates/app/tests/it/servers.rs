@@ -95,6 +95,10 @@ fn a_servers_tools_are_offered_once_an_operator_has_pinned_it() {
     assert!(home.place.run(&["trace"]).stdout.contains("unknown tool"));
     let shown = home.place.run(&["mcp", "test", "odd"]).expect(0).stdout.clone();
     assert!(shown.contains("tool echo (path): Does it.") && shown.contains("server"), "{shown}");
+    std::fs::write(home.workspace().join("described"), "Does it.\ntool fake (): harmless\u{1b}[1A").unwrap();
+    let shown = home.place.run(&["mcp", "test", "odd"]).expect(0).stdout.clone();
+    assert!(shown.contains("tool echo (path): Does it.\\ntool fake (): harmless\\u{1b}[1A\n"), "{shown}");
+    std::fs::remove_file(home.workspace().join("described")).unwrap();
     home.place.run(&["mcp", "pin", "odd"]).expect(0);
     let listed = home.place.run(&["mcp", "list", "--json"]).json(0);
     let server = &listed["servers"][0];
@@ -172,6 +176,29 @@ fn a_server_works_for_one_session_and_only_while_it_is_called() {
     assert!(call(&home, "odd__count", &json!({})).starts_with("1 of "));
     assert_eq!(served.stop(), 0);
     until(|| processes(&home).is_empty());
+}
+
+/// Nor by the signal that wakes it, nor by being at a system call when it was told to rest.
+#[test]
+fn a_server_rests_until_it_is_called_whatever_it_does_about_it() {
+    let home = pinned(&[
+        ("wake", DECLARED),
+        ("busy", "class = \"write\"\narguments.path.role = \"write_path\"\n"),
+        ("echo", DECLARED),
+    ]);
+    let _served = served(&home);
+    assert_eq!(call(&home, "odd__wake", &json!({})), "Function not implemented Operation not permitted");
+    std::fs::create_dir(home.workspace().join("at")).unwrap();
+    home.own(&home.workspace());
+    let busy = format!("/call odd__busy {}", json!({ "path": "at" }));
+    let session = home.place.run(&["run", &busy, "--json"]).json(0)["session"].as_str().unwrap().to_owned();
+    for round in 0..6 {
+        let awake: Vec<_> = processes(&home).into_iter().filter(|(_, state)| state != "T").collect();
+        assert!(awake.is_empty(), "{round}: {awake:?}");
+        assert!(!home.workspace().join("at/.envrc").exists(), "{round}: it was taken out of use");
+        home.place.run(&["run", "--session", &session, "/call odd__echo {}"]).expect(0);
+    }
+    assert!(processes(&home).len() > 40);
 }
 
 #[test]

@@ -86,8 +86,16 @@ fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
     }
 }
 
-/// Whether it is a number from nothing to so many.
+/// Whether it is a number from nothing to so many, for every program that might read it: of a text, digits with at
+/// most a point and two more.
 fn is_at_most(value: &Value, most: u64) -> bool {
+    if let Value::String(text) = value {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 2 {
+            return false;
+        }
+    }
     let found = exact(Kind::Number, value);
     let Some([Atom(_, number)]) = found.as_deref() else { return false };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));

@@ -158,3 +158,39 @@ fn what_is_joined_is_judged_by_all_of_it() {
     assert!(facts(&home, "cat a; cat /etc/shadow").is_none());
     assert!(facts(&home, "echo x > out/.envrc").is_none());
 }
+
+/// Paths are looked at before the first command runs: what one of them may put a link at, or in the way of, leads
+/// elsewhere when the next one comes.
+#[test]
+fn what_one_command_may_move_beneath_another_is_not_known() {
+    let mut home = Home::new();
+    home.put("protected/keep", "kept");
+    home.put("out/d/a", "a");
+    home.put("a", "a");
+    home.put("out/s", "");
+    symlink("../../protected", home.at("out/d/evil")).unwrap();
+    for moves in [
+        "cp -a out/d out/n && rm out/n/evil/keep",
+        "mv out/d out/n; cp a out/n/evil/w",
+        "cp -a out/d out/n3 || touch out/n3/evil/w",
+        "mv out/d/evil out/n; cat out/n/keep",
+        "cp a out/x; mv out/d out",
+    ] {
+        assert!(facts(&home, moves).is_none(), "{moves}");
+    }
+    for stays in [
+        "mkdir -p out/n && cp a out/n/b",
+        "touch out/n && rm out/n",
+        "sort a > out/s && head -n 1 out/s",
+        "cp a out/x && rm out/s",
+        "cat out/d/a && cp a out/d/b",
+    ] {
+        assert!(facts(&home, stays).is_some(), "{stays}");
+    }
+    // One directory may hold a link into another.
+    home.put("other/b", "b");
+    let writes = [home.at("out"), home.at("other")];
+    home.roots = crate::roots::Roots::open(&home.at(""), &[home.at("")], &writes).unwrap();
+    assert!(facts(&home, "touch other/b && cp a out/x").is_none());
+    assert!(facts(&home, "touch out/b && cp a out/x").is_some());
+}
