@@ -254,6 +254,9 @@ pub struct DecideArgs {
     /// Why; kept in the journal
     #[arg(long)]
     pub note: Option<String>,
+    /// As the principal of the token in this file, not as the owner; `-` is stdin. Its scope must be `approve`
+    #[arg(long, value_name = "FILE")]
+    pub token: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use axum::body::Body;
 use backstay_channels::Auth;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::rt::TokioIo;
@@ -43,6 +43,13 @@ pub struct Local {
     opened: serve::Opened,
     door: backstay_channels::Door,
     router: Router,
+}
+
+/// What goes with a call.
+#[derive(Clone, Copy, Default)]
+struct With<'a> {
+    token: Option<&'a str>,
+    key: Option<&'a str>,
 }
 
 impl Client {
@@ -115,13 +122,29 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn get(&self, path: &str) -> Outcome<Value> {
-        self.answer(Method::GET, path, &Value::Null, None).await
+        self.get_as(None, path).await
+    }
+
+    /// As the principal of this token; without one as the home's own user.
+    ///
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn get_as(&self, token: Option<&str>, path: &str) -> Outcome<Value> {
+        self.answer(Method::GET, path, &Value::Null, With { token, key: None }).await
     }
 
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
-        self.answer(Method::POST, path, body, None).await
+        self.post_as(None, path, body).await
+    }
+
+    /// As the principal of this token; without one as the home's own user.
+    ///
+    /// # Errors
+    /// The API's no, or a connection that broke.
+    pub async fn post_as(&self, token: Option<&str>, path: &str, body: &Value) -> Outcome<Value> {
+        self.answer(Method::POST, path, body, With { token, key: None }).await
     }
 
     /// The same, at most once for the key.
@@ -129,7 +152,7 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn post_keyed(&self, path: &str, body: &Value, key: Option<&str>) -> Outcome<Value> {
-        self.answer(Method::POST, path, body, key).await
+        self.answer(Method::POST, path, body, With { token: None, key }).await
     }
 
     /// The answer's bytes as they are.
@@ -145,7 +168,7 @@ impl Client {
     /// # Errors
     /// The API's no, or a connection that broke.
     pub async fn body(&self, path: &str) -> Outcome<Body> {
-        let response = self.send(Method::GET, path, &Value::Null, None).await?;
+        let response = self.send(Method::GET, path, &Value::Null, With::default()).await?;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
@@ -172,8 +195,8 @@ impl Client {
         }
     }
 
-    async fn answer(&self, method: Method, path: &str, body: &Value, key: Option<&str>) -> Outcome<Value> {
-        let response = self.send(method, path, body, key).await?;
+    async fn answer(&self, method: Method, path: &str, body: &Value, with: With<'_>) -> Outcome<Value> {
+        let response = self.send(method, path, body, with).await?;
         if !response.status().is_success() {
             return Err(failure(response).await);
         }
@@ -184,7 +207,7 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| Failure::fault(format!("the answer is no JSON: {error}")))
     }
 
-    async fn send(&self, method: Method, path: &str, body: &Value, key: Option<&str>) -> Outcome<Response<Body>> {
+    async fn send(&self, method: Method, path: &str, body: &Value, with: With<'_>) -> Outcome<Response<Body>> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder()
             .method(method)
@@ -192,8 +215,12 @@ impl Client {
             .header(HOST, "localhost")
             .header(CONTENT_TYPE, "application/json")
             .header(backstay_channels::SPEAKS, if std::io::stdin().is_terminal() { "human" } else { "program" });
-        let request = match key {
+        let request = match with.key {
             Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        };
+        let request = match with.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
             None => request,
         };
         let request = request.body(Body::from(bytes)).map_err(|error| Failure::fault(error.to_string()))?;

@@ -7,7 +7,7 @@ use backstay_engine::Command;
 use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
-use backstay_kernel::rule::Approvers;
+use backstay_kernel::rule::{Approvers, Who};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
             matches!(kind, Kind::Approval { approvers, .. } if approvers.include(&caller.principal, caller.role))
         };
         door.waiting(&speaker, Some(&may), |row, state, waiting| {
-            let Kind::Approval { by, approvers, expires_at, digest } = &waiting.kind else { return Ok(()) };
+            let Kind::Approval { by, approvers, expires_at, digest, yes } = &waiting.kind else { return Ok(()) };
             let (call, facts) = door.call_of(state, waiting.effect)?;
             let policy = door.engine.policy();
             let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
@@ -44,6 +44,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
                 "line": rule.map(|rule| rule.line),
                 "reason": rule.and_then(|rule| rule.reason.as_deref()),
                 "approvers": approvers_shown(approvers),
+                "yes": yes,
                 "expires_at": expires_at,
             }));
             Ok(())
@@ -66,10 +67,18 @@ fn rule_name(by: &Reason) -> String {
 }
 
 fn approvers_shown(approvers: &Approvers) -> Value {
-    match approvers {
-        Approvers::Roles(roles) => json!({ "role": roles }),
-        Approvers::Principals(names) => json!({ "principal": names }),
-    }
+    let (key, who) = match &approvers.who {
+        Who::Roles(roles) => ("role", json!(roles)),
+        Who::Principals(names) => ("principal", json!(names)),
+    };
+    // As the rule has it: what it does not say is not said here.
+    let terms = [
+        (key, Some(who)),
+        ("quorum", (approvers.quorum > 1).then(|| json!(approvers.quorum))),
+        ("distinct_from", approvers.but_requester.then(|| json!(["requester"]))),
+        ("channels", (!approvers.channels.is_empty()).then(|| json!(approvers.channels))),
+    ];
+    terms.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -112,6 +121,7 @@ pub async fn decide(
         approve,
         by: caller.principal.clone(),
         role: caller.role,
+        channel: caller.channel.clone(),
         speaks: speaker.speaks(),
         note: decision.note,
     };

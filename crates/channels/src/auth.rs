@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use backstay_engine::Caller;
 use backstay_kernel::home::{Speaks, TokenScope};
 use backstay_kernel::policy::Role;
+use backstay_kernel::rule::AT_HOME;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
@@ -26,6 +27,9 @@ use crate::places::{self, Seat};
 
 /// At the local socket: `human` or `program`.
 pub const SPEAKS: &str = "x-backstay-speaks";
+
+/// The door of the HTTP API.
+const API: &str = "api";
 
 /// How a listener knows its callers.
 #[derive(Clone, Debug)]
@@ -57,14 +61,15 @@ pub enum Standing {
         id: String,
         role: Role,
         scope: TokenScope,
+        channel: &'static str,
     },
 }
 
 impl Standing {
     fn holds(&self) -> bool {
-        let Self::Token { door, id, role, .. } = self else { return true };
+        let Self::Token { door, id, role, channel, .. } = self else { return true };
         let token = door.engine.home().token(id);
-        token.is_some_and(|token| door.engine.policy().principals.get(&token.principal) == Some(role))
+        token.is_some_and(|token| door.engine.policy().role(&token.principal, channel) == Some(*role))
     }
 
     /// Ends when the token is revoked, or its principal gone or given another role.
@@ -246,7 +251,7 @@ impl<S: Sync> FromRequestParts<S> for Scraper {
 /// The outermost layer of every door but `/live` and `/ready`.
 pub async fn authenticate(State((door, auth)): State<(Door, Auth)>, request: Request<Body>, next: Next) -> Response {
     let found = match &auth {
-        Auth::Local => Ok(at_home(request.headers())),
+        Auth::Local => at_home(&door, request.headers()),
         Auth::Bearer { listen, trusted_proxies } => by_token(&door, &request, *listen, trusted_proxies),
     };
     match found {
@@ -317,12 +322,17 @@ impl From<Problem> for Stop {
     }
 }
 
-/// The command line says whether it sits at a terminal. Whoever has this socket owns the home.
-fn at_home(headers: &HeaderMap) -> Authenticated {
+/// The command line says whether it sits at a terminal. Whoever has this socket owns the home; a token says which of
+/// its people sits there.
+fn at_home(door: &Door, headers: &HeaderMap) -> Result<Authenticated, Stop> {
+    if headers.contains_key(AUTHORIZATION) {
+        let found = bearer(headers).and_then(|token| holder(door, token, AT_HOME));
+        return found.ok_or_else(|| Problem::unauthorized().into());
+    }
     let is_human = headers.get(SPEAKS).is_some_and(|value| value == "human");
     let speaks = if is_human { Speaks::Human } else { Speaks::Program };
-    let caller = Caller { principal: "owner".into(), role: Role::Owner, channel: "cli".into(), speaks };
-    Authenticated { caller, standing: Standing::Local }
+    let caller = Caller { principal: "owner".into(), role: Role::Owner, channel: AT_HOME.into(), speaks };
+    Ok(Authenticated { caller, standing: Standing::Local })
 }
 
 fn by_token(
@@ -335,7 +345,7 @@ fn by_token(
     let behind_proxy = proxies.contains(&peer);
     origin::check(request.headers(), listen, behind_proxy)?;
     let presented = bearer(request.headers());
-    if let Some(found) = presented.and_then(|token| holder(door, token)) {
+    if let Some(found) = presented.and_then(|token| holder(door, token, API)) {
         return Ok(found);
     }
     let address = if behind_proxy { forwarded(request.headers(), proxies).unwrap_or(peer) } else { peer };
@@ -360,11 +370,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// A token is worth what the policy gives its principal now; nothing where that one is gone.
-fn holder(door: &Door, token: &str) -> Option<Authenticated> {
+fn holder(door: &Door, token: &str, channel: &'static str) -> Option<Authenticated> {
     let token = door.engine.home().holder(token)?;
-    let role = door.engine.policy().principals.get(&token.principal).copied()?;
-    let caller = Caller { principal: token.principal, role, channel: "api".into(), speaks: token.speaks };
-    let standing = Standing::Token { door: door.clone(), id: token.id, role, scope: token.scope };
+    let role = door.engine.policy().role(&token.principal, channel)?;
+    let caller = Caller { principal: token.principal, role, channel: channel.to_owned(), speaks: token.speaks };
+    let standing = Standing::Token { door: door.clone(), id: token.id, role, scope: token.scope, channel };
     Some(Authenticated { caller, standing })
 }
 

@@ -159,10 +159,12 @@ fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchQuestion
         | Code::NoSuchDoubt
         | Code::NoSuchSecret => StatusCode::NOT_FOUND,
-        Code::SessionStopped | Code::HomeFrozen | Code::NotAnApprover => StatusCode::FORBIDDEN,
+        Code::SessionStopped | Code::HomeFrozen | Code::NotAnApprover | Code::WrongDoor => StatusCode::FORBIDDEN,
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         Code::AskClosed | Code::TokenShown => StatusCode::GONE,
-        Code::WrongDigest | Code::NothingToStop | Code::Stale | Code::SecretExists => StatusCode::CONFLICT,
+        Code::WrongDigest | Code::AlreadyApproved | Code::NothingToStop | Code::Stale | Code::SecretExists => {
+            StatusCode::CONFLICT
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub enum Kind {
         approvers: Approvers,
         expires_at: Millis,
         digest: Digest,
+        yes: Vec<String>,
     },
     Question,
     Doubt,
@@ -75,11 +76,12 @@ pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
         let kind = match &open.state {
             // Whoever looks too late sees it no more, even where no record says so yet.
             State::Asked { expires_at, .. } if *expires_at <= now => return None,
-            State::Asked { by, approvers, expires_at, digest } => Kind::Approval {
+            State::Asked { by, approvers, expires_at, digest, yes } => Kind::Approval {
                 by: by.clone(),
                 approvers: approvers.clone(),
                 expires_at: *expires_at,
                 digest: *digest,
+                yes: yes.clone(),
             },
             State::Question => Kind::Question,
             State::Doubt => Kind::Doubt,

@@ -32,6 +32,7 @@ pub enum Command {
         approve: bool,
         by: String,
         role: Role,
+        channel: String,
         speaks: Speaks,
         note: Option<String>,
     },
@@ -145,8 +146,8 @@ impl Command {
                 let (text, opens) = (clean(text), opens.map(opening));
                 Self::Message { principal, channel, mode, quoted, text, speaks, opens }
             }
-            Self::Decide { effect, digest, approve, by, role, speaks, note } => {
-                Self::Decide { effect, digest, approve, by, role, speaks, note: note.map(clean) }
+            Self::Decide { effect, digest, approve, by, role, channel, speaks, note } => {
+                Self::Decide { effect, digest, approve, by, role, channel, speaks, note: note.map(clean) }
             }
             Self::Answer { effect, text, by, speaks } => Self::Answer { effect, text: clean(text), by, speaks },
             Self::Resolve { effect, resolution, by, note } => {
@@ -183,9 +184,9 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
             let message = Message { principal, channel, mode, quoted, body, typed };
             opening.into_iter().chain([Input::Message(message)]).collect()
         }
-        Command::Decide { effect, digest, approve, by, role, speaks, note } => {
+        Command::Decide { effect, digest, approve, by, role, channel, speaks, note } => {
             let note = note.map(|note| bodies.seal(note.into_bytes()));
-            vec![Input::Decide(Decide { effect, digest, approve, by, role, speaks, note })]
+            vec![Input::Decide(Decide { effect, digest, approve, by, role, channel, speaks, note })]
         }
         Command::Answer { effect, text, by, speaks } => {
             let typed = typed(&text, speaks, bodies);

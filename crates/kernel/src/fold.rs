@@ -42,7 +42,7 @@ pub fn apply(session: &mut Session, record: &Record) {
             session.take_in(record.label(session.label));
             judge(session, judged);
         }
-        Record::Decided { effect, decision, .. } => decided(session, *effect, *decision),
+        Record::Decided { effect, decision, by, .. } => decided(session, *effect, *decision, by.as_deref()),
         Record::Answered { effect, body, by, label, typed } => {
             session.effects.remove(effect);
             let seq = session.seq;
@@ -231,8 +231,8 @@ fn judge(session: &mut Session, record: &Judged) {
             return;
         }
         Verdict::Ask { by, approvers, expires_at, digest } => {
-            open.state =
-                State::Asked { by: by.clone(), approvers: approvers.clone(), expires_at: *expires_at, digest: *digest };
+            let (by, approvers, yes) = (by.clone(), approvers.clone(), Vec::new());
+            open.state = State::Asked { by, approvers, expires_at: *expires_at, digest: *digest, yes };
             return;
         }
         Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
@@ -273,13 +273,17 @@ fn complete(session: &mut Session, effect: EffectId, list: fn(&mut Completion) -
     }
 }
 
-fn decided(session: &mut Session, effect: EffectId, decision: Decision) {
+/// Each yes is a person's own; the call is ready with the last one that it takes.
+fn decided(session: &mut Session, effect: EffectId, decision: Decision, person: Option<&str>) {
     match decision {
         Decision::Approve => {
             let Some(open) = session.effects.get_mut(&effect) else { return };
-            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, .. }) =
-                (&mut open.work, &open.state)
+            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, yes, .. }) =
+                (&mut open.work, &mut open.state)
             {
+                if !approvers.are_enough(yes, person.unwrap_or_default()) {
+                    return;
+                }
                 let (by, approvers) = (by.clone(), approvers.clone());
                 judged.approved = Some(Approved { by, approvers, until: *expires_at });
                 open.state = State::Ready;

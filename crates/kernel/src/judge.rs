@@ -150,6 +150,7 @@ fn ask(
             &facts.digest().0,
             &frame.policy.epoch.to_be_bytes(),
             &expires_at.to_be_bytes(),
+            serde_json::to_string(&approvers).unwrap_or_default().as_bytes(),
         ],
     );
     Verdict::Ask { by, approvers, expires_at, digest }

@@ -46,6 +46,9 @@ pub struct Policy {
     #[serde(default)]
     pub workspace: String,
     pub principals: BTreeMap<String, Role>,
+    /// The doors at which a principal has its role, where it has not at every one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub doors: BTreeMap<String, Vec<String>>,
     pub agents: BTreeMap<String, Agent>,
     pub models: BTreeMap<String, Model>,
     pub tools: BTreeMap<String, Manifest>,
@@ -55,6 +58,14 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What a principal is at a door.
+    #[must_use]
+    pub fn role(&self, principal: &str, channel: &str) -> Option<Role> {
+        let doors = self.doors.get(principal);
+        let may = doors.is_none_or(|doors| doors.iter().any(|door| door == channel));
+        self.principals.get(principal).copied().filter(|_| may)
+    }
+
     /// The same policy with its digest, as the configuration hands it out.
     #[must_use]
     pub fn sealed(self) -> Self {

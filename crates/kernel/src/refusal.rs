@@ -25,6 +25,8 @@ pub enum Code {
     AskClosed,
     WrongDigest,
     NotAnApprover,
+    WrongDoor,
+    AlreadyApproved,
     NoSuchQuestion,
     NoSuchDoubt,
     NothingToStop,
@@ -34,7 +36,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::UnknownAgent,
         Self::UnknownPrincipal,
         Self::NoSuchToken,
@@ -47,6 +49,8 @@ impl Code {
         Self::AskClosed,
         Self::WrongDigest,
         Self::NotAnApprover,
+        Self::WrongDoor,
+        Self::AlreadyApproved,
         Self::NoSuchQuestion,
         Self::NoSuchDoubt,
         Self::NothingToStop,
@@ -70,6 +74,8 @@ impl Code {
             Self::AskClosed => "approval_closed",
             Self::WrongDigest => "wrong_digest",
             Self::NotAnApprover => "not_an_approver",
+            Self::WrongDoor => "wrong_door",
+            Self::AlreadyApproved => "already_approved",
             Self::NoSuchQuestion => "no_such_question",
             Self::NoSuchDoubt => "no_such_doubt",
             Self::NothingToStop => "nothing_to_stop",

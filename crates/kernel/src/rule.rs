@@ -155,37 +155,86 @@ impl Order {
     }
 }
 
-/// Who may answer an ask.
+/// The door of whoever sits at the machine that holds the home.
+pub const AT_HOME: &str = "cli";
+
+/// Who may answer an ask, and what makes their yes one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Approvers {
+    #[serde(flatten)]
+    pub who: Who,
+    /// How many people must say yes. Two and more say it at home alone.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub quorum: u32,
+    /// Whoever the turn speaks for is none of them.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub but_requester: bool,
+    /// The doors at which a yes counts; none is named: at every one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<String>,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Approvers {
+pub enum Who {
     Roles(Vec<Role>),
     Principals(Vec<String>),
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(quorum: &u32) -> bool {
+    *quorum == one()
+}
+
+impl From<Who> for Approvers {
+    /// One of them, at any door.
+    fn from(who: Who) -> Self {
+        Self { who, quorum: one(), but_requester: false, channels: Vec::new() }
+    }
 }
 
 impl Approvers {
     /// Of what no rule speaks of.
     #[must_use]
     pub fn owners() -> Self {
-        Self::Roles(Vec::from([Role::Owner]))
+        Who::Roles(Vec::from([Role::Owner])).into()
     }
 
     /// Where an owner is asked besides: a role that a rule names is a lesser one, and a person that it names
     /// was chosen by an owner.
     #[must_use]
     pub fn and_owner(self) -> Self {
-        match self {
-            Self::Roles(_) => Self::owners(),
-            Self::Principals(names) => Self::Principals(names),
+        match self.who {
+            Who::Roles(_) => Self { who: Self::owners().who, ..self },
+            Who::Principals(_) => self,
         }
     }
 
     #[must_use]
     pub fn include(&self, principal: &str, role: Role) -> bool {
-        match self {
-            Self::Roles(roles) => roles.contains(&role),
-            Self::Principals(names) => names.iter().any(|name| name == principal),
+        match &self.who {
+            Who::Roles(roles) => roles.contains(&role),
+            Who::Principals(names) => names.iter().any(|name| name == principal),
         }
+    }
+
+    /// Adds one person's yes to those that were said, and tells whether they are enough now.
+    pub(crate) fn are_enough(&self, yes: &mut Vec<String>, person: &str) -> bool {
+        if !yes.iter().any(|said| said == person) {
+            yes.push(String::from(person));
+        }
+        yes.len() >= usize::try_from(self.quorum).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a yes counts that is said at this door.
+    #[must_use]
+    pub fn hear(&self, channel: &str) -> bool {
+        let is_named = self.channels.is_empty() || self.channels.iter().any(|named| named == channel);
+        is_named && (self.quorum <= one() || channel == AT_HOME)
     }
 }
 
@@ -227,7 +276,7 @@ impl Rule {
             unless: Conditions::new(),
             until: None,
             reason: None,
-            approvers: Approvers::Roles(Vec::from([Role::Owner])),
+            approvers: Approvers::owners(),
             speaks: None,
             expires_ms: limits::ASK_EXPIRES_MS,
             limits: Vec::new(),

@@ -21,7 +21,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 9;
+pub const FOLD_VERSION: u32 = 10;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -231,6 +231,8 @@ pub enum State {
         approvers: Approvers,
         expires_at: Millis,
         digest: Digest,
+        /// Who has said yes to exactly this so far.
+        yes: Vec<String>,
     },
     /// Allowed; waits for a slot.
     Ready,

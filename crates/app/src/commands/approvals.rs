@@ -44,7 +44,9 @@ pub async fn answer(home: &Path, args: &DecideArgs, approve: bool, out: &Out) ->
 
 async fn answer_with(client: &Client, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
     let id = args.id.to_string();
-    let Some(mut item) = find(client, &id).await? else {
+    let token = args.token.as_deref().map(read_token).transpose()?;
+    let token = token.as_deref();
+    let Some(mut item) = find(client, token, &id).await? else {
         let message = format!("no action with the id {id} waits; it is answered, expired or withdrawn");
         return Err(Failure::new(Exit::NotFound, "no_such_approval", message, "backstay approvals"));
     };
@@ -52,21 +54,39 @@ async fn answer_with(client: &Client, args: &DecideArgs, approve: bool, out: &Ou
     if let (Some(digest), Some(fields)) = (&args.digest, item.as_object_mut()) {
         fields.insert("digest".to_owned(), json!(digest));
     }
-    let decided = decide(client, &item, approve, args.note.as_deref()).await?;
+    let decided = decide(client, token, &item, approve, args.note.as_deref()).await?;
     if out.json {
         out.value(&decided);
     } else {
-        out.line(if approve { "approved" } else { "denied" });
+        out.line(&said(&item, approve));
     }
     turn::go_on(client, text(&decided, "turn"), out).await
+}
+
+/// A token is no argument: whoever lists the processes would read it.
+fn read_token(file: &Path) -> Outcome<String> {
+    let read =
+        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    read.map(|text| text.trim().to_owned()).map_err(|error| Failure::io(file, &error))
+}
+
+/// What has become of it, as far as this answer says.
+fn said(item: &Value, approve: bool) -> String {
+    let quorum = item.pointer("/approvers/quorum").and_then(Value::as_u64).unwrap_or(1);
+    let missing = quorum.saturating_sub(list(item, "yes").len() as u64 + 1);
+    match (approve, missing) {
+        (false, _) => "denied".to_owned(),
+        (true, 0) => "approved".to_owned(),
+        (true, missing) => format!("said yes; it takes {missing} more"),
+    }
 }
 
 /// The item of this id, if it still waits.
 ///
 /// # Errors
 /// The API's no.
-pub async fn find(client: &Client, id: &str) -> Outcome<Option<Value>> {
-    let found = client.get("/api/approvals").await?;
+pub async fn find(client: &Client, token: Option<&str>, id: &str) -> Outcome<Option<Value>> {
+    let found = client.get_as(token, "/api/approvals").await?;
     Ok(list(&found, "approvals").iter().find(|item| text(item, "id") == id).cloned())
 }
 
@@ -74,13 +94,19 @@ pub async fn find(client: &Client, id: &str) -> Outcome<Option<Value>> {
 ///
 /// # Errors
 /// It does not wait any more, is another action by now, or this person may not answer.
-pub async fn decide(client: &Client, item: &Value, approve: bool, note: Option<&str>) -> Outcome<Value> {
+pub async fn decide(
+    client: &Client,
+    token: Option<&str>,
+    item: &Value,
+    approve: bool,
+    note: Option<&str>,
+) -> Outcome<Value> {
     let decision = if approve { "approve" } else { "deny" };
     let mut body = json!({ "decision": decision, "digest": text(item, "digest") });
     if let (Some(note), Some(fields)) = (note, body.as_object_mut()) {
         fields.insert("note".to_owned(), json!(note));
     }
-    client.post(&format!("/api/approvals/{}", text(item, "id")), &body).await
+    client.post_as(token, &format!("/api/approvals/{}", text(item, "id")), &body).await
 }
 
 /// The exact action, on stderr, before it is answered.
@@ -117,8 +143,29 @@ fn lines(item: &Value) -> Vec<String> {
     if let Some(reason) = item.get("reason").and_then(Value::as_str) {
         lines.push(visible_line(&format!("  reason: {reason}")));
     }
+    lines.extend(wanted(item).map(|line| visible_line(&line)));
     lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
     lines
+}
+
+/// Where it takes more than anybody's one yes.
+fn wanted(item: &Value) -> Option<String> {
+    let approvers = item.get("approvers")?;
+    let words = |key: &str| list(approvers, key).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let (quorum, but, doors) = (number(approvers, "quorum"), words("distinct_from"), words("channels"));
+    let mut parts = Vec::new();
+    if quorum > 1 {
+        let yes = list(item, "yes").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        let so_far = if yes.is_empty() { "nobody yet" } else { yes.as_str() };
+        parts.push(format!("{quorum} people must say yes; so far: {so_far}"));
+    }
+    if !but.is_empty() {
+        parts.push(format!("not the {but}"));
+    }
+    if !doors.is_empty() {
+        parts.push(format!("at: {doors}"));
+    }
+    (!parts.is_empty()).then(|| format!("  wants: {}", parts.join("; ")))
 }
 
 #[cfg(test)]

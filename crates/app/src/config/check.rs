@@ -33,6 +33,7 @@ pub struct Checker<'a> {
     /// By name: the built-in ones, and then the declared ones too.
     pub tools: BTreeMap<String, Manifest>,
     pub principals: BTreeMap<String, Role>,
+    pub doors: BTreeMap<String, Vec<String>>,
     pub mistakes: Collector,
     pub examples: Vec<Example>,
     missing: Vec<PathBuf>,
@@ -47,6 +48,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         ground,
         tools,
         principals: BTreeMap::new(),
+        doors: BTreeMap::new(),
         mistakes: Collector::default(),
         examples: Vec::new(),
         missing: Vec::new(),
@@ -55,7 +57,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let server = checker.server();
     let secrets_key = checker.secrets_key();
     let audit = checker.audit();
-    checker.principals = checker.principals();
+    (checker.principals, checker.doors) = (checker.principals(), checker.doors());
     let bindings = checker.bindings();
     let providers = checker.providers();
     let models = checker.models(&providers);
@@ -71,6 +73,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         digest: Digest::default(),
         workspace: checker.ground.real(super::WORKSPACE).map(|real| real.path).unwrap_or_default(),
         principals: checker.principals.clone(),
+        doors: checker.doors.clone(),
         agents,
         models,
         tools: std::mem::take(&mut checker.tools),
@@ -169,6 +172,12 @@ impl<'a> Checker<'a> {
     fn principals(&self) -> BTreeMap<String, Role> {
         let role_of = |(name, table): (&str, View<'_>)| Some((name.to_owned(), role(table.text("role")?.value)?));
         self.root.named("principals").into_iter().filter_map(role_of).collect()
+    }
+
+    fn doors(&self) -> BTreeMap<String, Vec<String>> {
+        let named = |doors: &[Spot<String>]| doors.iter().map(|door| door.value.clone()).collect();
+        let of = |(name, table): (&str, View<'_>)| Some((name.to_owned(), named(table.texts("channels")?.value)));
+        self.root.named("principals").into_iter().filter_map(of).collect()
     }
 
     fn providers(&mut self) -> BTreeMap<String, ProviderConfig> {

@@ -153,13 +153,25 @@ static NETWORK: &[Key] = &[value(
     "PEM file with certificates of further authorities that the requests of tools trust, absolute or relative to the home.",
 )];
 
-static PRINCIPAL: &[Key] = &[value(
-    "role",
-    Kind::Choice(ROLES),
-    Required,
-    "\"operator\"",
-    "`owner` may do everything, `operator` runs the home, `approver` answers approvals, `user` talks to agents in sessions of its own, `metrics` reads /metrics.",
-)];
+static PRINCIPAL: &[Key] = &[
+    value(
+        "role",
+        Kind::Choice(ROLES),
+        Required,
+        "\"operator\"",
+        "`owner` may do everything, `operator` runs the home, `approver` answers approvals, `user` talks to agents in sessions of its own, `metrics` reads /metrics.",
+    ),
+    value(
+        "channels",
+        Kind::Choices(DOORS),
+        Optional("every door"),
+        "[\"cli\"]",
+        "Doors at which its tokens are worth this role: `cli` is the local socket (`backstay approve --token FILE`), `api` HTTP. Elsewhere they are no tokens. The home's own user is the owner at `cli` whatever stands here.",
+    ),
+];
+
+/// The words of doors.
+const DOORS: &[&str] = &["cli", "api"];
 
 static PROVIDER: &[Key] = &[
     value(

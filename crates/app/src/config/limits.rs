@@ -28,3 +28,6 @@ pub const PORT_MAX: u64 = 65_535;
 pub const MEBIBYTES_MAX: u64 = 1 << 30;
 /// Micro-USD of a budget or of a price per million tokens (a billion USD).
 pub const MICRO_USD_MAX: u64 = 1_000_000_000_000_000;
+
+/// People whose yes one action may want; more than sit around any table.
+pub const QUORUM_MAX: u64 = 16;

@@ -8,7 +8,7 @@ use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Used;
-use backstay_kernel::rule::{Approvers, Conditions, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{AT_HOME, Approvers, Conditions, Field, Rule, RuleVerdict, Test, Who};
 use backstay_kernel::subject::{Going, Subject, To};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Manifest};
 use backstay_kernel::words::Kind;
@@ -86,7 +86,7 @@ fn verdict(word: &str) -> Option<RuleVerdict> {
 /// `asks`: unless that is mistaken.
 fn asked(checker: &mut Checker<'_>, row: View<'_>, asks: Option<bool>) -> (Approvers, u64) {
     let (asks, is_known) = (asks == Some(true), asks.is_some());
-    let owner = || Approvers::Roles(vec![Role::Owner]);
+    let owner = || Approvers::owners();
     let Some(ask) = row.table("ask") else {
         if asks {
             answerable(checker, row.place, &owner());
@@ -102,7 +102,7 @@ fn asked(checker: &mut Checker<'_>, row: View<'_>, asks: Option<bool>) -> (Appro
         checker.mistakes.add(second.place, Code::BadValue, "`ask` must name either `role` or `principal`, not both");
     }
     let place = roles.as_ref().or(principals.as_ref()).map_or(ask.place, |spot| spot.place);
-    let approvers = match (roles, principals) {
+    let who = match (roles, principals) {
         (_, Some(names)) => {
             let mut all_known = true;
             for Spot { place, value } in names.value {
@@ -111,10 +111,17 @@ fn asked(checker: &mut Checker<'_>, row: View<'_>, asks: Option<bool>) -> (Appro
             if !all_known {
                 return (owner(), expires_ms);
             }
-            Approvers::Principals(names.value.iter().map(|spot| spot.value.clone()).collect())
+            Who::Principals(names.value.iter().map(|spot| spot.value.clone()).collect())
         }
-        (Some(roles), None) => Approvers::Roles(roles.value.iter().filter_map(|spot| role(&spot.value)).collect()),
-        (None, None) => owner(),
+        (Some(roles), None) => Who::Roles(roles.value.iter().filter_map(|spot| role(&spot.value)).collect()),
+        (None, None) => owner().who,
+    };
+    let named = |key| ask.texts(key).map(|spot| spot.value).unwrap_or_default().iter().map(|spot| spot.value.clone());
+    let approvers = Approvers {
+        who,
+        quorum: ask.integer("quorum").map_or(1, |spot| u32::try_from(spot.value).unwrap_or(u32::MAX)),
+        but_requester: named("distinct_from").len() > 0,
+        channels: named("channels").collect(),
     };
     if asks && ask.is_sound() {
         answerable(checker, place, &approvers);
@@ -175,12 +182,29 @@ fn limit(checker: &mut Checker<'_>, table: View<'_>) -> Option<Limit> {
     })
 }
 
-/// An ask that nobody may answer is a deny in disguise.
+/// An ask that too few may answer is a deny in disguise.
 fn answerable(checker: &mut Checker<'_>, place: Place, approvers: &Approvers) {
-    let can = |(name, role): (&String, &Role)| *role != Role::Metrics && approvers.include(name, *role);
-    if !checker.principals.iter().any(can) {
-        let message = "nobody in `principals` could answer this ask";
-        checker.mistakes.suggest(place, Code::NoApprover, message, "name a role or a principal that the file holds");
+    const NEXT: &str = "name a role or principals that the file holds";
+    let who = checker.principals.iter().filter(|(_, role)| **role != Role::Metrics);
+    let comes = |name: &String, channel: &&str| {
+        let doors = checker.doors.get(name);
+        approvers.hear(channel) && doors.is_none_or(|doors| doors.iter().any(|door| door == channel))
+    };
+    let may = |(name, role): &(&String, &Role)| {
+        approvers.include(name, **role) && ["cli", "api"].iter().any(|channel| comes(name, channel))
+    };
+    let (can, cannot): (Vec<_>, Vec<_>) = who.partition(may);
+    // Where all who may ask may also answer, whoever asks is one of them.
+    let out = usize::from(approvers.but_requester && cannot.is_empty());
+    let (left, quorum) = (can.len().saturating_sub(out), approvers.quorum);
+    if quorum > 1 && !approvers.hear(AT_HOME) {
+        let message = "a quorum of two and more is said at this machine: `channels` leaves no door for it";
+        checker.mistakes.suggest(place, Code::NoApprover, message, "add \"cli\" to `channels`");
+    } else if left == 0 {
+        checker.mistakes.suggest(place, Code::NoApprover, "nobody in `principals` could answer this ask", NEXT);
+    } else if left < usize::try_from(quorum).unwrap_or(usize::MAX) {
+        let message = format!("of `principals` {left} could say yes to this ask, and it wants {quorum}");
+        checker.mistakes.suggest(place, Code::NoApprover, message, NEXT);
     }
 }
 

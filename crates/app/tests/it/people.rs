@@ -95,3 +95,32 @@ fn a_stopped_session_and_a_frozen_home_refuse_and_go_on() {
     place.run(&["unfreeze"]).expect(0);
     place.run(&["run", "hello"]).expect(0);
 }
+
+/// Without a token it is the owner who sits there, whom the rule does not name.
+#[test]
+fn two_people_say_yes_at_one_machine_each_with_a_token_of_their_own() {
+    let place = Place::with_home();
+    let two = "\n[principals.bea]\nrole = \"approver\"\nchannels = [\"cli\"]\n[principals.cem]\nrole = \"approver\"\n\
+               [[agents.main.rules]]\nname = \"two\"\nverdict = \"ask\"\nmatch = { tool = \"write_file\" }\n\
+               ask = { principal = [\"bea\", \"cem\"], quorum = 2 }\n";
+    place.write_config(&(place.config() + two));
+    let token = |name: &str| {
+        let words = ["tokens", "create", "--principal", name, "--speaks", "human", "--scope", "approve", "--json"];
+        let file = place.path(name);
+        std::fs::write(&file, place.run(&words).json(0)["token"].as_str().unwrap()).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (bea, cem) = (token("bea"), token("cem"));
+    place.run(&["run", "/call write_file {\"path\":\"out/a.txt\",\"content\":\"x\"}"]).expect(4);
+    let shown = place.run(&["approvals"]).stdout.clone();
+    assert!(shown.contains("wants: 2 people must say yes; so far: nobody yet"), "{shown}");
+    let id = place.run(&["approvals", "--json"]).json(0)["approvals"][0]["id"].as_str().unwrap().to_owned();
+    let refused = place.run(&["approve", &id, "--json"]);
+    assert_eq!(refused.error(3)["code"], "not_an_approver");
+    let said = place.run(&["approve", &id, "--token", &bea]);
+    assert!(said.expect(4).stdout.contains("said yes; it takes 1 more"), "{}", said.stdout);
+    assert!(place.run(&["approvals"]).stdout.contains("so far: bea"));
+    assert_eq!(place.run(&["approve", &id, "--token", &bea, "--json"]).error(3)["code"], "already_approved");
+    place.run(&["approve", &id, "--token", &cem]).expect(0);
+    assert!(place.home().join("workspace/out/a.txt").exists());
+}

@@ -12,7 +12,7 @@ use backstay_channels::{Auth, Door, Peer, ROUTES, Reload, Reloaded, router};
 use backstay_engine::{Engine, NewToken};
 use backstay_kernel::home::{Speaks, TokenScope};
 use backstay_kernel::policy::{Policy, Role};
-use backstay_kernel::rule::{Approvers, Rule, RuleVerdict};
+use backstay_kernel::rule::{Approvers, Rule, RuleVerdict, Who};
 use backstay_kernel::tool::Idempotency;
 use backstay_sim::setting::{self, rule};
 use backstay_sim::stage::Play;
@@ -33,6 +33,7 @@ pub fn policy() -> Policy {
         ("guarded", Idempotency::Keyed),
         ("signed", Idempotency::Keyed),
         ("for_carl", Idempotency::Keyed),
+        ("for_two", Idempotency::Keyed),
         ("lost", Idempotency::Unsafe),
         ("send", Idempotency::Unsafe),
     ]);
@@ -46,10 +47,12 @@ pub fn policy() -> Policy {
     policy.principals.extend(people.map(|(name, role)| (name.to_owned(), role)));
     let mut agent = policy.agents["main"].clone();
     let ask = |tool| rule(RuleVerdict::Ask, tool);
+    let people = Who::Principals(["ann", "bob", "carl"].map(str::to_owned).to_vec());
     agent.rules = vec![
         Rule { reason: Some("it is dear to us".into()), ..ask("guarded") },
         Rule { speaks: Some(Speaks::Human), ..ask("signed") },
-        Rule { approvers: Approvers::Principals(vec!["carl".into()]), ..ask("for_carl") },
+        Rule { approvers: Approvers::from(Who::Principals(vec!["carl".into()])), ..ask("for_carl") },
+        Rule { approvers: Approvers { quorum: 2, but_requester: true, ..people.into() }, ..ask("for_two") },
     ];
     agent.budget.day.tokens = Some(1_000_000);
     agent.caps.steps = 4;

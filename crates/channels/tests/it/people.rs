@@ -1,6 +1,7 @@
 //! Approvals, questions and doubts.
 use std::sync::atomic::Ordering;
 
+use backstay_kernel::home::TokenScope;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -183,4 +184,49 @@ async fn at_a_terminal_the_home_s_own_user_is_a_person() {
     let told = crate::house::Told::of(house.local.clone().oneshot(call).await.unwrap()).await;
     assert_eq!(told.status, StatusCode::OK, "{}", told.text);
     assert_eq!(house.turn(&turn, "ended").await["reply"], "done");
+}
+
+/// At the local socket a token says which of the home's people sits there; what they say is theirs.
+#[tokio::test]
+async fn two_people_say_yes_at_the_machine_each_with_their_own_token() {
+    let house = House::new(&[call("for_two", "{}"), Line::Say("done")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "carl").await;
+    let terms = json!({ "principal": ["ann", "bob", "carl"], "quorum": 2, "distinct_from": ["requester"] });
+    assert_eq!((&item["approvers"], &item["yes"]), (&terms, &json!([])));
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let yes = json!({ "decision": "approve", "digest": item["digest"] });
+    let told = house.post("bob", &path).json(yes.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "wrong_door"), "not over HTTP");
+    assert_eq!(house.locally(Method::POST, &path, yes.clone()).await.code(), "not_an_approver", "the owner is none");
+    let here = |token: String| {
+        let call = crate::house::request(Method::POST, &path).header("authorization", format!("Bearer {token}"));
+        let call = house.local.clone().oneshot(call.body(axum::body::Body::from(yes.to_string())).unwrap());
+        async move { crate::house::Told::of(call.await.unwrap()).await }
+    };
+    let token = |name: &str| house.scoped(name, TokenScope::Approve).to_owned();
+    assert_eq!(here("bks_none".into()).await.code(), "unauthorized", "a wrong token is not the owner's word");
+    assert_eq!(here(house.scoped("bob", TokenScope::Chat).to_owned()).await.code(), "wrong_scope");
+    assert_eq!(here(token("ann")).await.code(), "not_an_approver", "she has asked for it");
+    assert_eq!(here(token("bob")).await.status, StatusCode::OK);
+    assert_eq!(approval(&house, "carl").await["yes"], json!(["bob"]));
+    let told = here(token("bob")).await;
+    assert_eq!((told.status, told.code()), (StatusCode::CONFLICT, "already_approved"));
+    assert_eq!(here(token("carl")).await.status, StatusCode::OK);
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "done");
+}
+
+#[tokio::test]
+async fn a_role_that_is_held_at_one_door_is_none_at_another() {
+    let house = House::new(&[]).await;
+    let mut policy = crate::house::policy();
+    policy.doors.insert("carl".into(), vec!["cli".into()]);
+    let limits = backstay_engine::Limits { messages_per_minute: 10 };
+    house.play.engine.reload(policy, "carl comes in person", "test", None, limits).await.unwrap();
+    assert_eq!(house.get("carl", "/api/approvals").none().await.code(), "unauthorized");
+    let bearer = format!("Bearer {}", house.scoped("carl", TokenScope::Approve));
+    let call = crate::house::request(Method::GET, "/api/approvals").header("authorization", bearer);
+    let call = house.local.clone().oneshot(call.body(axum::body::Body::empty()).unwrap());
+    assert_eq!(crate::house::Told::of(call.await.unwrap()).await.status, StatusCode::OK);
 }

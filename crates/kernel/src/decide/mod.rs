@@ -107,6 +107,8 @@ pub struct Decide {
     pub approve: bool,
     pub by: String,
     pub role: Role,
+    /// The door at which it is said.
+    pub channel: String,
     pub speaks: Speaks,
     pub note: Option<BodyRef>,
 }

@@ -12,7 +12,9 @@ use crate::limits::QUEUE_MAX;
 use crate::permit::is_wanted;
 use crate::record::{Admitted, Decision, Mode, Reason, Record, Resolution};
 use crate::refusal::{Code, Refusal};
-use crate::session::{Session, State};
+use crate::rule::AT_HOME;
+use crate::session::{Open, Session, State, Work};
+use crate::tool::EffectClass;
 use crate::words::Typed;
 
 pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
@@ -70,7 +72,7 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
     let Some(open) = session.effects.get(&decide.effect) else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
     };
-    let State::Asked { by, approvers, expires_at, digest } = &open.state else {
+    let State::Asked { approvers, expires_at, digest, .. } = &open.state else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
     };
     if *digest != decide.digest {
@@ -87,19 +89,46 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
             "ask one of the approvers that the item names",
         ));
     }
-    if decide.approve && wanted_speaker(session, by, frame).is_some_and(|wanted| wanted != decide.speaks) {
+    if *expires_at <= frame.now {
+        return Err(Refusal::new(Code::AskClosed, "this approval has expired", LIST));
+    }
+    if decide.approve {
+        may_say_yes(session, open, &decide, frame)?;
+    }
+    let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
+    let (effect, by) = (decide.effect, Some(decide.by));
+    Ok(Vec::from([Record::Decided { effect, decision, by, note: decide.note }]))
+}
+
+/// A no is taken from every approver. A yes is taken from those alone whose yes the ask wants, once from each.
+fn may_say_yes(session: &Session, open: &Open, decide: &Decide, frame: &Frame<'_>) -> Result<(), Refusal> {
+    const SEE: &str = "`backstay approvals` names whose yes is wanted, and where";
+    let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, yes, .. }) = (&open.work, &open.state)
+    else {
+        return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", SEE));
+    };
+    if wanted_speaker(session, by, frame).is_some_and(|wanted| wanted != decide.speaks) {
         return Err(Refusal::new(
             Code::NotAnApprover,
             "the rule asks for a person's yes, and this is a program's",
             "answer at a terminal, or with a token made by `backstay tokens create --speaks human --scope approve`",
         ));
     }
-    if *expires_at <= frame.now {
-        return Err(Refusal::new(Code::AskClosed, "this approval has expired", LIST));
+    let spends = judged.facts.class == EffectClass::Spend;
+    if !approvers.hear(&decide.channel) || (spends && decide.channel != AT_HOME) {
+        let message = format!("a yes to this does not count at the door `{}`", decide.channel);
+        return Err(Refusal::new(Code::WrongDoor, message, SEE));
     }
-    let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
-    let (effect, by) = (decide.effect, Some(decide.by));
-    Ok(Vec::from([Record::Decided { effect, decision, by, note: decide.note }]))
+    let requester = session.turn.as_ref().map(|turn| turn.principal.as_str());
+    if approvers.but_requester && requester == Some(decide.by.as_str()) {
+        let message = format!("`{}` asked for this, and the rule wants somebody else's yes", decide.by);
+        return Err(Refusal::new(Code::NotAnApprover, message, SEE));
+    }
+    if yes.contains(&decide.by) {
+        let message = format!("`{}` has said yes to this already; each person's yes counts once", decide.by);
+        return Err(Refusal::new(Code::AlreadyApproved, message, SEE));
+    }
+    Ok(())
 }
 
 /// As the rule has it now; where it has changed since, the call is judged anew before it starts.

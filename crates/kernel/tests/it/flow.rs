@@ -9,7 +9,7 @@ use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::limits::{COMPOSED_BYTES_MAX, DAY_MS};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Grounds, Judged, Mode, Reason, Record, Started, StopReason, Verdict};
-use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test, Who};
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::{Atom, Kind, Typed, extract, is_clear, quotes};
@@ -107,12 +107,12 @@ fn where_a_rule_asks_too_no_lesser_role_answers_for_what_was_seen() {
             other => panic!("{other:?}"),
         }
     };
-    let roles = |roles: &[Role]| Approvers::Roles(roles.to_vec());
+    let roles = |roles: &[Role]| Approvers::from(Who::Roles(roles.to_vec()));
     let by_rule = Reason::Rule("ask".into());
     assert_eq!(asks(&mut t, roles(&[Role::Approver]), "/w/a"), (by_rule.clone(), roles(&[Role::Approver]), 7));
     let both = Reason::Both { by: Box::new(by_rule), flow: Flow::UnnamedPath };
     assert_eq!(asks(&mut t, roles(&[Role::Approver]), "/srv/a"), (both.clone(), roles(&[Role::Owner]), 7));
-    let carl = Approvers::Principals(vec!["carl".into()]);
+    let carl = Approvers::from(Who::Principals(vec!["carl".into()]));
     assert_eq!(asks(&mut t, carl.clone(), "/srv/a"), (both, carl, 7), "whom an owner chose by name");
 }
 

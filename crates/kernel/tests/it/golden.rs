@@ -19,7 +19,7 @@ use backstay_kernel::record::{
     Used, VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
-use backstay_kernel::rule::{Approvers, Field, RuleVerdict};
+use backstay_kernel::rule::{Approvers, Field, RuleVerdict, Who};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::Typed;
@@ -103,8 +103,8 @@ fn verdicts() -> Vec<Record> {
     let verdicts = vec![
         (Idempotency::Probed, Answerer::Tool, Verdict::Allow { by: Reason::ClassDefault }),
         (Idempotency::Pure, Answerer::Human, Verdict::Allow { by: Reason::Rule("reads".to_owned()) }),
-        (Idempotency::Unsafe, Answerer::Tool, ask(Approvers::Roles(vec![Role::Owner, Role::Approver]))),
-        (Idempotency::Keyed, Answerer::Tool, ask(Approvers::Principals(vec!["ann".to_owned()]))),
+        (Idempotency::Unsafe, Answerer::Tool, ask(Approvers::from(Who::Roles(vec![Role::Owner, Role::Approver])))),
+        (Idempotency::Keyed, Answerer::Tool, ask(Approvers::from(Who::Principals(vec!["ann".to_owned()])))),
         (Idempotency::Idempotent, Answerer::Tool, Verdict::Deny { by: Reason::NoGrant }),
         (Idempotency::Unsafe, Answerer::Tool, Verdict::Invalid { why: Invalid::BadArguments, detail: Some(body(4)) }),
         (Idempotency::Unsafe, Answerer::Tool, Verdict::Blocked { repeats: 3 }),
@@ -146,7 +146,7 @@ fn judged_later() -> Vec<Record> {
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
     };
     let asked = |flow| {
-        let (approvers, digest) = (Approvers::Roles(vec![Role::Owner]), Digest([8; 32]));
+        let (approvers, digest) = (Approvers::owners(), Digest([8; 32]));
         let verdict = Verdict::Ask { by: Reason::Flow(flow), approvers, expires_at: 9, digest };
         let (facts, grounds) = (None, None);
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
@@ -188,8 +188,7 @@ fn judged_later() -> Vec<Record> {
 /// Of a question with two grounds, and of a request whose headers somebody chose.
 fn judged_for_two() -> Vec<Record> {
     let by = Reason::Both { by: Box::new(Reason::Rule("sends".to_owned())), flow: Flow::SecretLeaves };
-    let ask =
-        Verdict::Ask { by, approvers: Approvers::Roles(vec![Role::Owner]), expires_at: 9, digest: Digest([8; 32]) };
+    let ask = Verdict::Ask { by, approvers: Approvers::owners(), expires_at: 9, digest: Digest([8; 32]) };
     let to = Destination::of(&Url::read("https://api.example.com/v1/a").unwrap(), Method::Get, 40);
     let facts = Facts { destination: Some(to), ..Facts::new(EffectClass::Read, Vec::new()) };
     let (idempotency, answerer) = (Idempotency::Pure, Answerer::Tool);
@@ -209,7 +208,7 @@ fn reaching() -> Vec<Record> {
     };
     let network = vec![place("a.example.com", false), place("b.example.com", true)];
     let facts = Some(Facts { network, ..Facts::new(EffectClass::Send, Vec::new()) });
-    let (by, approvers) = (Reason::Flow(Flow::OpenNetwork), Approvers::Roles(vec![Role::Owner]));
+    let (by, approvers) = (Reason::Flow(Flow::OpenNetwork), Approvers::owners());
     let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]) };
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
@@ -223,6 +222,18 @@ fn judged_with_files() -> Vec<Record> {
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     let (verdict, facts) = (Verdict::Allow { by: Reason::ClassDefault }, Some(facts));
     vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
+}
+
+/// Of a question that takes two people, and the yes of one of them.
+fn judged_by_two() -> Vec<Record> {
+    let who = Who::Roles(vec![Role::Approver]);
+    let approvers = Approvers { quorum: 2, but_requester: true, channels: vec!["cli".to_owned()], ..who.into() };
+    let by = Reason::Rule("sends".to_owned());
+    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]) };
+    let (idempotency, answerer, facts, grounds) = (Idempotency::Unsafe, Answerer::Tool, None, None);
+    let judged = Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds };
+    let (decision, by) = (Decision::Approve, Some("ann".to_owned()));
+    vec![Record::Judged(judged), Record::Decided { effect: Seq(8), decision, by, note: None }]
 }
 
 fn limited() -> Vec<Record> {
@@ -499,6 +510,7 @@ fn the_stored_form_of_every_record_stays() {
     let lists = [
         [beginnings(), verdicts(), middles(), endings(), waits()].concat(),
         [judged_later(), limited(), reached(), held_back(), judged_for_two(), reaching(), judged_with_files()].concat(),
+        judged_by_two(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

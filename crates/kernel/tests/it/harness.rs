@@ -394,6 +394,7 @@ impl TestSession {
             approve,
             by,
             role: Role::Owner,
+            channel: "cli".into(),
             speaks: Speaks::Program,
             note: None,
         }))

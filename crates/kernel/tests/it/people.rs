@@ -6,8 +6,9 @@ use backstay_kernel::id::Digest;
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{BounceReason, Mode, Record, StopReason};
 use backstay_kernel::refusal::Code;
-use backstay_kernel::rule::{Field, RuleVerdict, Test};
+use backstay_kernel::rule::{AT_HOME, Approvers, Field, Rule, RuleVerdict, Test, Who};
 use backstay_kernel::session::State;
+use backstay_kernel::tool::EffectClass;
 use backstay_kernel::{Input, Wait, limits};
 
 use crate::harness::{OWNER, TestSession, body, rule};
@@ -45,6 +46,7 @@ pub fn an_approval_is_bound_to_its_digest_its_people_and_its_time() {
             approve: true,
             by: OWNER.to_owned(),
             role,
+            channel: "cli".into(),
             speaks: Speaks::Program,
             note: None,
         })
@@ -57,6 +59,101 @@ pub fn an_approval_is_bound_to_its_digest_its_people_and_its_time() {
     t.tell(word(digest, Role::Owner));
     assert!(t.start(effect).is_ok());
     assert_eq!(t.input(word(digest, Role::Owner)).unwrap_err().code, Code::AskClosed, "used");
+}
+
+/// A mail that takes two of four people, and not whoever asked for it.
+fn asked_of_two() -> TestSession {
+    let mut t = TestSession::new();
+    let who = Who::Principals([OWNER, "bea", "cem", "dan"].map(str::to_owned).to_vec());
+    let approvers = Approvers { quorum: 2, but_requester: true, ..who.into() };
+    let mail = [(Field::Tool, Test::Equal("mail".into()))].into();
+    t.agent().rules = vec![Rule { approvers, ..Rule::new("two", RuleVerdict::Ask, mail) }];
+    t.say(1);
+    t.reply(&[("mail", 1)]);
+    t
+}
+
+fn yes_at(t: &TestSession, by: &str, channel: &str) -> Input {
+    let effect = t.call("mail");
+    let State::Asked { digest, .. } = t.effect(effect).state else { panic!("nobody is asked") };
+    let (by, channel, role, speaks) = (by.to_owned(), channel.to_owned(), Role::Approver, Speaks::Program);
+    Input::Decide(Decide { effect, digest, approve: true, by, role, channel, speaks, note: None })
+}
+
+#[test]
+pub fn two_different_people_say_yes_and_neither_has_asked_for_it() {
+    let mut t = asked_of_two();
+    let effect = t.call("mail");
+    let own = yes_at(&t, OWNER, AT_HOME);
+    assert_eq!(t.input(own).unwrap_err().code, Code::NotAnApprover);
+    let far = yes_at(&t, "bea", "api");
+    assert_eq!(t.input(far).unwrap_err().code, Code::WrongDoor);
+    let stranger = yes_at(&t, "eve", AT_HOME);
+    assert_eq!(t.input(stranger).unwrap_err().code, Code::NotAnApprover);
+    let records = t.tell(yes_at(&t, "bea", AT_HOME));
+    assert!(matches!(&records[..], [Record::Decided { by: Some(by), .. }] if by == "bea"), "{records:?}");
+    assert!(t.start(effect).is_err() && matches!(&t.effect(effect).state, State::Asked { yes, .. } if yes == &["bea"]));
+    let again = yes_at(&t, "bea", AT_HOME);
+    assert_eq!(t.input(again).unwrap_err().code, Code::AlreadyApproved);
+    t.tell(yes_at(&t, "cem", AT_HOME));
+    assert!(t.start(effect).is_ok());
+}
+
+#[test]
+pub fn a_no_ends_it_whoever_has_said_yes_and_wherever_it_is_said() {
+    let mut t = asked_of_two();
+    let effect = t.call("mail");
+    t.tell(yes_at(&t, "bea", AT_HOME));
+    let Input::Decide(no) = yes_at(&t, OWNER, "api") else { panic!() };
+    t.tell(Input::Decide(Decide { approve: false, ..no }));
+    t.settle();
+    t.reply(&[]);
+    assert_eq!(t.ends()[0].completion.refused, [effect]);
+}
+
+#[test]
+pub fn a_yes_to_an_earlier_question_is_none_to_the_next() {
+    let mut t = asked_of_two();
+    let effect = t.call("mail");
+    let late = yes_at(&t, "cem", AT_HOME);
+    t.tell(yes_at(&t, "bea", AT_HOME));
+    t.policy.epoch += 1;
+    t.settle();
+    assert!(matches!(&t.effect(effect).state, State::Asked { yes, .. } if yes.is_empty()), "asked anew");
+    assert_eq!(t.input(late).unwrap_err().code, Code::WrongDigest);
+    t.tell(yes_at(&t, "cem", AT_HOME));
+    assert!(t.start(effect).is_err(), "one yes to this question");
+}
+
+#[test]
+pub fn what_spends_is_said_yes_to_at_home() {
+    let mut t = TestSession::new();
+    t.policy.tools.get_mut("mail").unwrap().class = EffectClass::Spend;
+    t.say(1);
+    t.reply(&[("mail", 1)]);
+    let of_owner = |t: &TestSession, channel| {
+        let Input::Decide(yes) = yes_at(t, OWNER, channel) else { panic!() };
+        Input::Decide(Decide { role: Role::Owner, ..yes })
+    };
+    let far = of_owner(&t, "api");
+    assert_eq!(t.input(far).unwrap_err().code, Code::WrongDoor);
+    t.tell(of_owner(&t, AT_HOME));
+    assert!(t.start(t.call("mail")).is_ok());
+}
+
+#[test]
+pub fn a_rule_names_the_doors_where_a_yes_counts() {
+    let mut t = TestSession::new();
+    let approvers = Approvers { channels: vec!["api".into()], ..Approvers::owners() };
+    let mail = [(Field::Tool, Test::Equal("mail".into()))].into();
+    t.agent().rules = vec![Rule { approvers, ..Rule::new("there", RuleVerdict::Ask, mail) }];
+    t.say(1);
+    t.reply(&[("mail", 1)]);
+    let effect = t.call("mail");
+    assert_eq!(t.decide(effect, true).unwrap_err().code, Code::WrongDoor, "at home");
+    let Input::Decide(yes) = yes_at(&t, OWNER, "api") else { panic!() };
+    t.tell(Input::Decide(Decide { role: Role::Owner, ..yes }));
+    assert!(t.start(effect).is_ok());
 }
 
 #[test]

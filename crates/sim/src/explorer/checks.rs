@@ -12,7 +12,7 @@ use backstay_kernel::{Permit, Wait};
 
 use super::moves::Driver;
 use super::node::{Happened, Node, Seen, Snapshot, kind_of};
-use super::scope::{CHANNELS, Kind};
+use super::scope::{CHANNELS, Kind, OWNER, PEOPLE};
 use super::{Invariant, Violation};
 
 /// One node in this many is folded again from its records, and read back from its stored form.
@@ -98,6 +98,11 @@ fn message_bit(body: u64) -> u8 {
     1u8.checked_shl(u32::try_from(body.saturating_sub(1)).unwrap_or(7)).unwrap_or(0)
 }
 
+/// Of nobody that there is: none.
+pub fn person_bit(name: &str) -> u8 {
+    PEOPLE.iter().position(|(known, _)| *known == name).map_or(0, |place| 1 << place)
+}
+
 /// The second reading of one record, on the session before it.
 pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
     let kind = |effect| kind_of(session, effect);
@@ -120,14 +125,23 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
             if let (Some(kind), Verdict::Ask { .. } | Verdict::Deny { .. }) = (kind(judged.effect), &judged.verdict) {
                 seen.approved &= !kind.bit();
             }
+            if let Verdict::Ask { approvers, .. } = &judged.verdict {
+                (seen.yes, seen.quorum, seen.but_requester) = (0, approvers.quorum, approvers.but_requester);
+            }
             if let (Some(kind), Verdict::Deny { .. }) = (kind(judged.effect), &judged.verdict) {
                 seen.unsettled &= !kind.bit();
             }
         }
-        Record::Decided { effect, decision, .. } => {
+        Record::Decided { effect, decision, by, .. } => {
             let bit = kind(*effect).map_or(0, Kind::bit);
             match decision {
-                Decision::Approve => seen.approved |= bit,
+                Decision::Approve => {
+                    seen.yes |= person_bit(by.as_deref().unwrap_or_default());
+                    let counted = if seen.but_requester { seen.yes & !person_bit(OWNER) } else { seen.yes };
+                    if counted.count_ones() >= seen.quorum {
+                        seen.approved |= bit;
+                    }
+                }
                 Decision::Deny | Decision::Expire => seen.unsettled &= !bit,
             }
         }

@@ -12,13 +12,15 @@ use backstay_kernel::limits::ADVANCES_MAX;
 use backstay_kernel::policy::{InDoubt, Policy, Role};
 use backstay_kernel::record::{Record, Resolution};
 use backstay_kernel::request::Request;
+use backstay_kernel::rule::AT_HOME;
 use backstay_kernel::session::{Session, State};
 use backstay_kernel::tool::Idempotency;
 use backstay_kernel::{Input, budget::Usage};
 
+use super::checks::person_bit;
 use super::mutants::Planted;
 use super::node::{Link, Node, Running, Seen, Snapshot, Step, kind_of};
-use super::scope::{BILLED_TOKENS, CHANNELS, Kind, OWNER, REQUEST_BYTES, Scope};
+use super::scope::{BILLED_TOKENS, CHANNELS, Kind, OWNER, PEOPLE, REQUEST_BYTES, Scope};
 use super::{Invariant, Violation, checks};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +60,8 @@ pub enum Move {
     Decide {
         effect: EffectId,
         approve: bool,
+        /// Place in the list of people.
+        who: usize,
     },
     /// Time passes until the session's next moment.
     Wake,
@@ -133,8 +137,10 @@ impl Driver {
         for (effect, open) in &session.effects {
             match &open.state {
                 State::Asked { .. } => {
-                    out.push(Move::Decide { effect: *effect, approve: true });
-                    out.push(Move::Decide { effect: *effect, approve: false });
+                    let may = if self.scope.two_people { 1..PEOPLE.len() } else { 0..1 };
+                    let silent = may.filter(|who| node.now().seen.yes & (1 << who) == 0);
+                    out.extend(silent.map(|who| Move::Decide { effect: *effect, approve: true, who }));
+                    out.push(Move::Decide { effect: *effect, approve: false, who: 0 });
                 }
                 State::Doubt if self.scope.in_doubt == InDoubt::Ask => {
                     for resolution in [Resolution::Done, Resolution::NotDone, Resolution::Retry] {
@@ -391,7 +397,32 @@ impl Driver {
         Ok(())
     }
 
-    /// What a person says, as an input; a person's false word is tried first and must be refused.
+    /// A person's answer; every false one is tried first, and must be refused.
+    fn decided(&self, node: &Node, effect: EffectId, who: usize, approve: bool) -> Result<Option<Input>, Violation> {
+        let asked = node.session().effects.get(&effect).map(|open| &open.state);
+        let Some(State::Asked { digest, .. }) = asked else { return Ok(None) };
+        let (name, role) = PEOPLE.get(who).copied().unwrap_or((OWNER, Role::Owner));
+        let word = |digest, name: &str, role, channel: &str, approve| {
+            let (by, channel, speaks) = (name.to_owned(), channel.to_owned(), Speaks::Human);
+            Input::Decide(Decide { effect, digest, approve, by, role, channel, speaks, note: None })
+        };
+        let mut forgeries = vec![word(Digest([9; 32]), name, role, AT_HOME, true)];
+        if self.scope.two_people {
+            let said = PEOPLE.into_iter().filter(|(name, _)| node.now().seen.yes & person_bit(name) != 0);
+            let not_theirs = said.chain([(OWNER, Role::Owner)]);
+            forgeries.extend(not_theirs.map(|(name, role)| word(*digest, name, role, AT_HOME, true)));
+            forgeries.push(word(*digest, name, role, "api", true));
+        } else {
+            forgeries.push(word(*digest, name, Role::User, AT_HOME, true));
+        }
+        let frame = node.frame(&self.policies);
+        if forgeries.into_iter().any(|forged| self.kernel.decide(node.session(), forged, &frame).is_ok()) {
+            return Err(Violation::new(Invariant::I2Gate, "a forged approval is taken"));
+        }
+        Ok(Some(word(*digest, name, role, AT_HOME, approve)))
+    }
+
+    /// What a person says, as an input.
     fn said(&self, node: &mut Node, made: Move) -> Result<Option<Input>, Violation> {
         let by = OWNER.to_owned();
         Ok(Some(match made {
@@ -417,20 +448,8 @@ impl Driver {
                 Input::Stop { by }
             }
             Move::Resume => Input::Resume { by },
-            Move::Decide { effect, approve } => {
-                let asked = node.session().effects.get(&effect).map(|open| &open.state);
-                let Some(State::Asked { digest, .. }) = asked else { return Ok(None) };
-                let word = |digest, role, approve| {
-                    let (by, speaks) = (by.clone(), Speaks::Human);
-                    Input::Decide(Decide { effect, digest, approve, by, role, speaks, note: None })
-                };
-                let frame = node.frame(&self.policies);
-                for forged in [word(Digest([9; 32]), Role::Owner, true), word(*digest, Role::User, true)] {
-                    if self.kernel.decide(node.session(), forged, &frame).is_ok() {
-                        return Err(Violation::new(Invariant::I2Gate, "a forged approval is taken"));
-                    }
-                }
-                word(*digest, Role::Owner, approve)
+            Move::Decide { effect, approve, who } => {
+                return self.decided(node, effect, who, approve);
             }
             Move::Resolve { effect, resolution } => {
                 let input = Input::Resolve { effect, resolution, by, note: body(400) };

@@ -12,11 +12,13 @@ use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Decision, End, Ended, Reason, Record, Resolution, Verdict};
 use backstay_kernel::refusal::Refusal;
+use backstay_kernel::rule::AT_HOME;
 use backstay_kernel::session::{Session, State, Work};
 use backstay_kernel::{Bounce, Head, Input, Permit};
 
 use super::Invariant;
 use super::node::Node;
+use super::scope::{OWNER, PEOPLE};
 
 macro_rules! mutants {
     ($($name:ident: $invariant:ident, $what:literal;)*) => {
@@ -47,6 +49,10 @@ mutants! {
     ExpiryIsYes: I2Gate, "Silence is a yes.";
     DigestIgnored: I2Gate, "An approval fits any action.";
     AnyoneApproves: I2Gate, "Any role may approve.";
+    QuorumIgnored: I2Gate, "The first yes is enough.";
+    YesCountedTwice: I2Gate, "One person's two yes are two people's.";
+    RequesterCounted: I2Gate, "Whoever asks for it says yes to it.";
+    DoorIgnored: I2Gate, "A yes of two counts at any door.";
     UnsafeLapses: I3Once, "An unsafe call of a dead process is run again.";
     DoubtRetried: I3Once, "A doubt is retried without being asked about.";
     ProbeSkipped: I3Once, "A probed call of a dead process is run without a probe.";
@@ -279,6 +285,21 @@ fn changed_input(mutant: Mutant, session: &Session, input: Input) -> Input {
             decide.role = Role::Owner;
             Input::Decide(decide)
         }
+        (Mutant::YesCountedTwice | Mutant::RequesterCounted, Input::Decide(mut decide)) => {
+            let asked = session.effects.get(&decide.effect).map(|open| &open.state);
+            let Some(State::Asked { yes, .. }) = asked else { return Input::Decide(decide) };
+            let is_second = yes.contains(&decide.by);
+            let is_own = decide.by == OWNER && decide.approve;
+            if (mutant == Mutant::YesCountedTwice && is_second) || (mutant == Mutant::RequesterCounted && is_own) {
+                let other = PEOPLE.iter().skip(1).find(|(name, _)| !yes.iter().any(|said| said == name));
+                decide.by = other.map_or(decide.by, |(name, _)| (*name).to_owned());
+            }
+            Input::Decide(decide)
+        }
+        (Mutant::DoorIgnored, Input::Decide(mut decide)) => {
+            decide.channel = AT_HOME.to_owned();
+            Input::Decide(decide)
+        }
         (Mutant::StaleOutcomeTaken, Input::Ended { effect, started, outcome, connections }) => {
             let state = session.effects.get(&effect).map(|open| &open.state);
             let started = if let Some(State::Started { seq, .. }) = state { *seq } else { started };
@@ -376,6 +397,9 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
                 turn.reserved = backstay_kernel::budget::Amount::ZERO;
             }
         }
+        (Mutant::QuorumIgnored, Record::Decided { effect, decision: Decision::Approve, .. }) => {
+            set(session, *effect, State::Ready);
+        }
         (Mutant::BounceForgotten, Record::Bounced { effect, .. }) => set(session, *effect, State::Planned),
         (Mutant::ProbeSkipped, Record::Lapsed { effect, .. }) => {
             let probed = session.effects.get(effect).is_some_and(|open| open.state == State::Probing);
@@ -387,6 +411,9 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
             for open in session.effects.values_mut() {
                 if let Work::Tool { judged: Some(judged), .. } = &mut open.work {
                     judged.approved = None;
+                    if matches!(open.state, State::Asked { .. }) {
+                        open.state = State::Ready;
+                    }
                 }
             }
         }

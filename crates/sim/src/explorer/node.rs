@@ -43,6 +43,10 @@ pub struct Seen {
     pub issued: u8,
     pub approved: u8,
     pub done: u8,
+    /// Bits by person: who has said yes to what is asked now; how many it takes, and whether one's own yes counts.
+    pub yes: u8,
+    pub quorum: u32,
+    pub but_requester: bool,
     /// Bits by kind: concluded by a person's or a rule's word, not by the world's.
     pub concluded: u8,
     /// Bits by kind: started, and neither ended nor concluded since.

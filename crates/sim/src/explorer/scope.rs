@@ -6,7 +6,7 @@ use backstay_kernel::budget::{Budget, Ceiling, Price};
 use backstay_kernel::id::RepeatKey;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::Mode;
-use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
+use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test, Who};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
 
 /// The tools of the small world; each is called at most once on any path.
@@ -116,6 +116,8 @@ pub struct Scope {
     pub turn_tokens: Option<u64>,
     /// A ledger window that this session has with others.
     pub shared: Option<Shared>,
+    /// Mail wants the yes of two, and not of whoever asked for it.
+    pub two_people: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -133,6 +135,8 @@ pub const BILLED_TOKENS: u64 = 5;
 
 pub const CHANNELS: [&str; 2] = ["a", "b"];
 pub const OWNER: &str = "o";
+/// Who may answer; the first is who asks.
+pub const PEOPLE: [(&str, Role); 3] = [(OWNER, Role::Owner), ("p", Role::Approver), ("q", Role::Approver)];
 const AGENT: &str = "g";
 
 impl Scope {
@@ -154,7 +158,7 @@ impl Scope {
         };
         Policy {
             epoch: 1 + u64::from(narrowed),
-            principals: BTreeMap::from([(OWNER.to_owned(), Role::Owner)]),
+            principals: PEOPLE.into_iter().map(|(name, role)| (name.to_owned(), role)).collect(),
             agents: BTreeMap::from([(AGENT.to_owned(), self.agent(narrowed))]),
             models: BTreeMap::from([("m".to_owned(), model)]),
             tools: BTreeMap::from(tools),
@@ -170,12 +174,19 @@ impl Scope {
             model: "m".to_owned(),
             instructions: String::new(),
             grants: Grants { tools: Kind::ALL.map(|kind| kind.name().to_owned()).to_vec(), ..Grants::default() },
-            rules: if narrowed { vec![deny] } else { Vec::new() },
+            rules: narrowed.then_some(deny).into_iter().chain(self.two_people.then(two_people)).collect(),
             budget: Budget { turn, ..Budget::default() },
             caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX },
             in_doubt: self.in_doubt,
         }
     }
+}
+
+fn two_people() -> Rule {
+    let mail = BTreeMap::from([(Field::Tool, Test::Equal(Kind::Mail.name().to_owned()))]);
+    let who = Who::Principals(PEOPLE.map(|(name, _)| name.to_owned()).to_vec());
+    let approvers = Approvers { quorum: 2, but_requester: true, ..who.into() };
+    Rule { approvers, ..Rule::new("two people", RuleVerdict::Ask, mail) }
 }
 
 fn manifest(kind: Kind) -> Manifest {
@@ -207,6 +218,7 @@ const BASE: Scope = Scope {
     in_doubt: InDoubt::Ask,
     turn_tokens: None,
     shared: None,
+    two_people: false,
 };
 
 const TWO_MESSAGES: Scope = Scope {
@@ -235,6 +247,13 @@ const SLOW_DISK: Scope = Scope {
 
 /// What `explore` searches, each to its end: about a minute on two cores.
 pub const SCOPES: &[Scope] = &[
+    Scope {
+        name: "a yes of two people",
+        replies: &[&[Kind::Mail, Kind::Post], &[]],
+        left: Left { crashes: 1, narrows: 1, freezes: 1, ..QUIET },
+        two_people: true,
+        ..BASE
+    },
     Scope {
         name: "the last look",
         messages: &[Mode::Queue, Mode::Queue],

@@ -116,5 +116,5 @@ pub fn asked(view: &TurnView) -> Option<(EffectId, Digest)> {
 /// The owner's word about it.
 pub fn decide((effect, digest): (EffectId, Digest), approve: bool) -> Command {
     let (by, role, speaks) = ("owner".into(), Role::Owner, Speaks::Program);
-    Command::Decide { effect, digest, approve, by, role, speaks, note: None }
+    Command::Decide { effect, digest, approve, by, role, channel: "cli".into(), speaks, note: None }
 }

@@ -149,6 +149,7 @@ impl Play {
                 approve,
                 by: "owner".into(),
                 role: Role::Owner,
+                channel: "cli".into(),
                 speaks: Speaks::Human,
                 note: None,
             })

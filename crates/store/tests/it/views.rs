@@ -7,7 +7,7 @@ use backstay_kernel::record::{
     TurnStarted, VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
-use backstay_kernel::rule::Approvers;
+use backstay_kernel::rule::{Approvers, Who};
 use backstay_kernel::tool::{Answerer, Idempotency};
 use backstay_store::{Append, Cell};
 
@@ -23,7 +23,7 @@ fn records() -> Vec<Record> {
     let request = Request { rope: body(3), digest: Digest([2; 32]), bytes: 900, bytes_unchanged: 0 };
     let ask = Verdict::Ask {
         by: Reason::Rule("careful".into()),
-        approvers: Approvers::Roles(Vec::new()),
+        approvers: Approvers::from(Who::Roles(Vec::new())),
         expires_at: 99_000,
         digest: Digest([3; 32]),
     };

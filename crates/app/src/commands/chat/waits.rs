@@ -59,7 +59,7 @@ impl Chat<'_> {
     pub(super) async fn decide(&mut self, approve: bool, reason: &str) -> Outcome<bool> {
         let Mode::Asked(item) = std::mem::replace(&mut self.mode, Mode::Busy) else { return Ok(true) };
         let note = Some(reason.trim()).filter(|reason| !reason.is_empty());
-        if let Err(failure) = approvals::decide(self.client, &item, approve, note).await {
+        if let Err(failure) = approvals::decide(self.client, None, &item, approve, note).await {
             // It may have expired, somebody else was quicker, or this speaker may not: it still waits then.
             self.out.failure(&failure);
             self.ends(failure.exit);
@@ -92,7 +92,7 @@ impl Chat<'_> {
         let id = text(&standing, "id");
         match text(&standing, "wait") {
             "approval" => {
-                let Some(item) = approvals::find(self.client, id).await? else { return Ok(true) };
+                let Some(item) = approvals::find(self.client, None, id).await? else { return Ok(true) };
                 self.end_line();
                 approvals::describe(&item, self.out);
                 if !self.live {

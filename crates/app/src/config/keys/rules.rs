@@ -204,6 +204,27 @@ static ASK: &[Key] = &[
         "Principals that may answer, in place of `role`.",
     ),
     value(
+        "quorum",
+        Kind::Count { min: 1, max: limits::QUORUM_MAX },
+        Default("1"),
+        "2",
+        "How many different principals must say yes, to the same action. More than one say it at this machine alone: `backstay approve ID --token FILE`.",
+    ),
+    value(
+        "distinct_from",
+        Kind::Choices(&["requester"]),
+        Optional("nobody is left out"),
+        "[\"requester\"]",
+        "Whose yes does not count: `requester` is the principal whose message began the turn.",
+    ),
+    value(
+        "channels",
+        Kind::Choices(super::DOORS),
+        Optional("every door, as far as `quorum` and the action's class leave it"),
+        "[\"cli\"]",
+        "Doors at which a yes counts: `cli` is the command line at this machine, `api` HTTP. A no counts at every door.",
+    ),
+    value(
         "speaks",
         Kind::Choice(&["human"]),
         Optional("anybody whom `role` or `principal` names"),

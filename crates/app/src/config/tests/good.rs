@@ -41,7 +41,7 @@ fn a_good_file_says_what_it_says() {
     assert_eq!((agent.caps.steps, agent.caps.tool_calls, agent.caps.wall_ms), (10, 20, 3_600_000));
     let rule = &agent.rules[0];
     assert_eq!(rule.when[&Field::Path], Test::Glob(inside("workspace/out/reports/**")));
-    assert!(matches!(&rule.approvers, Approvers::Roles(roles) if roles.len() == 1));
+    assert_eq!(rule.approvers, Approvers::owners());
     assert_eq!(rule.expires_ms, 300_000);
     assert_eq!(checked.owners["main"].incidents.as_deref(), Some("oncall"));
     assert_eq!(checked.providers["cloud"].base_url.as_deref(), Some("https://api.anthropic.com"));

@@ -1,7 +1,8 @@
 //! Conditions as they are written: what each form says, where it may stand, and what examples prove.
 use backstay_kernel::clock::{Local, Weekday};
 use backstay_kernel::limit::{Limit, Measure, Over};
-use backstay_kernel::rule::{Approvers, Field, Order, Rule, RuleVerdict, Test};
+use backstay_kernel::policy::Role;
+use backstay_kernel::rule::{Approvers, Field, Order, Rule, RuleVerdict, Test, Who};
 
 use super::{Home, good_but};
 use crate::config::Code;
@@ -185,6 +186,26 @@ fn a_policy_is_told_by_its_digest() {
 }
 
 #[test]
+fn an_ask_that_too_few_could_answer_is_found_when_the_config_is_read() {
+    let asks = |ask: &str| format!("verdict = \"ask\"\nmatch = {{}}\nask = {{ {ask} }}");
+    let rule = checked(&asks("role = [\"owner\", \"user\"], quorum = 2, distinct_from = [], channels = [\"cli\"]"));
+    let who = Who::Roles(vec![Role::Owner, Role::User]);
+    assert_eq!(rule.approvers, Approvers { quorum: 2, channels: vec!["cli".into()], ..who.into() });
+    let rule = checked(&asks("distinct_from = [\"requester\"]"));
+    assert_eq!(rule.approvers, Approvers { but_requester: true, ..Approvers::owners() });
+    for ask in [
+        "quorum = 2",
+        "role = [\"owner\", \"user\"], quorum = 3",
+        "role = [\"owner\", \"user\", \"operator\"], quorum = 3, distinct_from = [\"requester\"]",
+        "role = [\"owner\", \"user\"], quorum = 2, channels = [\"api\"]",
+    ] {
+        refused(&asks(ask), Code::NoApprover);
+    }
+    refused(&asks("quorum = 0"), Code::BadValue);
+    refused(&asks("channels = [\"mail\"]"), Code::BadValue);
+}
+
+#[test]
 fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
     let rule = checked(
         "verdict = \"allow\"\nmatch = {}\nask = { principal = [\"owner\"] }\nlimit = [{ count = true, per = [\"tool\", \"principal\"], window = \"1h\", max = 3, over = \"ask\" }, { sum = \"bytes_out\", window = \"24h\", max = 0, over = \"deny\" }]",
@@ -198,7 +219,7 @@ fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
     };
     let day = Limit { measure: Measure::BytesOut, per: vec![], window_ms: 86_400_000, max: 0, over: Over::Deny };
     assert_eq!(rule.limits, [hour, day]);
-    assert_eq!(rule.approvers, Approvers::Principals(vec!["owner".into()]));
+    assert_eq!(rule.approvers, Approvers::from(Who::Principals(vec!["owner".into()])));
     let limit = "count = true, window = \"1h\", max = 3, over = \"deny\"";
     for (verdict, limits, code) in [
         ("deny", format!("{{ {limit} }}"), Code::NotUsed),
