@@ -181,8 +181,14 @@ fn authenticated(parts: &Parts) -> Result<&Authenticated, Problem> {
 }
 
 /// Whose request this is, once it has passed [`authenticate`].
-pub fn principal_of(request: &Request<Body>) -> Option<&str> {
-    request.extensions().get::<Authenticated>().map(|found| found.caller.principal.as_str())
+/// Who asks, and by what they were let in: what one of them was answered is not for another.
+pub fn asker_of(request: &Request<Body>) -> Option<String> {
+    let Authenticated { caller, standing } = request.extensions().get::<Authenticated>()?;
+    let by = match standing {
+        Standing::Local => "at the machine",
+        Standing::Token { scope, .. } => scope.word(),
+    };
+    Some(format!("{} {by} {:?}", caller.principal, caller.speaks))
 }
 
 fn refused(role: Role, wanted: &str) -> Problem {

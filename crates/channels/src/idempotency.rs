@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use tokio::sync::watch;
 
 use crate::answers::{Answer, Turn};
-use crate::auth::principal_of;
+use crate::auth::asker_of;
 use crate::door::Door;
 use crate::error::Problem;
 use crate::input::{Keyed, Whole};
@@ -18,14 +18,14 @@ use crate::limits::ANSWER_BYTES_MAX;
 
 /// The layer of one call; inside the one that authenticates.
 pub async fn once(State(door): State<Door>, request: Request<Body>, next: Next) -> Response {
-    let Some(principal) = principal_of(&request).map(str::to_owned) else { return next.run(request).await };
+    let Some(asker) = asker_of(&request) else { return next.run(request).await };
     let key = match Keyed::of(request.headers()).map(Keyed::text) {
         Ok(Some(key)) => key,
         Ok(None) => return next.run(request).await,
         Err(problem) => return problem.into_response(),
     };
     let digest = digest_of(&request);
-    let name = (principal, key);
+    let name = (asker, key);
     let mut carried = Some((request, next));
     loop {
         match door.answers.take(&name, digest, door.engine.now()) {

@@ -128,7 +128,8 @@ pub fn flow(
     named: &Named,
     frame: &Frame<'_>,
 ) -> Option<Flow> {
-    let conf = session.label.conf;
+    // What a command sends is what it reads, and nobody looks at that in between.
+    let conf = named.reads.map_or(session.label.conf, |reads| reads.max(session.label.conf));
     let (untrusted, sends) = (!session.label.is_trusted(), is_irreversible(facts.class));
     let agent = frame.policy.agents.get(&session.agent);
     let manifest = tool.and_then(|tool| frame.policy.tools.get(tool));

@@ -33,10 +33,10 @@ pub fn judge(
     frame: &Frame<'_>,
 ) -> Judgement {
     let agent = frame.policy.agents.get(&session.agent);
-    let Named { origins, warrant, is_clear } = named.clone();
+    let Named { origins, warrant, is_clear, reads } = named.clone();
     let composed = agent.and_then(|agent| composed(session, agent, facts, named));
     let (policy, used) = (frame.policy.digest, Vec::new());
-    let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed };
+    let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads };
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, frame));

@@ -241,6 +241,9 @@ pub struct Grounds {
     /// What its URL takes of the day's bytes, where untrusted words may have composed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub composed: Option<Composed>,
+    /// How confidential the directories were that a call with a network could read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<Confidentiality>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -252,7 +255,7 @@ impl Grounds {
     /// What the messages of the task said of the call.
     #[must_use]
     pub fn named(&self) -> Named {
-        Named { origins: self.origins.clone(), warrant: self.warrant, is_clear: self.is_clear }
+        Named { origins: self.origins.clone(), warrant: self.warrant, is_clear: self.is_clear, reads: self.reads }
     }
 }
 

@@ -176,6 +176,21 @@ async fn a_kept_answer_is_not_for_a_token_of_another_scope() {
     assert!(told.json["error"]["next"].as_str().unwrap().contains("--scope operate"), "{}", told.text);
 }
 
+/// Nor what was answered at the machine for a token that comes from elsewhere, be it of the same owner.
+#[tokio::test]
+async fn a_token_that_was_made_at_the_machine_is_told_there_alone() {
+    let house = House::new(&[]).await;
+    let new = json!({ "principal": "oper", "speaks": "human", "scope": "approve" });
+    let made = house.locally_keyed("/api/tokens", "k", new.clone()).await;
+    assert!(made.json["token"].is_string(), "{}", made.text);
+    let asked = request(Method::POST, "/api/tokens").header("idempotency-key", "k");
+    let asked = asked.header("authorization", format!("Bearer {}", house.scoped("oper", TokenScope::Operate)));
+    let asked = asked.header("content-type", "application/json").body(Body::from(new.to_string())).unwrap();
+    let told = Told::of(house.tcp.clone().oneshot(asked).await.unwrap()).await;
+    assert_eq!(told.status, StatusCode::FORBIDDEN, "{}", told.text);
+    assert!(!told.text.contains(made.json["token"].as_str().unwrap()));
+}
+
 /// An owner's token that is there to talk is no way into the talks of others.
 #[tokio::test]
 async fn with_a_token_to_talk_one_sees_ones_own_sessions_alone() {

@@ -1,7 +1,8 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
 use backstay_kernel::Session;
+use backstay_kernel::facts::Facts;
 use backstay_kernel::flow::{Named as NamedValues, Values, named, wants_names};
-use backstay_kernel::id::Seq;
+use backstay_kernel::id::{EffectId, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::roots;
@@ -122,11 +123,18 @@ impl SessionTask {
         }
     }
 
-    /// What the messages of the task say of a call that was looked at. What cannot be read names nothing.
+    /// What is known of a call that was looked at, besides its facts.
     fn named(&self, finished: &Finished, policy: &Policy) -> NamedValues {
         let (running::Key::Inspect(id), running::End::Inspected(Ok(facts))) = (finished.key, &finished.end) else {
             return NamedValues::default();
         };
+        let agent = policy.agents.get(&self.state.agent);
+        let reads = (!facts.network.is_empty()).then(|| self.shared.home.label(roots::read(agent, facts)).conf);
+        NamedValues { reads, ..self.said(id, facts, policy) }
+    }
+
+    /// What the messages of the task say of it. What cannot be read names nothing.
+    fn said(&self, id: EffectId, facts: &Facts, policy: &Policy) -> NamedValues {
         let work = self.state.effects.get(&id).map(|open| &open.work);
         let Some(Work::Tool { call, .. }) = work else { return NamedValues::default() };
         let manifest = call.tool.as_ref().and_then(|tool| policy.tools.get(tool));

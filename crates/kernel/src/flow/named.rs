@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{leaves, to_be_named};
 use crate::facts::Facts;
 use crate::id::{EffectId, RepeatKey, Seq};
+use crate::label::Confidentiality;
 use crate::policy::Policy;
 use crate::session::{Session, Work};
 use crate::tool::{ArgumentRole, EffectClass, Manifest};
@@ -38,6 +39,8 @@ pub struct Named {
     pub warrant: Option<Warrant>,
     /// Its payload holds no link, address, number or name that a message does not.
     pub is_clear: bool,
+    /// How confidential all is that it may take in and send, where it has a network of its own.
+    pub reads: Option<Confidentiality>,
 }
 
 /// The values of a call, as its manifest knows them, in their normal forms; `None` where one has none,
@@ -140,9 +143,12 @@ pub fn named(
     let origins = to_be_named(session, facts, policy).filter_map(origin).collect();
     // What stays here and was given nothing that chooses, chooses nothing; what leaves goes somewhere all the same.
     let may_choose_nothing = !is_irreversible(facts.class);
+    // Whoever names a place to be looked at has not said that something be sent or deleted there.
+    let method = facts.destination.as_ref().map(|to| to.method).filter(|method| !method.only_asks());
+    let says_what = |atoms: &[Atom]| method.is_none_or(|method| passes(Kind::Words, method.word(), atoms));
     let names_all = |atoms: &Vec<Atom>| {
         let all = values.authority.as_ref().filter(|all| may_choose_nothing || !all.is_empty());
-        all.is_some_and(|all| all.iter().all(|value| passes(value.0, &value.1, atoms)))
+        says_what(atoms) && all.is_some_and(|all| all.iter().all(|value| passes(value.0, &value.1, atoms)))
     };
     let warrants = messages.iter().filter(|(_, atoms)| names_all(atoms));
     let warrants = warrants.map(|(from, _)| Warrant { from: *from, tuple });
@@ -151,6 +157,7 @@ pub fn named(
         origins,
         warrant: warrants.clone().find(|warrant| !is_spent(session, effect, *warrant)).or(warrants.clone().next()),
         is_clear: values.payload.iter().all(|text| is_clear(text, &all)),
+        reads: None,
     }
 }
 

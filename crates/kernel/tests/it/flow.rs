@@ -162,6 +162,14 @@ fn a_command_that_reaches_the_network_asks_once_untrusted_words_were_seen_and_wh
     assert_eq!(of(everybody, false, Secret, true, &asks), Some(Flow::AboveClearance));
     assert_eq!(of(named_one, true, Secret, true, &asks), None);
     assert_eq!(of(named_one, true, Secret, false, &asks), Some(Flow::SecretLeaves), "never by itself");
+    // What a command may read it may send, whatever the session has seen.
+    t.session.label = Label { conf: Internal, integrity: Integrity::Trusted, ..t.session.label };
+    for (secrets, asked) in [(false, Some(Flow::AboveClearance)), (true, None)] {
+        t.agent().grants.hosts = vec![grant("api.example.com", named_one, secrets)];
+        let reads = Named { reads: Some(Secret), ..named.clone() };
+        assert_eq!(flow(&said(&t, "shell", &asks, &reads)), asked);
+        assert!(is_allowed(&said(&t, "shell", &asks, &named)));
+    }
     // Each of several places is to be cleared, and what is not granted is no question.
     t.session.label = Label { conf: Secret, integrity: Integrity::Trusted, ..t.session.label };
     t.agent().grants.hosts =
@@ -292,7 +300,7 @@ fn a_tainted_session_sends_what_one_message_names_once_and_nothing_that_leads_el
 
 /// The record of a call that is allowed, with what it rests on.
 fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>) -> Record {
-    let Named { origins, warrant, is_clear } = named.clone();
+    let Named { origins, warrant, is_clear, reads } = named.clone();
     let (policy, used) = (Digest::default(), Vec::new());
     Record::Judged(Judged {
         effect,
@@ -301,7 +309,7 @@ fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>
         idempotency: Idempotency::Unsafe,
         answerer: Answerer::Tool,
         verdict: Verdict::Allow { by: Reason::ClassDefault },
-        grounds: Some(Box::new(Grounds { policy, line: None, used, origins, warrant, is_clear, composed })),
+        grounds: Some(Box::new(Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads })),
     })
 }
 
@@ -430,6 +438,15 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &[]);
         assert_eq!(unsaid.warrant, None, "in a task that nobody began");
     }
+    // Whoever names a place to look at has not said that something be done there.
+    let mut said = vec![(message(&t), vec![Atom(Kind::Email, "ann@a.ch".into())])];
+    let by = |method, said: &[(Seq, Vec<Atom>)]| {
+        let (values, facts) = (Values::read(&manifest, r#"{"to":"ann@a.ch"}"#), to(URL, method));
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), said).warrant.is_some()
+    };
+    assert!(by(Method::Get, &said) && !by(Method::Post, &said));
+    said[0].1.push(Atom(Kind::Words, "please POST it to this post".into()));
+    assert!(by(Method::Post, &said) && !by(Method::Delete, &said));
     let clear = |text: &str| {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
         let facts = Facts::new(EffectClass::Send, Vec::new());
@@ -547,6 +564,7 @@ fn any_named() -> impl Strategy<Value = Named> {
         origins: has_origin.then_some(Origin { path: 0, from }).into_iter().collect(),
         warrant: has_warrant.then_some(Warrant { from, tuple: repeat("values", 1) }),
         is_clear,
+        reads: None,
     })
 }
 
@@ -557,6 +575,7 @@ fn of_task(t: &TestSession, named: &Named) -> Named {
         warrant: named.warrant.map(|warrant| Warrant { from, ..warrant }),
         origins: named.origins.iter().map(|origin| Origin { from, ..*origin }).collect(),
         is_clear: named.is_clear,
+        reads: named.reads,
     }
 }
 

@@ -55,7 +55,7 @@ const SECRET: Label = Label { conf: Confidentiality::Secret, ..Label::of(Source:
 /// Of a verdict that rests on nothing.
 fn bare() -> Grounds {
     let (policy, used, origins) = (Digest::default(), Vec::new(), Vec::new());
-    Grounds { policy, line: None, used, origins, warrant: None, is_clear: false, composed: None }
+    Grounds { policy, line: None, used, origins, warrant: None, is_clear: false, composed: None, reads: None }
 }
 
 fn beginnings() -> Vec<Record> {

@@ -323,7 +323,16 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
     assert_eq!(
         grounds,
         [
-            Grounds { policy, line: Some(40), used, origins: vec![], warrant: None, is_clear: false, composed: None },
+            Grounds {
+                policy,
+                line: Some(40),
+                used,
+                origins: vec![],
+                warrant: None,
+                is_clear: false,
+                composed: None,
+                reads: None
+            },
             Grounds {
                 policy,
                 line: None,
@@ -331,7 +340,8 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 origins: vec![],
                 warrant: None,
                 is_clear: false,
-                composed: None
+                composed: None,
+                reads: None,
             }
         ]
     );
