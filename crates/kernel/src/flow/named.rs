@@ -81,6 +81,8 @@ fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
         (Kind::Handle | Kind::Words, _) => None,
         (_, Value::String(text)) => Atom::of(kind, text).map(|atom| Vec::from([atom])),
         (_, Value::Number(number)) => Atom::of(kind, &format!("{number}")).map(|atom| Vec::from([atom])),
+        // Of nothing some programs make everything.
+        (_, Value::Array(all)) if all.is_empty() => None,
         (_, Value::Array(all)) => {
             let all: Option<Vec<_>> = all.iter().map(|one| exact(kind, one)).collect();
             all.map(|all| all.concat())

@@ -430,6 +430,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         (EffectClass::Execute, "{}", true),
         (EffectClass::Write, r#"{"to":"eve@b.ch"}"#, false),
         (EffectClass::Write, r#"{"which":"the first"}"#, false),
+        (EffectClass::Write, r#"{"to":[]}"#, false),
         (EffectClass::Spend, "{}", false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(class, Vec::new()));

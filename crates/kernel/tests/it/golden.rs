@@ -198,6 +198,19 @@ fn judged_for_two() -> Vec<Record> {
     vec![judged(ask, None), judged(Verdict::Allow { by: Reason::ClassDefault }, Some(facts))]
 }
 
+/// Of a command with a network that may read what is secret.
+fn judged_by_what_is_read() -> Record {
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: None,
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Allow { by: Reason::ClassDefault },
+        grounds: Some(Box::new(Grounds { reads: Some(Confidentiality::Secret), ..bare() })),
+    })
+}
+
 /// Of a command with a network.
 fn reaching() -> Vec<Record> {
     let place = |host: &str, tunnel| Reachable {
@@ -511,6 +524,7 @@ fn the_stored_form_of_every_record_stays() {
         [beginnings(), verdicts(), middles(), endings(), waits()].concat(),
         [judged_later(), limited(), reached(), held_back(), judged_for_two(), reaching(), judged_with_files()].concat(),
         judged_by_two(),
+        vec![judged_by_what_is_read()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
