@@ -370,7 +370,8 @@ pub struct ModeArgs {
     /// Of this agent, not of the whole home
     #[arg(long, conflicts_with = "channel")]
     pub agent: Option<String>,
-    /// Of whatever comes in by this door, not of the whole home
+    /// Of whatever comes in by this door, not of the whole home: `cli` (this machine), `api` (HTTP below /api) or
+    /// `openai` (HTTP below /v1)
     #[arg(long)]
     pub channel: Option<String>,
 }

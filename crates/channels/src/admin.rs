@@ -10,6 +10,7 @@ use backstay_kernel::budget::{Ceiling, Used, windows};
 use backstay_kernel::home::HomeRecord;
 use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::refusal::{Code, Refusal};
+use backstay_kernel::rule::AT_HOME;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -60,6 +61,9 @@ pub struct Mode {
     channel: Option<String>,
 }
 
+/// The doors that a message can come in by.
+const CHANNELS: [&str; 3] = [AT_HOME, "api", openai::CHANNEL];
+
 /// How much an agent, a door or, where neither is named, the whole home does from now on.
 pub async fn set_mode(
     operator: Operator,
@@ -71,6 +75,10 @@ pub async fn set_mode(
     let scope = match (agent, channel) {
         (None, None) => Scope::Home,
         (Some(agent), None) => Scope::Agent(agent),
+        (None, Some(channel)) if !CHANNELS.contains(&channel.as_str()) => {
+            let known = CHANNELS.join("`, `");
+            return Err(Problem::malformed(format!("there is no door `{channel}`; known are `{known}`")));
+        }
         (None, Some(channel)) => Scope::Channel(channel),
         (Some(_), Some(_)) => return Err(Problem::malformed("give `agent` or `channel`, not both")),
     };
@@ -226,7 +234,7 @@ pub async fn budget(_: Operator, State(door): State<Door>) -> Result<Json<Value>
         let mut ceilings: BTreeMap<String, Ceiling> = BTreeMap::new();
         for agent in policy.agents.keys() {
             for principal in policy.principals.keys() {
-                for channel in ["api", "cli", openai::CHANNEL] {
+                for channel in CHANNELS {
                     let all = windows(&policy, agent, principal, channel, now);
                     ceilings.extend(all.into_iter().map(|window| (window.key, window.ceiling)));
                 }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use axum::Json;
 use axum::extract::State;
 use backstay_engine::Command;
+use backstay_kernel::flow::Flow;
 use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
@@ -41,6 +42,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
                 "args": call.args,
                 "facts": facts,
                 "rule": rule_name(by),
+                "flow": flow_of(by),
                 "line": rule.map(|rule| rule.line),
                 "reason": rule.and_then(|rule| rule.reason.as_deref()),
                 "approvers": approvers_shown(approvers),
@@ -63,6 +65,14 @@ fn rule_name(by: &Reason) -> String {
         Reason::Flow(_) => "information flow".to_owned(),
         Reason::Both { by, .. } => format!("{} and information flow", rule_name(by)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),
+    }
+}
+
+/// Why information flow asks, where it does.
+fn flow_of(by: &Reason) -> Option<Flow> {
+    match by {
+        Reason::Flow(flow) | Reason::Both { flow, .. } => Some(*flow),
+        Reason::Rule(_) | Reason::Limit(_) | Reason::ClassDefault | Reason::NoGrant | Reason::Mode { .. } => None,
     }
 }
 

@@ -283,7 +283,10 @@ fn out_of(scope: TokenScope, wanted: &[TokenScope]) -> Problem {
     Problem::new(
         Why::WrongScope,
         format!("this call is for tokens with the scope {}, and this one's is `{}`", words.join(" or "), scope.word()),
-        format!("another token: `backstay tokens create --scope {}`", words.first().copied().unwrap_or_default()),
+        format!(
+            "another token: `backstay tokens create --principal NAME --speaks human|program --scope {}`",
+            words.first().copied().unwrap_or_default()
+        ),
     )
 }
 

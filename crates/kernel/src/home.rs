@@ -331,7 +331,7 @@ fn reset_root(home: &Home, root: String, by: String, speaks: Speaks) -> Result<V
         return Err(Refusal::new(
             Code::NotAnApprover,
             "only a person vouches for files, and this is a program's word",
-            "do it at a terminal, or with a token made by `backstay tokens create --speaks human --scope operate`",
+            "do it at a terminal, or with a token made by `backstay tokens create --principal NAME --speaks human --scope operate`",
         ));
     }
     Ok(Vec::from([HomeRecord::RootReset { root, before, by }]))

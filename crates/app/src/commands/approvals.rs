@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::{destination, list, number, reachable, text};
+use super::conversation::{destination, flow, list, number, reachable, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -60,6 +60,9 @@ async fn answer_with(client: &Client, args: &DecideArgs, approve: bool, out: &Ou
     } else {
         out.line(&said(&item, approve));
     }
+    if approve && missing(&item) > 0 {
+        return Ok(Exit::Waiting);
+    }
     turn::go_on(client, text(&decided, "turn"), out).await
 }
 
@@ -70,11 +73,15 @@ fn read_token(file: &Path) -> Outcome<String> {
     read.map(|text| text.trim().to_owned()).map_err(|error| Failure::io(file, &error))
 }
 
+/// Yeses that it takes besides this one.
+fn missing(item: &Value) -> u64 {
+    let quorum = item.pointer("/approvers/quorum").and_then(Value::as_u64).unwrap_or(1);
+    quorum.saturating_sub(list(item, "yes").len() as u64 + 1)
+}
+
 /// What has become of it, as far as this answer says.
 fn said(item: &Value, approve: bool) -> String {
-    let quorum = item.pointer("/approvers/quorum").and_then(Value::as_u64).unwrap_or(1);
-    let missing = quorum.saturating_sub(list(item, "yes").len() as u64 + 1);
-    match (approve, missing) {
+    match (approve, missing(item)) {
         (false, _) => "denied".to_owned(),
         (true, 0) => "approved".to_owned(),
         (true, missing) => format!("said yes; it takes {missing} more"),
@@ -139,7 +146,8 @@ fn lines(item: &Value) -> Vec<String> {
     lines.extend(reachable(facts).iter().map(|place| visible_line(&format!("  may reach {place}"))));
     let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));
-    lines.push(format!("  class: {class}, rule: {rule}{line}, for {principal}"));
+    lines.push(format!("  class: {class}, rule: {rule}{line}, asked by {principal}"));
+    lines.extend(item.get("flow").and_then(Value::as_str).map(|why| format!("  {}", flow(why))));
     if let Some(reason) = item.get("reason").and_then(Value::as_str) {
         lines.push(visible_line(&format!("  reason: {reason}")));
     }
@@ -148,12 +156,13 @@ fn lines(item: &Value) -> Vec<String> {
     lines
 }
 
-/// Where it takes more than anybody's one yes.
+/// Whose yes it takes.
 fn wanted(item: &Value) -> Option<String> {
     let approvers = item.get("approvers")?;
     let words = |key: &str| list(approvers, key).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let who = [words("role"), words("principal")].into_iter().find(|who| !who.is_empty()).unwrap_or_default();
     let (quorum, but, doors) = (number(approvers, "quorum"), words("distinct_from"), words("channels"));
-    let mut parts = Vec::new();
+    let mut parts = vec![format!("a yes of: {who}")];
     if quorum > 1 {
         let yes = list(item, "yes").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
         let so_far = if yes.is_empty() { "nobody yet" } else { yes.as_str() };
@@ -165,7 +174,7 @@ fn wanted(item: &Value) -> Option<String> {
     if !doors.is_empty() {
         parts.push(format!("at: {doors}"));
     }
-    (!parts.is_empty()).then(|| format!("  wants: {}", parts.join("; ")))
+    Some(format!("  wants {}", parts.join("; ")))
 }
 
 #[cfg(test)]

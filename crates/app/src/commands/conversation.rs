@@ -381,7 +381,8 @@ fn words(data: &Value, body: Option<&Value>) -> String {
 }
 
 /// Why the gate asks whatever the rules allow, in words.
-fn flow(why: &str) -> String {
+/// Why information flow asks, in words.
+pub fn flow(why: &str) -> String {
     let what = match why {
         "unnamed_path" => {
             "the session has seen untrusted words, and it writes outside of the workspace, at a path that no person named"

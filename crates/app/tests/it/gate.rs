@@ -170,7 +170,11 @@ fn a_tainted_session_writes_outside_of_the_workspace_where_a_person_said() {
     // What a program says names nothing.
     place.run(&["run", &call(&file("a.txt"))]).expect(4);
     let waits = place.run(&["approvals"]).stdout.clone();
-    assert!(waits.contains("class: write, rule: information flow, for owner"), "{waits}");
+    assert!(
+        waits
+            .contains("class: write, rule: information flow, asked by owner\n  information flow: the session has seen"),
+        "{waits}"
+    );
     let trace = place.run(&["trace"]).stdout.clone();
     assert!(trace.contains("information flow: the session has seen untrusted words"), "{trace}");
     assert!(!Path::new(&file("a.txt")).exists());

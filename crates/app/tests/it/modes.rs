@@ -22,5 +22,6 @@ fn a_home_switched_to_read_only_says_so_and_writes_nothing_until_it_is_back() {
     place.run(&["run", WRITE]).expect(0);
     assert_eq!(std::fs::read_to_string(note).unwrap(), "kept");
     assert_eq!(place.run(&["status", "--json"]).json(0)["modes"], serde_json::json!([]));
+    assert_eq!(place.run(&["mode", "read-only", "--channel", "http", "--json"]).error(2)["code"], "malformed");
     assert_eq!(place.run(&["mode", "read-only", "--agent", "nobody", "--json"]).error(5)["code"], "unknown_agent");
 }

@@ -113,7 +113,7 @@ fn two_people_say_yes_at_one_machine_each_with_a_token_of_their_own() {
     let (bea, cem) = (token("bea"), token("cem"));
     place.run(&["run", "/call write_file {\"path\":\"out/a.txt\",\"content\":\"x\"}"]).expect(4);
     let shown = place.run(&["approvals"]).stdout.clone();
-    assert!(shown.contains("wants: 2 people must say yes; so far: nobody yet"), "{shown}");
+    assert!(shown.contains("wants a yes of: bea, cem; 2 people must say yes; so far: nobody yet"), "{shown}");
     let id = place.run(&["approvals", "--json"]).json(0)["approvals"][0]["id"].as_str().unwrap().to_owned();
     let refused = place.run(&["approve", &id, "--json"]);
     assert_eq!(refused.error(3)["code"], "not_an_approver");

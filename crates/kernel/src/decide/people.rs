@@ -111,7 +111,7 @@ fn may_say_yes(session: &Session, open: &Open, decide: &Decide, frame: &Frame<'_
         return Err(Refusal::new(
             Code::NotAnApprover,
             "the rule asks for a person's yes, and this is a program's",
-            "answer at a terminal, or with a token made by `backstay tokens create --speaks human --scope approve`",
+            "answer at a terminal, or with a token made by `backstay tokens create --principal NAME --speaks human --scope approve`",
         ));
     }
     let spends = judged.facts.class == EffectClass::Spend;

@@ -94,8 +94,8 @@ static MATCH: &[Key] = &[
         "channel",
         Kind::Condition(Words),
         Optional("any"),
-        "{ not_in = [\"chat\"] }",
-        "The door that the message came in by.",
+        "{ not_in = [\"openai\"] }",
+        "The door that the message came in by: `cli` (this machine), `api` (HTTP below `/api`) or `openai` (HTTP below `/v1`). To speak of all HTTP, name both.",
     ),
     value("tool", Kind::Condition(Words), Optional("any"), "[\"write_file\", \"edit_file\"]", "The tool's name."),
     value(
