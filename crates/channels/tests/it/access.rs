@@ -184,7 +184,7 @@ async fn a_token_that_was_made_at_the_machine_is_told_there_alone() {
     let made = house.locally_keyed("/api/tokens", "k", new.clone()).await;
     assert!(made.json["token"].is_string(), "{}", made.text);
     let asked = request(Method::POST, "/api/tokens").header("idempotency-key", "k");
-    let asked = asked.header("authorization", format!("Bearer {}", house.scoped("oper", TokenScope::Operate)));
+    let asked = asked.header("authorization", format!("Bearer {}", house.scoped("owner", TokenScope::Operate)));
     let asked = asked.header("content-type", "application/json").body(Body::from(new.to_string())).unwrap();
     let told = Told::of(house.tcp.clone().oneshot(asked).await.unwrap()).await;
     assert_eq!(told.status, StatusCode::FORBIDDEN, "{}", told.text);
