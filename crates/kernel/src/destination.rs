@@ -62,7 +62,7 @@ pub struct Destination {
     /// Of the URL and of the headers that the caller chose: what can carry a message out without a body.
     pub url_bytes: u64,
     /// Those of them that are in headers, which a URL that somebody named does not name.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub header_bytes: u32,
 }
 
@@ -145,7 +145,7 @@ pub struct Connection {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_none(bytes: &u32) -> bool {
+fn is_zero(bytes: &u32) -> bool {
     *bytes == 0
 }
 

@@ -30,7 +30,7 @@ struct Named {
 }
 
 /// Programs whose writing brings no link to where nothing was: what they write can be judged beforehand.
-const MAKE_NO_LINKS: [&str; 3] = ["mkdir", "touch", "tee"];
+const MAKE_NO_LINKS: [&str; 7] = ["mkdir", "touch", "tee", "rm", "rmdir", "chmod", "truncate"];
 
 impl Known {
     /// Nothing is known: a shell reads it.
@@ -125,9 +125,14 @@ impl Known {
         let made = all().filter(|(place, fact)| {
             fact.access == Access::Write && makes_links(**place) && !is_target(**place, &fact.real)
         });
+        // Those of one pipe run at the same time.
+        let pipe = |place: usize| {
+            self.list.iter().take(place.saturating_add(1)).filter(|simple| simple.joint != Joint::Pipe).count()
+        };
+        let may_follow = |place: usize, other: usize| place != other && pipe(other) >= pipe(place);
         made.into_iter().any(|(place, made)| {
             all().any(|(other, fact)| {
-                other > place && (is_under(&fact.real, &made.real) || is_under(&made.real, &fact.real))
+                may_follow(*place, *other) && (is_under(&fact.real, &made.real) || is_under(&made.real, &fact.real))
             })
         })
     }

@@ -8,6 +8,7 @@ use crate::network::{Echo, rows};
 use crate::place::Place;
 use crate::sandboxed::Sandboxed;
 use crate::terminal::Terminal;
+use crate::tls::certified;
 use crate::vault;
 
 const VALUE: &str = "Canary-Value-0123456789";
@@ -67,19 +68,7 @@ impl Reaching {
 
 /// Of `localhost`, by whom it is.
 fn certificate(place: &Place) -> (PathBuf, PathBuf) {
-    let (cert, key) = (place.path("cert.pem"), place.path("cert.key"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out")
-        .arg(&cert)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    (cert, key)
+    certified(place, "localhost", &["subjectAltName=DNS:localhost", "basicConstraints=critical,CA:FALSE"])
 }
 
 fn text<'a>(said: &'a Value, key: &str) -> &'a str {
