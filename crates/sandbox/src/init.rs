@@ -129,7 +129,7 @@ fn stop_all() -> Step<()> {
     }
 }
 
-/// Every thread of every other process is stopped or has ended.
+/// Every thread of every other process is stopped or has ended. What cannot be looked at is neither.
 fn all_rest() -> std::io::Result<bool> {
     let own = std::process::id().to_string();
     for process in std::fs::read_dir("/proc")? {
@@ -138,17 +138,26 @@ fn all_rest() -> std::io::Result<bool> {
         if name.to_str().is_none_or(|name| name == own || !name.bytes().all(|byte| byte.is_ascii_digit())) {
             continue;
         }
-        // Who ends meanwhile rests.
-        let Ok(threads) = std::fs::read_dir(process.path().join("task")) else { continue };
-        for thread in threads.flatten() {
-            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let Some(threads) = unless_ended(std::fs::read_dir(process.path().join("task")))? else { continue };
+        for thread in threads {
+            let Some(thread) = unless_ended(thread)? else { continue };
+            let Some(stat) = unless_ended(std::fs::read_to_string(thread.path().join("stat")))? else { continue };
             let state = stat.rsplit(')').next().unwrap_or_default().trim_start().bytes().next();
-            if !matches!(state, None | Some(b'T' | b'Z' | b'X')) {
+            if !matches!(state, Some(b'T' | b'Z' | b'X')) {
                 return Ok(false);
             }
         }
     }
     Ok(true)
+}
+
+/// Who ends while it is looked at rests.
+fn unless_ended<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn ended(status: WaitStatus) -> Report {

@@ -193,8 +193,8 @@ fn a_server_rests_until_it_is_called_whatever_it_does_about_it() {
     let busy = format!("/call odd__busy {}", json!({ "path": "at" }));
     let session = home.place.run(&["run", &busy, "--json"]).json(0)["session"].as_str().unwrap().to_owned();
     for round in 0..6 {
-        let awake: Vec<_> = processes(&home).into_iter().filter(|(_, state)| state != "T").collect();
-        assert!(awake.is_empty(), "{round}: {awake:?}");
+        let seen = processes(&home);
+        assert!(seen.iter().all(|(_, state)| state == "T"), "{round}: {seen:?}, then {:?}", processes(&home));
         assert!(!home.workspace().join("at/.envrc").exists(), "{round}: it was taken out of use");
         home.place.run(&["run", "--session", &session, "/call odd__echo {}"]).expect(0);
     }
