@@ -278,14 +278,14 @@ fn decided(session: &mut Session, effect: EffectId, decision: Decision, person: 
     match decision {
         Decision::Approve => {
             let Some(open) = session.effects.get_mut(&effect) else { return };
-            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, yes, .. }) =
+            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, digest, yes }) =
                 (&mut open.work, &mut open.state)
             {
                 if !approvers.are_enough(yes, person.unwrap_or_default()) {
                     return;
                 }
                 let (by, approvers) = (by.clone(), approvers.clone());
-                judged.approved = Some(Approved { by, approvers, until: *expires_at });
+                judged.approved = Some(Approved { by, approvers, until: *expires_at, digest: *digest });
                 open.state = State::Ready;
             }
         }

@@ -2,11 +2,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::approval::Asking;
 use crate::destination::{HostGrant, Method, Reachable};
 use crate::facts::{Access, Facts};
 use crate::flow::{Named, composed, flow};
 use crate::frame::Frame;
-use crate::id::{Digest, EffectId};
+use crate::id::EffectId;
 use crate::policy::{Agent, Policy};
 use crate::record::{Grounds, Reason, Verdict};
 use crate::rule::{Approvers, Field, RuleVerdict, is_under};
@@ -59,18 +60,24 @@ pub fn judge(
         let fields = Field::ALL.into_iter().filter(|field| of_rule(field) || counted(field));
         grounds.used = fields.map(|field| subject.used(field)).collect();
     }
+    let ask = |by, (approvers, expires_ms): (Approvers, u64)| {
+        let expires_at = frame.now.saturating_add(expires_ms);
+        let (by, approvers, policy) = (&by, &approvers, frame.policy);
+        let digest = Asking { session, effect, call, facts, named, by, approvers, expires_at, policy }.digest();
+        Verdict::Ask { by: by.clone(), approvers: approvers.clone(), expires_at, digest }
+    };
     let flows = || flow(session, effect, call.tool.as_deref(), facts, named, frame);
     let owners = || (Approvers::owners(), limits::ASK_EXPIRES_MS);
     let of_rule = || rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
     let verdict = match (verdict, if verdict == RuleVerdict::Deny { None } else { flows() }) {
         (RuleVerdict::Deny, _) => Verdict::Deny { by },
         (RuleVerdict::Allow, None) => Verdict::Allow { by },
-        (RuleVerdict::Allow, Some(flow)) => ask(session, effect, call, facts, Reason::Flow(flow), owners(), frame),
-        (RuleVerdict::Ask, None) => ask(session, effect, call, facts, by, of_rule(), frame),
+        (RuleVerdict::Allow, Some(flow)) => ask(Reason::Flow(flow), owners()),
+        (RuleVerdict::Ask, None) => ask(by, of_rule()),
         (RuleVerdict::Ask, Some(flow)) => {
             let (approvers, expires_ms) = of_rule();
             let both = Reason::Both { by: Box::new(by), flow };
-            ask(session, effect, call, facts, both, (approvers.and_owner(), expires_ms), frame)
+            ask(both, (approvers.and_owner(), expires_ms))
         }
     };
     Judgement { verdict: held_back(verdict, facts, frame), grounds }
@@ -126,32 +133,4 @@ fn is_reachable(hosts: &[HostGrant], place: &Reachable) -> bool {
     !place.methods.is_empty()
         && place.methods.iter().all(is_granted)
         && (!place.tunnel || grants().any(|grant| grant.tunnel))
-}
-
-fn ask(
-    session: &Session,
-    effect: EffectId,
-    call: &CallRef,
-    facts: &Facts,
-    by: Reason,
-    (approvers, expires_ms): (Approvers, u64),
-    frame: &Frame<'_>,
-) -> Verdict {
-    let expires_at = frame.now.saturating_add(expires_ms);
-    let digest = Digest::of(
-        "backstay approval v1",
-        &[
-            &session.lineage.to_be_bytes(),
-            &session.id.0,
-            &effect.0.to_be_bytes(),
-            call.tool.as_deref().unwrap_or_default().as_bytes(),
-            &call.calls.digest.0,
-            &call.index.to_be_bytes(),
-            &facts.digest().0,
-            &frame.policy.epoch.to_be_bytes(),
-            &expires_at.to_be_bytes(),
-            serde_json::to_string(&approvers).unwrap_or_default().as_bytes(),
-        ],
-    );
-    Verdict::Ask { by, approvers, expires_at, digest }
 }

@@ -6,6 +6,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod approval;
 pub mod audit;
 pub mod budget;
 pub mod clock;

@@ -21,7 +21,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 10;
+pub const FOLD_VERSION: u32 = 11;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -219,6 +219,7 @@ pub struct Approved {
     pub by: Reason,
     pub approvers: Approvers,
     pub until: Millis,
+    pub digest: Digest,
 }
 
 /// Where an effect stands in its life.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::outcome;
 use super::windup::end_turn;
+use crate::approval::Asking;
 use crate::budget::{Amount, Used, WindowState, next_window_at};
 use crate::destination::Destination;
 use crate::effect::{CallRef, Finish, Inspection};
@@ -23,7 +24,7 @@ use crate::record::{
 };
 use crate::request::Request;
 use crate::rule::Rule;
-use crate::session::{JudgedFacts, Open, Session, State, Step, Turn, Work};
+use crate::session::{Approved, JudgedFacts, Open, Session, State, Step, Turn, Work};
 use crate::subject::Subject;
 use crate::tool::{Answerer, EffectClass, Idempotency, Manifest};
 use crate::window;
@@ -298,7 +299,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 records.push(judged(*id, None, None, (not_a_call(calls, repeats), None), &frame));
             }
             (Some(was), State::Asked { .. } | State::Ready)
-                if is_outdated(was, &frame)
+                if is_outdated(session, *id, call, was, &frame)
                     || (changing && open.state == State::Ready && !still_stands(session, *id, call, was, &frame)) =>
             {
                 let judgement = judge(session, *id, call, &was.facts, &was.named, &frame);
@@ -336,10 +337,14 @@ fn blocked(repeats: usize) -> Verdict {
     Verdict::Blocked { repeats: u32::try_from(repeats).unwrap_or(u32::MAX) }
 }
 
-/// Another policy judged it, or the yes that it had is too old.
-fn is_outdated(was: &JudgedFacts, frame: &Frame<'_>) -> bool {
-    let too_old = was.approved.as_ref().is_some_and(|yes| yes.until <= frame.now);
-    was.epoch != frame.policy.epoch || too_old
+/// Another policy judged it, or the yes that it had is too old, or was said to another action.
+fn is_outdated(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
+    let (facts, named, policy) = (&was.facts, &was.named, frame.policy);
+    let is_void = |Approved { by, approvers, until, digest }: &Approved| {
+        let asked = Asking { session, effect, call, facts, named, by, approvers, expires_at: *until, policy };
+        *until <= frame.now || asked.digest() != *digest
+    };
+    was.epoch != frame.policy.epoch || was.approved.as_ref().is_some_and(is_void)
 }
 
 /// Whether the rules say the same now: hours may have passed since. A yes that a person gave stands

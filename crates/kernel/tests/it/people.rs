@@ -1,13 +1,15 @@
 //! People: asks, answers, messages into a turn, stop, freeze, another policy.
 use backstay_kernel::context::{Answer, Item, Note};
 use backstay_kernel::decide::Decide;
+use backstay_kernel::effect::CallRef;
+use backstay_kernel::facts::{Access, PathFact, Tier};
 use backstay_kernel::home::Speaks;
-use backstay_kernel::id::Digest;
+use backstay_kernel::id::{Digest, EffectId};
 use backstay_kernel::policy::Role;
-use backstay_kernel::record::{BounceReason, Mode, Record, StopReason};
+use backstay_kernel::record::{BounceReason, Mode, Reason, Record, StopReason};
 use backstay_kernel::refusal::Code;
 use backstay_kernel::rule::{AT_HOME, Approvers, Field, Rule, RuleVerdict, Test, Who};
-use backstay_kernel::session::State;
+use backstay_kernel::session::{Approved, JudgedFacts, State, Work};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::{Input, Wait, limits};
 
@@ -59,6 +61,64 @@ pub fn an_approval_is_bound_to_its_digest_its_people_and_its_time() {
     t.tell(word(digest, Role::Owner));
     assert!(t.start(effect).is_ok());
     assert_eq!(t.input(word(digest, Role::Owner)).unwrap_err().code, Code::AskClosed, "used");
+}
+
+/// A mail that a person said yes to, and that waits for a slot.
+fn approved() -> (TestSession, EffectId) {
+    let mut t = asked();
+    t.slots.tool = 0;
+    let effect = t.call("mail");
+    t.decide(effect, true).unwrap();
+    assert_eq!(t.effect(effect).state, State::Ready);
+    (t, effect)
+}
+
+fn starts(mut t: TestSession, effect: EffectId) -> bool {
+    t.slots.tool = 8;
+    t.settle();
+    t.session.effects.get(&effect).is_some_and(|open| matches!(open.state, State::Started { .. }))
+}
+
+/// Whatever of the action is not what it was when the yes was said, the yes is to something else.
+#[test]
+fn a_yes_is_to_this_action_and_to_no_other() {
+    type Change = fn(&mut TestSession, EffectId);
+    fn judged(t: &mut TestSession, effect: EffectId) -> (&mut CallRef, &mut JudgedFacts) {
+        match &mut t.session.effects.get_mut(&effect).unwrap().work {
+            Work::Tool { call, judged, .. } => (call, judged.as_mut().unwrap()),
+            Work::Model { .. } => panic!("a call of a tool"),
+        }
+    }
+    fn yes(t: &mut TestSession, effect: EffectId) -> &mut Approved {
+        judged(t, effect).1.approved.as_mut().unwrap()
+    }
+    let changes: [(&str, Change); 16] = [
+        ("home", |t, _| t.session.lineage += 1),
+        ("session", |t, _| t.session.id.0[7] ^= 1),
+        ("arguments", |t, effect| judged(t, effect).0.calls.digest.0[31] ^= 1),
+        ("place in the reply", |t, effect| judged(t, effect).0.index += 1),
+        ("tool", |t, effect| judged(t, effect).0.tool = Some("write".into())),
+        ("class", |t, effect| judged(t, effect).1.facts.class = EffectClass::Spend),
+        ("path", |t, effect| {
+            judged(t, effect).1.facts.paths.push(PathFact { access: Access::Read, real: "/w".into() })
+        }),
+        ("bytes", |t, effect| judged(t, effect).1.facts.bytes_out = Some(7)),
+        ("program", |t, effect| judged(t, effect).1.facts.programs.push("sh".into())),
+        ("sandbox", |t, effect| judged(t, effect).1.facts.tier = Some(Tier::Full)),
+        ("declaration", |t, effect| judged(t, effect).1.facts.declared = Some(Box::new(Digest([1; 32])))),
+        ("who named it", |t, effect| judged(t, effect).1.named.is_clear ^= true),
+        ("why", |t, effect| yes(t, effect).by = Reason::Rule("another".into())),
+        ("who answers", |t, effect| yes(t, effect).approvers.quorum += 1),
+        ("until when", |t, effect| yes(t, effect).until += 1),
+        ("policy", |t, _| t.policy.digest.0[0] ^= 1),
+    ];
+    let (t, effect) = approved();
+    assert!(starts(t, effect));
+    for (what, change) in changes {
+        let (mut t, effect) = approved();
+        change(&mut t, effect);
+        assert!(!starts(t, effect), "{what}");
+    }
 }
 
 /// A mail that takes two of four people, and not whoever asked for it.
