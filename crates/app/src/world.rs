@@ -192,6 +192,11 @@ impl World for RealWorld {
             .map_err(|refused| Refused { why: refused.why, detail: refused.detail })
     }
 
+    fn command_line(&self, call: &ToolCall) -> Option<String> {
+        let roots = self.roots(&call.agent).ok()?;
+        backstay_tools::command_line(&roots, &call.tool, &call.arguments)
+    }
+
     fn probe(&self, call: &ToolCall, facts: &Facts) -> Probed {
         match self.roots(&call.agent) {
             Ok(roots) => backstay_tools::probe(&roots, &call.tool, &call.arguments, facts),

@@ -9,10 +9,12 @@ use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::{Approvers, Who};
+use backstay_kernel::session::Work;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Speaker;
+use crate::card::Action;
 use crate::door::Door;
 use crate::error::Problem;
 use crate::input::{At, Input, Keyed};
@@ -27,20 +29,26 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
         };
         door.waiting(&speaker, Some(&may), |row, state, waiting| {
             let Kind::Approval { by, approvers, expires_at, digest, yes } = &waiting.kind else { return Ok(()) };
-            let (call, facts) = door.call_of(state, waiting.effect)?;
+            let Some(Work::Tool { call, judged: Some(judged), .. }) = state.effects.get(&waiting.effect).map(|o| &o.work)
+            else {
+                return Ok(());
+            };
+            let text = door.call_text(call)?;
+            let effect = waiting.effect;
+            let card = door.card(&Action { state, effect, judged, text: &text })?;
             let policy = door.engine.policy();
             let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
             let rule = by.rule().and_then(|named| rules.iter().find(|rule| rule.name == named));
-            items.push(json!({
+            let mut item = json!({
                 "id": waiting.place().to_string(),
                 "digest": digest,
                 "session": row.session,
                 "turn": waiting.turn_place().to_string(),
                 "agent": state.agent,
                 "principal": row.principal,
-                "tool": call.tool,
-                "args": call.args,
-                "facts": facts,
+                "tool": text.tool,
+                "args": text.args,
+                "facts": judged.facts,
                 "rule": rule_name(by),
                 "flow": flow_of(by),
                 "line": rule.map(|rule| rule.line),
@@ -48,7 +56,11 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
                 "approvers": approvers_shown(approvers),
                 "yes": yes,
                 "expires_at": expires_at,
-            }));
+            });
+            if let (Some(item), Value::Object(card)) = (item.as_object_mut(), card) {
+                item.extend(card);
+            }
+            items.push(item);
             Ok(())
         })?;
         Ok(json!({ "approvals": items }))

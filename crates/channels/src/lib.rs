@@ -6,6 +6,7 @@ mod answers;
 mod approvals;
 mod as_sent;
 mod auth;
+mod card;
 mod crowd;
 mod door;
 mod doubts;

@@ -102,3 +102,5 @@ pub const TITLE_CHARS_MAX: usize = 200;
 /// Records in which the first message is looked for where there is no title: it is the second, unless older
 /// messages were quoted before it.
 pub const TITLE_RECORDS_MAX: usize = 8;
+/// Of a message's line that names a value, what an approval shows around it.
+pub const SAID_CHARS_MAX: usize = 200;

@@ -167,6 +167,14 @@ pub struct CallText {
     pub args: Value,
 }
 
+impl CallText {
+    /// As JSON, or as what the model wrote instead of it.
+    #[must_use]
+    pub fn arguments(&self) -> String {
+        self.args.as_str().map_or_else(|| self.args.to_string(), str::to_owned)
+    }
+}
+
 impl Door {
     /// Name and arguments of a call; empty where its text is erased.
     pub(crate) fn call_text(&self, call: &CallRef) -> Result<CallText, Problem> {
@@ -199,6 +207,5 @@ impl Door {
 #[must_use]
 pub fn question_of(call: &CallText) -> String {
     let field = |name: &str| call.args.get(name).and_then(Value::as_str).map(str::to_owned);
-    let written = || call.args.as_str().map_or_else(|| call.args.to_string(), str::to_owned);
-    field("question").or_else(|| field("text")).unwrap_or_else(written)
+    field("question").or_else(|| field("text")).unwrap_or_else(|| call.arguments())
 }

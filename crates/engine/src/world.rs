@@ -163,6 +163,12 @@ pub trait World: Send + Sync + 'static {
     /// Why the call is no call.
     fn inspect(&self, call: &ToolCall) -> Result<Facts, Refused>;
 
+    /// What the call would start, as a text made of its words, where it would start anything: what a person reads is
+    /// never what the model wrote.
+    fn command_line(&self, _call: &ToolCall) -> Option<String> {
+        None
+    }
+
     fn probe(&self, call: &ToolCall, facts: &Facts) -> Probed;
 
     fn run_tool(&self, permit: Permit, call: &ToolCall, facts: &Facts) -> ToolEnd;

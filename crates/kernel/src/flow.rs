@@ -18,8 +18,10 @@ use crate::rule::is_under;
 use crate::session::{Session, State, Work};
 use crate::tool::{EffectClass, Manifest};
 
+mod choices;
 mod named;
 
+pub use choices::{Choice, choices};
 pub(crate) use named::is_irreversible;
 pub use named::{Named, Origin, Values, Warrant, named, wants_names};
 

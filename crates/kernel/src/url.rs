@@ -123,6 +123,14 @@ fn number(port: &str) -> Result<u16, BadUrl> {
     port.parse().ok().filter(|_| is_plain).ok_or(BadUrl::Port)
 }
 
+/// A host's name as its owner writes it, where that is not how it is sent. For people: two names may look alike.
+#[must_use]
+pub fn unicode(host: &str) -> Option<String> {
+    let label = |label: &str| label.strip_prefix("xn--").and_then(idna::punycode::decode_to_string);
+    let labels: Vec<String> = host.split('.').map(|part| label(part).unwrap_or_else(|| part.into())).collect();
+    Some(labels.join(".")).filter(|shown| shown != host)
+}
+
 /// Where a request goes, and what it asks for there. Without a fragment, which nobody sends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Url {

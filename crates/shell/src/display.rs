@@ -36,6 +36,14 @@ fn simple(command: &Simple, out: &mut String) {
     }
 }
 
+/// A word of no glob, as a shell would have to be given it.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let mut out = String::new();
+    push_quoted(word, &mut out);
+    out
+}
+
 fn push_target(operator: &str, path: &str, out: &mut String) {
     out.push_str(operator);
     push_quoted(path, out);

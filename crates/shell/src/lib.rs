@@ -14,6 +14,8 @@ mod spec;
 mod tests;
 mod words;
 
+pub use display::quoted;
+
 pub use backstay_kernel::tool::EffectClass;
 use thiserror::Error;
 

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod argv;
+mod card;
 mod command;
 mod declared;
 mod fetch;
@@ -36,6 +37,7 @@ mod tests;
 pub use arguments::ReadOutput;
 pub use argv::Argv;
 pub use backstay_egress::Network;
+pub use card::command_line;
 pub use command::Commands;
 pub use declared::{Declared, Role, Terms};
 pub use fetch::Hosts;

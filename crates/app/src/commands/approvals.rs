@@ -142,18 +142,62 @@ fn lines(item: &Value) -> Vec<String> {
     for path in list(facts, "paths") {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
     }
+    lines.extend(item.get("command_line").and_then(Value::as_str).map(|line| visible_line(&format!("  runs: {line}"))));
     lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
+    let unicode = item.get("host_unicode").and_then(Value::as_str);
+    lines.extend(
+        unicode.map(|host| visible_line(&format!("  which its owner writes {host}: other letters may look the same"))),
+    );
     lines.extend(reachable(facts).iter().map(|place| visible_line(&format!("  may reach {place}"))));
+    lines.extend(chosen(item).iter().map(|line| visible_line(line)));
+    lines.extend(last(item).map(|line| visible_line(&line)));
     let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));
-    lines.push(format!("  class: {class}, rule: {rule}{line}, asked by {principal}"));
+    let tier = facts.get("tier").and_then(Value::as_str).map(|tier| format!(", sandbox: {tier}")).unwrap_or_default();
+    lines.push(format!("  class: {class}{tier}, rule: {rule}{line}, asked by {principal}"));
     lines.extend(item.get("flow").and_then(Value::as_str).map(|why| format!("  {}", flow(why))));
     if let Some(reason) = item.get("reason").and_then(Value::as_str) {
         lines.push(visible_line(&format!("  reason: {reason}")));
     }
     lines.extend(wanted(item).map(|line| visible_line(&line)));
+    lines.push("  denied, it is not made; the agent is told so, and goes on without it".to_owned());
     lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
     lines
+}
+
+/// Who chose the values by which the call chooses.
+fn chosen(item: &Value) -> Vec<String> {
+    let label = item.get("label").unwrap_or(&Value::Null);
+    let from = if text(label, "integrity") == "trusted" {
+        "the model's own: no message of this task names it".to_owned()
+    } else {
+        let sources = label.get("source").map(sources).unwrap_or_default();
+        format!("untrusted: no message of this task names it, and the session has taken in words of {sources}")
+    };
+    let one = |choice: &Value| {
+        let what = choice.get("argument").and_then(Value::as_str).unwrap_or("the path");
+        let who = match choice.get("said").filter(|said| !said.is_null()) {
+            Some(said) => format!("named in message {}: \"{}\"", number(said, "seq"), text(said, "line")),
+            None => from.clone(),
+        };
+        format!("  {what} {}: {who}", text(choice, "value"))
+    };
+    list(item, "chooses").iter().map(one).collect()
+}
+
+/// Those that may be anybody's, of one word or a list of them.
+fn sources(source: &Value) -> String {
+    let words = source.as_array().map_or_else(|| vec![source], |all| all.iter().collect());
+    let words = words.into_iter().filter_map(Value::as_str).filter(|word| !matches!(*word, "config" | "runtime"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn last(item: &Value) -> Option<String> {
+    let last = item.get("last").filter(|last| !last.is_null())?;
+    let differs: Vec<&str> = list(last, "differs").iter().filter_map(Value::as_str).collect();
+    let how =
+        if differs.is_empty() { "the same arguments".to_owned() } else { format!("another {}", differs.join(", ")) };
+    Some(format!("  beside the last that was allowed here, {}: {how}", text(last, "id")))
 }
 
 /// Whose yes it takes.
@@ -197,10 +241,26 @@ mod tests {
                     { "host": "b.test\n", "port": 443, "methods": ["GET"], "tunnel": true },
                 ],
             },
+            "command_line": "echo 'a\n  class: read'", "host_unicode": "b\u{fc}cher.example\n",
+            "label": { "conf": "internal", "integrity": "untrusted", "source": ["config", "tool", "model"] },
+            "chooses": [
+                { "argument": "to\n", "value": "a\nb", "said": { "seq": 2, "line": "to a\u{202e}" } },
+                { "argument": null, "value": "/x", "said": null },
+            ],
+            "last": { "id": "s.3", "differs": ["to\n", "cc"] },
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 10);
+        assert_eq!(shown.len(), 16);
+        for line in [
+            "  runs: echo 'a\\n  class: read'",
+            "  to\\n a\\nb: named in message 2: \"to a\\u{202e}\"",
+            "  the path /x: untrusted: no message of this task names it, and the session has taken in words of tool, model",
+            "  beside the last that was allowed here, s.3: another to\\n, cc",
+            "  which its owner writes b\u{fc}cher.example\\n: other letters may look the same",
+        ] {
+            assert!(shown.iter().any(|shown| shown == line), "{line} in {shown:?}");
+        }
         assert!(shown.iter().any(|line| line == "  may reach GET HEAD a.test:443"), "{shown:?}");
         assert!(shown.iter().any(|line| line.starts_with("  may reach unrestricted send to b.test")), "{shown:?}");
         let to = "  goes to POST https://xn--bcher-kva.example:443/v1, 40 bytes of URL and headers, 9 bytes of body";

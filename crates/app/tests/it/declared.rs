@@ -120,6 +120,61 @@ fn a_tool_is_told_without_a_question_what_its_audience_may_know() {
     assert_eq!(home.latest()["stdout"], "told\n");
 }
 
+const MAIL: &str = r#"
+[tools.mail]
+description = "Sends a mail."
+argv = ["echo", "{to}", "{cc}", "{text}"]
+schema = '{"type":"object","properties":{"to":{"type":"string"},"cc":{"type":"string"},"text":{"type":"string"}},"required":["to","cc","text"]}'
+class = "send"
+arguments.to.role = "email"
+arguments.cc.role = "email"
+arguments.text.role = "payload"
+"#;
+
+/// Whoever is asked sees what would run, who chose each value, and what is other than the last time.
+#[test]
+fn a_person_is_shown_what_would_run_and_who_chose_what() {
+    let home = home(&["mail"], MAIL);
+    let door = Door::serve_to("human", &home.place, &[]);
+    let asked = |before: &str| loop {
+        let found = door.get("/api/approvals").json["approvals"].get(0).cloned();
+        if let Some(asked) = found.filter(|asked| asked["id"] != before) {
+            break asked;
+        }
+        std::thread::yield_now();
+    };
+    // The copy is written so that it stands in nobody's words.
+    let say = |to: &str| {
+        let call = format!(r#"{{"to":"{to}","cc":"\u0065ve@x.test","text":"it's done"}}"#);
+        format!("/say I tell {to} of it\n/call mail {call}")
+    };
+    let (session, turn) = door.say(&say("bob@x.test"));
+    let first = asked("");
+    let shown = home.place.run(&["approvals"]).stdout.clone();
+    for line in [
+        r"  runs: echo bob@x.test eve@x.test 'it'\''s done'",
+        "  to bob@x.test: named in message 2: \"/say I tell bob@x.test of it\"",
+        "  cc eve@x.test: the model's own: no message of this task names it",
+        "  class: send, sandbox: full, rule: class default",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+    assert!(!shown.contains("  text it's done") && first["last"].is_null(), "{shown} {first}");
+    home.place.run(&["approve", first["id"].as_str().unwrap()]).expect(0);
+    door.ended(&turn);
+    // What came back may be anybody's.
+    door.say_in(&session, &say("bea@x.test"));
+    let second = asked(first["id"].as_str().unwrap());
+    let shown = home.place.run(&["approvals"]).stdout.clone();
+    for line in [
+        "  cc eve@x.test: untrusted: no message of this task names it, and the session has taken in words of principal",
+        &format!("  beside the last that was allowed here, {}: another to", first["id"].as_str().unwrap()),
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+    home.place.run(&["deny", second["id"].as_str().unwrap()]).expect(0);
+}
+
 #[test]
 fn what_declares_to_read_can_write_nowhere_and_a_writer_only_where_it_said() {
     let home = home(&["append", "looks"], SHOW);

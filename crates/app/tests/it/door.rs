@@ -83,9 +83,15 @@ impl Door {
     pub fn say(&self, text: &str) -> (String, String) {
         let made = self.call("POST", "/api/sessions", &json!({ "agent": "main" }));
         let session = made.json["session"].as_str().unwrap().to_owned();
+        let turn = self.say_in(&session, text);
+        (session, turn)
+    }
+
+    /// The turn of a further message.
+    pub fn say_in(&self, session: &str, text: &str) -> String {
         let said = self.call("POST", &format!("/api/sessions/{session}/messages"), &json!({ "text": text }));
         assert_eq!(said.status, 202, "{}", said.text);
-        (session, said.json["turn"].as_str().unwrap().to_owned())
+        said.json["turn"].as_str().unwrap().to_owned()
     }
 
     /// All events of a session, deltas included, up to the end of its turn.

@@ -76,7 +76,7 @@ impl Values {
 }
 
 /// A name or words stand for a value only where a resolver says for which; there is none yet.
-fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
+pub(super) fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
     match (kind, value) {
         (Kind::Handle | Kind::Words, _) => None,
         (_, Value::String(text)) => Atom::of(kind, text).map(|atom| Vec::from([atom])),
@@ -93,7 +93,7 @@ fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
 
 /// Whether it is a number from nothing to so many, for every program that might read it: of a text, digits with at
 /// most a point and two more.
-fn is_at_most(value: &Value, most: u64) -> bool {
+pub(super) fn is_at_most(value: &Value, most: u64) -> bool {
     if let Value::String(text) = value {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

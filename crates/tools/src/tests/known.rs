@@ -8,6 +8,7 @@ use backstay_sandbox::{Joint, Reach, Redirect, Simple};
 use backstay_shell::{Reading, read};
 
 use super::Home;
+use crate::card;
 use crate::known::Known;
 
 fn known(command: &str, granted: &[&str]) -> Option<Known> {
@@ -124,6 +125,22 @@ fn commands_of_granted_programs_run_without_a_shell_as_their_words() {
     assert_eq!(run("cat a; cat *", &["*"]), None);
     let shell = Known::shell("cat *");
     assert_eq!((shell.list, shell.programs), (vec![Simple::alone(own(&["sh", "-c", "cat *"]))], own(&["sh"])));
+}
+
+/// What a person reads of a command is, read again, the command that runs.
+#[test]
+fn the_shown_text_of_a_command_is_made_of_its_words() {
+    for command in [
+        "ls  -la   'a b'",
+        "cat < a | sort > b && echo ok 2>&1 >> c || cat d 2> e; pwd 2>> 'f g'",
+        r#"echo "it's" '' '$(id)' ';'"#,
+    ] {
+        let list = known(command, &["*"]).unwrap().list;
+        let shown = card::line(&list);
+        assert_eq!(known(&shown, &["*"]).unwrap().list, list, "{command}: {shown}");
+    }
+    assert_eq!(card::line(&known("ls\t-l  \"x\"", &["*"]).unwrap().list), "ls -l x");
+    assert_eq!(card::line(&Known::shell("ls $HOME; rm 'x y'").list), r"sh -c 'ls $HOME; rm '\''x y'\'''");
 }
 
 #[test]
