@@ -46,6 +46,9 @@ pub enum Command {
     /// What runs, what waits, and for whom
     #[command(after_help = "Example:\n  backstay status --json")]
     Status,
+    /// Follow what waits for somebody: a line when something begins to wait, and when it ended and how
+    #[command(after_help = "Example:\n  backstay watch --json")]
+    Watch,
     /// Conversations
     #[command(subcommand)]
     Sessions(SessionsCommand),

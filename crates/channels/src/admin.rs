@@ -198,6 +198,7 @@ pub async fn status(_: Operator, State(door): State<Door>) -> Result<Json<Value>
             "draining": door.engine.is_draining(),
             "sessions": { "live": live, "total": stats.sessions.saturating_sub(1) },
             "waits": waits_counted(door)?,
+            "notify": door.told.get(),
             "db_bytes": stats.db_bytes,
             "wal_bytes": stats.wal_bytes,
             "free_bytes": stats.free_bytes,

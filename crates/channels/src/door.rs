@@ -13,6 +13,7 @@ use crate::answers::Answers;
 use crate::error::Problem;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+use crate::notices::{Notices, Told};
 use crate::openai::pasts::Pasts;
 use crate::openai::recent::Recent;
 use crate::places::Places;
@@ -50,6 +51,9 @@ pub struct Shared {
     pub places: Places,
     pub answers: Answers,
     pub metrics: Metrics,
+    pub notices: Notices,
+    /// How telling of them goes.
+    pub told: Told,
     pub pasts: Pasts,
     pub recent: Recent,
     /// One permit for each read that is under way, also where nobody waits for it any more.
@@ -82,6 +86,8 @@ impl Door {
             places: Places::new(connections_per_principal),
             answers: Answers::default(),
             metrics: Metrics::new(),
+            notices: Notices::default(),
+            told: Told::default(),
             pasts: Pasts::default(),
             recent: Recent::default(),
             reads: Arc::new(Semaphore::new(usize::from(READS))),

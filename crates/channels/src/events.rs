@@ -45,7 +45,7 @@ pub async fn stream(
 }
 
 /// Why a stream goes no further.
-enum End {
+pub enum End {
     Gone,
     Problem(Problem),
 }

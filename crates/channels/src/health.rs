@@ -35,7 +35,7 @@ pub async fn ready(State(door): State<Door>) -> Response {
 }
 
 pub async fn metrics(_: Scraper, State(door): State<Door>) -> Result<Response, Problem> {
-    let text = door.off_thread(|door| door.metrics.read(&door.engine)).await?;
+    let text = door.off_thread(|door| door.metrics.read(&door.engine, door.told.get())).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }

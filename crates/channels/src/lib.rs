@@ -19,6 +19,7 @@ mod idempotency;
 mod input;
 mod limits;
 mod metrics;
+mod notices;
 mod openai;
 mod origin;
 mod patient;
@@ -34,12 +35,14 @@ mod trace;
 mod transfer;
 mod turns;
 mod waits;
+mod watch;
 pub mod workspace;
 
 pub use auth::{Auth, Peer, SPEAKS};
 pub use door::{Door, Reload, Reloaded, Reloading};
 pub use error::{Problem, Why};
 pub use limits::IMPORT_BYTES_MAX;
+pub use notices::{Follower, Notice, NoticeKind, Telling};
 pub use routes::{Needs, ROUTES, Route, router};
 pub use serve::{Listening, serve_local, serve_tcp, tls};
 /// What [`tls`] reads.

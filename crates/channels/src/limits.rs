@@ -55,6 +55,11 @@ pub const KEY_KEPT_MS: u64 = 7 * 86_400_000;
 /// Bytes of an answer that is kept for its key; the answers of commands are small.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// Hexadecimal digits of a notice's id: 128 bits.
+pub const NOTICE_ID_CHARS: usize = 32;
+/// Between two looks at a disk that takes nothing: nobody tells when it has room again.
+pub const NOTICES_LOOK: Duration = Duration::from_secs(10);
+
 /// Items of a list where none or too many are asked for.
 pub const SESSIONS_DEFAULT: usize = 20;
 pub const SESSIONS_MAX: usize = 100;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::error::Problem;
+use crate::notices::Telling;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Call {
@@ -71,6 +72,9 @@ pub struct Metrics {
     micro_usd: Counter,
     approvals_asked: Counter,
     doubts: Counter,
+    notices_sent: Counter,
+    notices_failed: Counter,
+    notices_untold: Gauge,
 }
 
 impl Metrics {
@@ -105,6 +109,9 @@ impl Metrics {
             micro_usd: metric!("billed_micro_usd", "Millionths of a dollar billed"),
             approvals_asked: metric!("approvals_asked", "Approvals asked for"),
             doubts: metric!("doubts", "Effects whose outcome became unknown"),
+            notices_sent: metric!("notices_sent", "Notices of what waits that `[notify] url` has taken"),
+            notices_failed: metric!("notices_failed", "Tries of telling that failed"),
+            notices_untold: metric!("notices_untold", "What waits and was not told yet"),
             registry,
         }
     }
@@ -125,7 +132,11 @@ impl Metrics {
     ///
     /// # Errors
     /// The journal cannot be read.
-    pub fn read(&self, engine: &Engine) -> Result<String, Problem> {
+    pub fn read(&self, engine: &Engine, telling: Option<Telling>) -> Result<String, Problem> {
+        let telling = telling.unwrap_or_default();
+        set(&self.notices_sent, telling.sent);
+        set(&self.notices_failed, telling.failed);
+        self.notices_untold.set(i64::try_from(telling.untold).unwrap_or(i64::MAX));
         let totals = engine.totals();
         for (reason, count) in totals.turns_ended {
             set(&self.turns_ended.get_or_create(&Ended { reason }), count);

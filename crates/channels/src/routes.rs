@@ -11,7 +11,7 @@ use crate::door::Door;
 use crate::error::{Problem, Why, shape};
 use crate::{
     admin, approvals, doubts, events, health, idempotency, input, openai, roots, sessions, tokens, trace, transfer,
-    turns,
+    turns, watch,
 };
 
 /// Whose token it must be; enforced by the type of the handler's caller, stated here for those who read.
@@ -64,7 +64,7 @@ const HOME: Scopes = &[TokenScope::Observe, TokenScope::Operate];
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const COMPLETIONS: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 37] = [
+pub static ROUTES: [Route; 38] = [
     read("/live", &[], Needs::Nobody, || get(health::live)),
     read("/ready", &[], Needs::Nobody, || get(health::ready)),
     read("/metrics", OBSERVE, Needs::Scraper, || get(health::metrics)),
@@ -87,6 +87,7 @@ pub static ROUTES: [Route; 37] = [
     act("/api/questions/{id}", CHAT, Needs::Speaker, || post(approvals::answer)),
     read("/api/doubts", HOME, Needs::Speaker, || get(doubts::list)),
     act("/api/doubts/{id}", OPERATE, Needs::Operator, || post(doubts::resolve)),
+    read("/api/waits", HOME, Needs::Operator, || get(watch::stream)),
     act("/api/home/freeze", OPERATE, Needs::Operator, || post(admin::freeze)),
     act("/api/home/unfreeze", OPERATE, Needs::Operator, || post(admin::unfreeze)),
     act("/api/home/mode", OPERATE, Needs::Operator, || post(admin::set_mode)),

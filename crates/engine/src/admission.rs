@@ -127,7 +127,7 @@ impl Engine {
     /// New work needs room for all that will be written of it. What runs already has its reserve, so
     /// decisions about it are taken on a full disk too.
     fn admit(&self, caller: &Caller) -> Result<(), EngineError> {
-        self.store().writable().map_err(|error| EngineError::Halted(error.to_string()))?;
+        self.writable()?;
         self.rate().admit(&caller.principal, self.now())
     }
 

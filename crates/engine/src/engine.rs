@@ -24,6 +24,7 @@ use crate::read::Reader;
 use crate::session::SessionTask;
 use crate::shared::{Shared, locked};
 use crate::totals::Totals;
+use crate::waits::{Short, Waits};
 use crate::world::World;
 
 /// `[limits]` of the config.
@@ -65,6 +66,7 @@ impl Engine {
             sooner: Notify::new(),
             totals: Mutex::new(Totals::default()),
             settled: watch::Sender::new(()),
+            waits: Waits::new(),
             journaled: watch::Sender::new(0),
             falls: Mutex::default(),
             busy: Arc::default(),
@@ -307,6 +309,34 @@ impl Engine {
     #[must_use]
     pub fn journaled(&self) -> watch::Receiver<u64> {
         self.shared.journaled.subscribe()
+    }
+
+    /// Changes where somebody outside may have begun or ceased to be waited for: a person, a provider,
+    /// money, the disk.
+    #[must_use]
+    pub fn waits(&self) -> watch::Receiver<()> {
+        self.shared.waits.subscribe()
+    }
+
+    pub(crate) fn waits_changed(&self) {
+        self.shared.waits.changed();
+    }
+
+    /// Agents whose turns end for want of budget in this hour.
+    #[must_use]
+    pub fn short(&self) -> Vec<Short> {
+        self.shared.waits.short(self.now())
+    }
+
+    /// Whether the journal takes something new.
+    ///
+    /// # Errors
+    /// Why it does not; those who tell of it are told.
+    pub(crate) fn writable(&self) -> Result<(), EngineError> {
+        self.store().writable().map_err(|error| {
+            self.shared.waits.journal(false);
+            EngineError::Halted(error.to_string())
+        })
     }
 
     /// How many sessions have left memory since the process began.

@@ -21,13 +21,14 @@ mod session;
 mod shared;
 mod totals;
 mod transfer;
+mod waits;
 mod world;
 
 pub use admission::{Caller, Submission, Submitted};
 /// What the journal knows of a session without folding it.
 pub use backstay_store::Head as SessionRow;
 /// The journal that an engine is started on.
-pub use backstay_store::{Options as StoreOptions, Store};
+pub use backstay_store::{Options as StoreOptions, Store, StoreError};
 pub use engine::{Engine, Limits};
 pub use epochs::Epoch;
 pub use error::EngineError;
@@ -40,6 +41,7 @@ pub use read::{CallView, Placed, Reader, TurnState, TurnView};
 pub use requests::join_wires;
 pub use totals::{Latency, Totals};
 pub use transfer::{Export, ImportError, Imported};
+pub use waits::Short;
 pub use world::{
     Bytes, Delta, Envelope, Fragment, ModelCall, ModelFailure, ModelReply, ModelResult, RawCall, Refused, ToolCall,
     ToolEnd, ToolRan, World,

@@ -30,6 +30,7 @@ use crate::live::Letter;
 use crate::requests::Requests;
 use crate::running::Running;
 use crate::shared::{Busy, Shared};
+use crate::waits::Waits;
 
 mod acting;
 mod slots;
@@ -52,6 +53,8 @@ pub struct SessionTask {
     slots: Slots,
     settlements: watch::Receiver<()>,
     busy: Busy,
+    /// Something in it waits for somebody outside, by what is on disk.
+    waits: bool,
     /// When the latest pass looked at the time: what was due then has had its turn.
     passed_at: Millis,
     mailbox: mpsc::Receiver<Letter>,
@@ -99,6 +102,7 @@ impl SessionTask {
             slots: Slots::new(own_address),
             settlements: shared.settled.subscribe(),
             busy: Busy::new(&shared),
+            waits: false,
             passed_at: 0,
             mailbox,
             listeners: Listeners::default(),
@@ -280,6 +284,7 @@ impl SessionTask {
                 self.entries_since_snapshot = if snapshot { 0 } else { self.entries_since_snapshot + 1 };
                 self.shared.wake_at(head.wake_at);
                 self.shared.count(&committed);
+                self.tell_waits(&head, &committed);
                 if settles {
                     self.shared.settled.send_replace(());
                 }
@@ -289,6 +294,22 @@ impl SessionTask {
             Err(AppendError::Duplicate(before)) => Err(Setback::Duplicate(before)),
             Err(AppendError::Stale { .. } | AppendError::Budget { .. }) => Err(Setback::Again),
             Err(AppendError::Store(error)) => Err(halted(&error)),
+        }
+    }
+
+    /// Those who tell of what waits look again.
+    fn tell_waits(&mut self, head: &Head, committed: &Event) {
+        if let Event::Committed { at, records, .. } = committed {
+            self.shared.waits.ended(self.state.id, &self.state.agent, *at, records);
+        }
+        self.waits_now(head);
+    }
+
+    fn waits_now(&mut self, head: &Head) {
+        let (before, now) = (self.waits, Waits::has(head));
+        self.waits = now;
+        if before || now {
+            self.shared.waits.changed();
         }
     }
 
@@ -307,6 +328,7 @@ impl SessionTask {
                     self.bodies.reset();
                     self.requests.refolded();
                     self.running.refolded(self.state.seq);
+                    self.waits_now(&head(&self.state));
                     return;
                 }
                 Err(why) => {

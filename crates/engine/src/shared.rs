@@ -18,6 +18,7 @@ use crate::fold::{Folded, fold};
 use crate::home::HomeHandle;
 use crate::limits;
 use crate::totals::Totals;
+use crate::waits::Waits;
 use crate::world::World;
 
 /// What all sessions of a home share.
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub totals: Mutex<Totals>,
     /// Told whenever what was reserved in the ledger is settled.
     pub settled: watch::Sender<()>,
+    pub waits: Waits,
     /// Records of sessions that were committed since the process began.
     pub journaled: watch::Sender<u64>,
     /// The next pause of each session whose task has panicked.
@@ -65,8 +67,14 @@ impl Shared {
         let since = Instant::now();
         self.store.append(append, Box::new(move |outcome| drop(done.send(outcome))));
         let outcome = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed)));
-        if outcome.is_ok() {
-            locked(&self.totals).appends.note(since.elapsed());
+        match &outcome {
+            Ok(_) => {
+                locked(&self.totals).appends.note(since.elapsed());
+                self.waits.journal(true);
+            }
+            Err(AppendError::Store(_)) => self.waits.journal(false),
+            // The journal has answered: what was decided does not hold any more.
+            Err(AppendError::Duplicate(_) | AppendError::Stale { .. } | AppendError::Budget { .. }) => {}
         }
         outcome
     }

@@ -119,6 +119,16 @@ impl Store {
         self.heads("INDEXED BY heads_people WHERE people = 1 ORDER BY updated_at", [])
     }
 
+    /// Sessions that wait for a provider after its tries, or for money.
+    ///
+    /// # Errors
+    /// Those of a read.
+    pub fn held_up(&self) -> Result<Vec<Head>, StoreError> {
+        const REST: &str = "INDEXED BY heads_due
+            WHERE (open = 1 OR wake_at IS NOT NULL) AND wait IN ('provider', 'budget') ORDER BY updated_at";
+        self.heads(REST, [])
+    }
+
     /// The first entry of all is of another lineage than the home has now.
     fn was_restored(&self) -> Result<bool, StoreError> {
         const SQL: &str = "SELECT lineage FROM entries ORDER BY id LIMIT 1";

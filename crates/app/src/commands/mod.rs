@@ -29,6 +29,7 @@ mod tokens;
 mod trace;
 mod transfer;
 mod turn;
+mod watch;
 
 use std::path::Path;
 
@@ -80,6 +81,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Run(args) => run::run(home, &args, out).await,
         Command::Serve => serve::run(home, out).await,
         Command::Status => status::run(home, out).await,
+        Command::Watch => watch::run(home, out).await,
         Command::Sessions(command) => sessions::run(home, &command, out).await,
         Command::Trace(args) => trace::run(home, &args, out).await,
         Command::Approvals => approvals::list_all(home, out).await,

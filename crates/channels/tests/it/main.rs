@@ -16,3 +16,4 @@ mod openai;
 mod people;
 mod sessions;
 mod streams;
+mod waits;

@@ -61,7 +61,10 @@ impl Engine {
         let session = file.state.id;
         file.appends.push(last);
         match self.store().adopt(file.appends, file.bodies.into_values().collect()) {
-            Ok(()) => Ok(Imported { session, records, doubts }),
+            Ok(()) => {
+                self.waits_changed();
+                Ok(Imported { session, records, doubts })
+            }
             Err(AdoptError::Exists) => Err(ImportError::Exists(session)),
             Err(error @ AdoptError::Taken(_)) => Err(not_an_export(error.to_string())),
             Err(AdoptError::Store(StoreError::Invalid(why))) => Err(not_an_export(why)),

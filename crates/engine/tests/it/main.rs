@@ -23,4 +23,5 @@ mod slots;
 mod stage;
 mod transfer;
 mod turns;
+mod waits;
 mod words;
