@@ -5,8 +5,6 @@ pub mod line;
 mod sink;
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +17,13 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::Checked;
+use crate::kept;
 use crate::opening::OpenError;
 use line::Tip;
 use sink::Sink;
 
 /// In the home: where the chain has come to, and the line that was not taken yet.
 const STATE: &str = "state.checkpoint";
-const PARTIAL: &str = "state.checkpoint.new";
 /// Between two checkpoints, unless [`RECORDS`] have come.
 const EVERY: Duration = Duration::from_secs(60);
 const RECORDS: u64 = 1_000;
@@ -155,20 +153,11 @@ impl Keeper {
         let state = State { n, entry, lineage, hash, line: line.clone() };
         let text = serde_json::to_string(&state).map_err(|error| error.to_string())?;
         let home = self.home.clone();
-        let written = tokio::task::spawn_blocking(move || write(&home, &text)).await;
+        let written = tokio::task::spawn_blocking(move || kept::replace(&home, STATE, &text)).await;
         written.map_err(|error| error.to_string())?.map_err(|error| format!("{STATE}: {error}"))?;
         kept.1 = line;
         Ok(())
     }
-}
-
-fn write(home: &Path, text: &str) -> std::io::Result<()> {
-    let partial = home.join(PARTIAL);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&partial, home.join(STATE))?;
-    fs::File::open(home)?.sync_all()
 }
 
 /// False where nothing will ever change again.

@@ -34,6 +34,11 @@ pub const PAGE: u64 = 500;
 pub const TASK_BYTES_MAX: u64 = 1024 * 1024;
 /// Characters of one line of a trace; `--json` has the whole.
 pub const TRACE_CHARS_MAX: usize = 240;
+/// Between two tries of a receiver of notices that does not take them; doubles.
+pub const NOTIFY_RETRY_MIN: Duration = Duration::from_secs(1);
+pub const NOTIFY_RETRY_MAX: Duration = Duration::from_secs(300);
+/// Notices that were taken and have ended, and are remembered: what comes back for a moment is not told again.
+pub const NOTICES_KEPT: usize = 256;
 /// Sessions that must have left memory before it is given back, unless none is left: some megabytes.
 pub const DEPARTURES_MIN: u64 = 64;
 /// From the first of them to the giving back: many leave together, and it holds up every thread

@@ -23,8 +23,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::Keeper;
-use crate::config::{self, Checked, Server, WORKSPACE};
+use crate::config::{self, AuditConfig, Checked, NotifyConfig, Server, WORKSPACE};
 use crate::log;
+use crate::notify::{Address, Teller};
 use crate::opening::{Keys, OpenError};
 use crate::secrets;
 use crate::world::{RealWorld, Setup};
@@ -54,6 +55,7 @@ pub struct Opened {
     home: PathBuf,
     vault: Vault,
     audit: Option<Arc<Keeper>>,
+    notify: Option<Address>,
 }
 
 /// Checks the config, takes the home's lock, and starts its engine.
@@ -67,8 +69,9 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let vault = secrets::open(home, &config, keys)?;
     log::guard(&vault);
     let endpoints = endpoints(&config, &vault, keys)?;
-    let store = Store::open(home, Options::default())?;
     let client = Client::new().map_err(|error| OpenError::Setup(error.to_string()))?;
+    let notify = Address::new(&config, &vault, keys, &client)?;
+    let store = Store::open(home, Options::default())?;
     let pins = servers::pins(&store).map_err(EngineError::Unreadable)?;
     servers::complete(&mut config, &pins);
     let (drifts, drifted) = tokio::sync::mpsc::unbounded_channel();
@@ -80,7 +83,7 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
     tokio::spawn(servers::tend(engine.clone(), Arc::clone(&world), drifted));
     let audit = Keeper::new(home, &config, engine.clone(), collector)?;
-    Ok(Opened { engine, world, config, keys, drifts, home: home.to_owned(), vault, audit })
+    Ok(Opened { engine, world, config, keys, drifts, home: home.to_owned(), vault, audit, notify })
 }
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
@@ -210,9 +213,8 @@ impl Opened {
             engine: self.engine.clone(),
             world: Arc::clone(&self.world),
             vault: self.vault.clone(),
-            secrets_key: self.config.secrets_key.clone(),
             home: self.home.clone(),
-            server: self.config.server.clone(),
+            bound: Bound::of(&self.config),
             keys: self.keys,
             drifts: self.drifts.clone(),
             certificate,
@@ -275,11 +277,8 @@ struct Reload {
     engine: Engine,
     world: Arc<RealWorld>,
     vault: Vault,
-    /// As it was when the vault was opened.
-    secrets_key: Option<PathBuf>,
     home: PathBuf,
-    /// As the listeners were opened.
-    server: Server,
+    bound: Bound,
     keys: Keys,
     drifts: servers::Drifts,
     certificate: Option<Certificate>,
@@ -301,7 +300,7 @@ impl Reload {
             .map_err(|error| error.to_string())?;
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };
-        let needs_restart = self.bound_at_start(&checked);
+        let needs_restart = self.bound.needs_restart(&checked);
         let before = self.engine.policy().epoch;
         let epoch = self.engine.reload(checked.policy, &checked.text, by, key, limits).await;
         let epoch = epoch.map_err(|error| error.to_string())?;
@@ -316,15 +315,32 @@ impl Reload {
             connections_per_principal: checked.limits.connections_per_principal,
         })
     }
+}
 
-    /// Keys that are read once, and have another value now.
-    fn bound_at_start(&self, checked: &Checked) -> Vec<&'static str> {
-        let (was, now) = (&self.server, &checked.server);
+/// What is read once.
+#[derive(Clone)]
+struct Bound {
+    server: Server,
+    secrets_key: Option<PathBuf>,
+    audit: Option<AuditConfig>,
+    notify: Option<NotifyConfig>,
+}
+
+impl Bound {
+    fn of(config: &Checked) -> Self {
+        let (server, secrets_key) = (config.server.clone(), config.secrets_key.clone());
+        Self { server, secrets_key, audit: config.audit.clone(), notify: config.notify.clone() }
+    }
+
+    /// Keys that have another value now.
+    fn needs_restart(&self, now: &Checked) -> Vec<&'static str> {
         let keys = [
-            ("server.listen", was.listen != now.listen),
-            ("server.tls", was.tls.is_some() != now.tls.is_some()),
-            ("server.trusted_proxies", was.trusted_proxies != now.trusted_proxies),
-            ("home.secrets_key", self.secrets_key != checked.secrets_key),
+            ("server.listen", self.server.listen != now.server.listen),
+            ("server.tls", self.server.tls.is_some() != now.server.tls.is_some()),
+            ("server.trusted_proxies", self.server.trusted_proxies != now.server.trusted_proxies),
+            ("home.secrets_key", self.secrets_key != now.secrets_key),
+            ("audit", self.audit != now.audit),
+            ("notify", self.notify != now.notify),
         ];
         keys.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
     }
@@ -343,7 +359,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     allow_descriptors();
     // Before anybody could be told that this process listens: a signal that comes early would kill it.
     let signals = Signals::catch()?;
-    let opened = open(home, Keys::Needed).await?;
+    let mut opened = open(home, Keys::Needed).await?;
     let server = opened.config.server.clone();
     let certificate = tls(&server)?.map(Certificate::new);
     let shown = certificate.as_ref().map(watch::Sender::subscribe);
@@ -360,6 +376,9 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     tokio::spawn(heap::watch(opened.engine.clone()));
     if let Some(audit) = &opened.audit {
         tokio::spawn(Arc::clone(audit).run());
+    }
+    if let Some(address) = opened.notify.take() {
+        tokio::spawn(Teller::new(address, home, door.clone()).run());
     }
     let doors = tokio::spawn(backstay_channels::serve_tcp(tcp, listening));
     let desk = tokio::spawn(backstay_channels::serve_local(

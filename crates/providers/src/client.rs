@@ -99,19 +99,22 @@ impl Client {
         self.offered(remote, &clock).await.map_err(|failed| failed.cleaned(key))
     }
 
-    /// Hands a line of JSON to a collector, once. Taken is what it answers with 2xx.
+    /// Hands a line of JSON to whoever takes such, once. Taken is what is answered with 2xx; the body of the answer is
+    /// not read.
     ///
     /// # Errors
     /// It was not taken, or nobody knows.
-    pub async fn deliver(&self, url: &str, line: String) -> Result<(), String> {
+    pub async fn deliver(&self, url: &str, line: String, headers: &[(&'static str, String)]) -> Result<(), String> {
         let url = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
         let http = self.http(url.scheme()).map_err(|error| error.to_string())?;
-        let sending = http.post(url).header(CONTENT_TYPE, "application/json").body(line).send();
+        let request = http.post(url).header(CONTENT_TYPE, "application/json").body(line);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let sending = request.send();
         match tokio::time::timeout(Duration::from_millis(DELIVERY_MS), sending).await {
-            Err(_) => Err(format!("the collector did not answer within {DELIVERY_MS} ms")),
+            Err(_) => Err(format!("no answer within {DELIVERY_MS} ms")),
             Ok(Err(error)) => Err(cause(&error)),
             Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
-            Ok(Ok(answer)) => Err(format!("the collector answered {}", answer.status())),
+            Ok(Ok(answer)) => Err(format!("it was answered by {}", answer.status())),
         }
     }
 

@@ -36,5 +36,5 @@ pub const IDLE_CONNECTIONS_MAX: usize = 32;
 pub const REFERRED_BYTES_MIN: usize = 200;
 /// Bytes that the rehearsal model says at most for one `/big`.
 pub const REHEARSAL_BIG_BYTES_MAX: usize = 4 << 20;
-/// A collector takes a line at once or has a fault.
+/// Whoever takes a line does so at once or has a fault, milliseconds.
 pub const DELIVERY_MS: u64 = 15_000;

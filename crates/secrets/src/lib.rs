@@ -27,6 +27,7 @@ mod rules;
 mod sealed;
 mod sign;
 mod vault;
+mod webhook;
 
 pub use binding::{BadBinding, Binding, Credentials, Header, NotGiven, Request};
 pub use detect::detect;
@@ -37,3 +38,4 @@ pub use redactor::{Redactor, Stream};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use sign::{Signer, is_signed, sha256};
 pub use vault::{FILE, Kept, Vault};
+pub use webhook::Webhook;

@@ -13,3 +13,6 @@ pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const KEY_BYTES_MIN: usize = 32;
 /// Bytes of a key file; a larger one is another file.
 pub const KEY_BYTES_MAX: u64 = 4096;
+/// Bytes of a webhook's key, as Standard Webhooks has them.
+pub const WEBHOOK_KEY_BYTES_MIN: usize = 24;
+pub const WEBHOOK_KEY_BYTES_MAX: usize = 64;

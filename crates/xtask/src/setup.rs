@@ -48,7 +48,7 @@ const NEEDS: &[Need] = &[
     ),
     Need {
         name: "python",
-        probe: &[PYTHON, "-c", "import openai, anthropic, xllamacpp"],
+        probe: &[PYTHON, "-c", "import openai, anthropic, standardwebhooks, xllamacpp"],
         pins: &["tests/peers/requirements.txt"],
         install: &[
             &["rm", "-rf", ".setup/python"],

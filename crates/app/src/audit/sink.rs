@@ -38,7 +38,7 @@ impl Sink {
                 let mut stdout = std::io::stdout().lock();
                 writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| format!("stdout: {error}"))
             }
-            Self::Collector(url, client) => client.deliver(url, line.to_owned()).await,
+            Self::Collector(url, client) => client.deliver(url, line.to_owned(), &[]).await,
         }
     }
 }

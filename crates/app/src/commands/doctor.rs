@@ -2,6 +2,7 @@
 //! nothing, and opens the journal only through the running process or the home's own lock.
 mod machine;
 mod models;
+mod notify;
 mod secrets;
 
 use std::path::Path;
@@ -130,10 +131,11 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
         Ok(None) => notice("process", "not running", "backstay serve"),
         Err(failure) => bad("process", failure.message, "run this as the user whose home it is"),
     });
-    let (journal, kept) = journal(home).await;
+    let (journal, looked) = journal(home).await;
     findings.extend(journal);
-    if let (Some(checked), Some(kept)) = (&checked, &kept) {
-        findings.extend(secrets::findings(checked, kept));
+    if let (Some(checked), Some(Looked { secrets, status, .. })) = (&checked, &looked) {
+        findings.extend(secrets::findings(checked, secrets));
+        findings.extend(notify::finding(checked, secrets, status));
     }
     findings
 }
@@ -184,14 +186,15 @@ fn for_production(checked: &Checked) -> Vec<Finding> {
     findings
 }
 
-/// Whether the journal opens and can be read, and whether the clock goes on from it. With it, the answer
-/// about secrets.
-async fn journal(home: &Path) -> (Vec<Finding>, Option<Value>) {
+/// Whether the journal opens and can be read, and whether the clock goes on from it. With it, what else
+/// the API says.
+async fn journal(home: &Path) -> (Vec<Finding>, Option<Looked>) {
     match look_into(home).await {
-        Ok(Looked { latest, now, sandbox, secrets }) => {
-            let mut findings = vec![good("journal", "opens and can be read"), machine::clock(latest, now)];
-            findings.extend(held(&sandbox));
-            (findings, Some(secrets))
+        Ok(looked) => {
+            let now = super::conversation::number(&looked.status, "now");
+            let mut findings = vec![good("journal", "opens and can be read"), machine::clock(looked.latest, now)];
+            findings.extend(held(&looked.sandbox));
+            (findings, Some(looked))
         }
         Err(failure) if failure.exit == Exit::Usage => {
             (vec![notice("journal", "not looked at: the home does not open with this config", failure.next)], None)
@@ -216,7 +219,7 @@ fn held(sandbox: &Value) -> Option<Finding> {
 struct Looked {
     /// Milliseconds, of the latest change.
     latest: u64,
-    now: u64,
+    status: Value,
     sandbox: Value,
     secrets: Value,
 }
@@ -230,5 +233,5 @@ async fn look_into(home: &Path) -> Result<Looked, Failure> {
     client.close().await;
     let latest = latest?;
     let latest = list(&latest, "rows").first().and_then(|row| row.get(0)?.as_u64()).unwrap_or_default();
-    Ok(Looked { latest, now: super::conversation::number(&status?, "now"), sandbox: sandbox?, secrets: secrets? })
+    Ok(Looked { latest, status: status?, sandbox: sandbox?, secrets: secrets? })
 }

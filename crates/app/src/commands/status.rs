@@ -73,6 +73,16 @@ fn show(status: &Value, out: &Out) {
             out.toned(Tone::Warning, &format!("sandbox   off, no command runs: {}", visible_line(text(sandbox, "why"))))
         }
     }
+    if let Some(telling) = status.get("notify").filter(|telling| telling.is_object()) {
+        let untold = number(telling, "untold");
+        match telling.get("last_error").and_then(Value::as_str) {
+            Some(why) => {
+                let why = visible_line(why);
+                out.toned(Tone::Warning, &format!("notify    {untold} not told yet: {why}   next: {command} doctor"));
+            }
+            None => out.line(&format!("notify    {} told", number(telling, "sent"))),
+        }
+    }
     let waits = status.get("waits").unwrap_or(&Value::Null);
     let (approvals, doubts) = (number(waits, "approvals"), number(waits, "doubts"));
     let questions = list(status, "questions");

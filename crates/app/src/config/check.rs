@@ -56,7 +56,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     // The server comes first: its key file is ground that no grant may reach.
     let server = checker.server();
     let secrets_key = checker.secrets_key();
-    let audit = checker.audit();
+    let (audit, notify) = (checker.audit(), checker.notify());
     (checker.principals, checker.doors) = (checker.principals(), checker.doors());
     let bindings = checker.bindings();
     let providers = checker.providers();
@@ -81,7 +81,6 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         per_principal: budget(shared.and_then(|shared| shared.table("per_principal"))),
         per_channel: budget(shared.and_then(|shared| shared.table("per_channel"))),
     };
-    let limits = limits(checker.root.table("limits"));
     let authorities = checker.root.table("network").and_then(|network| checker.file(network, "ca"));
     let sandbox = sandbox(checker.root.table("sandbox"));
     let examples = std::mem::take(&mut checker.examples);
@@ -93,7 +92,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
             Ok(Checked {
                 policy: policy.sealed(),
                 server,
-                limits,
+                limits: limits(checker.root.table("limits")),
                 sandbox,
                 tool_dirs,
                 declared,
@@ -102,6 +101,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 providers,
                 secrets_key,
                 audit,
+                notify,
                 bindings,
                 owners,
                 examples,
@@ -197,7 +197,7 @@ impl<'a> Checker<'a> {
                 self.mistakes.add(key.place, Code::NotUsed, message);
             }
             if let Some(secret) = &secret {
-                self.providers_secret(secret, key.is_some());
+                self.own_secret(secret, key.is_some().then_some(["api_key_env", "api_key_secret"]));
             }
             let config = ProviderConfig {
                 kind,

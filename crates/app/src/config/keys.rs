@@ -30,7 +30,7 @@ pub const HOST_MODES: &[&str] = &["terminated", "tunnel"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
-use guarded::{AUDIT, SECRET};
+use guarded::{AUDIT, NOTIFY, SECRET};
 use rules::RULE;
 
 use Need::{Default, Optional, Required};
@@ -48,6 +48,11 @@ pub static ROOT: &[Key] = &[
         "audit",
         AUDIT,
         "Signed checkpoints of the journal: whoever holds the home can rewrite it, but not what was signed and given away before. Both keys or none.",
+    ),
+    optional_table(
+        "notify",
+        NOTIFY,
+        "Tell an address what waits for a person: approvals, questions, doubts, used-up budgets, a provider that stays away, a disk that is full. Read at start.",
     ),
     named("principals", PRINCIPAL, false, "Who speaks or approves. A token belongs to one of these names."),
     named(

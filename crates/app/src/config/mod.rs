@@ -24,6 +24,7 @@ mod keys;
 mod limits;
 mod mcp;
 mod mistake;
+mod notify;
 mod paths;
 mod raw;
 mod reference;
@@ -68,6 +69,8 @@ pub struct Checked {
     pub secrets_key: Option<PathBuf>,
     /// Where checkpoints go, and by which key they are signed.
     pub audit: Option<AuditConfig>,
+    /// Where is told what waits.
+    pub notify: Option<NotifyConfig>,
     /// By secret.
     pub bindings: BTreeMap<String, Binding>,
     /// By agent.
@@ -120,6 +123,21 @@ pub struct ProviderConfig {
 pub struct AuditConfig {
     pub sink: SinkConfig,
     pub key: PathBuf,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotifyConfig {
+    pub url: String,
+    pub key: KeyName,
+}
+
+/// What holds a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyName {
+    /// Of the environment.
+    Variable(String),
+    /// Of the sealed store.
+    Secret(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -52,15 +52,16 @@ impl<'a> Checker<'a> {
         unique(written.iter().map(|spot| spot.value.clone()))
     }
 
-    /// A key that agents could send, too, is no key of the provider's alone.
-    pub fn providers_secret(&mut self, secret: &Spot<&str>, is_twice: bool) {
-        if is_twice {
-            let message = "`api_key_env` and `api_key_secret` both hold the key: leave one away";
+    /// A key that agents could send, too, is no key of the home's alone; `twice` are the names of two keys of the
+    /// file that both hold it.
+    pub fn own_secret(&mut self, secret: &Spot<&str>, twice: Option<[&str; 2]>) {
+        if let Some([one, other]) = twice {
+            let message = format!("`{one}` and `{other}` both hold the key: leave one away");
             self.mistakes.add(secret.place, Code::NotUsed, message);
         }
         if self.root.named("secrets").iter().any(|(name, _)| *name == secret.value) {
             let message =
-                format!("the secret {} is bound for agents; a provider's key is its own", quoted(secret.value));
+                format!("the secret {} is bound for agents; this key is the home's own", quoted(secret.value));
             self.mistakes.suggest(secret.place, Code::BadValue, message, "a secret of another name");
         }
     }

@@ -30,6 +30,7 @@ mod init;
 mod journal;
 mod modes;
 mod network;
+mod notify;
 mod people;
 mod place;
 mod policy;

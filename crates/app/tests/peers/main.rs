@@ -1,5 +1,5 @@
 //! Peers that somebody else wrote, against the real binary: the official SDK as client, a mock of
-//! model APIs with its faults and a real small model as providers, and what the vendors' SDKs would send. `cargo xtask setup` installs
+//! model APIs with its faults and a real small model as providers, what the vendors' SDKs would send, and a receiver of webhooks. `cargo xtask setup` installs
 //! them; without them these tests fail and say so.
 #![allow(
     clippy::unwrap_used,
@@ -17,3 +17,4 @@ mod scripted;
 mod served;
 #[path = "../both/tokens.rs"]
 mod tokens;
+mod webhooks;

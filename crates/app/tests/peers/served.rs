@@ -68,12 +68,21 @@ impl Served {
 
     /// The same with these tools granted.
     pub fn start_with(tools: &[&str], provider: Option<&str>, environment: &[(&str, &str)]) -> Self {
+        Self::begin(environment, |port| config(port, tools, provider))
+    }
+
+    /// With the rehearsal, and this behind the config.
+    pub fn start_and(tools: &[&str], environment: &[(&str, &str)], more: &str) -> Self {
+        Self::begin(environment, |port| config(port, tools, None) + more)
+    }
+
+    fn begin(environment: &[(&str, &str)], config: impl Fn(u16) -> String) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("home");
         let made = backstay(&path).args(["init", "--json"]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
-        std::fs::write(path.join("backstay.toml"), config(port, tools, provider)).unwrap();
+        std::fs::write(path.join("backstay.toml"), config(port)).unwrap();
         let mut command = backstay(&path);
         command.arg("serve").envs(environment.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().unwrap();

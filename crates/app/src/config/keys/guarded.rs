@@ -19,6 +19,30 @@ pub static AUDIT: &[Key] = &[
     ),
 ];
 
+pub static NOTIFY: &[Key] = &[
+    value(
+        "url",
+        Kind::Url,
+        Required,
+        "\"https://alerts.example.com/backstay\"",
+        "Takes each notice by POST, signed as Standard Webhooks has it. `https`, or `http` to 127.0.0.1 or [::1]; a redirect is not followed.",
+    ),
+    value(
+        "key_env",
+        Kind::Variable,
+        Optional("see `key_secret`"),
+        "\"NOTIFY_KEY\"",
+        "The environment variable that holds the key of the signatures: `whsec_` and 24 to 64 bytes in base64. It is wiped from the environment once it was read.",
+    ),
+    value(
+        "key_secret",
+        Kind::Name,
+        Optional("see `key_env`"),
+        "\"notify-key\"",
+        "The secret that holds the key, in place of `key_env`. One of the two is needed; no agent can be granted it.",
+    ),
+];
+
 pub static SECRET: &[Key] = &[Key {
     name: "bind",
     shape: Shape::Table { keys: BIND, presence: Presence::Required },

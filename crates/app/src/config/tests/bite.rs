@@ -27,7 +27,7 @@ fn told(result: &Result<Checked, Mistakes>) -> String {
         Ok(c) => {
             let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
             let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared, &c.mcp), &c.owners);
-            let secrets = (&c.secrets_key, &c.bindings, &c.authorities, &c.audit);
+            let secrets = (&c.secrets_key, &c.bindings, &c.authorities, &c.audit, &c.notify);
             format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}{secrets:?}", c.policy, c.server, c.limits, c.providers)
         }
         Err(mistakes) => format!("{mistakes}"),
@@ -128,6 +128,12 @@ fn changing_a_key_changes_what_the_program_is_told() {
         } else {
             value_of(example)
         };
+        if path.starts_with("notify.") {
+            // An address and one key.
+            set(&mut base, "notify.url", "https://other.test".into());
+            let key = if path == "notify.key_secret" { path.as_str() } else { "notify.key_env" };
+            set(&mut base, key, "OTHER".into());
+        }
         if path.ends_with(".ask.principal") {
             set(&mut base, "agents.*.rules[].ask", toml::Value::Table(toml::Table::new()));
         }

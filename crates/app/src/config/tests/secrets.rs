@@ -75,3 +75,33 @@ fn checkpoints_go_to_a_place_outside_by_a_key_outside() {
         "a key without a place, or none"
     );
 }
+
+#[test]
+fn notices_go_out_by_tls_and_signed_by_a_key_that_no_agent_has() {
+    let home = Home::new();
+    let with = |url: &str, rest: &str| format!("{GOOD}\n[notify]\nurl = \"{url}\"\n{rest}\n");
+    let good = "https://alerts.test/x?team=1";
+    for url in [good, "http://127.0.0.1:1/x", "http://[::1]:1/x"] {
+        let checked = home.check(&with(url, "key_env = \"KEY\"")).unwrap();
+        assert_eq!(checked.notify.unwrap().url, url);
+    }
+    for url in
+        ["http://alerts.test/x", "http://localhost/x", "https://a:b@alerts.test/x", "ftp://a/x", "", "alerts.test"]
+    {
+        let text = with(url, "key_env = \"KEY\"");
+        assert!(home.mistakes(&text)[0].ends_with("bad_value"), "{url}");
+        assert!(!home.check(&text).unwrap_err().to_string().contains("a:b"), "what is wrong may be a password");
+    }
+    let codes = |rest: &str| -> Vec<String> {
+        home.mistakes(&with(good, rest)).iter().map(|mistake| mistake.split(' ').nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!(codes("key_secret = \"hook\""), [""; 0]);
+    assert_eq!(codes(""), ["missing_key"]);
+    assert_eq!(codes("key_secret = \"crm\""), ["bad_value"], "what an agent may send signs nothing of the home's");
+    assert_eq!(codes("key_env = \"KEY\"\nkey_secret = \"hook\""), ["not_used"]);
+    assert_eq!(codes("key = \"whsec_x\""), ["unknown_key"]);
+    assert_eq!(
+        home.mistakes(&format!("{GOOD}\n[notify]\nkey_env = \"KEY\"\n"))[0].split(' ').nth(1),
+        Some("missing_key")
+    );
+}
