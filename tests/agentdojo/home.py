@@ -57,6 +57,8 @@ write = ["workspace"]
 name = "everything"
 verdict = "allow"
 match = {{ class = ["read", "write", "execute", "send", "spend"] }}
+[agents.main.caps]
+asks_per_hour = 1000
 [agents.main.budget]
 tokens_per_turn = 9007199254740992
 tokens_per_day = 9007199254740992

@@ -214,18 +214,19 @@ pub async fn status(_: Operator, State(door): State<Door>) -> Result<Json<Value>
 }
 
 fn waits_counted(door: &Door) -> Result<Value, Problem> {
-    let (mut approvals, mut questions, mut doubts) = (0, 0, 0);
+    let (mut approvals, mut parked, mut questions, mut doubts) = (0, 0, 0, 0);
     for row in door.sessions_with_waits()? {
         for waiting in waits::of_session(&door.fold(row.session)?, door.engine.now()) {
             match waiting.kind {
                 Kind::Approval { .. } => approvals += 1,
+                Kind::Parked { .. } => parked += 1,
                 Kind::Question => questions += 1,
                 Kind::Doubt => doubts += 1,
                 Kind::Provider { .. } => {}
             }
         }
     }
-    Ok(json!({ "approvals": approvals, "questions": questions, "doubts": doubts }))
+    Ok(json!({ "approvals": approvals, "parked": parked, "questions": questions, "doubts": doubts }))
 }
 
 /// Every window that some agent's call for some principal through some door must fit in.

@@ -22,12 +22,27 @@ use crate::waits::{Kind, question_of};
 
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
-        let mut items = Vec::new();
+        let (mut items, mut parked) = (Vec::new(), Vec::new());
         let caller = speaker.caller();
         let may = |kind: &Kind| {
             matches!(kind, Kind::Approval { approvers, .. } if approvers.include(&caller.principal, caller.role))
         };
         door.waiting(&speaker, Some(&may), |row, state, waiting| {
+            if let Kind::Parked { by, until } = &waiting.kind {
+                let (call, facts) = door.call_of(state, waiting.effect)?;
+                parked.push(json!({
+                    "id": waiting.place().to_string(),
+                    "session": row.session,
+                    "turn": waiting.turn_place().to_string(),
+                    "agent": state.agent,
+                    "principal": row.principal,
+                    "tool": call.tool,
+                    "args": call.args,
+                    "facts": facts,
+                    "rule": rule_name(by),
+                    "until": until,
+                }));
+            }
             let Kind::Approval { by, approvers, expires_at, digest, yes } = &waiting.kind else { return Ok(()) };
             let Some(Work::Tool { call, judged: Some(judged), .. }) = state.effects.get(&waiting.effect).map(|o| &o.work)
             else {
@@ -63,7 +78,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
             items.push(item);
             Ok(())
         })?;
-        Ok(json!({ "approvals": items }))
+        Ok(json!({ "approvals": items, "parked": parked }))
     });
     Ok(Json(found.await?))
 }
@@ -74,6 +89,7 @@ fn rule_name(by: &Reason) -> String {
         Reason::Limit(name) => format!("limit of {name}"),
         Reason::ClassDefault => "class default".to_owned(),
         Reason::NoGrant => "no grant".to_owned(),
+        Reason::Refused => "refused before".to_owned(),
         Reason::Flow(_) => "information flow".to_owned(),
         Reason::Both { by, .. } => format!("{} and information flow", rule_name(by)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),
@@ -84,7 +100,12 @@ fn rule_name(by: &Reason) -> String {
 fn flow_of(by: &Reason) -> Option<Flow> {
     match by {
         Reason::Flow(flow) | Reason::Both { flow, .. } => Some(*flow),
-        Reason::Rule(_) | Reason::Limit(_) | Reason::ClassDefault | Reason::NoGrant | Reason::Mode { .. } => None,
+        Reason::Rule(_)
+        | Reason::Limit(_)
+        | Reason::ClassDefault
+        | Reason::NoGrant
+        | Reason::Refused
+        | Reason::Mode { .. } => None,
     }
 }
 

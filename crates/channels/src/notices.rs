@@ -184,6 +184,8 @@ impl Door {
                 waits::Kind::Approval { digest, .. } => (NoticeKind::Approval, digest.0.as_slice()),
                 waits::Kind::Question => (NoticeKind::Question, [].as_slice()),
                 waits::Kind::Doubt => (NoticeKind::Doubt, [].as_slice()),
+                // Told when somebody is asked.
+                waits::Kind::Parked { .. } => continue,
                 waits::Kind::Provider { .. } => {
                     let since = state.effects.get(&waiting.effect).and_then(|open| open.failing_since);
                     let since = since.unwrap_or(row.updated_at);

@@ -224,8 +224,8 @@ pub async fn resume(
         let message = "another principal has stopped this session";
         return Err(Problem::new(Why::Forbidden, message, "ask an operator to resume it"));
     }
-    let by = speaker.caller().principal.clone();
-    door.engine.command(speaker.caller(), id, Command::Resume { by }, key.for_call("resume", &[&id.0])).await?;
+    let command = Command::Resume { by: speaker.caller().principal.clone(), speaks: speaker.speaks() };
+    door.engine.command(speaker.caller(), id, command, key.for_call("resume", &[&id.0])).await?;
     Ok(Json(json!({ "session": id, "stopped": false })))
 }
 

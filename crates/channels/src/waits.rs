@@ -31,6 +31,11 @@ pub enum Kind {
     },
     Question,
     Doubt,
+    /// Of an ask that nobody is shown yet.
+    Parked {
+        by: Reason,
+        until: Option<Millis>,
+    },
     /// Until the model is asked again.
     Provider {
         until: Millis,
@@ -44,8 +49,15 @@ impl Waiting {
             Kind::Approval { .. } => Wait::Approval,
             Kind::Question => Wait::Question,
             Kind::Doubt => Wait::Doubt,
+            Kind::Parked { .. } => Wait::Parked,
             Kind::Provider { .. } => Wait::Provider,
         }
+    }
+
+    /// A person can end it now.
+    #[must_use]
+    pub fn is_answerable(&self) -> bool {
+        matches!(self.kind, Kind::Approval { .. } | Kind::Question | Kind::Doubt)
     }
 
     /// When time alone ends it.
@@ -53,6 +65,7 @@ impl Waiting {
     pub fn until(&self) -> Option<Millis> {
         match self.kind {
             Kind::Approval { expires_at: until, .. } | Kind::Provider { until } => Some(until),
+            Kind::Parked { until, .. } => until,
             Kind::Question | Kind::Doubt => None,
         }
     }
@@ -83,6 +96,7 @@ pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
                 digest: *digest,
                 yes: yes.clone(),
             },
+            State::Parked { by, until } => Kind::Parked { by: by.clone(), until: *until },
             State::Question => Kind::Question,
             State::Doubt => Kind::Doubt,
             State::Backoff { provider_wait: true, not_before } => Kind::Provider { until: *not_before },
@@ -117,7 +131,7 @@ pub fn of_turn(state: &Session, turn: TurnId, now: Millis) -> Option<Waiting> {
 pub fn of_turn_here(door: &Door, state: &Session, turn: TurnId) -> (Option<Waiting>, bool) {
     let frozen = is_frozen(door, state, turn);
     let waiting = of_turn(state, turn, door.engine.now());
-    let waiting = waiting.filter(|waiting| !frozen || waiting.wait().needs_a_person());
+    let waiting = waiting.filter(|waiting| !frozen || waiting.is_answerable());
     let frozen = frozen && waiting.is_none();
     (waiting, frozen)
 }

@@ -57,6 +57,7 @@ pub enum Command {
     },
     Resume {
         by: String,
+        speaks: Speaks,
     },
 }
 
@@ -198,7 +199,7 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
         }
         Command::Cancel { turn, by } => vec![Input::Cancel { turn, by }],
         Command::Stop { by } => vec![Input::Stop { by }],
-        Command::Resume { by } => vec![Input::Resume { by }],
+        Command::Resume { by, speaks } => vec![Input::Resume { by, speaks }],
     }
 }
 

@@ -80,6 +80,7 @@ fn word(reason: StopReason) -> &'static str {
         StopReason::Invalid => "invalid",
         StopReason::Erased => "erased",
         StopReason::Clearance => "clearance",
+        StopReason::Denials => "denials",
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Note {
     },
     /// A person said no.
     Refused,
+    /// A person said no to the same call before, in this task.
+    RefusedBefore,
     /// Nobody answered the ask in time.
     Expired,
     Invalid {
@@ -136,6 +138,9 @@ impl Note {
             Self::NotGranted => "Refused: this agent has no grant for this call.",
             Self::Refused => {
                 "Refused: a person denied this call. Do not ask for it again; go on without it or say what is missing."
+            }
+            Self::RefusedBefore => {
+                "Refused: a person has denied this very call before, and was not asked again. Go on without it or say what is missing."
             }
             Self::Expired => {
                 "Refused: nobody approved this call in time. Do not ask for it again; go on without it or say what is missing."

@@ -107,6 +107,13 @@ impl Facts {
         }
     }
 
+    /// What stays the same of a call that is made again: not what was in the files that it touches or starts,
+    /// which anybody may have changed in between.
+    #[must_use]
+    pub fn lasting(&self) -> Digest {
+        Self { probe: None, files: Box::default(), ..self.clone() }.digest()
+    }
+
     /// Binds verdicts, approvals and permits to exactly these facts.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -2,7 +2,8 @@
 //!
 //! [`apply`] is total and reads no body and no clock: a record that does not fit is skipped, since
 //! records were checked when they were decided and recovery never decides again.
-use alloc::boxed::Box;
+mod verdict;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -14,13 +15,10 @@ use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Label, Source};
 use crate::limits;
 use crate::record::{
-    Admitted, BounceReason, Completion, Decision, End, Ended, Grounds, Judged, Planned, Reason, Record, Reservation,
-    Resolution, Retried, Started, Verdict,
+    Admitted, BounceReason, Completion, End, Ended, Planned, Record, Reservation, Resolution, Retried, Started,
 };
-use crate::session::{
-    Approved, Billed, JudgedFacts, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work,
-};
-use crate::tool::{Answerer, Idempotency};
+use crate::session::{Billed, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
+use crate::tool::Idempotency;
 
 /// Folds one record into the state.
 pub fn apply(session: &mut Session, record: &Record) {
@@ -40,9 +38,11 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Planned(planned) => plan(session, planned),
         Record::Judged(judged) => {
             session.take_in(record.label(session.label));
-            judge(session, judged);
+            verdict::judge(session, judged);
         }
-        Record::Decided { effect, decision, by, .. } => decided(session, *effect, *decision, by.as_deref()),
+        Record::Decided { effect, decision, by, .. } => {
+            verdict::decided(session, *effect, *decision, by.as_deref());
+        }
         Record::Answered { effect, body, by, label, typed } => {
             session.effects.remove(effect);
             let seq = session.seq;
@@ -74,7 +74,10 @@ pub fn apply(session: &mut Session, record: &Record) {
         }
         Record::TurnEnded(_) => end_turn(session),
         Record::Stopped { .. } => session.stopped = true,
-        Record::Resumed { .. } => session.stopped = false,
+        Record::Resumed { .. } => {
+            session.stopped = false;
+            session.asks.resumed();
+        }
         Record::Lineage { new, .. } => {
             session.lineage = *new;
             unjudge(session);
@@ -129,6 +132,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         label_before: session.label,
         named: Vec::new(),
         spent_warrants: Vec::new(),
+        refused: Vec::new(),
         step: Step::Next,
         steps: 0,
         tool_calls: 0,
@@ -208,89 +212,9 @@ fn plan(session: &mut Session, planned: &Planned) {
     session.effects.insert(id, open);
 }
 
-fn judge(session: &mut Session, record: &Judged) {
-    let Some(open) = session.effects.get_mut(&record.effect) else { return };
-    let Work::Tool { judged, .. } = &mut open.work else { return };
-    *judged = record.facts.clone().map(|facts| {
-        Box::new(JudgedFacts {
-            facts,
-            epoch: record.epoch,
-            idempotency: record.idempotency,
-            answerer: record.answerer,
-            named: record.grounds.as_deref().map(Grounds::named).unwrap_or_default(),
-            composed: record.grounds.as_ref().and_then(|grounds| grounds.composed.clone()),
-            approved: None,
-        })
-    });
-    let note = match &record.verdict {
-        Verdict::Allow { .. } => {
-            open.state = match record.answerer {
-                Answerer::Tool => State::Ready,
-                Answerer::Human => State::Question,
-            };
-            return;
-        }
-        Verdict::Ask { by, approvers, expires_at, digest } => {
-            let (by, approvers, yes) = (by.clone(), approvers.clone(), Vec::new());
-            open.state = State::Asked { by, approvers, expires_at: *expires_at, digest: *digest, yes };
-            return;
-        }
-        Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
-        Verdict::Deny { by: Reason::Limit(rule) } => Note::Limited(rule.clone()),
-        Verdict::Deny { by: Reason::Mode { mode, would } } => Note::HeldBack { mode: *mode, would: *would },
-        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) | Reason::Both { .. } } => {
-            Note::NotGranted
-        }
-        Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
-        Verdict::Blocked { .. } => Note::Repeated,
-        Verdict::TooMany => Note::TooMany,
-    };
-    refuse(session, record.effect, note);
-}
-
-/// A refused call counts as a repeat with the result that it had before, so that a model that
-/// insists is stopped too. Where an earlier attempt may have reached the world, "refused" would be
-/// a lie.
-fn refuse(session: &mut Session, effect: EffectId, note: Note) {
-    let Some(open) = session.effects.remove(&effect) else { return };
-    if let Work::Tool { call, .. } = &open.work {
-        let same = session.repeats.iter().rev().find(|repeat| repeat.call == call.repeat);
-        let result = same.and_then(|repeat| repeat.result);
-        session.remember_repeat(call.repeat, result);
-    }
-    if open.unsure {
-        complete(session, effect, |completion| &mut completion.unknown);
-        session.answer(effect, Answer::Note(Note::Unknown));
-    } else {
-        complete(session, effect, |completion| &mut completion.refused);
-        session.answer(effect, Answer::Note(note));
-    }
-}
-
 fn complete(session: &mut Session, effect: EffectId, list: fn(&mut Completion) -> &mut Vec<EffectId>) {
     if let Some(turn) = &mut session.turn {
         list(&mut turn.completion).push(effect);
-    }
-}
-
-/// Each yes is a person's own; the call is ready with the last one that it takes.
-fn decided(session: &mut Session, effect: EffectId, decision: Decision, person: Option<&str>) {
-    match decision {
-        Decision::Approve => {
-            let Some(open) = session.effects.get_mut(&effect) else { return };
-            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, digest, yes }) =
-                (&mut open.work, &mut open.state)
-            {
-                if !approvers.are_enough(yes, person.unwrap_or_default()) {
-                    return;
-                }
-                let (by, approvers) = (by.clone(), approvers.clone());
-                judged.approved = Some(Approved { by, approvers, until: *expires_at, digest: *digest });
-                open.state = State::Ready;
-            }
-        }
-        Decision::Deny => refuse(session, effect, Note::Refused),
-        Decision::Expire => refuse(session, effect, Note::Expired),
     }
 }
 
@@ -513,6 +437,7 @@ fn end_tool(session: &mut Session, call: &CallRef, ended: &Ended) {
 /// (I4), and the later truth is a new item.
 fn end_turn(session: &mut Session) {
     let Some(turn) = session.turn.take() else { return };
+    session.asks.turn_ended();
     let Step::Calls { calls, slots, .. } = turn.step else { return };
     let answers = slots.into_iter().map(|slot| {
         let open = session.effects.contains_key(&slot.effect);

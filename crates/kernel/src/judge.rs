@@ -64,7 +64,7 @@ pub fn judge(
         let expires_at = frame.now.saturating_add(expires_ms);
         let (by, approvers, policy) = (&by, &approvers, frame.policy);
         let digest = Asking { session, effect, call, facts, named, by, approvers, expires_at, policy }.digest();
-        Verdict::Ask { by: by.clone(), approvers: approvers.clone(), expires_at, digest }
+        Verdict::Ask { by: by.clone(), approvers: approvers.clone(), expires_at, digest, at: frame.now }
     };
     let flows = || flow(session, effect, call.tool.as_deref(), facts, named, frame);
     let owners = || (Approvers::owners(), limits::ASK_EXPIRES_MS);
@@ -87,7 +87,7 @@ pub fn judge(
 fn held_back(verdict: Verdict, facts: &Facts, frame: &Frame<'_>) -> Verdict {
     let would = match &verdict {
         Verdict::Allow { .. } => RuleVerdict::Allow,
-        Verdict::Ask { .. } => RuleVerdict::Ask,
+        Verdict::Ask { .. } | Verdict::Parked { .. } => RuleVerdict::Ask,
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => return verdict,
     };
     let mode = frame.switches.mode;

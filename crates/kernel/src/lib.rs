@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod approval;
+pub mod asks;
 pub mod audit;
 pub mod budget;
 pub mod clock;

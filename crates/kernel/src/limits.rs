@@ -34,6 +34,12 @@ pub const PROVIDER_WAIT_CAP_MS: u64 = 600_000;
 pub const PROVIDER_WAIT_MS_MAX: u64 = 86_400_000;
 /// An approval that nobody answers is a no, milliseconds (a rule may say otherwise).
 pub const ASK_EXPIRES_MS: u64 = 600_000;
+/// In what time the asks of a session are counted, milliseconds.
+pub const ASKS_MS: u64 = 3_600_000;
+/// Noes, and asks that expire: in a row before the turn ends, and in all before a person must let the session go
+/// on. More is an agent that wears people out.
+pub const DENIALS_IN_A_ROW_MAX: u32 = 3;
+pub const DENIALS_MAX: u32 = 20;
 
 /// Bytes that one token covers when nothing was billed yet; low, so that windows err small.
 pub const BYTES_PER_TOKEN: u64 = 3;

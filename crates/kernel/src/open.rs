@@ -49,6 +49,8 @@ pub enum Wait {
     Approval,
     Question,
     Doubt,
+    /// A call is to be asked about once there is room for its ask.
+    Parked,
     /// A call has outlived its limit and still runs.
     Overdue,
     /// The long wait for a provider, after the tries.
@@ -70,6 +72,7 @@ impl Wait {
             Self::Approval => "approval",
             Self::Question => "question",
             Self::Doubt => "doubt",
+            Self::Parked => "parked",
             Self::Overdue => "overdue",
             Self::Budget => "budget",
             Self::Provider => "provider",
@@ -80,11 +83,11 @@ impl Wait {
         }
     }
 
-    /// Only a person can end it.
+    /// Only a person can end it, now or once it is asked.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
         match self {
-            Self::Approval | Self::Question | Self::Doubt => true,
+            Self::Approval | Self::Question | Self::Doubt | Self::Parked => true,
             Self::Overdue
             | Self::Provider
             | Self::Budget
@@ -144,6 +147,7 @@ fn wait_of(state: &State) -> Wait {
         State::Started { overdue: true, .. } => Wait::Overdue,
         State::Unfunded { .. } => Wait::Budget,
         State::Asked { .. } => Wait::Approval,
+        State::Parked { .. } => Wait::Parked,
         State::Question => Wait::Question,
         State::Backoff { provider_wait: true, .. } => Wait::Provider,
         State::Backoff { provider_wait: false, .. } => Wait::Backoff,
@@ -155,6 +159,7 @@ fn wait_of(state: &State) -> Wait {
 fn wake_at(session: &Session) -> Option<Millis> {
     let effects = session.effects.values().filter_map(|open| match &open.state {
         State::Asked { expires_at, .. } => Some(*expires_at),
+        State::Parked { until, .. } => *until,
         State::Backoff { not_before: at, .. } | State::Unfunded { until: at } => Some(*at),
         State::Planned | State::Ready | State::Question | State::Started { .. } | State::Probing | State::Doubt => None,
     });

@@ -115,6 +115,8 @@ pub struct Caps {
     pub tool_calls: u32,
     /// Working time of one turn; named waits do not count.
     pub wall_ms: u64,
+    /// Asks that one session may open in an hour; the next one waits.
+    pub asks_per_hour: u32,
 }
 
 /// What becomes of an unsafe effect whose outcome is unknown.

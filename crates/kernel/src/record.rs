@@ -285,6 +285,11 @@ pub enum Used {
     Missing(Field),
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -296,6 +301,14 @@ pub enum Verdict {
         approvers: Approvers,
         expires_at: Millis,
         digest: Digest,
+        /// When it was opened; the first records did not say it.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        at: Millis,
+    },
+    /// An ask that nobody is shown yet: another one is open, or, until then, the hour has had its asks.
+    Parked {
+        by: Reason,
+        until: Option<Millis>,
     },
     Deny {
         by: Reason,
@@ -342,7 +355,7 @@ impl Verdict {
         match self {
             Self::Allow { by: Reason::ClassDefault } => Disposition::Autonomous,
             Self::Allow { .. } => Disposition::Checked,
-            Self::Ask { .. } => Disposition::Escalated,
+            Self::Ask { .. } | Self::Parked { .. } => Disposition::Escalated,
             Self::Deny { .. } | Self::Invalid { .. } | Self::Blocked { .. } | Self::TooMany => Disposition::Impossible,
         }
     }
@@ -351,7 +364,7 @@ impl Verdict {
     #[must_use]
     pub fn by(&self) -> Option<&Reason> {
         match self {
-            Self::Allow { by } | Self::Ask { by, .. } | Self::Deny { by } => Some(by),
+            Self::Allow { by } | Self::Ask { by, .. } | Self::Parked { by, .. } | Self::Deny { by } => Some(by),
             Self::Invalid { .. } | Self::Blocked { .. } | Self::TooMany => None,
         }
     }
@@ -512,6 +525,8 @@ pub enum StopReason {
     Erased,
     /// The session has seen what the model's provider is not cleared for.
     Clearance,
+    /// People said no, or nothing, again and again.
+    Denials,
 }
 
 /// Of a turn whose model call failed for good.

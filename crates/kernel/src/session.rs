@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::asks::{Asks, Refused};
 use crate::budget::Amount;
 use crate::context::{Answer, Item, Notice};
 use crate::effect::{CallRef, Finish};
@@ -21,7 +22,7 @@ use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 11;
+pub const FOLD_VERSION: u32 = 12;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -56,6 +57,7 @@ pub struct Session {
     pub repeats: VecDeque<Repeat>,
     /// Of URLs that untrusted words may have composed, by the host as it is granted.
     pub composed: BTreeMap<String, Spent>,
+    pub asks: Asks,
 }
 
 /// An admitted message that no turn has taken yet.
@@ -105,6 +107,8 @@ pub struct Turn {
     pub named: Vec<Named>,
     /// What the irreversible calls that have started rest on.
     pub spent_warrants: Vec<Warrant>,
+    /// What a person has said no to: not asked about again.
+    pub refused: Vec<Refused>,
     pub step: Step,
     /// Model calls and tool calls so far.
     pub steps: u32,
@@ -235,6 +239,11 @@ pub enum State {
         /// Who has said yes to exactly this so far.
         yes: Vec<String>,
     },
+    /// To be asked about: once no other ask is open, and not before the hour has room, where it says until when.
+    Parked {
+        by: Reason,
+        until: Option<Millis>,
+    },
     /// Allowed; waits for a slot.
     Ready,
     /// Waits for a person's words.
@@ -269,9 +278,13 @@ impl State {
             Self::Backoff { not_before, .. } => *not_before <= now,
             // Worth another look at the ledger whenever the driver looks.
             Self::Unfunded { .. } => true,
-            Self::Asked { .. } | Self::Ready | Self::Question | Self::Started { .. } | Self::Probing | Self::Doubt => {
-                false
-            }
+            Self::Asked { .. }
+            | Self::Parked { .. }
+            | Self::Ready
+            | Self::Question
+            | Self::Started { .. }
+            | Self::Probing
+            | Self::Doubt => false,
         }
     }
 }

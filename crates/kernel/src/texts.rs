@@ -21,6 +21,7 @@ impl Record {
                 | Verdict::Ask { .. }
                 | Verdict::Deny { .. }
                 | Verdict::Blocked { .. }
+                | Verdict::Parked { .. }
                 | Verdict::TooMany => Vec::new(),
             },
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.iter().copied().collect(),

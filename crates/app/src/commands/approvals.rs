@@ -23,7 +23,8 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
         return Ok(Exit::Ok);
     }
     let items = list(&found, "approvals");
-    if items.is_empty() {
+    let parked = list(&found, "parked");
+    if items.is_empty() && parked.is_empty() {
         out.talk(Tone::Dim, "Nothing waits for a yes.");
     }
     let command = &out.command;
@@ -32,7 +33,20 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
         let id = text(item, "id");
         out.line(&format!("  next: {command} approve {id}   (or: {command} deny {id})"));
     }
+    for item in parked {
+        out.line(&visible_line(&waits_to_ask(item)));
+    }
     Ok(Exit::Ok)
+}
+
+/// A call that nobody is asked about yet.
+fn waits_to_ask(item: &Value) -> String {
+    let what =
+        format!("{}: {} is to ask about a call of {}", text(item, "id"), text(item, "agent"), text(item, "tool"));
+    match item.get("until").and_then(Value::as_u64) {
+        Some(until) => format!("{what}, parked until {}: its session has asked enough for now", time::stamp(until)),
+        None => format!("{what}, parked behind the open ask of its session"),
+    }
 }
 
 pub async fn answer(home: &Path, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {

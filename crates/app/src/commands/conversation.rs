@@ -283,6 +283,7 @@ impl<'a> Conversation<'a> {
                 let why = verdict.pointer("/invalid/why").and_then(Value::as_str).unwrap_or_default();
                 format!("is no call, {}", why.replace('_', " "))
             }
+            "parked" => "waits to be asked about: one question at a time, and so many in an hour".to_owned(),
             "blocked" => "stopped: the same call gave the same result too often".to_owned(),
             other => other.replace('_', " "),
         };
@@ -466,6 +467,7 @@ pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
     let line = grounds.and_then(|grounds| grounds.get("line")?.as_u64());
     let at = line.map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     match by {
+        Some(Value::String(word)) if word == "refused" => "a person's no to the same call before".to_owned(),
         Some(Value::String(word)) => word.replace('_', " "),
         Some(other) if let Some(both) = other.get("both") => {
             format!("{}; and {}", reason(both.get("by"), grounds), flow(text(both, "flow")))

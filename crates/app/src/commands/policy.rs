@@ -201,7 +201,7 @@ impl Said {
         let by = verdict.by().map(words).unwrap_or_default();
         let verdict = match verdict {
             Verdict::Allow { .. } => "allow",
-            Verdict::Ask { .. } => "ask",
+            Verdict::Ask { .. } | Verdict::Parked { .. } => "ask",
             Verdict::Deny { .. } => "deny",
             Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => "not judged",
         };
@@ -265,6 +265,7 @@ fn words(by: &Reason) -> String {
         Reason::Limit(name) => format!("limit of rule `{name}`"),
         Reason::ClassDefault => "class default".to_owned(),
         Reason::NoGrant => "no grant".to_owned(),
+        Reason::Refused => "a person's no before".to_owned(),
         Reason::Flow(_) => "information flow".to_owned(),
         Reason::Both { by, .. } => format!("{} and information flow", words(by)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),

@@ -83,22 +83,7 @@ fn show(status: &Value, out: &Out) {
             None => out.line(&format!("notify    {} told", number(telling, "sent"))),
         }
     }
-    let waits = status.get("waits").unwrap_or(&Value::Null);
-    let (approvals, doubts) = (number(waits, "approvals"), number(waits, "doubts"));
-    let questions = list(status, "questions");
-    if approvals + doubts == 0 && questions.is_empty() {
-        out.line("waits     nobody is asked for anything");
-    }
-    if approvals > 0 {
-        out.toned(Tone::Warning, &format!("waits     {approvals} for a yes   next: {command} approvals"));
-    }
-    if doubts > 0 {
-        out.toned(Tone::Warning, &format!("waits     {doubts} in doubt   next: {command} doubts"));
-    }
-    for question in questions {
-        let (id, asked) = (text(question, "id"), visible_line(text(question, "text")));
-        out.toned(Tone::Warning, &format!("waits     a question: {asked}   next: {command} answer {id} \"TEXT\""));
-    }
+    waits(status, out);
     for switched in list(status, "modes") {
         let (words, option) = match switched.get("scope") {
             Some(Value::Object(fields)) => fields.iter().next().map_or_else(Default::default, |(kind, name)| {
@@ -113,5 +98,30 @@ fn show(status: &Value, out: &Out) {
     }
     if flag("frozen") {
         out.toned(Tone::Warning, &format!("frozen    nothing starts   next: {command} unfreeze"));
+    }
+}
+
+/// Who is asked for what.
+fn waits(status: &Value, out: &Out) {
+    let command = &out.command;
+    let waits = status.get("waits").unwrap_or(&Value::Null);
+    let (approvals, parked) = (number(waits, "approvals"), number(waits, "parked"));
+    let doubts = number(waits, "doubts");
+    let questions = list(status, "questions");
+    if approvals + parked + doubts == 0 && questions.is_empty() {
+        out.line("waits     nobody is asked for anything");
+    }
+    if approvals > 0 {
+        out.toned(Tone::Warning, &format!("waits     {approvals} for a yes   next: {command} approvals"));
+    }
+    if parked > 0 {
+        out.line(&format!("waits     {parked} to be asked about later   see: {command} approvals"));
+    }
+    if doubts > 0 {
+        out.toned(Tone::Warning, &format!("waits     {doubts} in doubt   next: {command} doubts"));
+    }
+    for question in questions {
+        let (id, asked) = (text(question, "id"), visible_line(text(question, "text")));
+        out.toned(Tone::Warning, &format!("waits     a question: {asked}   next: {command} answer {id} \"TEXT\""));
     }
 }

@@ -96,6 +96,9 @@ pub fn tell_wait(standing: &Value, out: &Out) {
     let session = text(standing, "session");
     let until = until(standing);
     let model = format!("waits for the model's API{until}; a process that serves the home goes on by itself");
+    let parked = format!(
+        "waits to ask for a yes: this session asked as often as it may for now{until}; a process that serves the home asks then"
+    );
     let (what, next) = match text(standing, "wait") {
         "approval" => ("waits for a yes", format!("{command} approve {id}   (or: {command} deny {id})")),
         "question" => ("waits for your answer", format!("{command} answer {id} \"TEXT\"")),
@@ -103,6 +106,7 @@ pub fn tell_wait(standing: &Value, out: &Out) {
             "has an effect whose outcome nobody knows",
             format!("{command} resolve {id} done|not-done|retry --note \"how it is known\""),
         ),
+        "parked" => (parked.as_str(), format!("{command} chat --session {session}   (or: {command} serve)")),
         "frozen" => ("stands still, since the home is frozen", format!("{command} unfreeze")),
         _ => (model.as_str(), format!("{command} chat --session {session}   (or: {command} serve)")),
     };
@@ -210,6 +214,9 @@ fn next(reason: &str, standing: &Value, out: &Out) -> Option<String> {
         "cap steps" | "cap tool_calls" | "cap wall" => {
             format!("{home} chat --session {session} to go on, or raise [agents.NAME.caps]")
         }
+        "denials" => format!(
+            "{home} chat --session {session} to say what is wanted instead; after twenty in all, {home} resume {session} first"
+        ),
         "cap turn_budget" | "cap session_budget" | "cap shared_budget" => format!("{home} budget"),
         _ => return None,
     })

@@ -487,6 +487,7 @@ fn caps(table: Option<View<'_>>) -> Caps {
         steps: small(of("steps")),
         tool_calls: small(of("tool_calls")),
         wall_ms: of("wall").map_or(0, |spot| spot.value),
+        asks_per_hour: small(of("asks_per_hour")),
     }
 }
 

@@ -275,7 +275,7 @@ static AGENT: &[Key] = &[
         "Under which conditions granted calls are allowed, asked about or denied: deny wins over ask, ask over allow.",
     ),
     table("budget", AGENT_BUDGET, "This agent. Windows are calendar windows in UTC."),
-    table("caps", CAPS, "What one turn may take."),
+    table("caps", CAPS, "What one turn may take, and how often people are asked."),
 ];
 
 static OWNERS: &[Key] = &[
@@ -378,6 +378,13 @@ static CAPS: &[Key] = &[
     value("steps", count(limits::TURN_COUNT_MAX), Default("100"), "20", "Model calls."),
     value("tool_calls", count(limits::TURN_COUNT_MAX), Default("500"), "50", "Tool calls."),
     value("wall", Kind::Duration, Default("\"2h\""), "\"30m\"", "Working time; named waits do not count."),
+    value(
+        "asks_per_hour",
+        count(limits::ASKS_PER_HOUR_MAX),
+        Default("5"),
+        "3",
+        "Asks that one session may open within an hour, each for a yes of somebody. The next one is parked until there is room.",
+    ),
 ];
 
 const OPEN: Need = Optional("not limited");

@@ -18,6 +18,8 @@ pub const CONNECTIONS_PER_PRINCIPAL_MAX: u64 = 768;
 pub const MODEL_TOKENS_MAX: u64 = 100_000_000;
 /// Steps and tool calls of one turn; a turn that needs more is a loop.
 pub const TURN_COUNT_MAX: u64 = 1_000_000;
+/// Asks of one session in an hour: nobody reads more, and a replay that answers by itself needs no more.
+pub const ASKS_PER_HOUR_MAX: u64 = 1_000;
 /// Milliseconds that a duration may last (a year): a longer one is a mistake in the unit.
 pub const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 /// A user's number: the last but one of 32 bits; the last means nobody.

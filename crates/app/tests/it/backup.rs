@@ -127,7 +127,7 @@ fn what_waited_in_the_backup_is_in_doubt_as_soon_as_it_is_looked_for() {
         assert_eq!(there(&["doubts"])["doubts"][0]["id"], id);
         let status = there(&["status"]);
         assert_eq!(status["frozen"], true);
-        assert_eq!(status["waits"], serde_json::json!({ "approvals": 0, "questions": 0, "doubts": 1 }));
+        assert_eq!(status["waits"], serde_json::json!({ "approvals": 0, "parked": 0, "questions": 0, "doubts": 1 }));
         assert_eq!(there(&["sessions", "show", session])["wait"], "doubt");
         assert_eq!(there(&["trace", waits["turn"].as_str().unwrap()])["state"], "waiting");
         let next = there(&[])["next"].to_string();

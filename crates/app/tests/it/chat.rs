@@ -117,7 +117,7 @@ fn a_person_is_asked_where_the_work_happens() {
     terminal.key_in("y\n");
     terminal.wait_for("\r\n> ");
     assert!(report.exists());
-    for (no, reason) in [("n\n", "denied"), ("No, not now\n", "denied"), ("/deny too late\n", "denied")] {
+    for (no, reason) in [("n\n", "denied"), ("No, not now\n", "denied"), ("/deny too late\n", "denials")] {
         terminal.key_in("write the report\n");
         terminal.wait_for("Allow this?");
         terminal.key_in(no);
@@ -223,7 +223,7 @@ fn the_chats_own_commands_work_where_an_answer_is_asked_for() {
     terminal.wait_for("waits for a yes");
     assert_eq!(terminal.end().1, 0);
     let status = place.run(&["status", "--json"]).json(0);
-    assert_eq!(status["waits"], serde_json::json!({ "approvals": 2, "questions": 1, "doubts": 0 }));
+    assert_eq!(status["waits"], serde_json::json!({ "approvals": 2, "parked": 0, "questions": 1, "doubts": 0 }));
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub fn policy() -> Policy {
         grants: Grants { tools: vec!["read_file".to_owned()], ..Grants::default() },
         rules: Vec::new(),
         budget: Budget::default(),
-        caps: Caps { steps: 100, tool_calls: 500, wall_ms: 7_200_000 },
+        caps: Caps { steps: 100, tool_calls: 500, wall_ms: 7_200_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
     };
     let model = Model {

@@ -252,6 +252,7 @@ fn pause(door: &Door, state: &Session, turn: Seq) -> Result<Option<Pause>, Probl
         Kind::Approval { .. } => words::approval(&call.tool, waiting.place()),
         Kind::Question => question_of(&call),
         Kind::Doubt => words::doubt(&call.tool, waiting.place()),
+        Kind::Parked { .. } => words::parked(&call.tool),
         Kind::Provider { .. } => words::provider(),
     };
     Ok(Some(Pause { wait: waiting.wait().word(), id: Some(waiting.place()), words }))

@@ -200,6 +200,7 @@ impl<'a> Reading<'a> {
                 let tool = self.call(judged.effect)?.tool;
                 words::approval(&tool, self.place(judged.effect))
             }
+            (Verdict::Parked { .. }, _) => words::parked(&self.call(judged.effect)?.tool),
             (Verdict::Allow { .. }, Answerer::Human) => question_of(&self.call(judged.effect)?),
             (Verdict::Allow { .. }, Answerer::Tool)
             | (Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany, _) => {

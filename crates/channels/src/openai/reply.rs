@@ -72,6 +72,7 @@ pub fn finish_reason(reason: StopReason) -> &'static str {
         | StopReason::ContextBlocked
         | StopReason::ProviderUnavailable
         | StopReason::Auth
+        | StopReason::Denials
         | StopReason::Quota
         | StopReason::Policy
         | StopReason::Invalid

@@ -18,6 +18,13 @@ pub fn doubt(tool: &str, place: Place) -> String {
 }
 
 #[must_use]
+pub fn parked(tool: &str) -> String {
+    format!(
+        "A call of `{tool}` is to be approved by a person, and enough was asked of people for now. This waits, and the question is put when there is room for it."
+    )
+}
+
+#[must_use]
 pub fn provider() -> String {
     "The model's provider does not answer. This waits and goes on by itself when it is back.".into()
 }
@@ -54,6 +61,7 @@ pub fn ended(reason: StopReason) -> String {
         StopReason::Invalid => "the model's provider found the request wrong",
         StopReason::Erased => "a text of the conversation was erased",
         StopReason::Clearance => "the model's provider is not cleared for what the conversation has seen",
+        StopReason::Denials => "what it asked for was denied or not answered again and again",
     };
     format!("This turn ended without a reply: {why}.")
 }

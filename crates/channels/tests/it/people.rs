@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::house::{House, Line, call};
+use crate::house::{House, Line, call, policy};
 
 async fn approval(house: &House, name: &str) -> Value {
     house.get(name, "/api/approvals").none().await.json["approvals"][0].clone()
@@ -60,6 +60,76 @@ async fn a_yes_is_for_one_exact_action_once() {
     assert_eq!((told.status, told.code()), (StatusCode::GONE, "approval_closed"));
     assert_eq!(house.turn(&turn, "ended").await["reply"], "written");
     assert_eq!(approval(&house, "owner").await, Value::Null);
+}
+
+fn two_calls() -> Line {
+    Line::Call("", vec![("guarded", "{\"path\":\"a\"}".to_owned()), ("guarded", "{\"path\":\"b\"}".to_owned())])
+}
+
+#[tokio::test]
+async fn one_answer_answers_one_ask_and_the_next_is_put_after_it() {
+    let house = House::new(&[two_calls(), Line::Say("written")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    assert_eq!(house.turn(&turn, "waiting").await["wait"], "approval");
+    let listed = house.get("owner", "/api/approvals").none().await.json;
+    let (items, parked) = (listed["approvals"].as_array().unwrap(), listed["parked"].as_array().unwrap());
+    assert_eq!((items.len(), parked.len()), (1, 1));
+    assert_eq!((&parked[0]["args"], &parked[0]["until"]), (&json!({ "path": "b" }), &Value::Null));
+    let (first, second) = (&items[0]["id"], &parked[0]["id"]);
+    let path = |id: &Value| format!("/api/approvals/{}", id.as_str().unwrap());
+    let yes = json!({ "decision": "approve", "digest": items[0]["digest"] });
+    let all = json!({ "decision": "approve", "digest": items[0]["digest"], "ids": [first, second] });
+    assert_eq!(house.post("owner", &path(first)).json(all.clone()).await.code(), "malformed");
+    assert_eq!(house.post("owner", &path(first)).json(json!([yes, yes])).await.code(), "malformed");
+    let wrong = house.post("owner", "/api/approvals").json(all).await;
+    assert_eq!((wrong.status, wrong.code()), (StatusCode::METHOD_NOT_ALLOWED, "wrong_method"));
+    let early = house.post("owner", &path(second)).json(yes.clone()).await;
+    assert_eq!((early.status, early.code()), (StatusCode::NOT_FOUND, "no_such_approval"), "nobody was asked about it");
+    assert_eq!(house.post("owner", &path(first)).json(yes.clone()).await.status, StatusCode::OK);
+    let item = loop {
+        let item = approval(&house, "owner").await;
+        if item != Value::Null {
+            break item;
+        }
+    };
+    assert_eq!(&item["id"], second);
+    assert_eq!(house.play.stage.acts.lock().unwrap().len(), 1, "one yes, one call");
+    assert_eq!(house.post("owner", &path(second)).json(yes).await.code(), "wrong_digest");
+}
+
+#[tokio::test]
+async fn a_session_that_asked_enough_waits_for_the_hour_and_says_so() {
+    let mut policy = policy();
+    policy.agents.get_mut("main").unwrap().caps.asks_per_hour = 1;
+    let house = House::with(policy, &[two_calls(), Line::Say("written")]).await;
+    let begun = house.play.engine.now();
+    let (session, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    house.post("owner", &path).json(json!({ "decision": "approve", "digest": item["digest"] })).await;
+    let waiting = house.turn(&turn, "waiting").await;
+    assert_eq!((&waiting["wait"], &waiting["until"]), (&json!("parked"), &json!(begun + 3_600_000)));
+    let listed = house.get("ann", "/api/sessions?wait=parked").none().await.json;
+    assert_eq!(listed["sessions"][0]["session"], json!(session));
+    assert_eq!(house.get("oper", "/api/status").none().await.json["waits"]["parked"], json!(1));
+}
+
+#[tokio::test]
+async fn one_no_after_another_ends_the_turn_with_its_list() {
+    let calls = ["a", "b", "c", "d"].map(|path| ("guarded", format!("{{\"path\":\"{path}\"}}")));
+    let house = House::new(&[Line::Call("", calls.to_vec())]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    for _ in 0..3 {
+        house.turn(&turn, "waiting").await;
+        let item = approval(&house, "owner").await;
+        let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+        let no = json!({ "decision": "deny", "digest": item["digest"] });
+        assert_eq!(house.post("owner", &path).json(no).await.status, StatusCode::OK);
+    }
+    let ended = house.turn(&turn, "ended").await;
+    let listed = |list: &str| ended["completion"][list].as_array().unwrap().len();
+    assert_eq!((&ended["reason"], listed("refused"), listed("not_started")), (&json!("denials"), 3, 1));
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ async fn operators_see_how_the_home_does() {
     house.turn(&turn, "ended").await;
     let status = house.get("oper", "/api/status").none().await.json;
     assert_eq!((&status["sessions"]["total"], &status["journal"]), (&json!(1), &json!("writable")));
-    assert_eq!(status["waits"], json!({ "approvals": 0, "questions": 0, "doubts": 0 }));
+    assert_eq!(status["waits"], json!({ "approvals": 0, "parked": 0, "questions": 0, "doubts": 0 }));
     assert!(status["free_bytes"].as_u64().unwrap() > 0 && status["db_bytes"].as_u64().unwrap() > 0);
     let windows = house.get("oper", "/api/budget").none().await.json["windows"].clone();
     let day = windows

@@ -1,6 +1,7 @@
 //! Sessions that move from one home to another.
 use backstay_engine::{Command, EngineError, ImportError, Imported, Reader, Submitted};
 use backstay_kernel::budget::{Ceiling, Used, windows};
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, Seq, SessionId};
 use backstay_kernel::record::{Entry, Record};
 use backstay_kernel::refusal::Code;
@@ -24,7 +25,10 @@ async fn played(home: &std::path::Path) -> (Play, Submitted) {
 }
 
 async fn resume(play: &Play, session: SessionId) {
-    play.engine.command(&owner(), session, Command::Resume { by: "owner".into() }, None).await.unwrap();
+    play.engine
+        .command(&owner(), session, Command::Resume { by: "owner".into(), speaks: Speaks::Human }, None)
+        .await
+        .unwrap();
 }
 
 fn stored(play: &Play, session: SessionId) -> Vec<(u64, Digest, String)> {

@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::outcome;
-use super::windup::end_turn;
+use super::windup::{end_denied, end_turn};
 use crate::approval::Asking;
+use crate::asks;
 use crate::budget::{Amount, Used, WindowState, next_window_at};
 use crate::destination::Destination;
 use crate::effect::{CallRef, Finish, Inspection};
@@ -31,8 +32,8 @@ use crate::window;
 
 /// The next records, or none where the session waits for something. First match wins.
 pub fn advance(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
-    let steps: [fn(&Session, &Frame<'_>) -> Vec<Record>; 6] =
-        [outcome::recover, expire_asks, outcome::settle_doubts, end_cancelled, begin_turn, go_on];
+    let steps: [fn(&Session, &Frame<'_>) -> Vec<Record>; 7] =
+        [outcome::recover, expire_asks, outcome::settle_doubts, end_denied, end_cancelled, begin_turn, go_on];
     steps.iter().map(|step| step(session, frame)).find(|records| !records.is_empty()).unwrap_or_default()
 }
 
@@ -242,6 +243,7 @@ pub fn inspected(
         Inspection::Invalid { why, detail } => (None, (Verdict::Invalid { why, detail: Some(detail) }, None)),
         Inspection::Facts(facts) => {
             let Judgement { verdict, grounds } = judge(session, effect, call, &facts, named, frame);
+            let verdict = asks::Room::of(session, frame).bound(effect, call, &facts, verdict);
             (Some(facts), (verdict, Some(grounds)))
         }
     };
@@ -287,6 +289,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
     let changing = agent.rules.iter().any(Rule::may_change) || frame.switches.mode != WorkMode::Normal;
     // With what the calls of this pass take.
     let mut frame = frame.clone();
+    let mut room = asks::Room::of(session, &frame);
     for (id, open) in session.effects.iter().filter(|(_, open)| open.work.turn() == turn.id) {
         let Work::Tool { call, judged: was, .. } = &open.work else { continue };
         calls += 1;
@@ -298,12 +301,14 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
                 }
                 records.push(judged(*id, None, None, (not_a_call(calls, repeats), None), &frame));
             }
-            (Some(was), State::Asked { .. } | State::Ready)
+            (Some(was), State::Asked { .. } | State::Parked { .. } | State::Ready)
                 if is_outdated(session, *id, call, was, &frame)
+                    || matches!(open.state, State::Parked { until, .. } if room.calls(until))
                     || (changing && open.state == State::Ready && !still_stands(session, *id, call, was, &frame)) =>
             {
-                let judgement = judge(session, *id, call, &was.facts, &was.named, &frame);
-                records.push(judged_again(*id, was, judgement, &frame));
+                let Judgement { verdict, grounds } = judge(session, *id, call, &was.facts, &was.named, &frame);
+                let verdict = room.bound(*id, call, &was.facts, verdict);
+                records.push(judged_again(*id, was, Judgement { verdict, grounds }, &frame));
             }
             (Some(_), State::Ready) if outcome::is_worn_out(open) => {
                 let (at, end) = (frame.now, End::Unknown);
@@ -355,7 +360,11 @@ fn still_stands(session: &Session, effect: EffectId, call: &CallRef, was: &Judge
         Verdict::Ask { by, approvers, .. } => {
             was.approved.as_ref().is_some_and(|yes| (&yes.by, &yes.approvers) == (&by, &approvers))
         }
-        Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => false,
+        Verdict::Parked { .. }
+        | Verdict::Deny { .. }
+        | Verdict::Invalid { .. }
+        | Verdict::Blocked { .. }
+        | Verdict::TooMany => false,
     }
 }
 

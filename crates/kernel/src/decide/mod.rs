@@ -78,6 +78,7 @@ pub enum Input {
     },
     Resume {
         by: String,
+        speaks: Speaks,
     },
     Lineage {
         old: u64,
@@ -140,7 +141,7 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Resolve { effect, resolution, by, note } => people::resolve(session, effect, resolution, by, note),
         Input::Cancel { turn, by } => people::cancel(session, turn, by),
         Input::Stop { by } => Ok(people::stop(session, by)),
-        Input::Resume { by } => Ok(people::resume(session, by)),
+        Input::Resume { by, speaks } => people::resume(session, by, speaks),
         Input::Lineage { old, new } => Ok(people::lineage(session, old, new)),
         Input::Advance => Ok(advance::advance(session, frame)),
     }

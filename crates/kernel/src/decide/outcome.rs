@@ -242,6 +242,7 @@ pub fn started_of(open: &Open) -> Option<Seq> {
         State::Started { seq, .. } => Some(*seq),
         State::Planned
         | State::Asked { .. }
+        | State::Parked { .. }
         | State::Ready
         | State::Question
         | State::Unfunded { .. }

@@ -8,7 +8,7 @@ use crate::frame::Frame;
 use crate::home::Speaks;
 use crate::id::{BodyRef, EffectId, TurnId};
 use crate::label::{Label, Source};
-use crate::limits::QUEUE_MAX;
+use crate::limits::{DENIALS_MAX, QUEUE_MAX};
 use crate::permit::is_wanted;
 use crate::record::{Admitted, Decision, Mode, Reason, Record, Resolution};
 use crate::refusal::{Code, Refusal};
@@ -20,7 +20,12 @@ use crate::words::Typed;
 pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
     if session.stopped {
         let next = format!("backstay resume {}", session.id);
-        return Err(Refusal::new(Code::SessionStopped, "this session is stopped", next));
+        let message = if session.asks.stop_the_session() {
+            format!("this session is stopped: {DENIALS_MAX} of its asks were denied or expired")
+        } else {
+            String::from("this session is stopped")
+        };
+        return Err(Refusal::new(Code::SessionStopped, message, next));
     }
     if frame.switches.frozen {
         return Err(Refusal::new(Code::HomeFrozen, "this home is frozen", "backstay unfreeze"));
@@ -72,6 +77,10 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
     let Some(open) = session.effects.get(&decide.effect) else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
     };
+    if let State::Parked { .. } = open.state {
+        let message = "this call is parked: it will be asked about once there is room for its ask";
+        return Err(Refusal::new(Code::NoSuchAsk, message, LIST));
+    }
     let State::Asked { approvers, expires_at, digest, .. } = &open.state else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
     };
@@ -198,8 +207,19 @@ pub fn stop(session: &Session, by: String) -> Vec<Record> {
     records
 }
 
-pub fn resume(session: &Session, by: String) -> Vec<Record> {
-    if session.stopped { Vec::from([Record::Resumed { by }]) } else { Vec::new() }
+/// After too many noes a program is not enough: what asks may be what resumes.
+pub fn resume(session: &Session, by: String, speaks: Speaks) -> Result<Vec<Record>, Refusal> {
+    if !session.stopped {
+        return Ok(Vec::new());
+    }
+    if session.asks.stop_the_session() && speaks != Speaks::Human {
+        return Err(Refusal::new(
+            Code::NotAnApprover,
+            format!("people have said no {DENIALS_MAX} times in this session, and only a person lets it go on"),
+            "do it at a terminal, or with a token made by `backstay tokens create --principal NAME --speaks human --scope operate`",
+        ));
+    }
+    Ok(Vec::from([Record::Resumed { by }]))
 }
 
 /// After a restore: whatever was on its way in the backup may have happened since, so nothing of

@@ -1,13 +1,27 @@
 //! How a turn ends: what never started is said so, what runs is let go or waited for by its class,
 //! and one record says why.
+use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 
 use super::outcome::{not_started, started_of};
+use crate::asks::BY_DENIALS;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::record::{Completion, End, Ended, Record, StopReason, TurnEnded};
 use crate::session::{Open, Session, State, Step, Turn, Work};
 use crate::tool::Idempotency;
+
+/// Whoever is told no again and again does nothing more by itself.
+pub fn end_denied(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
+    let mut records = match &session.turn {
+        Some(turn) if session.asks.end_the_turn() => end_turn(session, turn, StopReason::Denials, frame),
+        _ => Vec::new(),
+    };
+    if session.asks.stop_the_session() && !session.stopped {
+        records.push(Record::Stopped { by: BY_DENIALS.to_owned() });
+    }
+    records
+}
 
 /// Ends the turn for `reason`.
 pub fn end_turn(session: &Session, turn: &Turn, reason: StopReason, frame: &Frame<'_>) -> Vec<Record> {
@@ -40,6 +54,7 @@ fn let_go(open: &Open) -> Option<End> {
     match &open.state {
         State::Planned
         | State::Asked { .. }
+        | State::Parked { .. }
         | State::Ready
         | State::Question
         | State::Unfunded { .. }

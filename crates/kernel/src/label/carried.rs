@@ -20,6 +20,7 @@ impl Record {
                 | Verdict::Ask { .. }
                 | Verdict::Deny { .. }
                 | Verdict::Blocked { .. }
+                | Verdict::Parked { .. }
                 | Verdict::TooMany => None,
             },
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.map(|_| Label::of(Source::Principal)),

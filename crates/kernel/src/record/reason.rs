@@ -22,6 +22,8 @@ pub enum Reason {
     },
     /// Nothing grants it.
     NoGrant,
+    /// A person has said no to the very same call in this task.
+    Refused,
     /// The session has seen untrusted words; no rule lifts it.
     Flow(Flow),
     /// A rule, a limit or a class asks, and so does what the session has seen: one yes answers both.
@@ -38,7 +40,7 @@ impl Reason {
         match self {
             Self::Rule(name) | Self::Limit(name) => Some(name),
             Self::Both { by, .. } => by.rule(),
-            Self::ClassDefault | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => None,
+            Self::ClassDefault | Self::NoGrant | Self::Refused | Self::Flow(_) | Self::Mode { .. } => None,
         }
     }
 
@@ -48,7 +50,9 @@ impl Reason {
         match self {
             Self::Both { by, .. } => by.is_limit(),
             Self::Limit(_) => true,
-            Self::ClassDefault | Self::Rule(_) | Self::NoGrant | Self::Flow(_) | Self::Mode { .. } => false,
+            Self::ClassDefault | Self::Rule(_) | Self::NoGrant | Self::Refused | Self::Flow(_) | Self::Mode { .. } => {
+                false
+            }
         }
     }
 }

@@ -3,9 +3,18 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{ARROWS, Arrow};
-use crate::{backoff, limits, people, recovery};
+use crate::{asks, backoff, limits, people, recovery};
 
 const SCENARIOS: &[fn()] = &[
+    asks::one_ask_is_open_at_a_time_and_each_is_opened_when_the_one_before_is_answered,
+    asks::an_hour_has_room_for_so_many_asks_and_the_next_has_a_moment,
+    asks::a_parked_call_is_judged_anew_and_ends_as_an_ask_does,
+    asks::a_yes_that_waited_too_long_waits_for_room_as_any_other,
+    asks::an_ask_that_another_policy_puts_anew_keeps_its_place_and_counts_once,
+    asks::a_refused_call_is_not_asked_about_again_in_its_task,
+    asks::two_equal_calls_of_one_reply_are_asked_about_once_where_the_answer_is_no,
+    asks::three_noes_in_a_row_end_the_turn_and_a_yes_begins_a_new_row,
+    asks::twenty_noes_stop_the_session_until_a_person_lets_it_go_on,
     backoff::a_retry_waits_and_nothing_is_sent_before_its_moment,
     backoff::after_ten_tries_the_provider_wait_doubles_up_to_ten_minutes_and_ends_after_a_day,
     backoff::ten_minutes_of_failing_are_enough_for_a_provider_wait,
@@ -88,10 +97,16 @@ const TABLE: &[Arrow] = &[
     ("overdue", "doubted", "doubt"),
     ("overdue", "ended", "gone"),
     ("overdue", "lapsed", "probing"),
+    ("parked", "doubted", "doubt"),
+    ("parked", "ended", "gone"),
+    ("parked", "judged", "asked"),
+    ("parked", "judged", "gone"),
+    ("parked", "judged", "ready"),
     ("planned", "doubted", "doubt"),
     ("planned", "ended", "gone"),
     ("planned", "judged", "asked"),
     ("planned", "judged", "gone"),
+    ("planned", "judged", "parked"),
     ("planned", "judged", "question"),
     ("planned", "judged", "ready"),
     ("planned", "started", "started"),
@@ -107,6 +122,7 @@ const TABLE: &[Arrow] = &[
     ("ready", "ended", "gone"),
     ("ready", "judged", "asked"),
     ("ready", "judged", "gone"),
+    ("ready", "judged", "parked"),
     ("ready", "started", "started"),
     ("started", "bounced", "planned"),
     ("started", "bounced", "ready"),

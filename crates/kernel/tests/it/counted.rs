@@ -92,9 +92,11 @@ fn what_passes_a_limit_that_asks_takes_a_yes_and_counts() {
 #[test]
 fn a_yes_lifts_no_limit_that_denies() {
     let mut t = limited(vec![calls(0, Over::Ask), Limit { per: vec![Field::Tool], ..calls(1, Over::Deny) }]);
+    t.slots.tool = 0;
     t.reply(&[("shell", 1), ("shell", 2)]);
     let asked: Vec<_> = t.session.effects.keys().copied().collect();
     asked.iter().for_each(|effect| drop(t.decide(*effect, true).unwrap()));
+    t.slots.tool = 8;
     t.settle();
     assert_eq!((started(&t).len(), verdicts(&t).last()), (1, Some(&limit_of("few"))));
 }

@@ -99,7 +99,8 @@ fn beginnings() -> Vec<Record> {
 }
 
 fn verdicts() -> Vec<Record> {
-    let ask = |approvers| Verdict::Ask { by: Reason::ClassDefault, approvers, expires_at: 9, digest: Digest([8; 32]) };
+    let ask =
+        |approvers| Verdict::Ask { by: Reason::ClassDefault, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
     let verdicts = vec![
         (Idempotency::Probed, Answerer::Tool, Verdict::Allow { by: Reason::ClassDefault }),
         (Idempotency::Pure, Answerer::Human, Verdict::Allow { by: Reason::Rule("reads".to_owned()) }),
@@ -147,7 +148,7 @@ fn judged_later() -> Vec<Record> {
     };
     let asked = |flow| {
         let (approvers, digest) = (Approvers::owners(), Digest([8; 32]));
-        let verdict = Verdict::Ask { by: Reason::Flow(flow), approvers, expires_at: 9, digest };
+        let verdict = Verdict::Ask { by: Reason::Flow(flow), approvers, expires_at: 9, digest, at: 0 };
         let (facts, grounds) = (None, None);
         Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
     };
@@ -188,7 +189,7 @@ fn judged_later() -> Vec<Record> {
 /// Of a question with two grounds, and of a request whose headers somebody chose.
 fn judged_for_two() -> Vec<Record> {
     let by = Reason::Both { by: Box::new(Reason::Rule("sends".to_owned())), flow: Flow::SecretLeaves };
-    let ask = Verdict::Ask { by, approvers: Approvers::owners(), expires_at: 9, digest: Digest([8; 32]) };
+    let ask = Verdict::Ask { by, approvers: Approvers::owners(), expires_at: 9, digest: Digest([8; 32]), at: 0 };
     let to = Destination::of(&Url::read("https://api.example.com/v1/a").unwrap(), Method::Get, 40);
     let facts = Facts { destination: Some(to), ..Facts::new(EffectClass::Read, Vec::new()) };
     let (idempotency, answerer) = (Idempotency::Pure, Answerer::Tool);
@@ -222,7 +223,7 @@ fn reaching() -> Vec<Record> {
     let network = vec![place("a.example.com", false), place("b.example.com", true)];
     let facts = Some(Facts { network, ..Facts::new(EffectClass::Send, Vec::new()) });
     let (by, approvers) = (Reason::Flow(Flow::OpenNetwork), Approvers::owners());
-    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]) };
+    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
 }
@@ -242,7 +243,7 @@ fn judged_by_two() -> Vec<Record> {
     let who = Who::Roles(vec![Role::Approver]);
     let approvers = Approvers { quorum: 2, but_requester: true, channels: vec!["cli".to_owned()], ..who.into() };
     let by = Reason::Rule("sends".to_owned());
-    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]) };
+    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
     let (idempotency, answerer, facts, grounds) = (Idempotency::Unsafe, Answerer::Tool, None, None);
     let judged = Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds };
     let (decision, by) = (Decision::Approve, Some("ann".to_owned()));
@@ -518,6 +519,25 @@ where
     }
 }
 
+/// Asks that were opened at a moment, those that wait for room, and what comes of noes.
+fn bounded() -> Vec<Record> {
+    let by = || Reason::Rule("mail".to_owned());
+    let ask = Verdict::Ask { by: by(), approvers: Approvers::owners(), expires_at: 9, digest: Digest([8; 32]), at: 7 };
+    let verdicts = [
+        ask,
+        Verdict::Parked { by: by(), until: None },
+        Verdict::Parked { by: Reason::ClassDefault, until: Some(3_600_009) },
+        Verdict::Deny { by: Reason::Refused },
+    ];
+    let judged = |verdict| {
+        let (idempotency, answerer, facts) = (Idempotency::Unsafe, Answerer::Tool, Some(facts()));
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })
+    };
+    let (turn, reason, completion) = (Seq(5), StopReason::Denials, Completion::default());
+    let ended = TurnEnded { turn, reason, reply: None, completion, spent: Amount::ZERO, label: None };
+    verdicts.map(judged).into_iter().chain([Record::TurnEnded(ended)]).collect()
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -525,6 +545,7 @@ fn the_stored_form_of_every_record_stays() {
         [judged_later(), limited(), reached(), held_back(), judged_for_two(), reaching(), judged_with_files()].concat(),
         judged_by_two(),
         vec![judged_by_what_is_read()],
+        bounded(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

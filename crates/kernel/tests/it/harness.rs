@@ -85,7 +85,7 @@ pub fn policy() -> Policy {
         grants: Grants { tools: TOOLS.map(|tool| tool.0.to_owned()).to_vec(), ..Grants::default() },
         rules: Vec::new(),
         budget: Budget::default(),
-        caps: Caps { steps: 100, tool_calls: 500, wall_ms: 7_200_000 },
+        caps: Caps { steps: 100, tool_calls: 500, wall_ms: 7_200_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
     };
     let model = Model {
@@ -400,6 +400,13 @@ impl TestSession {
         }))
     }
 
+    /// A yes to a call that nobody was asked about yet.
+    pub fn decide_parked(&mut self, effect: EffectId) -> Result<Vec<Record>, Refusal> {
+        let (by, role, channel) = (OWNER.to_owned(), Role::Owner, "cli".into());
+        let (digest, speaks) = (Digest::default(), Speaks::Human);
+        self.input(Input::Decide(Decide { effect, digest, approve: true, by, role, channel, speaks, note: None }))
+    }
+
     pub fn resolve(&mut self, effect: EffectId, resolution: Resolution) -> Result<Vec<Record>, Refusal> {
         self.input(Input::Resolve { effect, resolution, by: OWNER.to_owned(), note: body(802) })
     }
@@ -470,6 +477,7 @@ fn word(state: &State) -> &'static str {
     match state {
         State::Planned => "planned",
         State::Asked { .. } => "asked",
+        State::Parked { .. } => "parked",
         State::Ready => "ready",
         State::Question => "question",
         State::Started { overdue: false, .. } => "started",

@@ -4,6 +4,7 @@ use backstay_kernel::budget::{Amount, Ceiling, LedgerEntry, Price, Usage, Used, 
 use backstay_kernel::effect::{CallRef, FailureClass, Outcome, Probed};
 use backstay_kernel::facts::{Access, Facts, PathFact};
 use backstay_kernel::flow::Named;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Seq;
 use backstay_kernel::judge::judge;
 use backstay_kernel::ledger::entries;
@@ -30,7 +31,7 @@ fn happen(t: &mut TestSession, what: u8, choice: u8) {
         (5, ..) => t.switches.frozen = choice < 80,
         (6, ..) if choice < 40 => drop(t.input(Input::Cancel { turn: None, by: String::new() })),
         (7, ..) if choice < 20 => drop(t.tell(Input::Stop { by: String::new() })),
-        (7, ..) => drop(t.tell(Input::Resume { by: String::new() })),
+        (7, ..) => drop(t.tell(Input::Resume { by: String::new(), speaks: Speaks::Human })),
         (8, ..) if choice < 8 => drop(t.tell(Input::Lineage { old: t.session.lineage, new: t.session.lineage + 1 })),
         (_, Some(effect), Some(State::Asked { .. })) => drop(t.decide(effect, choice < 128)),
         (_, Some(effect), Some(State::Doubt)) => {
@@ -247,7 +248,7 @@ fn naive_glob(pattern: &[u8], text: &[u8]) -> bool {
 fn rank(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Allow { .. } => 2,
-        Verdict::Ask { .. } => 1,
+        Verdict::Ask { .. } | Verdict::Parked { .. } => 1,
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => 0,
     }
 }

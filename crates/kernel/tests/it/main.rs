@@ -8,6 +8,7 @@
     reason = "a test that meets what it does not expect stops there"
 )]
 mod arrows;
+mod asks;
 mod backoff;
 mod counted;
 mod flow;

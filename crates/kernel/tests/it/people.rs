@@ -408,7 +408,7 @@ pub fn a_stopped_session_takes_nothing_and_goes_on_after_resume() {
     assert_eq!(t.head().wait, Wait::Stopped);
     let refusal = t.input(Input::Message(t.message(2, Mode::Queue))).unwrap_err();
     assert_eq!(refusal.code, Code::SessionStopped);
-    t.tell(Input::Resume { by: OWNER.to_owned() });
+    t.tell(Input::Resume { by: OWNER.to_owned(), speaks: Speaks::Program });
     t.say(3);
     t.reply(&[]);
     assert_eq!(t.ends().len(), 2);

@@ -3,9 +3,9 @@
 use backstay_kernel::budget::{Amount, WindowState};
 use backstay_kernel::context::{Answer, Item};
 use backstay_kernel::effect::Effect;
-use backstay_kernel::id::Digest;
+use backstay_kernel::id::{Digest, EffectId};
 use backstay_kernel::label::Label;
-use backstay_kernel::record::{Decision, End, Ended, Planned, Record, Resolution, Verdict};
+use backstay_kernel::record::{Decision, End, Ended, Judged, Planned, Record, Resolution, StopReason, Verdict};
 use backstay_kernel::session::{Session, State};
 use backstay_kernel::tool::Idempotency;
 use backstay_kernel::{Permit, Wait};
@@ -17,6 +17,9 @@ use super::{Invariant, Violation};
 
 /// One node in this many is folded again from its records, and read back from its stored form.
 const FOLD_SAMPLE: u64 = 512;
+/// Noes in a row after which a turn is over, and in what time asks are counted.
+const NOES_MAX: usize = 3;
+const HOUR_MS: u64 = 3_600_000;
 /// One node in this many is shown to `start` under switches that forbid it.
 const START_SAMPLE: u64 = 8;
 
@@ -47,11 +50,30 @@ pub fn before(node: &Node, session: &Session, seen: &Seen, record: &Record) -> R
             if route != Some(&turn.channel.as_str()) {
                 return broken(Invariant::I12Route, format!("the reply goes to `{}`", turn.channel));
             }
+            if ended.reason == StopReason::Denials && usize::from(seen.noes) < NOES_MAX {
+                return broken(Invariant::Asks, "a turn ends for noes that nobody said");
+            }
             completion(node, session, seen, &ended.completion)
         }
         Record::Planned(Planned::Model { .. }) => paired(session, seen),
+        Record::Judged(Judged { effect, verdict: Verdict::Ask { .. }, .. }) => asked(node, session, seen, *effect),
         _ => Ok(()),
     }
+}
+
+/// What must hold of a question before it is put.
+fn asked(node: &Node, session: &Session, seen: &Seen, effect: EffectId) -> Result<(), Violation> {
+    if seen.asks.iter().any(|other| *other != effect) {
+        return broken(Invariant::Asks, "two asks are open");
+    }
+    if kind_of(session, effect).is_some_and(|kind| seen.refused & kind.bit() != 0) {
+        return broken(Invariant::Asks, "a person is asked again what they refused");
+    }
+    let recent = seen.asked_at.iter().filter(|at| **at + HOUR_MS > node.clock).count();
+    if !seen.asks.contains(&effect) && recent >= node.asks_per_hour as usize {
+        return broken(Invariant::Asks, "more asks are opened than the hour has room for");
+    }
+    Ok(())
 }
 
 /// What must hold of the session that a record has changed.
@@ -104,7 +126,12 @@ pub fn person_bit(name: &str) -> u8 {
 }
 
 /// The second reading of one record, on the session before it.
-pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
+pub fn read(seen: &mut Seen, session: &Session, record: &Record, now: u64) {
+    read_calls(seen, session, record);
+    read_asks(seen, session, record, now);
+}
+
+fn read_calls(seen: &mut Seen, session: &Session, record: &Record) {
     let kind = |effect| kind_of(session, effect);
     match record {
         Record::Admitted(admitted) => seen.admitted |= message_bit(admitted.body.id),
@@ -117,6 +144,7 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
         }
         Record::Planned(Planned::Tool { call, .. }) => {
             if let Some(kind) = Kind::of(call.repeat) {
+                seen.again |= seen.issued & kind.bit();
                 seen.issued |= kind.bit();
                 seen.calls.push((session.seq.next(), kind));
             }
@@ -172,6 +200,39 @@ pub fn read(seen: &mut Seen, session: &Session, record: &Record) {
         },
         Record::Stopped { .. } => seen.stopped = true,
         Record::Resumed { .. } => seen.stopped = false,
+        _ => {}
+    }
+}
+
+/// What people were asked, and what they said.
+fn read_asks(seen: &mut Seen, session: &Session, record: &Record, now: u64) {
+    match record {
+        Record::TurnStarted(_) => (seen.refused, seen.again) = (0, 0),
+        Record::Judged(judged) if !matches!(judged.verdict, Verdict::Ask { .. }) => {
+            seen.asks.retain(|open| *open != judged.effect);
+        }
+        Record::Judged(judged) if !seen.asks.contains(&judged.effect) => {
+            seen.asks.push(judged.effect);
+            seen.asked_at.push(now);
+        }
+        Record::Decided { effect, decision, .. } => {
+            let bit = kind_of(session, *effect).map_or(0, Kind::bit);
+            match decision {
+                Decision::Approve if seen.approved & bit == 0 => return,
+                Decision::Approve => seen.noes = 0,
+                Decision::Deny | Decision::Expire => {
+                    // A second answer to one ask is no second no.
+                    seen.noes += u8::from(seen.asks.contains(effect));
+                    seen.refused |= if *decision == Decision::Deny { bit } else { 0 };
+                }
+            }
+            seen.asks.retain(|open| open != effect);
+        }
+        Record::TurnEnded(_) => {
+            seen.asks.clear();
+            seen.noes = if usize::from(seen.noes) < NOES_MAX { seen.noes } else { 0 };
+        }
+        Record::Resumed { .. } => seen.noes = 0,
         _ => {}
     }
 }
@@ -330,6 +391,9 @@ pub fn node(driver: &Driver, node: &Node, hash: u64) -> Result<(), Violation> {
     if open.by_ref().fold(seen.unsettled, |bits, kind| bits & !kind.bit()) != 0 {
         return broken(Invariant::I3Once, "a started effect is forgotten without an end");
     }
+    if usize::from(seen.noes) >= NOES_MAX && node.session().turn.is_some() {
+        return broken(Invariant::Asks, "a turn goes on after one no after another");
+    }
     if hash.is_multiple_of(START_SAMPLE) {
         never_starts(driver, node)?;
     }
@@ -369,6 +433,10 @@ fn waits(driver: &Driver, node: &Node) -> Result<(), Violation> {
             State::Asked { expires_at: at, .. }
             | State::Backoff { not_before: at, .. }
             | State::Unfunded { until: at } => Some(*at),
+            State::Parked { until: None, .. } if !halted && node.now().seen.asks.is_empty() => {
+                return stuck("an ask that nobody opens");
+            }
+            State::Parked { until, .. } => *until,
             State::Started { .. } => return stuck("an effect of a dead process"),
             State::Planned | State::Ready | State::Probing if !halted => return stuck("an effect that nobody starts"),
             State::Planned | State::Ready | State::Probing => None,

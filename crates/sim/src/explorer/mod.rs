@@ -49,6 +49,8 @@ pub enum Invariant {
     Completion,
     /// The outcome of another start changes nothing.
     Stale,
+    /// People are asked one thing at a time, not too often, not again, and not for ever.
+    Asks,
     /// Advance falls silent.
     Bound,
 }

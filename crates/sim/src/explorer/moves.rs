@@ -148,6 +148,7 @@ impl Driver {
                     }
                 }
                 State::Doubt
+                | State::Parked { .. }
                 | State::Planned
                 | State::Ready
                 | State::Question
@@ -174,7 +175,7 @@ impl Driver {
         let left = node.left;
         for of in &node.running {
             let Some(kind) = of.kind else {
-                let fits = |calls: &[Kind]| calls.iter().all(|kind| node.now().seen.issued & kind.bit() == 0);
+                let fits = |calls: &[Kind]| calls.iter().all(|kind| node.may_be_called(*kind, self.scope.insists));
                 let replies = self.scope.replies.iter().enumerate().filter(|(_, calls)| fits(calls));
                 out.extend(replies.map(|(number, _)| Move::Reply(number)));
                 if left.failures > 0 {
@@ -301,7 +302,7 @@ impl Driver {
             });
             for record in records {
                 checks::before(node, &draft.session, &draft.seen, &record)?;
-                checks::read(&mut draft.seen, &draft.session, &record);
+                checks::read(&mut draft.seen, &draft.session, &record, node.clock);
                 let before = draft.session.label;
                 self.kernel.apply(&mut draft.session, &record);
                 checks::after(node, &draft.session, &draft.seen, &record)?;
@@ -447,7 +448,7 @@ impl Driver {
                 node.left.stops -= 1;
                 Input::Stop { by }
             }
-            Move::Resume => Input::Resume { by },
+            Move::Resume => Input::Resume { by, speaks: Speaks::Human },
             Move::Decide { effect, approve, who } => {
                 return self.decided(node, effect, who, approve);
             }

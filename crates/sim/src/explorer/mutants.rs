@@ -12,7 +12,7 @@ use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Decision, End, Ended, Reason, Record, Resolution, Verdict};
 use backstay_kernel::refusal::Refusal;
-use backstay_kernel::rule::AT_HOME;
+use backstay_kernel::rule::{AT_HOME, Approvers};
 use backstay_kernel::session::{Session, State, Work};
 use backstay_kernel::{Bounce, Head, Input, Permit};
 
@@ -89,6 +89,11 @@ mutants! {
     TurnEndsTwice: OneEnd, "A turn's end is recorded twice.";
     UnknownForgotten: Completion, "The completion list leaves out what is unknown.";
     StaleOutcomeTaken: Stale, "The outcome of an earlier start is taken.";
+    SecondAskOpened: Asks, "An ask is opened beside another.";
+    HourForgotten: Asks, "The asks of the hour are not counted.";
+    RefusedAskedAgain: Asks, "What a person refused is asked about again in its task.";
+    NoesUncounted: Asks, "A turn goes on however often it is refused.";
+    ParkedForgotten: I10NamedWait, "A parked ask is never opened.";
     Babbles: Bound, "Advance always has more to say.";
 }
 
@@ -145,6 +150,11 @@ impl Planted {
             }
             Some(Mutant::AskNeverExpires) => {
                 drop(|record| matches!(record, Record::Decided { decision: Decision::Expire, .. }))
+            }
+            Some(Mutant::ParkedForgotten) => {
+                let parked = |id: &EffectId| matches!(session.effects.get(id), Some(open) if matches!(open.state, State::Parked { .. }));
+                let unwanted = |record: &Record| matches!(record, Record::Judged(judged) if parked(&judged.effect));
+                records.into_iter().filter(|record| !unwanted(record)).collect()
             }
             Some(Mutant::DoubtRetried) if records.is_empty() => {
                 let wanted = |open: &&EffectId| session.effects.get(*open).is_some_and(|o| o.state == State::Doubt);
@@ -325,6 +335,16 @@ fn changed_records(mutant: Mutant, records: Vec<Record>) -> Vec<Record> {
                     judged.verdict = Verdict::Allow { by: Reason::ClassDefault };
                 }
             }
+            (Mutant::SecondAskOpened, Record::Judged(judged)) => {
+                if let Verdict::Parked { by, .. } = &judged.verdict {
+                    judged.verdict = asked(by.clone());
+                }
+            }
+            (Mutant::RefusedAskedAgain, Record::Judged(judged))
+                if judged.verdict == (Verdict::Deny { by: Reason::Refused }) =>
+            {
+                judged.verdict = asked(Reason::ClassDefault);
+            }
             (Mutant::OverdueLapses, Record::Overdue { effect }) => {
                 record = Record::Lapsed { effect: *effect, boot: Boot(0) };
             }
@@ -342,6 +362,10 @@ fn changed_records(mutant: Mutant, records: Vec<Record>) -> Vec<Record> {
         out.push(record);
     }
     out
+}
+
+fn asked(by: Reason) -> Verdict {
+    Verdict::Ask { by, approvers: Approvers::owners(), expires_at: u64::MAX, digest: Digest::default(), at: 0 }
 }
 
 /// What a wrong fold takes a record for.
@@ -383,6 +407,9 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
         (Mutant::LabelOfWindow, Record::TurnStarted(_)) => session.label = Label::of(Source::Config),
         (Mutant::ResultUnlabelled, Record::Ended(ended)) if matches!(ended.end, End::Done { .. }) => {
             session.label = before.label;
+        }
+        (Mutant::HourForgotten, Record::Judged(_)) | (Mutant::NoesUncounted, Record::Decided { .. }) => {
+            session.asks = before.asks.clone();
         }
         (Mutant::StopForgotten, Record::Stopped { .. }) => session.stopped = false,
         (Mutant::MessageLost, Record::TurnEnded(_)) => session.queue.clear(),

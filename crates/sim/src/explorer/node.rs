@@ -52,6 +52,14 @@ pub struct Seen {
     /// Bits by kind: started, and neither ended nor concluded since.
     pub unsettled: u8,
     pub stopped: bool,
+    /// Asks that are open, and when each was opened.
+    pub asks: Vec<EffectId>,
+    pub asked_at: Vec<u64>,
+    /// Bits by kind: refused by a person in the open turn; made once more.
+    pub refused: u8,
+    pub again: u8,
+    /// Noes and silences since the latest yes.
+    pub noes: u8,
     /// The calls of the open turn.
     pub calls: Vec<(EffectId, Kind)>,
     /// Where the reply of the open turn must go.
@@ -100,6 +108,7 @@ pub struct Node {
     /// The scope's cap.
     pub turn_tokens: Option<u64>,
     pub shared: Option<Shared>,
+    pub asks_per_hour: u32,
     /// What others have reserved in the window is settled: they needed nothing.
     pub others_settled: bool,
     pub depth: u32,
@@ -139,6 +148,7 @@ impl Node {
             left: scope.left,
             turn_tokens: scope.turn_tokens,
             shared: scope.shared,
+            asks_per_hour: scope.asks_per_hour,
             others_settled: false,
             depth: 0,
             path: None,
@@ -195,6 +205,14 @@ impl Node {
             Kind::Post => post,
             Kind::Write => write,
         }
+    }
+
+    /// The model has not made this call, or insists on one that a person refused and of which nothing came.
+    #[must_use]
+    pub fn may_be_called(&self, kind: Kind, insists: bool) -> bool {
+        let seen = &self.now().seen;
+        let again = insists && seen.refused & !seen.again & kind.bit() != 0 && self.times(kind).times == 0;
+        seen.issued & kind.bit() == 0 || again
     }
 
     #[must_use]

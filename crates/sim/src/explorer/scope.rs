@@ -118,6 +118,11 @@ pub struct Scope {
     pub shared: Option<Shared>,
     /// Mail wants the yes of two, and not of whoever asked for it.
     pub two_people: bool,
+    /// What a rule asks about, beside mail.
+    pub asking: &'static [Kind],
+    pub asks_per_hour: u32,
+    /// The model may make a call once more that a person has refused.
+    pub insists: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -169,17 +174,23 @@ impl Scope {
     fn agent(&self, narrowed: bool) -> Agent {
         let shell = BTreeMap::from([(Field::Tool, Test::Equal(Kind::Shell.name().to_owned()))]);
         let deny = Rule::new("no shell", RuleVerdict::Deny, shell);
+        let asking = self.asking.iter().map(|kind| asked_about(*kind));
         let turn = Ceiling { tokens: self.turn_tokens, micro_usd: None };
         Agent {
             model: "m".to_owned(),
             instructions: String::new(),
             grants: Grants { tools: Kind::ALL.map(|kind| kind.name().to_owned()).to_vec(), ..Grants::default() },
-            rules: narrowed.then_some(deny).into_iter().chain(self.two_people.then(two_people)).collect(),
+            rules: narrowed.then_some(deny).into_iter().chain(self.two_people.then(two_people)).chain(asking).collect(),
             budget: Budget { turn, ..Budget::default() },
-            caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX },
+            caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX, asks_per_hour: self.asks_per_hour },
             in_doubt: self.in_doubt,
         }
     }
+}
+
+fn asked_about(kind: Kind) -> Rule {
+    let calls = BTreeMap::from([(Field::Tool, Test::Equal(kind.name().to_owned()))]);
+    Rule::new(kind.name(), RuleVerdict::Ask, calls)
 }
 
 fn two_people() -> Rule {
@@ -219,6 +230,9 @@ const BASE: Scope = Scope {
     turn_tokens: None,
     shared: None,
     two_people: false,
+    asking: &[],
+    asks_per_hour: 5,
+    insists: false,
 };
 
 const TWO_MESSAGES: Scope = Scope {
@@ -260,6 +274,15 @@ pub const SCOPES: &[Scope] = &[
         replies: &[&[Kind::Shell], &[]],
         left: Left { cancels: 1, freezes: 1, narrows: 1, ..QUIET },
         pending_max: 2,
+        ..BASE
+    },
+    Scope {
+        name: "asks one by one",
+        replies: &[&[Kind::Mail, Kind::Read, Kind::Post], &[Kind::Mail], &[]],
+        left: Left { crashes: 1, cancels: 1, freezes: 1, ..QUIET },
+        asking: &[Kind::Read, Kind::Post],
+        asks_per_hour: 2,
+        insists: true,
         ..BASE
     },
     SWITCHES,

@@ -26,6 +26,7 @@ fn records() -> Vec<Record> {
         approvers: Approvers::from(Who::Roles(Vec::new())),
         expires_at: 99_000,
         digest: Digest([3; 32]),
+        at: 0,
     };
     let (model, tool, boot) = (Seq(2), Seq(5), Boot(9));
     let started = |effect, request| {

@@ -33,7 +33,7 @@ fn policy(roots: &Roots) -> Policy {
         },
         rules: Vec::new(),
         budget: Budget::default(),
-        caps: Caps { steps: 10, tool_calls: 10, wall_ms: 60_000 },
+        caps: Caps { steps: 10, tool_calls: 10, wall_ms: 60_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
     };
     let model = Model {

@@ -113,7 +113,7 @@ impl Chat<'_> {
                 return self.still_listens(&standing);
             }
             // The line of progress has said it; the turn goes on by itself when the API answers.
-            "provider" if self.live => {}
+            "provider" | "parked" if self.live => {}
             _ => {
                 self.end_line();
                 self.waits(&standing);

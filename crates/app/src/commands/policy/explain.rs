@@ -47,7 +47,7 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
     show(&judged, &facts, reason, out);
     Ok(match judged.verdict {
         Verdict::Allow { .. } => Exit::Ok,
-        Verdict::Ask { .. } => Exit::Waiting,
+        Verdict::Ask { .. } | Verdict::Parked { .. } => Exit::Waiting,
         Verdict::Deny { .. } | Verdict::Invalid { .. } | Verdict::Blocked { .. } | Verdict::TooMany => Exit::Refused,
     })
 }

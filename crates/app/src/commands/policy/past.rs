@@ -62,7 +62,7 @@ pub fn frame<'p>(session: &Session, call: &CallRef, facts: &Facts, policy: &'p P
     frame
 }
 
-/// Calls that no policy was asked about (wrong arguments, repeats) are passed over.
+/// Calls that no policy has decided (wrong arguments, repeats, what a person had refused before) are passed over.
 pub async fn each(client: &Client, mut seen: impl FnMut(&Past<'_>)) -> Outcome<()> {
     let mut after = String::new();
     loop {
@@ -86,6 +86,7 @@ async fn of_session(client: &Client, name: &str, seen: &mut impl FnMut(&Past<'_>
         for item in list(&page, "records") {
             let record = record(item)?;
             if let Record::Judged(judged) = &record
+                && judged.verdict.by() != Some(&Reason::Refused)
                 && let Some(facts) = &judged.facts
                 && let Some(Work::Tool { call, .. }) = session.effects.get(&judged.effect).map(|open| &open.work)
             {

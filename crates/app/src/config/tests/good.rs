@@ -39,6 +39,7 @@ fn a_good_file_says_what_it_says() {
     assert_eq!((&agent.grants.hosts[..], &policy.agents["other"].grants.hosts[..]), (&[first][..], &[second][..]));
     assert_eq!(agent.in_doubt, InDoubt::AssumeNotDone);
     assert_eq!((agent.caps.steps, agent.caps.tool_calls, agent.caps.wall_ms), (10, 20, 3_600_000));
+    assert_eq!((agent.caps.asks_per_hour, policy.agents["other"].caps.asks_per_hour), (7, 5));
     let rule = &agent.rules[0];
     assert_eq!(rule.when[&Field::Path], Test::Glob(inside("workspace/out/reports/**")));
     assert_eq!(rule.approvers, Approvers::owners());

@@ -233,7 +233,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["91:32 unknown_key"]
+        ["92:32 unknown_key"]
     );
 }
 

@@ -1,0 +1,118 @@
+//! What a verdict does to a call, and what a yes, a no and silence do to one that was asked about.
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::complete;
+use crate::asks::Refused;
+use crate::context::{Answer, Note};
+use crate::id::EffectId;
+use crate::record::{Decision, Grounds, Judged, Reason, Verdict};
+use crate::session::{Approved, JudgedFacts, Session, State, Work};
+use crate::tool::Answerer;
+
+pub(super) fn judge(session: &mut Session, record: &Judged) {
+    let Some(open) = session.effects.get_mut(&record.effect) else { return };
+    let Work::Tool { judged, .. } = &mut open.work else { return };
+    *judged = record.facts.clone().map(|facts| {
+        Box::new(JudgedFacts {
+            facts,
+            epoch: record.epoch,
+            idempotency: record.idempotency,
+            answerer: record.answerer,
+            named: record.grounds.as_deref().map(Grounds::named).unwrap_or_default(),
+            composed: record.grounds.as_ref().and_then(|grounds| grounds.composed.clone()),
+            approved: None,
+        })
+    });
+    let note = match &record.verdict {
+        Verdict::Allow { .. } => {
+            open.state = match record.answerer {
+                Answerer::Tool => State::Ready,
+                Answerer::Human => State::Question,
+            };
+            return;
+        }
+        Verdict::Ask { by, approvers, expires_at, digest, at } => {
+            let (by, approvers, yes) = (by.clone(), approvers.clone(), Vec::new());
+            let asked = State::Asked { by, approvers, expires_at: *expires_at, digest: *digest, yes };
+            // One that is asked anew was opened before.
+            if !matches!(core::mem::replace(&mut open.state, asked), State::Asked { .. }) {
+                session.asks.open(*at);
+            }
+            return;
+        }
+        Verdict::Parked { by, until } => {
+            open.state = State::Parked { by: by.clone(), until: *until };
+            return;
+        }
+        Verdict::Deny { by: Reason::Refused } => Note::RefusedBefore,
+        Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
+        Verdict::Deny { by: Reason::Limit(rule) } => Note::Limited(rule.clone()),
+        Verdict::Deny { by: Reason::Mode { mode, would } } => Note::HeldBack { mode: *mode, would: *would },
+        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) | Reason::Both { .. } } => {
+            Note::NotGranted
+        }
+        Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
+        Verdict::Blocked { .. } => Note::Repeated,
+        Verdict::TooMany => Note::TooMany,
+    };
+    refuse(session, record.effect, note);
+}
+
+/// A refused call counts as a repeat with the result that it had before, so that a model that
+/// insists is stopped too. Where an earlier attempt may have reached the world, "refused" would be
+/// a lie.
+fn refuse(session: &mut Session, effect: EffectId, note: Note) {
+    let Some(open) = session.effects.remove(&effect) else { return };
+    if let Work::Tool { call, .. } = &open.work {
+        let same = session.repeats.iter().rev().find(|repeat| repeat.call == call.repeat);
+        let result = same.and_then(|repeat| repeat.result);
+        session.remember_repeat(call.repeat, result);
+    }
+    if open.unsure {
+        complete(session, effect, |completion| &mut completion.unknown);
+        session.answer(effect, Answer::Note(Note::Unknown));
+    } else {
+        complete(session, effect, |completion| &mut completion.refused);
+        session.answer(effect, Answer::Note(note));
+    }
+}
+
+/// Each yes is a person's own; the call is ready with the last one that it takes.
+pub(super) fn decided(session: &mut Session, effect: EffectId, decision: Decision, person: Option<&str>) {
+    match decision {
+        Decision::Approve => {
+            let Some(open) = session.effects.get_mut(&effect) else { return };
+            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, digest, yes }) =
+                (&mut open.work, &mut open.state)
+            {
+                if !approvers.are_enough(yes, person.unwrap_or_default()) {
+                    return;
+                }
+                let (by, approvers) = (by.clone(), approvers.clone());
+                judged.approved = Some(Approved { by, approvers, until: *expires_at, digest: *digest });
+                open.state = State::Ready;
+                session.asks.approved();
+            }
+        }
+        Decision::Deny => {
+            session.asks.denied();
+            not_again(session, effect);
+            refuse(session, effect, Note::Refused);
+        }
+        Decision::Expire => {
+            session.asks.denied();
+            refuse(session, effect, Note::Expired);
+        }
+    }
+}
+
+/// The task goes on without asking about it again.
+fn not_again(session: &mut Session, effect: EffectId) {
+    let Some(open) = session.effects.get(&effect) else { return };
+    let Work::Tool { turn: of, call, judged: Some(judged) } = &open.work else { return };
+    let refused = Refused::of(call, &judged.facts);
+    if let Some(turn) = session.turn.as_mut().filter(|turn| turn.id == *of) {
+        turn.refused.push(refused);
+    }
+}
