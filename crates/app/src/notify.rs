@@ -5,33 +5,27 @@
 //! The only thing written down is which of the ids the receiver has taken; where that is lost they come again, under
 //! the same ids. No turn waits for any of it.
 mod key;
+mod taken;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backstay_channels::{Door, Follower, Notice, Telling, Why};
 use backstay_providers::Client;
 use backstay_secrets::Vault;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::config::Checked;
 use crate::kept;
-use crate::limits::{NOTICES_KEPT, NOTIFY_RETRY_MAX, NOTIFY_RETRY_MIN};
+use crate::limits::{NOTIFY_RETRY_MAX, NOTIFY_RETRY_MIN};
 use crate::opening::{Keys, OpenError};
 use crate::time;
 use key::KeyFrom;
+use taken::Taken;
 
 /// In the home: what the receiver has taken.
 const STATE: &str = "state.notices";
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct State {
-    told: BTreeSet<String>,
-}
 
 /// Where notices go, and by which key they are signed.
 pub struct Address {
@@ -41,12 +35,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// `None` where the config names none, and for whoever only looks.
+    /// `None` where the config names none, and for whoever does not serve the home.
     ///
     /// # Errors
     /// The key is not there, or is none.
     pub fn new(config: &Checked, vault: &Vault, keys: Keys, client: &Client) -> Result<Option<Self>, OpenError> {
-        let (Some(notify), Keys::Needed) = (&config.notify, keys) else { return Ok(None) };
+        let (Some(notify), Keys::Served) = (&config.notify, keys) else { return Ok(None) };
         let key = KeyFrom::new(notify, vault);
         key.signer().map_err(OpenError::Setup)?;
         Ok(Some(Self { url: notify.url.clone(), key, client: client.clone() }))
@@ -58,25 +52,17 @@ pub struct Teller {
     address: Address,
     home: PathBuf,
     door: Door,
-    told: BTreeSet<String>,
-    /// Tries of what was not taken: one that is always refused must not keep others from being told.
-    tries: BTreeMap<String, u32>,
+    taken: Taken,
     telling: Telling,
 }
 
 impl Teller {
     pub fn new(address: Address, home: &Path, door: Door) -> Self {
-        let kept = match std::fs::read_to_string(home.join(STATE)) {
-            Ok(text) => serde_json::from_str(&text).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
-            Err(error) => Err(error.to_string()),
-        };
-        let State { told } = kept.unwrap_or_else(|why| {
+        let taken = Taken::read(&home.join(STATE)).unwrap_or_else(|why| {
             tracing::warn!(why, "{STATE} cannot be read: what waits is told again");
-            State::default()
+            Taken::default()
         });
-        let (tries, telling) = (BTreeMap::new(), Telling::default());
-        Self { address, home: home.to_owned(), door, told, tries, telling }
+        Self { address, home: home.to_owned(), door, taken, telling: Telling::default() }
     }
 
     /// Until the home is closed.
@@ -103,11 +89,11 @@ impl Teller {
                 }
                 Err(why) => {
                     tracing::warn!(why, kind = next.kind.word(), "what waits could not be told; it is tried again");
-                    *self.tries.entry(next.id).or_default() += 1;
+                    self.taken.refused(next.id);
                     self.telling.failed += 1;
                     self.telling.last_error = Some(why);
                     self.door.tells(self.telling.clone());
-                    sleep(self.jittered(pause)).await;
+                    sleep(jittered(pause, self.door.engine.world().random())).await;
                     pause = pause.saturating_mul(2).min(NOTIFY_RETRY_MAX);
                 }
             }
@@ -116,12 +102,12 @@ impl Teller {
 
     /// What is told now: of what was not taken yet the one that was tried least.
     fn next(&mut self, waits: &[Notice]) -> Option<Notice> {
-        self.tries.retain(|id, _| waits.iter().any(|notice| notice.id == *id));
-        let untold: Vec<&Notice> = waits.iter().filter(|notice| !self.told.contains(&notice.id)).collect();
+        let ids: Vec<&str> = waits.iter().map(|notice| notice.id.as_str()).collect();
+        let untold = self.taken.untold(&ids);
         self.telling.untold = untold.len();
         self.door.tells(self.telling.clone());
-        let tries = |notice: &&&Notice| self.tries.get(&notice.id).copied().unwrap_or_default();
-        untold.iter().min_by_key(tries).map(|notice| (*notice).clone())
+        let first = *untold.first()?;
+        waits.iter().find(|notice| notice.id == first).cloned()
     }
 
     async fn tell(&self, notice: &Notice) -> Result<(), String> {
@@ -152,11 +138,9 @@ impl Teller {
     async fn taken(&mut self, notice: &Notice, waits: &[Notice]) {
         self.telling.sent += 1;
         self.telling.last_error = None;
-        self.told.insert(notice.id.clone());
-        if self.told.len() > waits.len().saturating_add(NOTICES_KEPT) {
-            self.told.retain(|id| waits.iter().any(|notice| notice.id == *id));
-        }
-        let text = json!(State { told: self.told.clone() }).to_string();
+        let ids: Vec<&str> = waits.iter().map(|notice| notice.id.as_str()).collect();
+        self.taken.take(&notice.id, &ids);
+        let text = self.taken.text();
         let home = self.home.clone();
         let written = tokio::task::spawn_blocking(move || kept::replace(&home, STATE, &text)).await;
         if let Ok(Err(error)) = written {
@@ -164,11 +148,23 @@ impl Teller {
             tracing::warn!(%error, "{STATE} cannot be written: what waits is told again after a restart");
         }
     }
+}
 
-    /// Between half of it and all of it, so that homes that were cut off together do not come back together.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let half = pause / 2;
-        let share = u32::try_from(self.door.engine.world().random() % 1000).unwrap_or_default();
-        half.saturating_add(half * share / 1000)
+/// Between half of it and all of it, so that homes that were cut off together do not come back together.
+fn jittered(pause: Duration, random: u64) -> Duration {
+    let half = pause / 2;
+    let share = u32::try_from(random % 1000).unwrap_or_default();
+    half.saturating_add(half * share / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_between_its_half_and_its_whole() {
+        let all: Vec<Duration> = (0..1000).map(|random| jittered(NOTIFY_RETRY_MIN, random)).collect();
+        assert_eq!(all.iter().min(), Some(&(NOTIFY_RETRY_MIN / 2)));
+        assert!(all.iter().max() > Some(&(NOTIFY_RETRY_MIN * 99 / 100)) && all.iter().max() < Some(&NOTIFY_RETRY_MIN));
     }
 }

@@ -25,11 +25,13 @@ impl OpenError {
     }
 }
 
-/// Whether a home is opened without the keys of its providers.
+/// Which keys a home is opened with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keys {
-    /// Calls may be made: a key that is missing is said before anything is.
+    /// Calls may be made: a provider's key that is missing is said before anything is.
     Needed,
+    /// And whoever is to be told is: that key too.
+    Served,
     /// Nothing is set going, so that whoever looks needs no secret.
     IfThere,
 }

@@ -14,7 +14,7 @@ pub fn open(home: &Path, config: &Checked, keys: Keys) -> Result<Vault, OpenErro
     match (opened, keys) {
         (Ok(vault), _) => Ok(vault),
         (Err(why), Keys::IfThere) => Ok(Vault::shut(home, &why)),
-        (Err(why), Keys::Needed) => Err(OpenError::Setup(format!("the secrets of this home: {why}"))),
+        (Err(why), Keys::Needed | Keys::Served) => Err(OpenError::Setup(format!("the secrets of this home: {why}"))),
     }
 }
 

@@ -112,7 +112,7 @@ fn endpoints(config: &Checked, vault: &Vault, keys: Keys) -> Result<BTreeMap<Str
         let key = match (secrets::provider_key(&model.provider, provider, Some(vault)), keys) {
             (Ok(key), _) => key,
             (Err(_), Keys::IfThere) => None,
-            (Err(missing), Keys::Needed) => return Err(OpenError::Setup(missing)),
+            (Err(missing), Keys::Needed | Keys::Served) => return Err(OpenError::Setup(missing)),
         };
         let endpoint = Endpoint::new(provider.kind, provider.base_url.as_deref(), key, Timeouts::default());
         let endpoint = endpoint.map_err(|error| OpenError::Setup(format!("providers.{}: {error}", model.provider)))?;
@@ -359,7 +359,7 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     allow_descriptors();
     // Before anybody could be told that this process listens: a signal that comes early would kill it.
     let signals = Signals::catch()?;
-    let mut opened = open(home, Keys::Needed).await?;
+    let mut opened = open(home, Keys::Served).await?;
     let server = opened.config.server.clone();
     let certificate = tls(&server)?.map(Certificate::new);
     let shown = certificate.as_ref().map(watch::Sender::subscribe);

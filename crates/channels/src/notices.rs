@@ -193,8 +193,9 @@ impl Door {
                     continue;
                 }
             };
-            let parts = [waiting.session.0.as_slice(), &waiting.effect.0.to_be_bytes(), digest];
             let since = self.since(&waiting)?.unwrap_or(row.updated_at);
+            // An effect may come to wait again: asked anew, or in doubt once more.
+            let parts = [waiting.session.0.as_slice(), &waiting.effect.0.to_be_bytes(), &since.to_be_bytes(), digest];
             let (tool, class) = tool_of(&state, &waiting);
             found.own.push(Notice {
                 session: Some(row.session),

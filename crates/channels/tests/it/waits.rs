@@ -11,7 +11,7 @@ use backstay_sim::stage::Play;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::house::{Frame, Frames, House, Line, call, policy, request};
+use crate::house::{Frame, Frames, House, Line, call, policy, request, slowly};
 
 async fn watch(house: &House) -> Frames {
     house.get("oper", "/api/waits").frames(None).await.1
@@ -102,6 +102,25 @@ async fn a_question_and_a_doubt_are_told_without_their_words() {
 }
 
 #[tokio::test]
+async fn an_effect_that_is_in_doubt_once_more_waits_anew() {
+    let house = House::new(&[call("lost", "{}")]).await;
+    let mut frames = watch(&house).await;
+    let (_, turn) = house.say("ann", "go").await;
+    house.turn(&turn, "waiting").await;
+    let (_, first) = next(&mut frames).await;
+    house.play.stage.now.fetch_add(1, Ordering::SeqCst);
+    let item = house.get("oper", "/api/doubts").none().await.json["doubts"][0]["id"].clone();
+    let retry = json!({ "outcome": "retry", "note": "it was not done" });
+    house.post("oper", &format!("/api/doubts/{}", item.as_str().unwrap())).json(retry).await;
+    let mut told = vec![next(&mut frames).await];
+    if told[0].0 == "ended" {
+        told.push(next(&mut frames).await);
+    }
+    let again = told.iter().find(|(event, _)| event == "waits").unwrap();
+    assert!(again.1["kind"] == "doubt" && again.1["id"] != first["id"] && again.1["session"] == first["session"]);
+}
+
+#[tokio::test]
 async fn an_expired_approval_waits_no_more() {
     let house = House::new(&[call("guarded", "{}")]).await;
     let (_, turn) = house.say("ann", "write").await;
@@ -132,6 +151,32 @@ async fn a_budget_that_is_used_up_is_told_once_an_hour_and_agent() {
     house.turn(&turn, "ended").await;
     let told = follower.now().await.unwrap();
     assert!(told.len() == 1 && told[0].id != one.id);
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_for_what_others_have_reserved_is_told_until_it_goes_on() {
+    let mut tight: Policy = policy();
+    // One call fits, and two do not: a message of 20,000 bytes reserves as many tokens.
+    tight.home_budget.day.tokens = Some(30_000);
+    let house = House::with(tight, &[slowly("", Line::Say("first")), Line::Say("second")]).await;
+    let mut follower = follower(&house.play.engine);
+    let (_, first) = house.say("ann", &"x".repeat(20_000)).await;
+    house.play.stage.hung.notified().await;
+    assert_eq!(follower.now().await.unwrap(), []);
+    let (session, second) = house.say("ann", &"x".repeat(20_000)).await;
+    let told = loop {
+        let told = follower.now().await.unwrap();
+        if !told.is_empty() {
+            break told;
+        }
+        follower.change(&told).await;
+    };
+    let wanted = (NoticeKind::Budget, Some(session));
+    assert_eq!(told.iter().map(|one| (one.kind, one.session.map(|id| id.to_string()))).collect::<Vec<_>>(), [wanted]);
+    house.play.stage.go.notify_one();
+    house.turn(&first, "ended").await;
+    house.turn(&second, "ended").await;
+    assert_eq!(follower.now().await.unwrap(), []);
 }
 
 /// Every try fails at once: the clock of the tries is the real one, put forward.
@@ -183,4 +228,9 @@ async fn a_disk_without_room_is_told_when_it_stands_in_the_way() {
     assert_eq!(first.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [NoticeKind::Disk]);
     play.stage.now.fetch_add(1000, Ordering::SeqCst);
     assert_eq!(follower.now().await.unwrap(), first, "the same trouble is one thing");
+    // Nobody tells when there is room again: it is looked for, and nothing else is.
+    tokio::time::pause();
+    let long = std::time::Duration::from_secs(3600);
+    assert!(tokio::time::timeout(long, follower.change(&first)).await.is_ok());
+    assert!(tokio::time::timeout(long, follower.change(&[])).await.is_err());
 }
