@@ -53,10 +53,10 @@ pub fn look(home: &Path) -> Found {
 }
 
 /// # Errors
-/// There is no home.
+/// There is no home, or it is not for this user.
 pub fn require(home: &Path) -> Outcome<()> {
     match look(home) {
-        Found::Home => Ok(()),
+        Found::Home => refuse_anothers(home),
         Found::Nothing => Err(nothing(home)),
         Found::Part => {
             let mut failure = Failure::no_home(home);
@@ -78,6 +78,33 @@ fn nothing(home: &Path) -> Failure {
         _ => {}
     }
     failure
+}
+
+/// Root may go into anybody's home, and what it writes there its user cannot change, nor serve any more.
+///
+/// # Errors
+/// This is root, and the directory is another user's.
+pub fn refuse_anothers(home: &Path) -> Outcome<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = std::fs::metadata(home).map_or(0, |found| found.uid());
+    if owner == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(owner)).then_some(name)
+    });
+    let (who, next) = match name {
+        Some(name) => (format!("the user {name}"), format!("runuser -u {name} -- {}", command(home))),
+        None => {
+            let become_them = format!("setpriv --reuid={owner} --regid={owner} --clear-groups --");
+            (format!("the user {owner}"), format!("{become_them} {}", command(home)))
+        }
+    };
+    let message = format!("{} belongs to {who}, who could not change what root would leave there", home.display());
+    Err(Failure::new(Exit::Refused, "anothers_home", message, next))
 }
 
 /// A directory in which anything else lies is not ours to lock and to make private.

@@ -3,6 +3,7 @@
 mod machine;
 mod models;
 mod notify;
+mod reach;
 mod secrets;
 
 use std::path::Path;
@@ -105,6 +106,9 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
         }
         Found::Home => {}
     }
+    if let Err(failure) = home::refuse_anothers(home) {
+        return vec![bad("home", failure.message, failure.next)];
+    }
     let mut findings = vec![good("home", home.display().to_string())];
     findings.extend([machine::modes(home), machine::room(home), machine::system(home)]);
     let running = Client::running(home).await;
@@ -113,6 +117,7 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
         Ok(checked) => {
             findings.push(good("config", "no mistakes"));
             findings.extend(keys(checked));
+            findings.extend(reach::findings(checked));
             if matches!(running, Ok(None)) {
                 findings.push(machine::port(checked.server.listen));
             }

@@ -105,6 +105,7 @@ pub fn lines(made: &Made) -> [String; 4] {
 /// There is a home already, or something else that must not be touched.
 pub async fn make(home: &Path, given: Option<Choice>, commands: bool, out: &Out) -> Outcome<Made> {
     home::refuse_foreign(home)?;
+    home::refuse_anothers(home)?;
     if home::look(home) == Found::Unconfigured {
         return Err(Failure::unconfigured(home));
     }
