@@ -210,8 +210,9 @@ impl World for RealWorld {
             Err(refused) => return failed(refused.detail).into(),
         };
         let session = call.session;
-        let asked = Asked { principal: &call.principal, session, tool: &call.tool, arguments: &call.arguments };
-        let Acted { ran, connections, label } = backstay_tools::run(permit, &roots, asked, facts, &call.halt);
+        let ToolCall { principal, tool, arguments, as_values, .. } = call;
+        let asked = Asked { principal, session, tool, arguments, as_values: *as_values };
+        let Acted { ran, connections, label, created } = backstay_tools::run(permit, &roots, asked, facts, &call.halt);
         let ran = match ran {
             Ran::Done { text, spill } => ToolRan::Done { text, spill, memory: None, label },
             Ran::Remember { text } => {
@@ -223,7 +224,8 @@ impl World for RealWorld {
             Ran::Failed { text } => failed(text),
             Ran::Unknown => ToolRan::Unknown,
         };
-        ToolEnd { ran: guarded::tool(&self.vault.redactor(), ran), connections }
+        let created = created.map(|id| self.clean(id));
+        ToolEnd { ran: guarded::tool(&self.vault.redactor(), ran), connections, created }
     }
 
     fn call_model(

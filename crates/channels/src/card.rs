@@ -48,6 +48,7 @@ impl Door {
             tool: text.tool.clone(),
             arguments: text.arguments(),
             halt: Arc::default(),
+            as_values: false,
         };
         self.engine.world().command_line(&call)
     }
@@ -57,9 +58,10 @@ impl Door {
         let policy = self.engine.policy();
         let Some(manifest) = policy.tools.get(&text.tool) else { return Ok(Vec::new()) };
         let mut messages = Vec::new();
-        for named in state.turn.iter().flat_map(|turn| &turn.named) {
-            let atoms = self.bytes(&named.atoms)?.unwrap_or_default();
-            messages.push((named.seq, serde_json::from_slice::<Vec<Atom>>(&atoms).unwrap_or_default()));
+        for said in state.turn.iter().flat_map(|turn| &turn.said) {
+            let Some(atoms) = &said.typed.atoms else { continue };
+            let atoms = self.bytes(atoms)?.unwrap_or_default();
+            messages.push((said.seq, serde_json::from_slice::<Vec<Atom>>(&atoms).unwrap_or_default()));
         }
         let chosen = choices(state, &judged.facts, &policy, (manifest, &text.arguments()), &messages);
         let shown = chosen.into_iter().map(|choice| {

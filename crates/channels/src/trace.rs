@@ -123,7 +123,9 @@ impl<'a> Trace<'a> {
             Record::Planned(Planned::Model { turn: of, model, .. }) if *of == turn => {
                 self.models.insert(placed.seq, model.clone());
             }
-            Record::Planned(Planned::Tool { turn: of, call }) if *of == turn => {
+            Record::Planned(Planned::Tool { turn: of, call } | Planned::Lookup { turn: of, call, .. })
+                if *of == turn =>
+            {
                 let text = self.door.call_text(call)?;
                 let view = now.view.calls.get(&placed.seq);
                 let facts = view.and_then(|view| view.facts.as_ref());
@@ -147,6 +149,7 @@ impl<'a> Trace<'a> {
             | Record::Resolved { effect, .. }
             | Record::Doubted { effect, .. }
             | Record::Connected { effect, .. }
+            | Record::Created { effect, .. }
             | Record::Overdue { effect }
                 if self.touched.contains_key(effect) =>
             {
@@ -180,6 +183,7 @@ impl<'a> Trace<'a> {
             | Record::Lapsed { .. }
             | Record::Doubted { .. }
             | Record::Connected { .. }
+            | Record::Created { .. }
             | Record::Resolved { .. }
             | Record::Cancelled { .. }
             | Record::TurnEnded(_)

@@ -6,7 +6,7 @@ use backstay_kernel::budget::Amount;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
 use backstay_kernel::id::{BodyRef, EffectId, Millis, Seq, SessionId, TurnId};
-use backstay_kernel::record::{Completion, Entry, Planned, Record, StopReason, Verdict};
+use backstay_kernel::record::{Completion, Entry, Record, StopReason, Verdict};
 use backstay_store::Store;
 
 use crate::error::EngineError;
@@ -143,8 +143,9 @@ impl TurnView {
         {
             self.state = TurnState::Open;
         }
-        if let Record::Planned(Planned::Tool { turn: of, call }) = &placed.record
-            && *of == turn
+        if let Record::Planned(planned) = &placed.record
+            && let Some((of, call)) = planned.call()
+            && of == turn
         {
             let call = CallView { call: call.clone(), facts: None, verdict: None };
             self.calls.insert(placed.seq, call);

@@ -292,9 +292,9 @@ pub fn input(
             return (Input::Inspected { effect, inspection, named }, None);
         }
         End::Probed(found) => return (Input::Probed { effect, found }, None),
-        End::Tool(ToolEnd { ran, connections: made }) => {
+        End::Tool(ToolEnd { ran, connections: made, created }) => {
             connections = made;
-            tool_outcome(ran, bodies)
+            tool_outcome(ran, created, bodies)
         }
         End::Model(result) => (model_outcome(result, bodies, tools, jitter), None),
         End::Overdue => (Outcome::Overdue, None),
@@ -304,7 +304,7 @@ pub fn input(
     (Input::Ended { effect, started, outcome, connections }, memory)
 }
 
-fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) {
+fn tool_outcome(ran: ToolRan, created: Option<String>, bodies: &mut Bodies) -> (Outcome, Option<String>) {
     match ran {
         ToolRan::Done { mut text, spill, memory, label } => {
             // The number of what is kept is new each time; a repeated call is one all the same.
@@ -315,7 +315,8 @@ fn tool_outcome(ran: ToolRan, bodies: &mut Bodies) -> (Outcome, Option<String>) 
                 text.push_str(&format!("\n[the full output, {bytes} bytes, is kept: read_output with id {id}]"));
             }
             let result = bodies.seal(text.into_bytes());
-            (Outcome::Done { result, spill, repeat, label }, memory)
+            let created = created.map(|id| bodies.seal(id.into_bytes()));
+            (Outcome::Done { result, spill, repeat, label, created }, memory)
         }
         ToolRan::Failed { text, label } => {
             let repeat = bodies.result_key(&text);

@@ -33,6 +33,7 @@ use crate::shared::{Busy, Shared};
 use crate::waits::Waits;
 
 mod acting;
+mod naming;
 mod slots;
 mod taking;
 

@@ -56,7 +56,8 @@ impl Totals {
             let is_ask = |judged: &Judged| matches!(judged.verdict, Verdict::Ask { .. });
             self.model_calls += u64::from(matches!(record, Record::Started(s) if s.request.is_some()));
             self.model_failures += u64::from(matches!(record, Record::Retried(_)));
-            self.tool_calls += u64::from(matches!(record, Record::Planned(Planned::Tool { .. })));
+            self.tool_calls +=
+                u64::from(matches!(record, Record::Planned(Planned::Tool { .. } | Planned::Lookup { .. })));
             self.approvals_asked += u64::from(matches!(record, Record::Judged(j) if is_ask(j)));
             self.doubts += u64::from(matches!(record, Record::Doubted { .. }));
         }

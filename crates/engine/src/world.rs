@@ -88,6 +88,8 @@ pub struct ToolCall {
     pub arguments: String,
     /// True once the call must end: its turn, its session or the home was stopped.
     pub halt: Arc<AtomicBool>,
+    /// The runtime itself reads the answer: values in JSON, where there are any.
+    pub as_values: bool,
 }
 
 /// A call that is no call; the model is told why.
@@ -129,11 +131,13 @@ impl ToolRan {
 pub struct ToolEnd {
     pub ran: ToolRan,
     pub connections: Vec<Connection>,
+    /// The id that the other side gave to what it created.
+    pub created: Option<String>,
 }
 
 impl From<ToolRan> for ToolEnd {
     fn from(ran: ToolRan) -> Self {
-        Self { ran, connections: Vec::new() }
+        Self { ran, connections: Vec::new(), created: None }
     }
 }
 

@@ -123,6 +123,8 @@ pub enum Outcome {
         repeat: RepeatKey,
         /// Of what went into the result, beyond what the tool declares.
         label: Label,
+        /// The id of what it created, where its tool says where that stands.
+        created: Option<BodyRef>,
     },
     /// The tool did not do it, certainly; `result` says why.
     Failed {

@@ -19,11 +19,13 @@ use crate::session::{Session, State, Work};
 use crate::tool::{EffectClass, Manifest};
 
 mod choices;
+mod known;
 mod named;
 
 pub use choices::{Choice, choices};
+pub use known::{Lists, wanted};
 pub(crate) use named::is_irreversible;
-pub use named::{Named, Origin, Values, Warrant, named, wants_names};
+pub use named::{Chosen, Named, Origin, Values, Warrant, named, wants_names};
 
 /// Why a call asks whatever the rules allow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

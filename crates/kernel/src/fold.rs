@@ -2,6 +2,8 @@
 //!
 //! [`apply`] is total and reads no body and no clock: a record that does not fit is skipped, since
 //! records were checked when they were decided and recovery never decides again.
+mod changes;
+mod lookups;
 mod verdict;
 
 use alloc::collections::VecDeque;
@@ -11,13 +13,10 @@ use crate::budget::Amount;
 use crate::context::{Answer, Item, Note, Notice};
 use crate::effect::CallRef;
 use crate::flow::is_irreversible;
-use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq, TurnId};
+use crate::id::{EffectId, Millis, Seq};
 use crate::label::{Label, Source};
-use crate::limits;
-use crate::record::{
-    Admitted, BounceReason, Completion, End, Ended, Planned, Record, Reservation, Resolution, Retried, Started,
-};
-use crate::session::{Billed, Named, Open, Repeat, Session, Slot, State, Step, Turn, Waiting, Work};
+use crate::record::{Admitted, BounceReason, Completion, End, Ended, Planned, Record, Resolution, Retried, Started};
+use crate::session::{Billed, Open, Session, Slot, State, Step, Turn, Waiting, Work};
 use crate::tool::Idempotency;
 
 /// Folds one record into the state.
@@ -46,7 +45,7 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Answered { effect, body, by, label, typed } => {
             session.effects.remove(effect);
             let seq = session.seq;
-            session.name(seq, by, typed.as_ref().and_then(|typed| typed.atoms));
+            session.hear(seq, by, *body, typed.as_ref());
             session.take_in(Some(*label));
             let answer = Answer::Body { body: *body, warned: false };
             finish_call(session, *effect, answer, |c| &mut c.done, true);
@@ -58,6 +57,7 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Retried(retried) => retry(session, retried),
         Record::Lapsed { effect, .. } => lapse(session, *effect),
         Record::Connected { .. } => {}
+        Record::Created { effect, id } => session.create(*effect, *id),
         Record::Doubted { effect, .. } => {
             count(session, *effect);
             leave_started(session, *effect, State::Doubt, None, false);
@@ -103,10 +103,11 @@ fn distrust(session: &mut Session) {
     session.take_in(Some(elsewhere));
     for waiting in session.queue.iter_mut().filter(|waiting| !waiting.is_quoted()) {
         waiting.label = waiting.label.join(elsewhere);
-        waiting.atoms = None;
+        waiting.typed = None;
     }
+    session.created.clear();
     if let Some(turn) = &mut session.turn {
-        turn.named.clear();
+        turn.said.clear();
     }
 }
 
@@ -118,7 +119,7 @@ fn admit(session: &mut Session, admitted: &Admitted) {
         mode: admitted.mode,
         body: admitted.body,
         label: admitted.label,
-        atoms: admitted.typed.as_ref().and_then(|typed| typed.atoms),
+        typed: admitted.typed.clone(),
     });
 }
 
@@ -130,7 +131,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         principal,
         channel,
         label_before: session.label,
-        named: Vec::new(),
+        said: Vec::new(),
         spent_warrants: Vec::new(),
         refused: Vec::new(),
         step: Step::Next,
@@ -154,7 +155,7 @@ fn enter(session: &mut Session, messages: &[Seq]) {
     session.queue = staying;
     for waiting in entering {
         session.take_in(Some(waiting.label));
-        session.name(waiting.seq, &waiting.principal, waiting.atoms);
+        session.hear(waiting.seq, &waiting.principal, waiting.body, waiting.typed.as_ref());
         session.items.push_back(Item::User { body: waiting.body, label: waiting.label });
     }
     session.repeats.clear();
@@ -184,6 +185,7 @@ fn window(session: &mut Session, first: u64) {
 fn plan(session: &mut Session, planned: &Planned) {
     let id = session.seq;
     let Some(turn) = &mut session.turn else { return };
+    let mut looks_for = None;
     let work = match planned {
         Planned::Model { turn: of, model, output_tokens_max } => {
             turn.steps = turn.steps.saturating_add(1);
@@ -197,6 +199,11 @@ fn plan(session: &mut Session, planned: &Planned) {
             }
             Work::Tool { turn: *of, call: call.clone(), judged: None }
         }
+        Planned::Lookup { turn: in_turn, of, call } => {
+            turn.tool_calls = turn.tool_calls.saturating_add(1);
+            looks_for = Some(*of);
+            Work::Tool { turn: *in_turn, call: call.clone(), judged: None }
+        }
     };
     let open = Open {
         work,
@@ -208,6 +215,8 @@ fn plan(session: &mut Session, planned: &Planned) {
         request_bytes: 0,
         unsure: false,
         is_counted: false,
+        looks_for,
+        found: Vec::new(),
     };
     session.effects.insert(id, open);
 }
@@ -275,6 +284,7 @@ fn bounce(session: &mut Session, effect: EffectId, why: BounceReason) {
         (Work::Model { .. }, _) => State::Planned,
         (Work::Tool { judged, .. }, BounceReason::FactsChanged) => {
             *judged = None;
+            open.found.clear();
             State::Planned
         }
         (Work::Tool { .. }, _) => State::Ready,
@@ -336,7 +346,9 @@ fn resolve(session: &mut Session, effect: EffectId, resolution: Resolution) {
 }
 
 fn conclude(session: &mut Session, effect: EffectId, done: bool) {
-    session.effects.remove(&effect);
+    if session.effects.remove(&effect).is_some_and(|open| lookups::told(session, &open, None)) {
+        return;
+    }
     let (note, list): (_, fn(&mut Completion) -> &mut Vec<EffectId>) =
         if done { (Note::ConcludedDone, |c| &mut c.done) } else { (Note::ConcludedNotDone, |c| &mut c.failed) };
     finish_call(session, effect, Answer::Note(note), list, done);
@@ -374,6 +386,9 @@ fn end(session: &mut Session, ended: &Ended) {
         if let Some(spent) = ended.spent {
             session.settle(turn, reservation.as_ref(), spent);
         }
+    }
+    if lookups::told(session, &open, lookups::list(ended)) {
+        return;
     }
     match open.work {
         Work::Model { .. } => end_model(session, open.request_bytes, ended),
@@ -446,80 +461,4 @@ fn end_turn(session: &mut Session) {
     });
     let answers = answers.collect();
     session.items.push_back(Item::Results { calls, answers });
-}
-
-impl Session {
-    /// A content of this label enters the context: from now on all that comes of it bears it.
-    fn take_in(&mut self, label: Option<Label>) {
-        self.label = label.map_or(self.label, |label| self.label.join(label));
-    }
-
-    /// Their own words of the principal whose turn it is name values for it; those of others do not.
-    fn name(&mut self, seq: Seq, by: &str, atoms: Option<BodyRef>) {
-        if let (Some(turn), Some(atoms)) = (&mut self.turn, atoms)
-            && turn.principal == by
-            && turn.named.len() < limits::TASK_MESSAGES_MAX
-        {
-            turn.named.push(Named { seq, atoms });
-        }
-    }
-
-    /// Adds a word of the runtime; never between a reply and the results of its calls (I4).
-    fn tell(&mut self, notice: Notice) {
-        let calling = matches!(&self.turn, Some(Turn { step: Step::Calls { .. }, .. }));
-        let place = self.items.len().saturating_sub(usize::from(calling));
-        self.items.insert(place, Item::Notice(notice));
-    }
-
-    /// Answers one call of the open turn; false where it is none of that turn's.
-    fn answer(&mut self, effect: EffectId, answer: Answer) -> bool {
-        let Some(turn) = &mut self.turn else { return false };
-        let Step::Calls { calls, count, slots } = &mut turn.step else { return false };
-        let Some(slot) = slots.iter_mut().find(|slot| slot.effect == effect) else { return false };
-        slot.answer = Some(answer);
-        let whole = u32::try_from(slots.len()) == Ok(*count);
-        if whole && slots.iter().all(|slot| slot.answer.is_some()) {
-            let answers = slots.iter_mut().filter_map(|slot| slot.answer.take()).collect();
-            self.items.push_back(Item::Results { calls: *calls, answers });
-            turn.step = Step::Next;
-        }
-        true
-    }
-
-    fn remember_repeat(&mut self, call: RepeatKey, result: Option<RepeatKey>) {
-        if self.repeats.len() >= limits::REPEAT_WINDOW {
-            self.repeats.pop_front();
-        }
-        self.repeats.push_back(Repeat { call, result });
-    }
-
-    fn begin_running(&mut self, at: Millis) {
-        if let Some(turn) = &mut self.turn {
-            if turn.running == 0 {
-                turn.running_since = at;
-            }
-            turn.running = turn.running.saturating_add(1);
-        }
-    }
-
-    /// `at`: `None` where nobody was there to see when it stopped.
-    fn end_running(&mut self, turn_id: TurnId, at: Option<Millis>) {
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == turn_id) else { return };
-        turn.running = turn.running.saturating_sub(1);
-        if turn.running == 0 {
-            let worked = at.map_or(0, |at| at.saturating_sub(turn.running_since));
-            turn.worked_ms = turn.worked_ms.saturating_add(worked);
-        }
-    }
-
-    /// Books the end of a reservation: released, but for what was spent.
-    fn settle(&mut self, turn_id: TurnId, reservation: Option<&Reservation>, spent: Amount) {
-        let reserved = reservation.map(|r| r.amount).unwrap_or_default();
-        self.reserved = self.reserved.minus(reserved);
-        self.spent = self.spent.plus(spent);
-        if let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == turn_id) {
-            turn.reserved = turn.reserved.minus(reserved);
-            turn.spent = turn.spent.plus(spent);
-        }
-    }
 }

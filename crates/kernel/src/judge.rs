@@ -80,7 +80,22 @@ pub fn judge(
             ask(both, (approvers.and_owner(), expires_ms))
         }
     };
-    Judgement { verdict: held_back(verdict, facts, frame), grounds }
+    Judgement { verdict: unasked(held_back(verdict, facts, frame), session, effect), grounds }
+}
+
+/// Nobody is asked for leave to look something up: then there is no list, and the call itself is asked about.
+fn unasked(verdict: Verdict, session: &Session, effect: EffectId) -> Verdict {
+    let is_lookup = session.effects.get(&effect).is_some_and(|open| open.looks_for.is_some());
+    match verdict {
+        Verdict::Ask { by, .. } if is_lookup => Verdict::Deny { by },
+        Verdict::Allow { .. }
+        | Verdict::Ask { .. }
+        | Verdict::Parked { .. }
+        | Verdict::Deny { .. }
+        | Verdict::Invalid { .. }
+        | Verdict::Blocked { .. }
+        | Verdict::TooMany => verdict,
+    }
 }
 
 /// A switch takes away what was not denied already.

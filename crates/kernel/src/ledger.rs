@@ -32,6 +32,7 @@ pub fn wanted(session: &Session, input: &Input, frame: &Frame<'_>) -> Vec<Window
         | Input::Message(_)
         | Input::Erased { .. }
         | Input::Inspected { inspection: Inspection::Invalid { .. }, .. }
+        | Input::LookUp { .. }
         | Input::Ended { .. }
         | Input::Probed { .. }
         | Input::Bounced(_)
@@ -132,6 +133,7 @@ pub(crate) fn move_of(record: &Record) -> Option<(EffectId, Move<'_>)> {
         | Record::Unfunded { .. }
         | Record::Overdue { .. }
         | Record::Connected { .. }
+        | Record::Created { .. }
         | Record::Resolved { .. }
         | Record::Cancelled { .. }
         | Record::TurnEnded(_)

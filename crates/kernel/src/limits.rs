@@ -4,6 +4,12 @@
 pub const ADVANCES_MAX: usize = 64;
 /// Calls that one model reply may hold; more are answered "too many" without being looked at.
 pub const CALLS_PER_STEP_MAX: usize = 64;
+/// Lists that are looked up for one call: one for each of some arguments, and no more than a person would.
+pub const LOOKUPS_MAX: usize = 4;
+/// Things that a session remembers to have created; of older ones it asks.
+pub const CREATED_MAX: usize = 64;
+/// Entries of one list; a longer one is none.
+pub const LISTED_MAX: usize = 10_000;
 /// Messages waiting in one session while a turn runs; the next is refused with `queue_full`.
 pub const QUEUE_MAX: usize = 32;
 /// Starts of one tool call whose end nobody saw, before it is not started again: it may be what

@@ -30,7 +30,9 @@ pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
                 let output_tokens_max = *output_tokens_max;
                 out.push(Effect::Prepare { id, model: model.clone(), output_tokens_max });
             }
-            (Work::Tool { call, judged: None, .. }, State::Planned) if call.tool.is_some() => {
+            (Work::Tool { call, judged: None, .. }, State::Planned)
+                if call.tool.is_some() && !session.looks_for(id) =>
+            {
                 out.push(Effect::Inspect { id, call: call.clone() });
             }
             (Work::Tool { call, judged: Some(judged), .. }, State::Probing) => {

@@ -3,8 +3,10 @@
 //! A record holds enums, integers, ids, digests and names that the operator chose; free text and
 //! identifiers from outside lie in bodies. Stored bytes are hashed and never written again, so a
 //! field is only ever added, with a default.
+mod planned;
 mod reason;
 
+pub use planned::Planned;
 pub use reason::Reason;
 
 use alloc::boxed::Box;
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Usage};
 use crate::destination::Connection;
-use crate::effect::{CallRef, FailureClass, Finish, Probed};
+use crate::effect::{FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::flow::{Composed, Named, Origin, Warrant};
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
@@ -102,6 +104,11 @@ pub enum Record {
     Connected {
         effect: EffectId,
         connections: Vec<Connection>,
+    },
+    /// The id that the other side gave to what the effect created; written with its end.
+    Created {
+        effect: EffectId,
+        id: BodyRef,
     },
     Resolved {
         effect: EffectId,
@@ -192,13 +199,6 @@ fn of_a_tool() -> Label {
 
 fn is_of_a_tool(label: &Label) -> bool {
     *label == of_a_tool()
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Planned {
-    Model { turn: TurnId, model: String, output_tokens_max: u64 },
-    Tool { turn: TurnId, call: CallRef },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -20,9 +20,10 @@ use crate::label::{Label, Source};
 use crate::record::{Completion, Counted, Mode, Reason, Reservation, StopReason};
 use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
+use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 12;
+pub const FOLD_VERSION: u32 = 13;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -58,6 +59,15 @@ pub struct Session {
     /// Of URLs that untrusted words may have composed, by the host as it is granted.
     pub composed: BTreeMap<String, Spent>,
     pub asks: Asks,
+    /// What its calls created, the latest last.
+    pub created: VecDeque<Created>,
+}
+
+/// A thing that a call of this tool created, and where the id of it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Created {
+    pub tool: String,
+    pub id: BodyRef,
 }
 
 /// An admitted message that no turn has taken yet.
@@ -69,8 +79,8 @@ pub struct Waiting {
     pub mode: Mode,
     pub body: BodyRef,
     pub label: Label,
-    /// Where the values that it names are.
-    pub atoms: Option<BodyRef>,
+    /// Absent where a program speaks, or where nobody knows who spoke.
+    pub typed: Option<Typed>,
 }
 
 impl Waiting {
@@ -103,8 +113,8 @@ pub struct Turn {
     pub channel: String,
     /// Of the session, before the turn.
     pub label_before: Label,
-    /// The messages and answers of its principal that name values: the task's.
-    pub named: Vec<Named>,
+    /// What its principal typed in messages and answers: the task's.
+    pub said: Vec<Said>,
     /// What the irreversible calls that have started rest on.
     pub spent_warrants: Vec<Warrant>,
     /// What a person has said no to: not asked about again.
@@ -136,11 +146,12 @@ impl Turn {
     }
 }
 
-/// A message or an answer that names values, and where these are.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Named {
+/// A message or an answer that may name values.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Said {
     pub seq: Seq,
-    pub atoms: BodyRef,
+    pub body: BodyRef,
+    pub typed: Typed,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -186,6 +197,19 @@ pub struct Open {
     pub unsure: bool,
     /// It has taken its shares of the limits of rules for good: a later start takes no more.
     pub is_counted: bool,
+    /// What it looks something up for: another call. Its end is told to nobody else.
+    pub looks_for: Option<EffectId>,
+    /// What was looked up for it.
+    pub found: Vec<Found>,
+}
+
+/// What a lookup came to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Found {
+    /// Of its call.
+    pub lookup: RepeatKey,
+    /// Absent where there is no list.
+    pub list: Option<BodyRef>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -299,6 +323,12 @@ impl Session {
     #[must_use]
     pub fn holds_still(&self, switches: Switches) -> bool {
         self.stopped || switches.hold()
+    }
+
+    /// Something is being looked up for this call.
+    #[must_use]
+    pub fn looks_for(&self, call: EffectId) -> bool {
+        self.effects.values().any(|open| open.looks_for == Some(call))
     }
 
     /// What the next request shows, in order; instructions and tools come before it.

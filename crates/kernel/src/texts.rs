@@ -14,7 +14,7 @@ impl Record {
         match self {
             Self::Opened(opened) => opened.title.into_iter().collect(),
             Self::Admitted(admitted) => said(admitted.body, admitted.typed.as_ref()),
-            Self::Planned(Planned::Tool { call, .. }) => Vec::from([call.calls]),
+            Self::Planned(Planned::Tool { call, .. } | Planned::Lookup { call, .. }) => Vec::from([call.calls]),
             Self::Judged(judged) => match &judged.verdict {
                 Verdict::Invalid { detail, .. } => detail.iter().copied().collect(),
                 Verdict::Allow { .. }
@@ -24,6 +24,7 @@ impl Record {
                 | Verdict::Parked { .. }
                 | Verdict::TooMany => Vec::new(),
             },
+            Self::Created { id, .. } => Vec::from([*id]),
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.iter().copied().collect(),
             Self::Answered { body, typed, .. } => said(*body, typed.as_ref()),
             Self::Retried(retried) => Vec::from([retried.detail]),

@@ -1,4 +1,5 @@
 //! What a tool declares of itself: its manifest.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,42 @@ pub enum ArgumentRole {
     Payload,
 }
 
+/// By what a person may have named a value whose own form they need not know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// The operator's words for it.
+    Listed(Vec<Name>),
+    /// A name that a tool of the same server lists; the runtime itself calls it.
+    Listing(Box<Listing>),
+    /// It is what one of these tools of the same server created in this session.
+    Created(Vec<String>),
+}
+
+/// A name, and the value that it stands for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    pub name: String,
+    pub value: String,
+}
+
+/// How to find out which names there are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    /// One that reads and may be called again, by its name in the policy.
+    pub tool: String,
+    /// Of its calls: a JSON object.
+    pub arguments: String,
+    /// To the list in its result, and from an entry of it to the name and to the value: JSON Pointers.
+    pub list: String,
+    pub name: String,
+    pub value: String,
+    /// No stranger can put a name into the list: it may also stand unquoted in a message.
+    pub unquoted: bool,
+}
+
 impl Manifest {
     /// It takes a value that untrusted words must not choose, and that no fact of the call shows.
     #[must_use]
@@ -101,6 +138,12 @@ pub struct Manifest {
     pub result: Label,
     /// How confidential a thing may be that is told to it, where no destination says where that goes.
     pub clearance: Confidentiality,
+    /// By what else than their own form values of its arguments are known, by the argument.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<(String, Known)>,
+    /// Where in its result the id of what it created stands: a JSON Pointer (RFC 6901).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creates: Option<String>,
     /// JSON Schema of the arguments, as the text that the model is sent.
     pub schema: String,
     /// A call that takes longer than this is overdue: awaited by name where it could be started

@@ -5,6 +5,7 @@
 mod atom;
 mod extract;
 mod forms;
+mod name;
 mod numbers;
 mod parts;
 mod stray;
@@ -13,6 +14,7 @@ mod typed;
 pub use atom::{Atom, Kind, passes};
 pub use extract::extract;
 pub(crate) use forms::label as host_label;
+pub use name::{Manner, glance, is_named};
 pub use parts::{Span, own_parts, quotes};
 pub use stray::is_clear;
 pub use typed::Typed;

@@ -215,7 +215,8 @@ impl Drop for Live {
 }
 
 fn refused(why: &str) -> Answer {
-    Answer { text: format!("the server did not do it: {why}"), is_error: true, quarantined: Vec::new() }
+    let text = format!("the server did not do it: {why}");
+    Answer { text, values: None, is_error: true, quarantined: Vec::new() }
 }
 
 type Offers = (BTreeMap<String, PinnedTool>, BTreeMap<String, Value>, BTreeMap<String, Value>);

@@ -5,6 +5,8 @@ use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     pub text: String,
+    /// What it answered as values, in JSON, where it did.
+    pub values: Option<String>,
     /// It says that it failed; what it had done before nobody knows.
     pub is_error: bool,
     /// Protected names that the server made or changed, and that were taken out of use.
@@ -19,7 +21,8 @@ impl Answer {
         if let (true, Some(value)) = (parts.is_empty(), &result.structured_content) {
             text = value.to_string();
         }
-        Self { text, is_error: result.is_error == Some(true), quarantined: Vec::new() }
+        let values = result.structured_content.as_ref().map(ToString::to_string);
+        Self { text, values, is_error: result.is_error == Some(true), quarantined: Vec::new() }
     }
 }
 

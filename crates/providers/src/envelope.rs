@@ -147,6 +147,8 @@ mod tests {
             program: None,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             clearance: backstay_kernel::label::Confidentiality::Public,
+            known: Vec::new(),
+            creates: None,
             schema: r#"{"type":"object","properties":{"path":{"type":"string"}}}"#.to_owned(),
             timeout_ms: 1,
         }

@@ -18,6 +18,8 @@ fn tool(name: &str, property: &str) -> Manifest {
         program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         clearance: backstay_kernel::label::Confidentiality::Public,
+        known: Vec::new(),
+        creates: None,
         schema: json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]})
             .to_string(),
         timeout_ms: 1,

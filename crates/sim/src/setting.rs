@@ -75,6 +75,8 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         clearance: backstay_kernel::label::Confidentiality::Internal,
+        known: Vec::new(),
+        creates: None,
         schema: "{}".into(),
         timeout_ms: TOOL_TIMEOUT_MS,
     }

@@ -5,7 +5,7 @@ use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::rule::is_under;
-use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
+use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Known, Manifest};
 use backstay_kernel::words::Kind;
 use backstay_sandbox::{Programs, Reach, Simple};
 use rustix::fs::OFlags;
@@ -95,6 +95,12 @@ pub struct Terms {
     pub idempotency: Idempotency,
     /// By the name of the argument; what is not named is authority.
     pub roles: BTreeMap<String, Role>,
+    /// Of a call that gives an argument, by its name, where that is more than the tool's.
+    pub classes: BTreeMap<String, EffectClass>,
+    /// By what else than their own form values are known, by the name of the argument.
+    pub known: Vec<(String, Known)>,
+    /// Where in its result the id of what it created stands: a JSON Pointer.
+    pub creates: Option<String>,
     /// Of what it returns.
     pub result: Label,
     /// How confidential a thing may be that is told to it.
@@ -171,11 +177,13 @@ impl Declared {
             program: if let Means::Command(argv) = &means { Some(argv.program().to_owned()) } else { None },
             result: terms.result,
             clearance: terms.clearance,
+            known: terms.known.clone(),
+            creates: terms.creates.clone(),
             schema: schema.text().to_owned(),
             timeout_ms: terms.timeout_ms.saturating_add(COMMAND_EXTRA_MS),
         };
         let text = serde_json::to_string(&manifest).unwrap_or_default();
-        let made = format!("{means:?}");
+        let made = format!("{means:?}{:?}", terms.classes);
         let digest = Digest::of("backstay declared tool v1", &[text.as_bytes(), made.as_bytes(), pinned]);
         Self { manifest, terms, schema, means, digest }
     }
@@ -217,6 +225,7 @@ impl Declared {
                     cwd,
                     timeout,
                     is_pure: self.manifest.idempotency == Idempotency::Pure,
+                    creates: self.manifest.creates.clone(),
                 };
                 return Ok(Prepared { facts, action: Action::Serve(Box::new(call)) });
             }
@@ -233,7 +242,9 @@ impl Declared {
     /// Puts real paths in the place of those that were named. What only reads finds nothing that can be
     /// written; what is more than a writer may touch anything that is granted.
     pub(crate) fn facts(&self, roots: &Roots, values: &mut Map<String, Value>) -> Result<(Facts, Reach), Refused> {
-        let class = self.manifest.class;
+        let given = values.iter().filter(|(_, value)| !value.is_null());
+        let classes = given.filter_map(|(name, _)| self.terms.classes.get(name).copied());
+        let class = classes.fold(self.manifest.class, EffectClass::max);
         let (mut paths, mut more_paths) = (Vec::new(), false);
         for (name, value) in values.iter_mut() {
             let access = match self.terms.roles.get(name) {

@@ -146,7 +146,7 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
     // What lies on no public address is not for everybody.
     let is_public = sent.grant.allow_private.is_empty();
     let label = if is_public { Label::NOTHING } else { Label::of(Source::Tool) };
-    Acted { ran, connections, label }
+    Acted { ran, connections, label, created: None }
 }
 
 /// The header that is bound to this very request. A request that one is bound to is not sent without it.

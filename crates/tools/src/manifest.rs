@@ -160,6 +160,8 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         program: None,
         result: Label::of(Source::Tool),
         clearance: Confidentiality::Public,
+        known: Vec::new(),
+        creates: None,
         schema: schema.to_owned(),
         timeout_ms: READ_MS_MAX,
     }

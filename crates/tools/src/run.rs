@@ -40,11 +40,13 @@ pub struct Acted {
     pub connections: Vec<Connection>,
     /// Of what it read, where that is more than the tool declares.
     pub label: Label,
+    /// The id that the other side gave to what it created.
+    pub created: Option<String>,
 }
 
 impl From<Ran> for Acted {
     fn from(ran: Ran) -> Self {
-        Self { ran, connections: Vec::new(), label: Label::NOTHING }
+        Self { ran, connections: Vec::new(), label: Label::NOTHING, created: None }
     }
 }
 
@@ -61,6 +63,8 @@ pub struct Asked<'a> {
     pub session: SessionId,
     pub tool: &'a str,
     pub arguments: &'a str,
+    /// The runtime itself reads the answer: values in JSON, where there are any.
+    pub as_values: bool,
 }
 
 /// Makes a permitted call; the permit ends with it. `judged` are the recorded facts that the permit was minted for.
@@ -121,7 +125,7 @@ pub(crate) fn act(
         (Action::Send(sent), acting) if acting.is_some() || only_reads => return fetch::send(key, roots, &sent),
         // It is the operator's word that this tool of the server only reads.
         (Action::Serve(serve), acting) if acting.is_some() || only_reads => {
-            serve::serve(roots, (call.principal, call.session), *serve, halt)
+            return serve::serve(roots, (call.principal, call.session), *serve, call.as_values, halt);
         }
         (
             Action::Run(_) | Action::Send(_) | Action::Serve(_) | Action::Write(_) | Action::Remember { .. },

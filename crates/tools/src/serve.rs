@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::roots::Roots;
-use crate::run::Ran;
+use crate::run::{Acted, Ran};
 use crate::text::cut;
 
 /// The servers, and the agent that they are called for.
@@ -33,6 +33,8 @@ pub struct ServerCall {
     pub timeout: Duration,
     /// Whatever became of it, nothing was done by it.
     pub is_pure: bool,
+    /// Where in the answer the id of what it created stands.
+    pub creates: Option<String>,
 }
 
 impl Roots {
@@ -54,19 +56,41 @@ impl Roots {
     }
 }
 
-pub fn serve(roots: &Roots, (principal, session): (&str, SessionId), call: ServerCall, halt: &AtomicBool) -> Ran {
-    let Some(serving) = roots.serving() else { return Ran::failed("this agent has no servers") };
+pub fn serve(
+    roots: &Roots,
+    (principal, session): (&str, SessionId),
+    call: ServerCall,
+    as_values: bool,
+    halt: &AtomicBool,
+) -> Acted {
+    let Some(serving) = roots.serving() else { return Ran::failed("this agent has no servers").into() };
     let who = Who { agent: serving.agent.clone(), principal: principal.to_owned(), session: session.to_string() };
     let hides = |real: &str| roots.hides(real);
     let place = Where { cwd: call.cwd, ..roots.place_of(&call.server, &hides, halt) };
     match serving.servers.call(&who, &call.server, &call.tool, call.arguments, &place, call.timeout) {
-        Ok(answer) => shown(&answer),
-        Err(Fault::NotCalled(why)) => Ran::failed(why),
-        Err(Fault::Broken(why)) if call.is_pure => Ran::failed(why),
+        Ok(mut answer) => {
+            let created = call.creates.as_deref().and_then(|pointer| created(&answer, pointer));
+            if as_values && let Some(values) = answer.values.take() {
+                answer.text = values;
+            }
+            Acted { created, ..shown(&answer).into() }
+        }
+        Err(Fault::NotCalled(why)) => Ran::failed(why).into(),
+        Err(Fault::Broken(why)) if call.is_pure => Ran::failed(why).into(),
         Err(Fault::Broken(why)) => {
             tracing::warn!(tool = call.tool, why, "nobody knows whether this call did anything");
-            Ran::Unknown
+            Ran::Unknown.into()
         }
+    }
+}
+
+/// The id of what a call that went well created.
+fn created(answer: &Answer, pointer: &str) -> Option<String> {
+    let values: Value = serde_json::from_str(answer.values.as_ref().unwrap_or(&answer.text)).ok()?;
+    match values.pointer(pointer).filter(|_| !answer.is_error)? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -41,7 +41,7 @@ impl Checker<'_> {
             let label =
                 Label { conf: conf(table.text("label").map_or("", |spot| spot.value)), ..Label::of(Source::Tool) };
             let clearance = clearance(table);
-            let mut tools = self.declared_of(table, label, clearance);
+            let mut tools = self.declared_of(name, table, label, clearance);
             for Spot { place, value: tool } in self.granted_of(name) {
                 if !is_tool_name(&format!("{name}{JOINT}{tool}")) {
                     let message = format!("{} is no name of a tool that a model can call", quoted(&tool));
@@ -61,13 +61,20 @@ impl Checker<'_> {
         out
     }
 
-    fn declared_of(&mut self, table: View<'_>, label: Label, clearance: Confidentiality) -> BTreeMap<String, Terms> {
+    fn declared_of(
+        &mut self,
+        server: &str,
+        table: View<'_>,
+        label: Label,
+        clearance: Confidentiality,
+    ) -> BTreeMap<String, Terms> {
         let mut tools = BTreeMap::new();
         for (tool, table) in table.named("tools") {
-            if let Some(terms) = self.terms(table, clearance, backstay_sandbox::TIMEOUT_MS_MAX) {
+            if let Some(terms) = self.terms(table, server, clearance) {
                 tools.insert(tool.to_owned(), Terms { result: label, ..terms });
             }
         }
+        self.known_tools(table, server, &tools);
         tools
     }
 
@@ -162,6 +169,9 @@ fn unknown(result: Label, clearance: Confidentiality) -> Terms {
         class: EffectClass::Send,
         idempotency: Idempotency::Unsafe,
         roles,
+        classes: BTreeMap::new(),
+        known: Vec::new(),
+        creates: None,
         result,
         clearance,
         timeout_ms: TIMEOUT_MS,
@@ -180,6 +190,8 @@ fn placeholder(name: String, terms: &Terms) -> Manifest {
         program: None,
         result: terms.result,
         clearance: terms.clearance,
+        known: Vec::new(),
+        creates: None,
         schema: String::new(),
         timeout_ms: terms.timeout_ms,
     }

@@ -21,6 +21,7 @@ mod check;
 mod condition;
 mod hosts;
 mod keys;
+mod known;
 mod limits;
 mod mcp;
 mod mistake;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backstay_kernel::destination::Audience;
 use backstay_kernel::label::{Confidentiality, Label, Source};
-use backstay_kernel::tool::Idempotency;
+use backstay_kernel::tool::{EffectClass, Idempotency};
 use backstay_kernel::words::Kind;
 use backstay_tools::{Argv, Declared, Property, Role, Schema, Terms};
 
@@ -42,7 +42,7 @@ impl Checker<'_> {
         let schema = self.schema(table);
         let argv = self.argv(table);
         let clearance = clearance(table);
-        let terms = self.terms(table, clearance, backstay_sandbox::TIMEOUT_MS_MAX);
+        let terms = self.terms(table, "", clearance);
         let (schema, argv, terms, description) = (schema?, argv?, terms?, table.text("description")?);
         let mut good = self.roles_are_of(table, schema.value.properties());
         for property in schema.value.properties() {
@@ -93,18 +93,23 @@ impl Checker<'_> {
     }
 
     /// What the operator says of a call, whatever makes it.
-    pub fn terms(&mut self, table: View<'_>, clearance: Confidentiality, timeout_ms_max: u64) -> Option<Terms> {
+    pub fn terms(&mut self, table: View<'_>, server: &str, clearance: Confidentiality) -> Option<Terms> {
         let class = table.text("class")?;
         let timeout = table.integer("timeout")?;
+        let timeout_ms_max = backstay_sandbox::TIMEOUT_MS_MAX;
         if timeout.value > timeout_ms_max {
             let message = format!("`timeout` may be at most \"{}m\"", timeout_ms_max / 60_000);
             self.mistakes.add(timeout.place, Code::BadValue, message);
             return None;
         }
+        let roles = self.roles(table)?;
         let terms = Terms {
             class: rules::class(class.value)?,
             idempotency: idempotency(table.text("idempotency")?.value)?,
-            roles: self.roles(table)?,
+            classes: classes(table),
+            known: self.known_values(table, server, &roles)?,
+            creates: self.creates(table)?,
+            roles,
             result: Label::of(Source::Tool),
             clearance,
             timeout_ms: timeout.value,
@@ -146,6 +151,12 @@ impl Checker<'_> {
         }
         good
     }
+}
+
+/// Of calls that give an argument, by its name.
+fn classes(table: View<'_>) -> BTreeMap<String, EffectClass> {
+    let of = |(name, table): (&str, View<'_>)| Some((name.to_owned(), rules::class(table.text("class")?.value)?));
+    table.named("arguments").into_iter().filter_map(of).collect()
 }
 
 /// How confidential a thing may be that a tool is told without a question, by who gets to know it.

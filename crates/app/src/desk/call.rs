@@ -10,7 +10,7 @@ use backstay_channels::Problem;
 use backstay_engine::{Engine, EngineError, Placed};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{Digest, EffectId, Place, SessionId};
-use backstay_kernel::record::{Decision, Ended, Judged, Planned, Record};
+use backstay_kernel::record::{Decision, Ended, Judged, Record};
 use backstay_kernel::{Session, apply};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -80,7 +80,8 @@ impl Row {
     }
 
     fn before(&mut self, placed: &Placed, state: &Session) {
-        if let Record::Planned(Planned::Tool { turn, call }) = &placed.record
+        if let Record::Planned(planned) = &placed.record
+            && let Some((turn, call)) = planned.call()
             && placed.seq == self.id
         {
             let principal = state.turn.as_ref().map(|turn| turn.principal.clone());

@@ -175,13 +175,14 @@ impl<'a> Reading<'a> {
             | Record::TurnStarted(_)
             | Record::Entered { .. }
             | Record::Windowed { .. }
-            | Record::Planned(Planned::Model { .. })
+            | Record::Planned(Planned::Model { .. } | Planned::Lookup { .. })
             | Record::Decided { .. }
             | Record::Started(_)
             | Record::Unfunded { .. }
             | Record::Overdue { .. }
             | Record::Bounced { .. }
             | Record::Connected { .. }
+            | Record::Created { .. }
             | Record::Retried(_)
             | Record::Lapsed { .. }
             | Record::Resolved { .. }

@@ -218,7 +218,10 @@ impl SessionTask {
             return Ok(None);
         };
         let (agent, principal) = (self.state.agent.clone(), self.speaker());
-        Ok(Some(ToolCall { session: self.state.id, agent, principal, tool, arguments, halt: Arc::default() }))
+        let (Key::Inspect(id) | Key::Probe(id) | Key::Act(id, _)) = key;
+        let as_values = self.state.effects.get(&id).is_some_and(|open| open.looks_for.is_some());
+        let (session, halt) = (self.state.id, Arc::default());
+        Ok(Some(ToolCall { session, agent, principal, tool, arguments, halt, as_values }))
     }
 }
 

@@ -1,16 +1,16 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
 use backstay_kernel::Session;
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Named as NamedValues, Values, named, wants_names};
+use backstay_kernel::flow::{Named as NamedValues, named};
 use backstay_kernel::id::{EffectId, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::roots;
-use backstay_kernel::session::{Named, Work};
-use backstay_kernel::words::Atom;
+use backstay_kernel::session::Work;
 use backstay_store::{Admission, NewMemory};
 
 use super::SessionTask;
+use super::naming::Asking;
 use crate::draft::Draft;
 use crate::error::EngineError;
 use crate::fold::restore_of;
@@ -93,6 +93,9 @@ impl SessionTask {
     }
 
     fn take_end(&mut self, mut finished: Finished, policy: &Policy, draft: &mut Draft) {
+        if self.look_up(&finished, policy, draft) {
+            return;
+        }
         let known = |tool: &str| {
             policy.agents.get(&self.state.agent).is_some_and(|agent| agent.grants.tools.iter().any(|t| t == tool))
         };
@@ -135,21 +138,12 @@ impl SessionTask {
 
     /// What the messages of the task say of it. What cannot be read names nothing.
     fn said(&self, id: EffectId, facts: &Facts, policy: &Policy) -> NamedValues {
-        let work = self.state.effects.get(&id).map(|open| &open.work);
-        let Some(Work::Tool { call, .. }) = work else { return NamedValues::default() };
-        let manifest = call.tool.as_ref().and_then(|tool| policy.tools.get(tool));
-        let wants = wants_names(&self.state, call.tool.as_deref(), facts, policy);
-        let Some(manifest) = manifest.filter(|_| wants) else { return NamedValues::default() };
-        let Ok(Some((tool, arguments))) = self.bodies.call(call) else { return NamedValues::default() };
-        let values = Values::read(manifest, &arguments);
-        let tuple = self.bodies.call_key(&tool, &serde_json::to_string(&values.authority).unwrap_or_default());
-        let messages = self.state.turn.iter().flat_map(|turn| &turn.named);
-        let read = |message: &Named| {
-            let bytes = self.bodies.get(&message.atoms).ok().flatten()?;
-            Some((message.seq, serde_json::from_slice::<Vec<Atom>>(&bytes).ok()?))
-        };
-        let messages: Vec<_> = messages.filter_map(read).collect();
-        named(&self.state, id, facts, policy, (&values, tuple), &messages)
+        let Some(asking) = self.asking(id, facts, policy) else { return NamedValues::default() };
+        let Asking { tool, manifest, values, messages } = &asking;
+        let tuple = self.bodies.call_key(tool, &values.choice());
+        let (lists, words) = self.known(id, &asking);
+        let known = (!manifest.known.is_empty()).then_some((*manifest, &lists, words.as_slice()));
+        named(&self.state, id, facts, policy, (values, tuple), messages, known)
     }
 
     pub(super) fn speaker(&self) -> String {

@@ -292,7 +292,7 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
     let mut room = asks::Room::of(session, &frame);
     for (id, open) in session.effects.iter().filter(|(_, open)| open.work.turn() == turn.id) {
         let Work::Tool { call, judged: was, .. } = &open.work else { continue };
-        calls += 1;
+        calls += usize::from(open.looks_for.is_none());
         match (was, &open.state) {
             (None, State::Planned) if call.tool.is_none() || calls > limits::CALLS_PER_STEP_MAX => {
                 let repeats = session.repeats_of(call.repeat, *id);

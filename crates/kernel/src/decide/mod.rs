@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::destination::Connection;
-use crate::effect::{Inspection, Outcome, Probed};
+use crate::effect::{CallRef, Inspection, Outcome, Probed};
 use crate::flow::Named;
 use crate::frame::Frame;
 use crate::home::Speaks;
@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::words::Typed;
 
 mod advance;
+mod lookups;
 mod outcome;
 mod people;
 mod windup;
@@ -41,6 +42,11 @@ pub enum Input {
         inspection: Inspection,
         /// What the messages of the task say of it.
         named: Named,
+    },
+    /// Before it can be told what this call is, these are to be made.
+    LookUp {
+        effect: EffectId,
+        calls: Vec<CallRef>,
     },
     /// `started`: seq of the record that this is the outcome of; any other is stale.
     Ended {
@@ -127,6 +133,7 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Inspected { effect, inspection, named } => {
             Ok(advance::inspected(session, effect, inspection, &named, frame))
         }
+        Input::LookUp { effect, calls } => Ok(lookups::plan(session, effect, calls, frame)),
         Input::Ended { effect, started, outcome, connections } => {
             let mut records = outcome::ended(session, effect, started, outcome, frame);
             if !records.is_empty() && !connections.is_empty() {

@@ -54,10 +54,11 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
         // Ask again; what was reserved stays, as possibly billed.
         (Work::Model { .. }, Outcome::Unknown) => Vec::from([Record::Lapsed { effect, boot: frame.boot }]),
         (Work::Model { .. }, Outcome::NotStarted) => Vec::from([Record::Bounced { effect, why: BounceReason::Busy }]),
-        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat, label }) => {
+        (Work::Tool { call, .. }, Outcome::Done { result, spill, repeat, label, created }) => {
             let label = label.join(declared(call, frame));
             let warned = is_third(session, call.repeat, repeat);
-            end(End::Done { result, repeat, label, warned, spill }, None)
+            let created = created.map(|id| Record::Created { effect, id });
+            created.into_iter().chain(end(End::Done { result, repeat, label, warned, spill }, None)).collect()
         }
         (Work::Tool { call, .. }, Outcome::Failed { result, repeat, label }) => end(
             End::Failed { result, repeat, label: label.join(declared(call, frame)).join(Label::of(Source::Tool)) },
@@ -192,6 +193,8 @@ pub fn class_of(open: &Open) -> Idempotency {
 pub fn may_have_happened(open: &Open) -> bool {
     match (&open.work, &open.state) {
         (Work::Model { .. }, _) | (_, State::Doubt | State::Question) => false,
+        // It reads, and may be made again.
+        (Work::Tool { .. }, _) if open.looks_for.is_some() => false,
         // No such tool: there was nothing to happen.
         (Work::Tool { call, .. }, _) if call.tool.is_none() => false,
         (Work::Tool { judged: Some(judged), .. }, _) => judged.idempotency != Idempotency::Pure,

@@ -72,7 +72,7 @@ fn let_go(open: &Open) -> Option<End> {
 }
 
 fn note(completion: &mut Completion, id: EffectId, open: &Open, end: &End) {
-    if matches!(open.work, Work::Tool { .. }) {
+    if matches!(open.work, Work::Tool { .. }) && open.looks_for.is_none() {
         let unknown = matches!(end, End::Unknown);
         let list = if unknown { &mut completion.unknown } else { &mut completion.not_started };
         list.push(id);

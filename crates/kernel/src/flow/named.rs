@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::known::{self, Lists};
 use super::{leaves, to_be_named};
 use crate::facts::Facts;
 use crate::id::{EffectId, RepeatKey, Seq};
@@ -47,8 +48,21 @@ pub struct Named {
 /// or nobody can tell whether it chooses something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Values {
-    pub authority: Option<Vec<Atom>>,
+    pub authority: Option<Vec<Chosen>>,
     payload: Vec<String>,
+}
+
+/// What an argument chooses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chosen {
+    pub argument: String,
+    pub atoms: Vec<Atom>,
+}
+
+impl Chosen {
+    pub(super) fn is_named(&self, said: &[Atom]) -> bool {
+        self.atoms.iter().all(|atom| passes(atom.0, &atom.1, said))
+    }
 }
 
 impl Values {
@@ -59,12 +73,11 @@ impl Values {
         for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
             let role = manifest.arguments.iter().find(|(known, _)| known == name).map(|(_, role)| *role);
             match role {
-                Some(ArgumentRole::Authority(kind)) => {
-                    authority = authority.zip(exact(kind, value)).map(|(all, found)| [all, found].concat());
-                }
                 Some(ArgumentRole::UpTo(most)) if is_at_most(value, most) => {}
-                Some(ArgumentRole::UpTo(_)) => {
-                    authority = authority.zip(exact(Kind::Number, value)).map(|(all, found)| [all, found].concat());
+                Some(ArgumentRole::Authority(_) | ArgumentRole::UpTo(_)) => {
+                    let kind = if let Some(ArgumentRole::Authority(kind)) = role { kind } else { Kind::Number };
+                    let chosen = exact(kind, value).map(|atoms| Chosen { argument: name.clone(), atoms });
+                    authority = authority.zip(chosen).map(|(all, chosen)| [all, Vec::from([chosen])].concat());
                 }
                 Some(ArgumentRole::Payload) => texts(value, &mut payload),
                 // What picks one of several things is named by nothing but what says which.
@@ -73,21 +86,35 @@ impl Values {
         }
         Self { authority, payload }
     }
+
+    /// What it chooses, as a text: equal for equal values.
+    #[must_use]
+    pub fn choice(&self) -> String {
+        let atoms = |all: &Vec<Chosen>| all.iter().flat_map(|chosen| chosen.atoms.clone()).collect::<Vec<_>>();
+        serde_json::to_string(&self.authority.as_ref().map(atoms)).unwrap_or_default()
+    }
 }
 
-/// A name or words stand for a value only where a resolver says for which; there is none yet.
+/// A text or a number, as a text.
+pub(super) fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(format!("{number}")),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A name or words alone are no value: what is known of the argument says for which they stand.
 pub(super) fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
     match (kind, value) {
         (Kind::Handle | Kind::Words, _) => None,
-        (_, Value::String(text)) => Atom::of(kind, text).map(|atom| Vec::from([atom])),
-        (_, Value::Number(number)) => Atom::of(kind, &format!("{number}")).map(|atom| Vec::from([atom])),
         // Of nothing some programs make everything.
         (_, Value::Array(all)) if all.is_empty() => None,
         (_, Value::Array(all)) => {
             let all: Option<Vec<_>> = all.iter().map(|one| exact(kind, one)).collect();
             all.map(|all| all.concat())
         }
-        (_, Value::Null | Value::Bool(_) | Value::Object(_)) => None,
+        (_, value) => Atom::of(kind, &scalar(value)?).map(|atom| Vec::from([atom])),
     }
 }
 
@@ -128,7 +155,8 @@ pub fn wants_names(session: &Session, tool: Option<&str>, facts: &Facts, policy:
     to_be_named(session, facts, policy).next().is_some() || !session.label.is_trusted() && (leaves(facts) || chooses)
 }
 
-/// What the messages say; `messages`: their atoms, the oldest first; `tuple`: of these values.
+/// What the messages say; `messages`: their atoms, the oldest first; `tuple`: of these values; `known`: what was
+/// looked up, and the words of the messages by their places, where something was.
 #[must_use]
 pub fn named(
     session: &Session,
@@ -137,6 +165,7 @@ pub fn named(
     policy: &Policy,
     (values, tuple): (&Values, RepeatKey),
     messages: &[(Seq, Vec<Atom>)],
+    known: Option<(&Manifest, &Lists, &[Vec<Atom>])>,
 ) -> Named {
     let origin = |(path, real)| {
         let (from, _) = messages.iter().find(|(_, atoms)| passes(Kind::Path, real, atoms))?;
@@ -148,12 +177,18 @@ pub fn named(
     // Whoever names a place to be looked at has not said that something be sent or deleted there.
     let method = facts.destination.as_ref().map(|to| to.method).filter(|method| !method.only_asks());
     let says_what = |atoms: &[Atom]| method.is_none_or(|method| passes(Kind::Words, method.word(), atoms));
-    let names_all = |atoms: &Vec<Atom>| {
-        let all = values.authority.as_ref().filter(|all| may_choose_nothing || !all.is_empty());
-        says_what(atoms) && all.is_some_and(|all| all.iter().all(|value| passes(value.0, &value.1, atoms)))
+    let is_known = |chosen: &Chosen, place: usize| {
+        known.is_some_and(|(manifest, lists, words)| {
+            words.get(place).is_some_and(|words| known::is_known(manifest, lists, chosen, words))
+        })
     };
-    let warrants = messages.iter().filter(|(_, atoms)| names_all(atoms));
-    let warrants = warrants.map(|(from, _)| Warrant { from: *from, tuple });
+    let names_all = |place: usize, atoms: &Vec<Atom>| {
+        let all = values.authority.as_ref().filter(|all| may_choose_nothing || !all.is_empty());
+        let is_chosen = |chosen: &Chosen| chosen.is_named(atoms) || is_known(chosen, place);
+        says_what(atoms) && all.is_some_and(|all| all.iter().all(is_chosen))
+    };
+    let warrants = messages.iter().enumerate().filter(|(place, (_, atoms))| names_all(*place, atoms));
+    let warrants = warrants.map(|(_, (from, _))| Warrant { from: *from, tuple });
     let all: Vec<Atom> = messages.iter().flat_map(|(_, atoms)| atoms.iter().cloned()).collect();
     Named {
         origins,
@@ -169,7 +204,7 @@ pub(super) fn stands(session: &Session, effect: EffectId, warrant: Warrant) -> b
 }
 
 pub(super) fn is_of_task(session: &Session, from: Seq) -> bool {
-    session.turn.iter().flat_map(|turn| &turn.named).any(|named| named.seq == from)
+    session.turn.iter().flat_map(|turn| &turn.said).any(|said| said.seq == from)
 }
 
 fn is_spent(session: &Session, effect: EffectId, warrant: Warrant) -> bool {

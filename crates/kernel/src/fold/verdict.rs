@@ -2,7 +2,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::complete;
+use super::{complete, lookups};
 use crate::asks::Refused;
 use crate::context::{Answer, Note};
 use crate::id::EffectId;
@@ -64,6 +64,9 @@ pub(super) fn judge(session: &mut Session, record: &Judged) {
 /// a lie.
 fn refuse(session: &mut Session, effect: EffectId, note: Note) {
     let Some(open) = session.effects.remove(&effect) else { return };
+    if lookups::told(session, &open, None) {
+        return;
+    }
     if let Work::Tool { call, .. } = &open.work {
         let same = session.repeats.iter().rev().find(|repeat| repeat.call == call.repeat);
         let result = same.and_then(|repeat| repeat.result);

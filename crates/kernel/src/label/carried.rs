@@ -13,6 +13,8 @@ impl Record {
             Self::Admitted(admitted) => Some(admitted.label),
             Self::Answered { label, .. } => Some(*label),
             Self::Planned(Planned::Tool { .. }) => Some(session.said_by_model()),
+            // As the operator wrote it.
+            Self::Planned(Planned::Lookup { .. }) => Some(Label::of(Source::Config)),
             // An explanation repeats names that the model gave and the world has.
             Self::Judged(judged) => match &judged.verdict {
                 Verdict::Invalid { detail, .. } => detail.map(|_| Label::of(Source::Tool)),
@@ -23,6 +25,7 @@ impl Record {
                 | Verdict::Parked { .. }
                 | Verdict::TooMany => None,
             },
+            Self::Created { .. } => Some(Label::of(Source::Tool)),
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.map(|_| Label::of(Source::Principal)),
             Self::Started(started) => started.request.map(|_| session),
             Self::Retried(_) => Some(Label::of(Source::Model)),

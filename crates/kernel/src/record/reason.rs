@@ -44,6 +44,17 @@ impl Reason {
         }
     }
 
+    /// What the session has seen, where that asks.
+    #[must_use]
+    pub fn flow(&self) -> Option<Flow> {
+        match self {
+            Self::Flow(flow) | Self::Both { flow, .. } => Some(*flow),
+            Self::ClassDefault | Self::Rule(_) | Self::Limit(_) | Self::NoGrant | Self::Refused | Self::Mode { .. } => {
+                None
+            }
+        }
+    }
+
     /// A limit is used up, so that a yes lifts it.
     #[must_use]
     pub fn is_limit(&self) -> bool {

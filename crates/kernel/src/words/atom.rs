@@ -55,8 +55,9 @@ impl Atom {
 pub fn passes(kind: Kind, value: &str, atoms: &[Atom]) -> bool {
     let is = |kind| Atom::of(kind, value).is_some_and(|wanted| atoms.contains(&wanted));
     match kind {
+        // Who types no scheme gets this one, and no weaker.
+        Kind::Url => is(kind) || value.strip_prefix("https:").is_some_and(|bare| is_url(bare, atoms)),
         Kind::Email
-        | Kind::Url
         | Kind::Host
         | Kind::Money
         | Kind::Number
@@ -71,6 +72,10 @@ pub fn passes(kind: Kind, value: &str, atoms: &[Atom]) -> bool {
             is(Kind::QuotedString) || wanted.is_some_and(|wanted| within(&wanted))
         }
     }
+}
+
+fn is_url(value: &str, atoms: &[Atom]) -> bool {
+    Atom::of(Kind::Url, value).is_some_and(|wanted| atoms.contains(&wanted))
 }
 
 /// Whole words of `text`, one after the other.

@@ -243,7 +243,10 @@ fn of_token(tokens: &[Token<'_>], at: usize, token: &Token<'_>, begins_line: boo
     if token.is_quoted {
         found.add(Kind::QuotedString, text);
     }
-    if text.contains("://") {
+    if forms::is_bare_url(text) {
+        found.add(Kind::Url, text);
+        found.add(Kind::Host, text);
+    } else if text.contains("://") {
         found.add(Kind::Url, text);
     } else if text.starts_with('@') {
         found.add(Kind::Handle, text);

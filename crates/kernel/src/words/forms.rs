@@ -132,6 +132,11 @@ pub fn label(text: &str) -> Option<String> {
 /// Parsed once: no userinfo, no fragment, nothing that two parsers read in two ways. The path and the
 /// query stay as they are written.
 pub fn url(text: &str) -> Option<String> {
+    if is_bare_url(text) {
+        // Which scheme is meant only its reader knows: it is a form of its own, and equals no other.
+        let bare = text.strip_prefix("//").unwrap_or(text);
+        return url(&format!("https://{bare}"))?.strip_prefix("https:").map(ToOwned::to_owned);
+    }
     let (scheme, rest) = text.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let default_port = match scheme.as_str() {
@@ -157,6 +162,14 @@ pub fn url(text: &str) -> Option<String> {
     let host = host.strip_suffix(default_port).unwrap_or(&host);
     let slash = if target.starts_with('/') { "" } else { "/" };
     Some(format!("{scheme}://{host}{slash}{target}"))
+}
+
+/// A host that begins with `www.`, without a port, and what comes after it: nobody takes it for anything else.
+pub fn is_bare_url(text: &str) -> bool {
+    let text = text.strip_prefix("//").unwrap_or(text);
+    let begins = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("www."));
+    let host = text.split(['/', '?']).next().unwrap_or(text);
+    begins && !host.contains(':') && (host.len() < text.len() || !is_file_name(text))
 }
 
 /// Absolute, or relative to where the reader stands; without `.`, double or trailing slashes. What

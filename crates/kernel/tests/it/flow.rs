@@ -64,7 +64,7 @@ fn is_allowed(verdict: &Verdict) -> bool {
 }
 
 fn message(t: &TestSession) -> Seq {
-    t.session.turn.as_ref().unwrap().named[0].seq
+    t.session.turn.as_ref().unwrap().said[0].seq
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn origins_are_the_messages_that_name_the_whole_path() {
     ];
     let values = Values::read(&t.policy.tools["shell"], "{}");
     let of = |session: &Session, paths: &[&str]| {
-        named(session, EFFECT, &writes(paths), &t.policy, (&values, repeat("x", 1)), &messages).origins
+        named(session, EFFECT, &writes(paths), &t.policy, (&values, repeat("x", 1)), &messages, None).origins
     };
     assert_eq!(of(&t.session, &["/srv/b", "/srv/a"]), [Origin { path: 1, from: Seq(5) }]);
     assert_eq!(of(&t.session, &["/w/c", "/srv/a/b", "/srv/a.txt"]), [], "inside nobody asks, and no parent counts");
@@ -421,7 +421,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
     ] {
         let (values, tuple) = (Values::read(&manifest, arguments), repeat("x", 1));
         let facts = Facts::new(EffectClass::Send, Vec::new());
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &messages);
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &messages, None);
         assert_eq!(found.warrant.map(|warrant| warrant.from), from, "{arguments}");
     }
     // What stays here goes nowhere: nothing that was given chooses nothing.
@@ -434,16 +434,16 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         (EffectClass::Spend, "{}", false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(class, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages);
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages, None);
         assert_eq!(found.warrant.is_some(), is_named, "{class:?} {arguments}");
-        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &[]);
+        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &[], None);
         assert_eq!(unsaid.warrant, None, "in a task that nobody began");
     }
     // Whoever names a place to look at has not said that something be done there.
     let mut said = vec![(message(&t), vec![Atom(Kind::Email, "ann@a.ch".into())])];
     let by = |method, said: &[(Seq, Vec<Atom>)]| {
         let (values, facts) = (Values::read(&manifest, r#"{"to":"ann@a.ch"}"#), to(URL, method));
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), said).warrant.is_some()
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), said, None).warrant.is_some()
     };
     assert!(by(Method::Get, &said) && !by(Method::Post, &said));
     said[0].1.push(Atom(Kind::Words, "please POST it to this post".into()));
@@ -452,7 +452,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
         let facts = Facts::new(EffectClass::Send, Vec::new());
         let values = Values::read(&manifest, &arguments);
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages).is_clear
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages, None).is_clear
     };
     assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
 }
@@ -488,7 +488,7 @@ fn a_number_up_to_what_the_operator_said_needs_no_name_where_its_payee_has_one()
         (r#"{"amount":4}"#, false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(EffectClass::Spend, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages);
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages, None);
         assert_eq!(found.warrant.is_some(), is_named, "{arguments}");
     }
 }

@@ -58,16 +58,14 @@ fn bare() -> Grounds {
     Grounds { policy, line: None, used, origins, warrant: None, is_clear: false, composed: None, reads: None }
 }
 
+fn call(tool: Option<&str>) -> CallRef {
+    CallRef { calls: body(3), index: 1, tool: tool.map(str::to_owned), repeat: RepeatKey([1, 2, 3, 4, 5, 6, 7, 8]) }
+}
+
 fn beginnings() -> Vec<Record> {
     let admitted = |mode, source| {
         let (principal, channel) = ("ann".to_owned(), "api".to_owned());
         Record::Admitted(Admitted { principal, channel, mode, body: body(2), label: Label::of(source), typed: None })
-    };
-    let call = |tool: Option<&str>| CallRef {
-        calls: body(3),
-        index: 1,
-        tool: tool.map(str::to_owned),
-        repeat: RepeatKey([1, 2, 3, 4, 5, 6, 7, 8]),
     };
     vec![
         Record::Opened(Opened {
@@ -455,6 +453,11 @@ fn reached() -> Vec<Record> {
     vec![Record::Connected { effect: Seq(8), connections }]
 }
 
+fn looked_up() -> Vec<Record> {
+    let planned = Planned::Lookup { turn: Seq(5), of: Seq(8), call: call(Some("crm__people")) };
+    vec![Record::Planned(planned), Record::Created { effect: Seq(8), id: body(19) }]
+}
+
 fn home_records() -> Vec<HomeRecord> {
     let by = || "ann".to_owned();
     vec![
@@ -546,10 +549,11 @@ fn the_stored_form_of_every_record_stays() {
         judged_by_two(),
         vec![judged_by_what_is_read()],
         bounded(),
+        looked_up(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
-    assert_eq!(kinds.len(), 24, "every kind of record is there: {kinds:?}");
+    assert_eq!(kinds.len(), 25, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));
 }
 

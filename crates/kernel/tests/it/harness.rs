@@ -74,6 +74,8 @@ pub fn policy() -> Policy {
             program: None,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             clearance: Confidentiality::Internal,
+            known: Vec::new(),
+            creates: None,
             schema: String::new(),
             timeout_ms: 60_000,
         };
@@ -373,7 +375,13 @@ impl TestSession {
         let repeat = RepeatKey([result; 8]);
         self.outcome(
             effect,
-            Outcome::Done { result: body(600 + u64::from(result)), spill: None, repeat, label: Label::NOTHING },
+            Outcome::Done {
+                result: body(600 + u64::from(result)),
+                spill: None,
+                repeat,
+                label: Label::NOTHING,
+                created: None,
+            },
         )
     }
 
@@ -508,6 +516,7 @@ pub fn record_word(record: &Record) -> &'static str {
         Record::Retried(_) => "retried",
         Record::Lapsed { .. } => "lapsed",
         Record::Connected { .. } => "connected",
+        Record::Created { .. } => "created",
         Record::Doubted { .. } => "doubted",
         Record::Resolved { .. } => "resolved",
         Record::Ended(_) => "ended",

@@ -137,7 +137,12 @@ fn a_text_without_a_word_of_its_own_has_the_label_of_its_kind() {
 #[test]
 fn a_task_is_named_by_the_words_of_its_principal_alone() {
     let mut t = TestSession::new();
-    let named = |t: &TestSession| t.session.turn.as_ref().map(|turn| turn.named.iter().map(|n| n.atoms.id).collect());
+    let named = |t: &TestSession| {
+        t.session
+            .turn
+            .as_ref()
+            .map(|turn| turn.said.iter().filter_map(|said| said.typed.atoms).map(|atoms| atoms.id).collect())
+    };
     let say = |t: &mut TestSession, id, principal: &str, mode| {
         let mut message = t.message(id, mode);
         message.principal = principal.to_owned();
@@ -157,7 +162,7 @@ fn a_task_is_named_by_the_words_of_its_principal_alone() {
     let old = t.session.lineage;
     t.tell(Input::Lineage { old, new: old + 1 });
     assert_eq!(named(&t), Some(vec![]), "who wrote a journal from elsewhere is not known");
-    assert!(t.session.queue.iter().all(|waiting| waiting.atoms.is_none()));
+    assert!(t.session.queue.iter().all(|waiting| waiting.typed.is_none()));
 }
 
 #[test]
@@ -176,5 +181,5 @@ fn a_task_is_named_by_so_many_messages_and_no_more() {
     }
     t.reply(&[]);
     let turn = t.session.turn.as_ref().unwrap();
-    assert_eq!(turn.named.len(), TASK_MESSAGES_MAX);
+    assert_eq!(turn.said.len(), TASK_MESSAGES_MAX);
 }

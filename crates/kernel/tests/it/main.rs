@@ -14,6 +14,7 @@ mod counted;
 mod flow;
 mod golden;
 mod harness;
+mod known;
 mod labels;
 mod laws;
 mod limits;

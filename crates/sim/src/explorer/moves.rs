@@ -512,7 +512,7 @@ impl Driver {
         let outcome = match made {
             Move::Failed(_) => {
                 node.left.failures -= 1;
-                Outcome::Failed { result, repeat: kind.key(), label: Label::NOTHING }
+                Outcome::Failed { result, repeat: kind.key(), label: Label::NOTHING, created: None }
             }
             Move::Unknown { happened, .. } => {
                 node.left.unknowns -= 1;
@@ -535,7 +535,7 @@ impl Driver {
                 if !of.happened {
                     checks::happens(node, kind)?;
                 }
-                Outcome::Done { result, spill: None, repeat: kind.key(), label: Label::NOTHING }
+                Outcome::Done { result, spill: None, repeat: kind.key(), label: Label::NOTHING, created: None }
             }
         };
         let ended =

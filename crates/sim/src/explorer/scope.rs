@@ -211,6 +211,8 @@ fn manifest(kind: Kind) -> Manifest {
         program: None,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         clearance: backstay_kernel::label::Confidentiality::Internal,
+        known: Vec::new(),
+        creates: None,
         schema: String::new(),
         timeout_ms: 1,
     }

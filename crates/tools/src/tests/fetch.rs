@@ -58,7 +58,13 @@ fn ok(kind: &str, body: &[u8]) -> Vec<u8> {
 
 fn acted(home: &Home, tool: &str, arguments: &Value) -> Acted {
     let facts = home.inspect(tool, arguments.clone()).unwrap();
-    let call = Asked { principal: "owner", session: SessionId::default(), tool, arguments: &arguments.to_string() };
+    let call = Asked {
+        principal: "owner",
+        session: SessionId::default(),
+        tool,
+        arguments: &arguments.to_string(),
+        as_values: false,
+    };
     act(&KEY, Some(facts.digest()), Some(Acting::in_a_test()), &home.roots, call, &facts, &AtomicBool::new(false))
 }
 
@@ -103,7 +109,7 @@ fn what_is_not_granted_names_the_line_that_would_grant_it() {
 #[test]
 fn an_answer_is_told_as_data_and_its_connection_is_recorded() {
     let (home, url, heard) = calling(ok("application/json", b"{\"id\":7}"));
-    let Acted { ran, connections, label } =
+    let Acted { ran, connections, label, .. } =
         acted(&home, "http_request", &json!({ "method": "POST", "url": url, "body": "{}" }));
     let Ran::Done { text, spill: None } = ran else { panic!("{ran:?}") };
     let said: Value = serde_json::from_str(&text).unwrap();

@@ -71,7 +71,13 @@ impl Home {
     }
 
     pub fn act(&self, tool: &str, arguments: &Value, judged: &Facts) -> Ran {
-        let call = Asked { principal: "owner", session: SessionId::default(), tool, arguments: &arguments.to_string() };
+        let call = Asked {
+            principal: "owner",
+            session: SessionId::default(),
+            tool,
+            arguments: &arguments.to_string(),
+            as_values: false,
+        };
         let acting = Some(Acting::in_a_test());
         act(&KEY, Some(judged.digest()), acting, &self.roots, call, judged, &AtomicBool::new(false)).ran
     }

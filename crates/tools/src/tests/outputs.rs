@@ -137,7 +137,8 @@ fn a_search_does_not_find_what_a_rule_hides() {
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
     let halt = AtomicBool::new(false);
-    let call = Asked { principal: "owner", session: SessionId::default(), tool: "search_files", arguments };
+    let call =
+        Asked { principal: "owner", session: SessionId::default(), tool: "search_files", arguments, as_values: false };
     let ran = act(&super::KEY, Some(facts.digest()), None, &roots, call, &facts, &halt).ran;
     assert_eq!(ran, Ran::Done { text: "open:1: needle\n".to_owned(), spill: None });
 }

@@ -131,7 +131,7 @@ fn roots(dir: &Path) -> Roots {
 }
 
 fn asked(arguments: &str) -> Asked<'_> {
-    Asked { principal: "owner", session: SessionId::default(), tool: "write_file", arguments }
+    Asked { principal: "owner", session: SessionId::default(), tool: "write_file", arguments, as_values: false }
 }
 
 fn judged(gate: &mut Gate, effect: EffectId, facts: &Facts) {

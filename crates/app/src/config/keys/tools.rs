@@ -92,22 +92,100 @@ pub const IDEMPOTENCY: Key = value(
 pub const ARGUMENTS: Key =
     foreign("arguments", ARGUMENT, "What each argument is, by its name. One that is not here is `authority`.");
 
-static ARGUMENT: &[Key] = &[
+static ARGUMENT: &[Key] = &[ROLE, UP_TO, ARGUMENT_CLASS, NAMES];
+
+static MCP_ARGUMENT: &[Key] = &[ROLE, UP_TO, ARGUMENT_CLASS, NAMES, LISTING, CREATED_BY];
+
+const ARGUMENT_CLASS: Key = value(
+    "class",
+    Kind::Choice(CLASSES),
+    Optional("that of the tool"),
+    "\"spend\"",
+    "What a call that gives this argument does, where that is more than one without it: a calendar's event is written, and one with guests is sent.",
+);
+
+const NAMES: Key = value(
+    "names",
+    Kind::Names,
+    Default("[]"),
+    "[\"read=r\", \"edit=rw\"]",
+    "Words that stand for a value of the argument, each as `WORDS=VALUE`: a person who says the words has named the value, as long as their message says no other words of this list.",
+);
+
+const LISTING: Key = super::optional_table(
+    "listing",
+    LISTED,
+    "How the runtime finds out for which value a name stands. In a session that has seen untrusted words, and where the person did not give the value itself, it calls a reading tool of the same server. The value passes where the list has it once, by a name that the person's message holds, where the message holds no other name of the list, and where no second name looks like that one. Otherwise it asks.",
+);
+
+const CREATED_BY: Key = value(
+    "created_by",
+    Kind::Names,
+    Default("[]"),
+    "[\"Make\"]",
+    "Tools of the same server, each with `creates`: the id of what a call of them created in this session passes, but where a person had to say yes to that call for what the session had seen.",
+);
+
+static LISTED: &[Key] = &[
     value(
-        "role",
-        Kind::Choice(ARGUMENT_ROLES),
+        "tool",
+        Kind::Name,
         Required,
-        "\"selector\"",
-        "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `email`, `url`, `host`, `money`, `number`, `account` and `id` are the same with the kind of value that a person can name, where `authority` means a text in quotes. `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
+        "\"People\"",
+        "The tool, of class `read` and `idempotent`. An agent that is not granted it, or whose rules do not allow its calls, has no list, and asks.",
     ),
     value(
-        "up_to",
-        Kind::Count { min: 0, max: limits::INTEGER_MAX },
-        Optional("every number must have been named"),
-        "100",
-        "Of the role `number`: a number from nothing up to this asks nothing, where the other values of the call have been named. So a person who names a payee lets small amounts be worked out; `limit` of a rule bounds how many.",
+        "arguments",
+        Kind::Name,
+        Default("\"{}\""),
+        "'{\"all\":true}'",
+        "Of its calls: a JSON object, as a text. It must list everything: a name that it leaves out cannot be told from another.",
+    ),
+    value(
+        "list",
+        Kind::Text,
+        Default("\"\""),
+        "\"/people\"",
+        "Where the list stands in the tool's answer: a JSON Pointer. The answer is its `structuredContent`, or else a text in JSON.",
+    ),
+    value(
+        "name",
+        Kind::Text,
+        Default("\"\""),
+        "\"/label\"",
+        "From an entry to its name: a JSON Pointer. Empty where the entry is the name itself.",
+    ),
+    value(
+        "value",
+        Kind::Text,
+        Default("\"\""),
+        "\"/key\"",
+        "From an entry to the value that is put into the argument.",
+    ),
+    value(
+        "unquoted",
+        Kind::Flag,
+        Default("false"),
+        "true",
+        "No stranger can put a name into this list, so that it may also stand in a message as names do: within a sentence, in capitals or with a digit. Otherwise only what stands in quotes counts, or behind `@` or `#`: whoever may choose a name could take a word that people use.",
     ),
 ];
+
+const ROLE: Key = value(
+    "role",
+    Kind::Choice(ARGUMENT_ROLES),
+    Required,
+    "\"selector\"",
+    "`read_path` and `write_path` are paths, or lists of them: each must lie where the agent may read or write, rules see the real one, and the tool is given it. `authority` says who, where, which or how much, and asks in a session that has seen untrusted words; `email`, `url`, `host`, `money`, `number`, `account` and `id` are the same with the kind of value that a person can name, where `authority` means a text in quotes. `selector` says which of the things that are there; `payload` is what is said, written or looked for.",
+);
+
+const UP_TO: Key = value(
+    "up_to",
+    Kind::Count { min: 0, max: limits::INTEGER_MAX },
+    Optional("every number must have been named"),
+    "100",
+    "Of the role `number`: a number from nothing up to this asks nothing, where the other values of the call have been named. So a person who names a payee lets small amounts be worked out; `limit` of a rule bounds how many.",
+);
 
 pub const LABELS: &[&str] = &["public", "internal", "secret"];
 
@@ -151,5 +229,12 @@ static MCP_TOOL: &[Key] = &[
         "\"30s\"",
         "A call that takes longer is given up, and the server is ended; at most `\"10m\"`.",
     ),
-    ARGUMENTS,
+    value(
+        "creates",
+        Kind::Name,
+        Optional("it creates nothing that later calls could name"),
+        "\"/id\"",
+        "Where in its answer the id of what a call created stands: a JSON Pointer into its `structuredContent`, or else into a text in JSON.",
+    ),
+    foreign("arguments", MCP_ARGUMENT, "What each argument is, by its name. One that is not here is `authority`."),
 ];

@@ -141,6 +141,17 @@ fn changing_a_key_changes_what_the_program_is_told() {
             // What nobody reads is for hosts that may be told everything.
             set(&mut base, "agents.*.grants.hosts[].secrets", true.into());
         }
+        if path.contains(".listing.") {
+            let of = path.split_once("listing.").unwrap().0.to_owned() + "listing";
+            let whole: toml::Value = toml::from_str::<toml::Table>("tool = \"Names\"").unwrap().into();
+            let read: toml::Value =
+                toml::from_str::<toml::Table>("class = \"read\"\nidempotency = \"idempotent\"").unwrap().into();
+            base["mcp"]["files"]["tools"].as_table_mut().unwrap().insert("Names".into(), read);
+            set(&mut base, &of, whole);
+        }
+        if path.ends_with(".arguments.*.names") {
+            set(&mut base, &path.replace("names", "role"), "authority".into());
+        }
         if path.ends_with(".arguments.*.up_to") {
             set(&mut base, &path.replace("up_to", "role"), "number".into());
         }

@@ -183,10 +183,54 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("[mcp.files]", "[mcp.files]\nenvironment = [\"A B=c\"]", Code::BadValue),
         ("[mcp.files]", "[mcp.files]\nlabel = \"trusted\"", Code::BadValue),
         ("[mcp.files]", "[mcp.files]\nurl = \"https://example.org/mcp\"", Code::UnknownKey),
+        // Names without a value, a list by a tool that is none, ids of what nobody creates, a role that takes none.
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"id\", names = [\"read\"] }",
+            Code::BadValue,
+        ),
+        ("arguments.Path.role = \"authority\"", "arguments.Path = { role = \"id\", names = [\"=r\"] }", Code::BadValue),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"payload\", names = [\"read=r\"] }",
+            Code::BadValue,
+        ),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"url\", names = [\"read=r\"] }",
+            Code::BadValue,
+        ),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"id\", listing = { tool = \"Make\" } }",
+            Code::BadValue,
+        ),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"id\", listing = { tool = \"Nobody\" } }",
+            Code::BadValue,
+        ),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"id\", listing = { tool = \"People\", name = \"label\" } }",
+            Code::BadValue,
+        ),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"id\", listing = { tool = \"People\", arguments = \"[]\" } }",
+            Code::BadValue,
+        ),
+        (
+            "arguments.Path.role = \"authority\"",
+            "arguments.Path = { role = \"id\", created_by = [\"People\"] }",
+            Code::BadValue,
+        ),
+        ("creates = \"/made\"", "creates = \"made\"", Code::BadValue),
+        ("arguments.format.role = \"payload\"", "arguments.format.listing.tool = \"x\"", Code::UnknownKey),
         ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
         ("\"read_file\", ", "\"file__read\", ", Code::UnknownName),
         (
-            "class = \"write\"\ntimeout = \"2m\"\narguments.Path.role = \"payload\"",
+            "class = \"write\"\ntimeout = \"2m\"\narguments.Path.role = \"authority\"",
             "class = \"read\"\narguments.Path.role = \"write_path\"",
             Code::BadValue,
         ),

@@ -1,0 +1,104 @@
+//! Values that a person named by something else than their own form: by a name for which they stand on a list, or
+//! by having had them made in this session.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde_json::Value;
+
+use super::named::{Chosen, Values, scalar};
+use crate::id::Seq;
+use crate::limits::LISTED_MAX;
+use crate::tool::{Known, Listing, Manifest, Name};
+use crate::words::{Atom, Manner, glance, is_named, passes};
+
+/// What is known besides a person's words, once it has been looked up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Lists {
+    /// By their place among what the manifest knows; one that could not be had is empty.
+    pub names: Vec<(usize, Vec<Name>)>,
+    /// Ids of what this session created, each with the tool that did.
+    pub created: Vec<(String, String)>,
+}
+
+/// The lists that would decide of a call whether one of these messages names all by which it chooses; none, where
+/// one does without them, or could not with them.
+#[must_use]
+pub fn wanted<'m>(manifest: &'m Manifest, values: &Values, messages: &[(Seq, Vec<Atom>)]) -> Vec<(usize, &'m Listing)> {
+    let Some(chosen) = &values.authority else { return Vec::new() };
+    let is_known = |chosen: &Chosen| manifest.known.iter().any(|(argument, _)| *argument == chosen.argument);
+    let unnamed = |atoms: &Vec<Atom>| chosen.iter().filter(|chosen| !chosen.is_named(atoms)).collect::<Vec<_>>();
+    let mut out: Vec<(usize, &Listing)> = Vec::new();
+    for unnamed in messages.iter().map(|(_, atoms)| unnamed(atoms)) {
+        if unnamed.is_empty() {
+            return Vec::new();
+        }
+        if !unnamed.iter().all(|chosen| is_known(chosen)) {
+            continue;
+        }
+        for (place, (argument, known)) in manifest.known.iter().enumerate() {
+            if let Known::Listing(listing) = known
+                && unnamed.iter().any(|chosen| chosen.argument == *argument)
+                && !out.iter().any(|(other, _)| *other == place)
+            {
+                out.push((place, listing));
+            }
+        }
+    }
+    out
+}
+
+/// Whether what is known of an argument says that the message chose these values of it.
+pub fn is_known(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom]) -> bool {
+    let known = manifest.known.iter().enumerate().filter(|(_, (argument, _))| *argument == chosen.argument);
+    known.into_iter().any(|(place, (_, known))| match known {
+        Known::Listed(names) => stand_for(names, Manner::Plain, chosen, said),
+        Known::Listing(listing) => {
+            let manner = if listing.unquoted { Manner::Named } else { Manner::Marked };
+            let found = lists.names.iter().find(|(of, _)| *of == place);
+            found.is_some_and(|(_, names)| stand_for(names, manner, chosen, said))
+        }
+        Known::Created(tools) => {
+            let is_created = |atom: &Atom| {
+                let same =
+                    |(tool, id): &(String, String)| tools.contains(tool) && Atom::of(atom.0, id).as_ref() == Some(atom);
+                lists.created.iter().any(same)
+            };
+            !chosen.atoms.is_empty() && chosen.atoms.iter().all(is_created)
+        }
+    })
+}
+
+/// All that the message names of the list, each by one name alone, is exactly what was chosen.
+fn stand_for(names: &[Name], manner: Manner, chosen: &Chosen, said: &[Atom]) -> bool {
+    let mut names: Vec<&Name> = names.iter().collect();
+    names.sort();
+    names.dedup();
+    let named: Vec<&&Name> = names.iter().filter(|entry| is_named(&entry.name, manner, said)).collect();
+    let alike = |one: &Name, other: &Name| one != other && glance(&one.name) == glance(&other.name);
+    let is_alone = |entry: &&&Name| !names.iter().any(|other| alike(entry, other));
+    let stands = |atom: &Atom| {
+        let mut same = names.iter().filter(|entry| Atom::of(atom.0, &entry.value).as_ref() == Some(atom));
+        // The operator may have several words for a value; a second name for one that somebody listed is a trap.
+        if manner == Manner::Plain {
+            return same.any(|entry| named.contains(&entry));
+        }
+        let only = same.next().filter(|_| same.next().is_none());
+        only.is_some_and(|only| named.contains(&only))
+    };
+    let unnamed: Vec<&Atom> = chosen.atoms.iter().filter(|atom| !passes(atom.0, &atom.1, said)).collect();
+    let is_chosen =
+        |entry: &&&Name| chosen.atoms.iter().any(|atom| Atom::of(atom.0, &entry.value).as_ref() == Some(atom));
+    !unnamed.is_empty() && unnamed.into_iter().all(stands) && named.iter().all(is_alone) && named.iter().all(is_chosen)
+}
+
+impl Listing {
+    /// The names of a list as the tool gave it; `None` where it is none, or holds anything that is not understood: that
+    /// might be a second one of a name.
+    #[must_use]
+    pub fn names(&self, text: &str) -> Option<Vec<Name>> {
+        let result: Value = serde_json::from_str(text).ok()?;
+        let list = result.pointer(&self.list)?.as_array().filter(|list| list.len() <= LISTED_MAX)?;
+        let of = |entry: &Value, pointer: &str| scalar(entry.pointer(pointer)?);
+        list.iter().map(|entry| Some(Name { name: of(entry, &self.name)?, value: of(entry, &self.value)? })).collect()
+    }
+}
