@@ -11,6 +11,8 @@ from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
 from agentdojo.task_suite.load_suites import get_suites
 from agentdojo.types import text_content_block_from_string
 
+from pydantic import TypeAdapter
+
 from unwritten import UNWRITTEN
 
 warnings.simplefilter("ignore")
@@ -68,13 +70,13 @@ class Play:
     def prompt(self) -> str:
         return self.task.PROMPT
 
-    def call(self, name: str, arguments: dict) -> tuple[str, bool]:
-        """Makes a call in the world; the text of its result, and whether it went well."""
+    def call(self, name: str, arguments: dict) -> tuple[str, bool, dict | None]:
+        """Makes a call in the world; the text of its result, whether it went well, and its result as values."""
         result, error = self.runtime.run_function(self.environment, name, arguments)
         if error is not None:
-            return error, False
+            return error, False, None
         self.done.append(FunctionCall(function=name, args=arguments))
-        return tool_result_to_str(result), True
+        return tool_result_to_str(result), True, values(result)
 
     def next(self, seen: str) -> FunctionCall | None:
         """What the model does next, having been shown `seen`; nothing: it says its last words.
@@ -111,6 +113,12 @@ class Play:
         return check(self.task), bool(self.injection) and check(self.injection)
 
 
+def values(result) -> dict:
+    """As the server's library would give them: an object as it is, anything else as the one entry of one."""
+    plain = TypeAdapter(type(result)).dump_python(result, mode="json")
+    return plain if isinstance(plain, dict) else {"result": plain}
+
+
 def unfolded(text: str) -> str:
     """A text without what a result's format adds within a sentence: breaks, quotes and escapes."""
     return re.sub(r"""\\[nt]|[\s\\"']""", "", text)
@@ -121,5 +129,5 @@ def without_gate(case: Case) -> tuple[bool, bool]:
     playing = Play(case)
     seen = ""
     while call := playing.next(seen):
-        seen, _ = playing.call(call.function, dict(call.args))
+        seen, _, _ = playing.call(call.function, dict(call.args))
     return playing.outcome()

@@ -19,8 +19,9 @@ PATIENCE_S = 120
 
 def opened(manifests: str) -> str:
     """The same tools, of which nothing is said that the gate could hold them by."""
-    classes = re.sub(r'class = ".*"', 'class = "execute"', manifests)
-    return re.sub(r'role = ".*"', 'role = "payload"', re.sub(r"arguments.*up_to.*\n", "", classes))
+    without = re.sub(r"(arguments.*(up_to|class|names|listing|created_by)|creates) .*\n", "", manifests)
+    classes = re.sub(r'class = ".*"', 'class = "execute"', without)
+    return re.sub(r'role = ".*"', 'role = "payload"', classes)
 
 
 def config(suite: str, is_open: bool, workspace: pathlib.Path, model: int) -> str:

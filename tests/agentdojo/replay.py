@@ -36,9 +36,9 @@ def exchange(workspace: pathlib.Path, play: Play):
         except FileNotFoundError:
             return False
         asked.unlink()
-        text, went_well = play.call(call["name"], call["arguments"])
+        text, went_well, values = play.call(call["name"], call["arguments"])
         fresh = workspace / "answered.json.new"
-        fresh.write_text(json.dumps({"text": text, "went_well": went_well}))
+        fresh.write_text(json.dumps({"text": text, "went_well": went_well, "values": values}))
         os.rename(fresh, answered)
         return True
 

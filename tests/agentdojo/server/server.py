@@ -28,7 +28,9 @@ def call(name: str, arguments: dict) -> dict:
     with open(answered) as file:
         answer = json.load(file)
     os.remove(answered)
-    return {"content": [{"type": "text", "text": answer["text"]}], "isError": not answer["went_well"]}
+    said = {"content": [{"type": "text", "text": answer["text"]}], "isError": not answer["went_well"]}
+    # What its outputSchema promises; a tool without one gives a text alone.
+    return said if answer["values"] is None else {**said, "structuredContent": answer["values"]}
 
 
 with open(TOOLS) as file:
