@@ -59,8 +59,8 @@ impl SessionTask {
         let Some(asking) = self.asking(effect, facts, policy).filter(|asking| !asking.manifest.known.is_empty()) else {
             return false;
         };
-        let listings: Vec<&Listing> =
-            wanted(asking.manifest, &asking.values, &asking.messages).into_iter().map(|(_, listing)| listing).collect();
+        let (lists, words) = self.known(effect, &asking);
+        let listings = wanted(asking.manifest, &asking.values, &asking.messages, (&lists, &words));
         if listings.is_empty() {
             return false;
         }

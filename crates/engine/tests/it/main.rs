@@ -16,6 +16,7 @@ mod laundering;
 mod modes;
 mod moments;
 mod money;
+mod naming;
 mod overdue;
 mod panics;
 mod restarts;

@@ -21,30 +21,36 @@ pub struct Lists {
 }
 
 /// The lists that would decide of a call whether one of these messages names all by which it chooses; none, where
-/// one does without them, or could not with them.
+/// one does without them, or could not with them. `known` is what is known without them; `words` are those of the
+/// messages, by their places.
 #[must_use]
-pub fn wanted<'m>(manifest: &'m Manifest, values: &Values, messages: &[(Seq, Vec<Atom>)]) -> Vec<(usize, &'m Listing)> {
-    let Some(chosen) = &values.authority else { return Vec::new() };
-    let is_known = |chosen: &Chosen| manifest.known.iter().any(|(argument, _)| *argument == chosen.argument);
-    let unnamed = |atoms: &Vec<Atom>| chosen.iter().filter(|chosen| !chosen.is_named(atoms)).collect::<Vec<_>>();
-    let mut out: Vec<(usize, &Listing)> = Vec::new();
-    for unnamed in messages.iter().map(|(_, atoms)| unnamed(atoms)) {
-        if unnamed.is_empty() {
+pub fn wanted<'m>(
+    manifest: &'m Manifest,
+    values: &Values,
+    messages: &[(Seq, Vec<Atom>)],
+    (known, words): (&Lists, &[Vec<Atom>]),
+) -> Vec<&'m Listing> {
+    let mut out: Vec<&Listing> = Vec::new();
+    let Some(chosen) = &values.authority else { return out };
+    for ((_, atoms), words) in messages.iter().zip(words) {
+        let is_open = |chosen: &&Chosen| !chosen.is_named(atoms) && !is_known(manifest, known, chosen, words);
+        let open: Vec<&Chosen> = chosen.iter().filter(is_open).collect();
+        if open.is_empty() {
             return Vec::new();
         }
-        if !unnamed.iter().all(|chosen| is_known(chosen)) {
-            continue;
-        }
-        for (place, (argument, known)) in manifest.known.iter().enumerate() {
-            if let Known::Listing(listing) = known
-                && unnamed.iter().any(|chosen| chosen.argument == *argument)
-                && !out.iter().any(|(other, _)| *other == place)
-            {
-                out.push((place, listing));
-            }
+        let of = |chosen: &&Chosen| listings(manifest, chosen).collect::<Vec<_>>();
+        let lists: Vec<Vec<&Listing>> = open.iter().map(of).collect();
+        if lists.iter().all(|lists| !lists.is_empty()) {
+            let new: Vec<&Listing> = lists.concat().into_iter().filter(|listing| !out.contains(listing)).collect();
+            out.extend(new);
         }
     }
     out
+}
+
+fn listings<'m>(manifest: &'m Manifest, chosen: &Chosen) -> impl Iterator<Item = &'m Listing> {
+    let of = manifest.known.iter().filter(move |(argument, _)| *argument == chosen.argument);
+    of.filter_map(|(_, known)| if let Known::Listing(listing) = known { Some(&**listing) } else { None })
 }
 
 /// Whether what is known of an argument says that the message chose these values of it.

@@ -203,23 +203,30 @@ fn a_list_is_wanted_only_where_it_could_help() {
     let mut manifest = t.policy.tools["mail"].clone();
     let authority = ArgumentRole::Authority(Kind::QuotedString);
     manifest.arguments = vec![("to".into(), authority), ("in".into(), authority), ("why".into(), authority)];
-    let list = |argument: &str| (argument.to_owned(), Known::Listing(Box::new(listing(false))));
-    manifest.known = vec![list("to"), list("in")];
+    let list = |argument: &str| {
+        let listing = Listing { list: argument.to_owned(), ..listing(false) };
+        (argument.to_owned(), Known::Listing(Box::new(listing)))
+    };
+    manifest.known = vec![list("to"), list("in"), ("to".into(), Known::Created(vec!["make".into()]))];
     let said = |texts: &[&str]| {
         let atoms = texts.iter().map(|text| Atom(Kind::QuotedString, (*text).to_owned()));
         (Seq(2), atoms.collect::<Vec<_>>())
     };
     let of = |arguments: &str, messages: &[(Seq, Vec<Atom>)]| {
         let values = Values::read(&manifest, arguments);
-        wanted(&manifest, &values, messages).into_iter().map(|(place, _)| place).collect::<Vec<_>>()
+        let words: Vec<_> = messages.iter().map(|(_, atoms)| atoms.clone()).collect();
+        let created = vec![("make".to_owned(), "u7".to_owned())];
+        let lists = Lists { names: Vec::new(), created };
+        wanted(&manifest, &values, messages, (&lists, &words)).iter().map(|list| list.list.clone()).collect::<Vec<_>>()
     };
     let both = r#"{"to":"u1","in":"c1"}"#;
-    assert_eq!(of(both, &[said(&[])]), [0, 1]);
-    assert_eq!(of(both, &[said(&["c1"])]), [0]);
-    assert_eq!(of(both, &[said(&[]), said(&["u1", "c1"])]), [0usize; 0], "one message names all");
-    assert_eq!(of(r#"{"to":"u1","why":"w"}"#, &[said(&[])]), [0usize; 0], "nothing is known of why");
-    assert_eq!(of(r#"{"to":"u1","else":1}"#, &[said(&[])]), [0usize; 0], "nor of what is not declared");
-    assert_eq!(of(both, &[]), [0usize; 0], "in a task that nobody began");
+    assert_eq!(of(both, &[said(&[])]), ["in", "to"]);
+    assert_eq!(of(both, &[said(&["c1"])]), ["to"]);
+    assert_eq!(of(r#"{"to":"u7","in":"c1"}"#, &[said(&[])]), ["in"], "what the session made needs none");
+    assert_eq!(of(both, &[said(&[]), said(&["u1", "c1"])]), [""; 0], "one message names all");
+    assert_eq!(of(r#"{"to":"u1","why":"w"}"#, &[said(&[])]), [""; 0], "nothing is known of why");
+    assert_eq!(of(r#"{"to":"u1","else":1}"#, &[said(&[])]), [""; 0], "nor of what is not declared");
+    assert_eq!(of(both, &[]), [""; 0], "in a task that nobody began");
     let values = Values::read(&manifest, both);
     let to = Chosen { argument: "to".into(), atoms: vec![Atom(Kind::QuotedString, "u1".into())] };
     assert!(values.authority.unwrap().contains(&to));

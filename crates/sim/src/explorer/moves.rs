@@ -512,7 +512,7 @@ impl Driver {
         let outcome = match made {
             Move::Failed(_) => {
                 node.left.failures -= 1;
-                Outcome::Failed { result, repeat: kind.key(), label: Label::NOTHING, created: None }
+                Outcome::Failed { result, repeat: kind.key(), label: Label::NOTHING }
             }
             Move::Unknown { happened, .. } => {
                 node.left.unknowns -= 1;

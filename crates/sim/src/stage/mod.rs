@@ -28,6 +28,9 @@ use crate::dice::Dice;
 use crate::{setting, wire};
 pub use play::{LIMITS, Play, asked, count, decide, message};
 
+/// What every tool lists that the runtime itself asks.
+const LISTED: &str = r#"[{"name":"Ann","key":"a-1"},{"name":"Bob","key":"b-2"}]"#;
+
 /// What the model does when it is called.
 #[derive(Clone, Debug)]
 pub enum Line {
@@ -196,7 +199,9 @@ impl World for Stage {
         assert!(!once || acts.iter().all(|act| act.key != key), "an act was repeated");
         acts.push(Act { key, session: call.session, tool: call.tool.clone() });
         let memory = call.arguments.contains("remember").then(|| call.arguments.clone());
-        ToolRan::Done { text: format!("{} did it", call.tool), spill: None, memory, label: Label::NOTHING }.into()
+        let text = if call.as_values { LISTED.to_owned() } else { format!("{} did it", call.tool) };
+        let created = (call.tool == "put").then(|| "p-1".to_owned());
+        ToolEnd { created, ..ToolRan::Done { text, spill: None, memory, label: Label::NOTHING }.into() }
     }
 
     fn clean(&self, text: String) -> String {

@@ -88,7 +88,11 @@ impl Double {
         }
         let memory = (call.tool == "set").then(|| call.arguments.clone());
         ToolRan::Done {
-            text: format!("{} {} did it", call.tool, call.arguments),
+            text: if call.as_values {
+                house::LISTED.to_owned()
+            } else {
+                format!("{} {} did it", call.tool, call.arguments)
+            },
             spill: None,
             memory,
             label: Label::NOTHING,

@@ -2,7 +2,8 @@
 use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::policy::{InDoubt, Policy};
 use backstay_kernel::rule::{Rule, RuleVerdict};
-use backstay_kernel::tool::Idempotency;
+use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing};
+use backstay_kernel::words::Kind;
 
 use crate::setting::{self, rule};
 
@@ -18,7 +19,12 @@ const TOOLS: &[(&str, Idempotency)] = &[
     ("send", Idempotency::Unsafe),
     ("guarded", Idempotency::Unsafe),
     ("fails", Idempotency::Keyed),
+    ("list", Idempotency::Idempotent),
+    ("tell", Idempotency::Unsafe),
 ];
+
+/// What `list` says of whom `tell` may be told to reach.
+pub const LISTED: &str = r#"[{"name":"Ann","key":"7"},{"name":"Bob","key":"8"}]"#;
 
 /// What an operator changes between two lives of the process, or by a reload.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,6 +45,7 @@ pub enum Change {
 pub fn policy(changes: &[Change]) -> Policy {
     let mut policy = setting::policy(TOOLS);
     policy.home_budget.day.tokens = Some(1_000_000);
+    name(&mut policy);
     let Some(agent) = policy.agents.get_mut("main") else { return policy };
     agent.rules.push(rule(RuleVerdict::Ask, "guarded"));
     for change in changes {
@@ -55,6 +62,18 @@ pub fn policy(changes: &[Change]) -> Policy {
         }
     }
     policy
+}
+
+/// Whom `tell` reaches is a key, for which a name of `list` stands.
+fn name(policy: &mut Policy) {
+    if let Some(list) = policy.tools.get_mut("list") {
+        list.class = EffectClass::Read;
+    }
+    let Some(tell) = policy.tools.get_mut("tell") else { return };
+    let [tool, arguments, name, value] = ["list", "{}", "/name", "/key"].map(str::to_owned);
+    let listing = Listing { tool, arguments, list: String::new(), name, value, unquoted: false };
+    tell.arguments = vec![("n".to_owned(), ArgumentRole::Authority(Kind::Id))];
+    tell.known = vec![("n".to_owned(), Known::Listing(Box::new(listing)))];
 }
 
 /// How often one of its tools may act; none for a tool that it does not have.

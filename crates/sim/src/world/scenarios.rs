@@ -67,6 +67,7 @@ pub fn all() -> Vec<Scenario> {
         scenario("reading tool", vec![say("call look 1 | say seen")]),
         scenario("writing tool", vec![say("call put 1 | say done")]),
         scenario("five parallel tools", vec![say("call put 1, look 2, send 3, file 4, set 5 | say done")]),
+        scenario("name on a list", vec![say("call look 1 | call tell 7 | say told \"Ann\"")]),
         scenario("failing tool", vec![say("call fails 1, nothing 2 | call put 3 | say done")]),
     ];
     all.extend(people());

@@ -80,8 +80,10 @@ impl Play {
             Do::Say { who, mode, text } => {
                 let (session, agent) = (self.who[who], "main".to_owned());
                 let submission = Submission { session, agent, mode, quoted: vec![], text, key };
+                // Whoever quotes a name is a person; all others are programs.
+                let speaks = if submission.text.contains('"') { Speaks::Human } else { Speaks::Program };
                 return self.fly(async move {
-                    let said = engine.submit(&setting::owner(), submission).await?;
+                    let said = engine.submit(&Caller { speaks, ..setting::owner() }, submission).await?;
                     Ok(Some(Accepted { session: said.session, seq: said.seq, turn: Some(said.turn) }))
                 });
             }

@@ -174,6 +174,7 @@ fn a_permit_for_something_else_does_nothing() {
             session: SessionId::default(),
             tool: "write_file",
             arguments: &arguments.to_string(),
+            as_values: false,
         };
         act(&KEY, permitted, acting, &home.roots, call, judged, &AtomicBool::new(false)).ran
     };

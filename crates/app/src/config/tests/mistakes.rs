@@ -226,7 +226,11 @@ fn each_mistake_in_a_declared_tool_is_found() {
             Code::BadValue,
         ),
         ("creates = \"/made\"", "creates = \"made\"", Code::BadValue),
-        ("arguments.format.role = \"payload\"", "arguments.format.listing.tool = \"x\"", Code::UnknownKey),
+        (
+            "arguments.format.role = \"payload\"",
+            "arguments.format = { role = \"payload\", listing = { tool = \"x\" } }",
+            Code::UnknownKey,
+        ),
         ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
         ("\"read_file\", ", "\"file__read\", ", Code::UnknownName),
         (
@@ -277,7 +281,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["92:32 unknown_key"]
+        ["97:32 unknown_key"]
     );
 }
 
