@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use backstay_engine::Placed;
+use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{EffectId, Place, Seq};
 use backstay_kernel::label::Label;
 use backstay_kernel::record::{End, Ended, Planned, Record};
@@ -117,6 +118,17 @@ impl<'a> Trace<'a> {
         })
     }
 
+    fn touch(&mut self, now: &Now, effect: Seq, call: &CallRef) -> Result<(), Problem> {
+        let text = self.door.call_text(call)?;
+        let facts = now.view.calls.get(&effect).and_then(|view| view.facts.as_ref());
+        let touched = json!({
+            "id": self.name(effect), "tool": text.tool, "args": text.args,
+            "class": facts.map(|facts| facts.class), "facts": facts, "starts": [], "end": null,
+        });
+        self.touched.insert(effect, touched);
+        Ok(())
+    }
+
     fn add(&mut self, now: &Now, placed: &Placed) -> Result<(), Problem> {
         let turn = self.place.seq;
         match &placed.record {
@@ -126,16 +138,7 @@ impl<'a> Trace<'a> {
             Record::Planned(Planned::Tool { turn: of, call } | Planned::Lookup { turn: of, call, .. })
                 if *of == turn =>
             {
-                let text = self.door.call_text(call)?;
-                let view = now.view.calls.get(&placed.seq);
-                let facts = view.and_then(|view| view.facts.as_ref());
-                self.touched.insert(
-                    placed.seq,
-                    json!({
-                        "id": self.name(placed.seq), "tool": text.tool, "args": text.args,
-                        "class": facts.map(|facts| facts.class), "facts": facts, "starts": [], "end": null,
-                    }),
-                );
+                self.touch(now, placed.seq, call)?;
             }
             Record::Started(started) => self.started(placed, started),
             Record::Ended(ended) => self.ended(placed, ended)?,

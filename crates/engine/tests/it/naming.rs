@@ -100,10 +100,10 @@ fn what_a_session_made_is_its_own_after_a_restart_too_and_no_other_sessions() {
         let said = play.engine.submit(&person(), message(None, "make one, and send it to b-2")).await.unwrap();
         let view = play.ended(said).await;
         assert_eq!((asked(&view), play.stage.acts_of("send"), lookups(&view)), (None, 1, 0));
-        let id = view.records.iter().find_map(|placed| match &placed.record {
-            Record::Created { id, .. } => Some(*id),
-            _ => None,
-        });
+        let id = view
+            .records
+            .iter()
+            .find_map(|placed| if let Record::Created { id, .. } = &placed.record { Some(*id) } else { None });
         assert_eq!(play.text(id), "p-1");
         said.session
     });

@@ -103,6 +103,22 @@ fn value_of(text: &str) -> toml::Value {
     toml::from_str::<toml::Table>(&format!("v = {text}")).unwrap()["v"].clone()
 }
 
+/// What an argument's other keys go with.
+fn with_role(base: &mut toml::Value, path: &str) {
+    let table = |text: &str| toml::Value::Table(toml::from_str(text).unwrap());
+    if let Some((of, _)) = path.split_once("listing.") {
+        let tools = base["mcp"]["files"]["tools"].as_table_mut().unwrap();
+        tools.insert("Names".into(), table("class = \"read\"\nidempotency = \"idempotent\""));
+        set(base, &format!("{of}listing"), table("tool = \"Names\""));
+    }
+    if path.ends_with(".arguments.*.names") {
+        set(base, &path.replace("names", "role"), "authority".into());
+    }
+    if path.ends_with(".arguments.*.up_to") {
+        set(base, &path.replace("up_to", "role"), "number".into());
+    }
+}
+
 #[test]
 fn changing_a_key_changes_what_the_program_is_told() {
     let home = Home::new();
@@ -141,20 +157,7 @@ fn changing_a_key_changes_what_the_program_is_told() {
             // What nobody reads is for hosts that may be told everything.
             set(&mut base, "agents.*.grants.hosts[].secrets", true.into());
         }
-        if path.contains(".listing.") {
-            let of = path.split_once("listing.").unwrap().0.to_owned() + "listing";
-            let whole: toml::Value = toml::from_str::<toml::Table>("tool = \"Names\"").unwrap().into();
-            let read: toml::Value =
-                toml::from_str::<toml::Table>("class = \"read\"\nidempotency = \"idempotent\"").unwrap().into();
-            base["mcp"]["files"]["tools"].as_table_mut().unwrap().insert("Names".into(), read);
-            set(&mut base, &of, whole);
-        }
-        if path.ends_with(".arguments.*.names") {
-            set(&mut base, &path.replace("names", "role"), "authority".into());
-        }
-        if path.ends_with(".arguments.*.up_to") {
-            set(&mut base, &path.replace("up_to", "role"), "number".into());
-        }
+        with_role(&mut base, &path);
         if path.ends_with(".limit[].sum") {
             base["agents"]["main"]["rules"][0]["limit"][0].as_table_mut().unwrap().remove("sum");
             set(&mut base, "agents.*.rules[].limit[].count", true.into());

@@ -183,54 +183,6 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("[mcp.files]", "[mcp.files]\nenvironment = [\"A B=c\"]", Code::BadValue),
         ("[mcp.files]", "[mcp.files]\nlabel = \"trusted\"", Code::BadValue),
         ("[mcp.files]", "[mcp.files]\nurl = \"https://example.org/mcp\"", Code::UnknownKey),
-        // Names without a value, a list by a tool that is none, ids of what nobody creates, a role that takes none.
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"id\", names = [\"read\"] }",
-            Code::BadValue,
-        ),
-        ("arguments.Path.role = \"authority\"", "arguments.Path = { role = \"id\", names = [\"=r\"] }", Code::BadValue),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"payload\", names = [\"read=r\"] }",
-            Code::BadValue,
-        ),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"url\", names = [\"read=r\"] }",
-            Code::BadValue,
-        ),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"id\", listing = { tool = \"Make\" } }",
-            Code::BadValue,
-        ),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"id\", listing = { tool = \"Nobody\" } }",
-            Code::BadValue,
-        ),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"id\", listing = { tool = \"People\", name = \"label\" } }",
-            Code::BadValue,
-        ),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"id\", listing = { tool = \"People\", arguments = \"[]\" } }",
-            Code::BadValue,
-        ),
-        (
-            "arguments.Path.role = \"authority\"",
-            "arguments.Path = { role = \"id\", created_by = [\"People\"] }",
-            Code::BadValue,
-        ),
-        ("creates = \"/made\"", "creates = \"made\"", Code::BadValue),
-        (
-            "arguments.format.role = \"payload\"",
-            "arguments.format = { role = \"payload\", listing = { tool = \"x\" } }",
-            Code::UnknownKey,
-        ),
         ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
         ("\"read_file\", ", "\"file__read\", ", Code::UnknownName),
         (
@@ -242,6 +194,28 @@ fn each_mistake_in_a_declared_tool_is_found() {
     ] {
         is_found(from, to, code);
     }
+}
+
+#[test]
+fn each_mistake_in_what_a_value_is_known_by_is_found() {
+    // Words without a value, a role that takes none, a list by a tool that makes none, a pointer that is none.
+    for argument in [
+        r#"role = "id", names = ["read"]"#,
+        r#"role = "id", names = ["=r"]"#,
+        r#"role = "payload", names = ["read=r"]"#,
+        r#"role = "url", names = ["read=r"]"#,
+        r#"role = "id", listing = { tool = "Make" }"#,
+        r#"role = "id", listing = { tool = "Nobody" }"#,
+        r#"role = "id", listing = { tool = "People", name = "label" }"#,
+        r#"role = "id", listing = { tool = "People", arguments = "[]" }"#,
+        r#"role = "id", created_by = ["People"]"#,
+    ] {
+        is_found("arguments.Path.role = \"authority\"", &format!("arguments.Path = {{ {argument} }}"), Code::BadValue);
+    }
+    is_found("creates = \"/made\"", "creates = \"made\"", Code::BadValue);
+    // A command has no server that could be asked.
+    let of_server = "arguments.format = { role = \"payload\", listing = { tool = \"x\" } }";
+    is_found("arguments.format.role = \"payload\"", of_server, Code::UnknownKey);
 }
 
 #[test]
