@@ -7,6 +7,7 @@ use backstay_engine::{Engine, StoreOptions};
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::home::TokenScope;
 use backstay_kernel::policy::Policy;
+use backstay_sim::disk::{Disk, Fault, Moment, Phase, Trouble};
 use backstay_sim::stage::Play;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -233,4 +234,26 @@ async fn a_disk_without_room_is_told_when_it_stands_in_the_way() {
     let long = std::time::Duration::from_secs(3600);
     assert!(tokio::time::timeout(long, follower.change(&first)).await.is_ok());
     assert!(tokio::time::timeout(long, follower.change(&[])).await.is_err());
+}
+
+/// Every write fails, from the first after the start until the disk is healed.
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_is_told_until_it_can() {
+    let place = tempfile::tempdir().unwrap();
+    let begin = || Play::begin(place.path(), policy(), Vec::new());
+    begin().await.store.close().unwrap();
+    let at = Moment { flush: 1, phase: Phase::Before };
+    let broken = Disk::new(&[place.path()], vec![Fault { at, trouble: Trouble::Broken { writes: u32::MAX } }]);
+    let play = begin().await;
+    let changes = play.engine.waits();
+    play.engine.submit(&backstay_sim::setting::owner(), backstay_sim::stage::message(None, "hi")).await.unwrap_err();
+    assert!(changes.has_changed().unwrap(), "whoever tells is woken");
+    let mut follower = follower(&play.engine);
+    let told = follower.now().await.unwrap();
+    assert_eq!(told.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [NoticeKind::Journal]);
+    broken.heal();
+    tokio::time::pause();
+    while !follower.now().await.unwrap().is_empty() {
+        follower.change(&told).await;
+    }
 }
