@@ -1,5 +1,6 @@
 //! The client against a server that plays recorded answers, whole, cut, late and wrong.
 
+mod deliveries;
 mod faults;
 mod recorded;
 mod replies;
