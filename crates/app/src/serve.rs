@@ -179,16 +179,13 @@ fn roots_of(home: &Path, config: &Checked, agent: &Agent, around: &Around<'_>) -
     let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
     let opened = Roots::open(&home.join(WORKSPACE), &paths(&agent.grants.read), &paths(&agent.grants.write))?;
     let opened = opened.guarding(home)?.hiding(protected(&agent.rules));
-    let opened = match agent.grants.hosts.as_slice() {
-        [] => opened,
-        granted => opened.reaching(Hosts {
-            network: around.network.clone(),
-            granted: granted.to_vec(),
-            credentials: around
-                .secrets
-                .map(|(vault, bindings)| Credentials::new(vault.clone(), bindings, &agent.grants.secrets)),
-        }),
-    };
+    let opened = opened.reaching(Hosts {
+        network: around.network.clone(),
+        granted: agent.grants.hosts.clone(),
+        credentials: around
+            .secrets
+            .map(|(vault, bindings)| Credentials::new(vault.clone(), bindings, &agent.grants.secrets)),
+    });
     let programs = agent.grants.programs.clone();
     let is_granted = |tool: &&Arc<Declared>| agent.grants.tools.contains(&tool.manifest().name);
     let declared: Vec<_> = config.declared.iter().filter(is_granted).map(Arc::clone).collect();

@@ -68,7 +68,14 @@ pub fn offered(server: &str, tool: &str, written: &McpServer, pin: Option<&Pin>)
     }
     let name = format!("{server}{JOINT}{tool}");
     let pinned = serde_json::to_vec(pin).unwrap_or_default();
-    Ok(Declared::of_server(&name, (server, tool), &known.description, terms.clone(), schema, &pinned))
+    Ok(Declared::of_server(
+        &name,
+        (server, tool, written.means.url()),
+        &known.description,
+        terms.clone(),
+        schema,
+        &pinned,
+    ))
 }
 
 /// A server that is other than it was pinned, how, and whom to tell that it is let in no longer.
@@ -85,8 +92,7 @@ pub fn servers(config: &Checked, pins: &BTreeMap<String, Pin>, sandbox: &Arc<San
     };
     let server = |(name, written): (&String, &McpServer)| Server {
         name: name.clone(),
-        command: written.command.clone(),
-        environment: written.environment.clone(),
+        means: written.means.clone(),
         pin: pins.get(name).cloned(),
     };
     let all = config.mcp.iter().map(server).collect();

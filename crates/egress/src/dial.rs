@@ -129,6 +129,12 @@ impl Network {
         Ok(Self { authorities: certificates.into(), own: own.into(), ..Self::default() })
     }
 
+    /// For requests whose answers take as long as this.
+    #[must_use]
+    pub fn patient(self, whole: Duration) -> Self {
+        Self { times: Times { head: whole, whole, ..self.times }, ..self }
+    }
+
     #[cfg(test)]
     pub fn hurried(self, times: Times) -> Self {
         Self { times, ..self }

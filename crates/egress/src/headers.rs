@@ -49,11 +49,16 @@ pub fn chosen<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(H
 }
 
 /// What of an answer's head says something to whoever asked.
-pub fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
+pub fn is_shown(name: &str) -> bool {
+    SHOWN.iter().any(|shown| shown.as_str() == name)
+}
+
+/// The first field of each name.
+pub fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| {
         let part = value.as_bytes().get(..HEADER_BYTES_MAX).unwrap_or(value.as_bytes());
         String::from_utf8_lossy(part).into_owned()
     };
     let of = |name: &HeaderName| headers.get(name).map(|value| (name.as_str().to_owned(), text(value)));
-    SHOWN.iter().filter_map(of).collect()
+    headers.keys().filter_map(of).collect()
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::dial::{Network, Times};
-use crate::headers::shown;
+use crate::headers::{is_shown, texts};
 use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 
 /// What is asked for, as it was judged.
@@ -46,13 +46,18 @@ pub struct Credential {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Those that say something to whoever asked.
+    /// All that are texts.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub is_whole: bool,
 }
 
 impl Answer {
+    /// Those that say something to whoever asked.
+    pub fn shown(&self) -> impl Iterator<Item = &(String, String)> {
+        self.headers.iter().filter(|(name, _)| is_shown(name))
+    }
+
     #[must_use]
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name.as_str()).map(|(_, value)| value.as_str())
@@ -93,13 +98,14 @@ impl Network {
             Ok(runtime) => runtime,
             Err(error) => return not_sent(format!("no runtime for this call: {error}")),
         };
-        let made = runtime.block_on(self.made(ask));
+        let made = runtime.block_on(self.send(ask));
         // A lookup that hangs holds nobody.
         runtime.shutdown_background();
         made
     }
 
-    async fn made(&self, ask: &Ask<'_>) -> Made {
+    /// The same on the caller's runtime, where all of it ends with the future.
+    pub async fn send(&self, ask: &Ask<'_>) -> Made {
         if ask.credential.is_some() && ask.url.scheme != Scheme::Https {
             return not_sent("a secret is not sent in clear text".to_owned());
         }
@@ -187,7 +193,7 @@ where
     let answer = answer.map_err(late)?.map_err(|error| Fault::Lost(format!("no answer: {error}")))?;
     let (parts, body) = answer.into_parts();
     let (body, is_whole) = read(body).await;
-    Ok(Answer { status: parts.status.as_u16(), headers: shown(&parts.headers), body, is_whole })
+    Ok(Answer { status: parts.status.as_u16(), headers: texts(&parts.headers), body, is_whole })
 }
 
 /// Takes the secret out of whatever repeats it, and the beginning of one where the body was cut off. What a server

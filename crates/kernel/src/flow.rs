@@ -82,6 +82,11 @@ fn to_be_named<'f>(session: &Session, facts: &'f Facts, policy: &Policy) -> impl
     paths.into_iter().map(|(path, place)| (place, path.real.as_str()))
 }
 
+/// Where it goes is the operator's word.
+fn is_remote(manifest: Option<&Manifest>) -> bool {
+    manifest.is_some_and(|manifest| manifest.remote)
+}
+
 /// Something of it is told to somebody else.
 fn leaves(facts: &Facts) -> bool {
     facts.destination.is_some() || !facts.network.is_empty() || is_irreversible(facts.class)
@@ -91,6 +96,7 @@ fn leaves(facts: &Facts) -> bool {
 fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confidentiality {
     let hosts = &agent.grants.hosts;
     let known = match (&facts.destination, facts.network.as_slice()) {
+        (Some(_), _) if is_remote(manifest) => manifest.map(|manifest| manifest.clearance),
         (Some(to), _) => hosts.iter().filter(|grant| grant.covers(to)).map(HostGrant::clearance).min(),
         (None, []) => manifest.map(|manifest| manifest.clearance),
         (None, places) => {
@@ -103,11 +109,18 @@ fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confi
 
 /// What a request takes of the day's bytes: all that it can carry, and where somebody named its URL, its headers.
 #[must_use]
-pub fn composed(session: &Session, agent: &Agent, facts: &Facts, named: &Named) -> Option<Composed> {
+pub fn composed(
+    session: &Session,
+    agent: &Agent,
+    manifest: Option<&Manifest>,
+    facts: &Facts,
+    named: &Named,
+) -> Option<Composed> {
     let to = facts.destination.as_ref().filter(|_| !session.label.is_trusted())?;
     let bytes = if named.warrant.is_some() { u64::from(to.header_bytes) } else { to.url_bytes };
-    let grant = agent.grants.hosts.iter().find(|grant| grant.covers(to)).filter(|_| bytes > 0)?;
-    Some(Composed { host: grant.host.clone(), bytes })
+    let granted = || agent.grants.hosts.iter().find(|grant| grant.covers(to)).map(|grant| &grant.host);
+    let host = if is_remote(manifest) { Some(&to.host) } else { granted() };
+    host.filter(|_| bytes > 0).map(|host| Composed { host: host.clone(), bytes })
 }
 
 /// Whether the day has room for it, beside what is allowed and has not started.
@@ -171,6 +184,6 @@ pub fn flow(
     if !facts.network.is_empty() {
         return Some(Flow::OpenNetwork);
     }
-    let composed = agent.and_then(|agent| composed(session, agent, facts, named));
+    let composed = agent.and_then(|agent| composed(session, agent, manifest, facts, named));
     (composed.is_some_and(|composed| !has_room(session, effect, &composed, frame.now))).then_some(Flow::UrlBytes)
 }

@@ -35,7 +35,8 @@ pub fn judge(
 ) -> Judgement {
     let agent = frame.policy.agents.get(&session.agent);
     let Named { origins, warrant, is_clear, reads } = named.clone();
-    let composed = agent.and_then(|agent| composed(session, agent, facts, named));
+    let manifest = call.tool.as_deref().and_then(|tool| frame.policy.tools.get(tool));
+    let composed = agent.and_then(|agent| composed(session, agent, manifest, facts, named));
     let (policy, used) = (frame.policy.digest, Vec::new());
     let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads };
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
@@ -115,7 +116,7 @@ fn held_back(verdict: Verdict, facts: &Facts, frame: &Frame<'_>) -> Verdict {
 pub fn is_granted(agent: &Agent, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
     let granted = tool.filter(|tool| agent.grants.tools.iter().any(|known| known == tool));
     let Some(manifest) = granted.and_then(|tool| policy.tools.get(tool)) else { return false };
-    paths_granted(agent, facts) && programs_granted(agent, manifest, facts) && hosts_granted(agent, facts)
+    paths_granted(agent, facts) && programs_granted(agent, manifest, facts) && hosts_granted(agent, manifest, facts)
 }
 
 /// Every path lies under a directory granted for that access.
@@ -135,9 +136,9 @@ fn programs_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
     facts.programs.iter().all(|program| manifest.program.as_ref() == Some(program) || is_granted(program))
 }
 
-fn hosts_granted(agent: &Agent, facts: &Facts) -> bool {
+fn hosts_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
     let hosts = &agent.grants.hosts;
-    facts.destination.iter().all(|to| hosts.iter().any(|grant| grant.covers(to)))
+    facts.destination.iter().all(|to| manifest.remote || hosts.iter().any(|grant| grant.covers(to)))
         && facts.network.iter().all(|place| is_reachable(hosts, place))
 }
 

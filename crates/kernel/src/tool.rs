@@ -108,6 +108,11 @@ pub struct Listing {
     pub unquoted: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 impl Manifest {
     /// It takes a value that untrusted words must not choose, and that no fact of the call shows.
     #[must_use]
@@ -134,6 +139,10 @@ pub struct Manifest {
     /// The one program that a declared tool is: whoever may use the tool may start it by this tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+    /// A server at a URL that the operator named makes its calls: whoever may use the tool may tell that server, and
+    /// no other grant and no message needs to name where it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub remote: bool,
     /// Of what it returns.
     pub result: Label,
     /// How confidential a thing may be that is told to it, where no destination says where that goes.

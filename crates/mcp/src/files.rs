@@ -12,12 +12,20 @@ use backstay_sandbox::Sandbox;
 use sha2::{Digest as _, Sha256};
 
 use crate::limits::{FILES_BYTES_MAX, FILES_MAX};
+use crate::servers::Means;
 
-/// The digest of each, in hexadecimal, by its path.
+/// The digest of each, in hexadecimal, by its path. Of a server that runs elsewhere none is known.
 ///
 /// # Errors
 /// What cannot be read, in words.
-pub fn digests(sandbox: &Sandbox, command: &[String]) -> Result<BTreeMap<String, String>, String> {
+pub fn of(sandbox: &Sandbox, means: &Means) -> Result<BTreeMap<String, String>, String> {
+    match means {
+        Means::Program { command, .. } => digests(sandbox, command),
+        Means::Url(_) => Ok(BTreeMap::new()),
+    }
+}
+
+fn digests(sandbox: &Sandbox, command: &[String]) -> Result<BTreeMap<String, String>, String> {
     let Some((program, words)) = command.split_first() else { return Err("its command is empty".to_owned()) };
     let found = sandbox.program(program).ok_or_else(|| format!("there is no program `{program}`"))?;
     let mut all = BTreeMap::new();

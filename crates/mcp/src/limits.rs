@@ -20,3 +20,5 @@ pub const STDERR_BYTES_MAX: usize = 2 << 10;
 /// What a pin covers of the files of a server: an installation with all that it needs.
 pub const FILES_MAX: usize = 200_000;
 pub const FILES_BYTES_MAX: u64 = 4 << 30;
+/// One request to a server behind a URL: as long as a call may take at most.
+pub const REQUEST: Duration = Duration::from_secs(600);

@@ -22,7 +22,7 @@ impl Broken {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, why: String) {
+    pub fn set(&self, why: String) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
     }
 }
@@ -107,7 +107,7 @@ impl Transport<RoleClient> for Lines {
     }
 }
 
-fn says_changed(message: &RxJsonRpcMessage<RoleClient>) -> bool {
+pub fn says_changed(message: &RxJsonRpcMessage<RoleClient>) -> bool {
     let JsonRpcMessage::Notification(said) = message else { return false };
     matches!(said.notification, ServerNotification::ToolListChangedNotification(_))
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use backstay_kernel::destination::Connection;
+use backstay_kernel::url::Url;
 use backstay_sandbox::{Held, Sandbox, Stop};
 use rmcp::RoleClient;
 use rmcp::model::{
@@ -14,6 +16,8 @@ use rmcp::service::{
     ClientLifecycleMode, NotificationContext, RequestContext, RunningService, Service, ServiceError,
     serve_client_with_lifecycle,
 };
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -21,20 +25,31 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::files;
-use crate::limits::{ENDING, LOOK, OFFERS_MAX, START, STDERR_BYTES_MAX};
+use crate::limits::{ENDING, LOOK, OFFERS_MAX, REQUEST, START, STDERR_BYTES_MAX};
 use crate::lines::{Broken, Lines};
 use crate::pin::{Pin, PinnedTool};
-use crate::servers::{Fault, Server, Where};
+use crate::remote::{At, Remote};
+use crate::servers::{Fault, Means, Server, Where};
 use crate::shown::Answer;
 
 pub struct Live {
     service: RunningService<RoleClient, Refusing>,
-    held: Held,
-    broken: Broken,
-    stderr: Arc<Mutex<Vec<u8>>>,
+    end: End,
     changed: Arc<AtomicBool>,
     /// Ends it where nobody calls it.
     timer: Option<AbortHandle>,
+}
+
+/// Who is at the other end.
+enum End {
+    Process(Box<Process>),
+    Url(Remote),
+}
+
+struct Process {
+    held: Held,
+    broken: Broken,
+    stderr: Arc<Mutex<Vec<u8>>>,
 }
 
 /// A client that offers a server nothing: no model, no questions to a person, no list of directories.
@@ -62,19 +77,78 @@ impl Service<RoleClient> for Refusing {
 
     fn get_info(&self) -> ClientConfig {
         let own = Implementation::new("backstay", env!("CARGO_PKG_VERSION"));
+        // What a greeting of the older era names; the newer says its version with each request.
         ClientConfig::new(ClientCapabilities::default(), own)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 }
 
 impl Live {
     /// Starts a server, which then works.
-    pub fn start(runtime: &Handle, sandbox: &Sandbox, server: &Server, place: &Where<'_>) -> Result<Self, Fault> {
+    /// `made`: takes the connections of one that runs elsewhere.
+    pub fn start(
+        runtime: &Handle,
+        sandbox: &Sandbox,
+        server: &Server,
+        place: &Where<'_>,
+        made: &mut Vec<Connection>,
+    ) -> Result<Self, Fault> {
+        match &server.means {
+            Means::Program { command, environment } => {
+                Self::run(runtime, sandbox, server, (command, environment), place)
+            }
+            Means::Url(at) => Self::reach(runtime, server, at, place, made),
+        }
+    }
+
+    /// One that runs elsewhere.
+    fn reach(
+        runtime: &Handle,
+        server: &Server,
+        at: &At,
+        place: &Where<'_>,
+        made: &mut Vec<Connection>,
+    ) -> Result<Self, Fault> {
+        let name = &server.name;
+        let not_reached = |why: String| Fault::NotCalled(format!("the server `{name}` cannot be spoken to: {why}"));
+        let way = place.way.clone().ok_or_else(|| not_reached("there is no way out".to_owned()))?;
+        let (until, changed) = (Instant::now() + START, Arc::new(AtomicBool::new(false)));
+        let greet = |lifecycle| {
+            let remote = Remote::new(at.clone(), way.clone(), REQUEST, Arc::clone(&changed));
+            let mut config = StreamableHttpClientTransportConfig::with_uri(at.url.text());
+            config.reinit_on_expired_session = false;
+            let service = runtime.block_on(async {
+                let transport = StreamableHttpClientTransport::with_client(remote.clone(), config);
+                let greeted = serve_client_with_lifecycle(Refusing, transport, lifecycle);
+                let greeted = in_time(until, place.halt, || None, greeted).await.map_err(str::to_owned)?;
+                greeted.map_err(|error| error.to_string())
+            });
+            (service, remote)
+        };
+        let (mut service, mut remote) = greet(lifecycle());
+        made.extend(remote.take_connections());
+        // Servers of the older era answer a question that they do not know in any way there is.
+        if service.is_err() && remote.why().is_none() {
+            (service, remote) = greet(ClientLifecycleMode::Initialize);
+            made.extend(remote.take_connections());
+        }
+        let service = service.map_err(|why| not_reached(remote.why().unwrap_or(why)))?;
+        Ok(Self { service, end: End::Url(remote), changed, timer: None })
+    }
+
+    fn run(
+        runtime: &Handle,
+        sandbox: &Sandbox,
+        server: &Server,
+        (command, environment): (&[String], &BTreeMap<String, String>),
+        place: &Where<'_>,
+    ) -> Result<Self, Fault> {
         let until = Instant::now() + START;
         let not_started =
             |why: String| Fault::NotCalled(format!("the server `{}` cannot be started: {why}", server.name));
-        let found = sandbox.find(server.command.first()).map_err(not_started)?;
+        let found = sandbox.find(command.first()).map_err(not_started)?;
         let mut held = sandbox
-            .hold(&server.ask(place, found), until, place.hides, place.halt)
+            .hold(&server.ask(command, environment, place, found), until, place.hides, place.halt)
             .map_err(|fault| not_started(fault.to_string()))?;
         let (broken, changed, stderr) = (Broken::default(), Arc::new(AtomicBool::new(false)), Arc::default());
         let service = runtime.block_on(async {
@@ -84,17 +158,16 @@ impl Live {
             let write = Sender::from_owned_fd(pipes.stdin).map_err(io)?;
             tokio::spawn(keep_end(Receiver::from_owned_fd(pipes.stderr).map_err(io)?, Arc::clone(&stderr)));
             let lines = Lines::new(read, write, broken.clone(), Arc::clone(&changed));
-            let lifecycle = ClientLifecycleMode::Auto {
-                preferred_versions: vec![ProtocolVersion::LATEST],
-                legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
-            };
-            let greeted = serve_client_with_lifecycle(Refusing, lines, lifecycle);
+            let greeted = serve_client_with_lifecycle(Refusing, lines, lifecycle());
             watched(&held, until, place.halt, greeted).await?.map_err(|error| error.to_string())
         });
         match service {
-            Ok(service) => Ok(Self { service, held, broken, stderr, changed, timer: None }),
+            Ok(service) => {
+                let end = End::Process(Box::new(Process { held, broken, stderr }));
+                Ok(Self { service, end, changed, timer: None })
+            }
             Err(why) => {
-                let why = reason(&mut held, &broken, &stderr, &why);
+                let why = Process { held, broken, stderr }.reason(&why);
                 Err(Fault::NotCalled(format!("the server `{}` did not start: {why}", server.name)))
             }
         }
@@ -108,15 +181,16 @@ impl Live {
         server: &Server,
         halt: &AtomicBool,
     ) -> Result<Pin, String> {
-        let files = files::digests(sandbox, &server.command)?;
+        let files = files::of(sandbox, &server.means)?;
         self.changed.store(false, Ordering::Release);
         let until = Instant::now() + START;
-        let said = runtime.block_on(watched(&self.held, until, halt, self.offers()))?;
+        let said = runtime.block_on(self.watched(until, halt, self.offers()))?;
         let (tools, prompts, templates) = said.map_err(|error| error.to_string())?;
         let peer = self.service.peer_info().ok_or_else(|| "it did not say what it is".to_owned())?;
         Ok(Pin {
-            command: server.command.clone(),
-            environment: server.environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            command: server.means.command().to_vec(),
+            url: server.means.url().map(Url::text),
+            environment: server.means.environment().map(|(name, value)| format!("{name}={value}")).collect(),
             files,
             protocol: peer.protocol_version.to_string(),
             server: serde_json::to_value(&peer.server_info).unwrap_or_default(),
@@ -173,11 +247,29 @@ impl Live {
     }
 
     pub fn work(&mut self, until: Instant, place: &Where<'_>) -> Result<Option<()>, backstay_sandbox::Fault> {
-        self.held.work(until, place.hides, place.halt)
+        match &mut self.end {
+            End::Process(process) => process.held.work(until, place.hides, place.halt),
+            End::Url(_) => Ok(Some(())),
+        }
     }
 
     pub fn rest(&mut self, place: &Where<'_>) -> Result<Vec<String>, backstay_sandbox::Fault> {
-        self.held.rest(place.hides)
+        match &mut self.end {
+            End::Process(process) => process.held.rest(place.hides),
+            End::Url(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Those that were made for what was just said.
+    pub fn connections(&self) -> Vec<Connection> {
+        if let End::Url(remote) = &self.end { remote.take_connections() } else { Vec::new() }
+    }
+
+    async fn watched<T>(&self, until: Instant, halt: &AtomicBool, done: impl Future<Output = T>) -> Result<T, String> {
+        match &self.end {
+            End::Process(process) => watched(&process.held, until, halt, done).await,
+            End::Url(_) => in_time(until, halt, || None, done).await.map_err(str::to_owned),
+        }
     }
 
     /// One call of a tool. After an error the server is not to be spoken to again.
@@ -190,7 +282,7 @@ impl Live {
         halt: &AtomicBool,
     ) -> Result<Answer, String> {
         let asked = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        let answered = runtime.block_on(watched(&self.held, until, halt, self.service.call_tool_once(asked)));
+        let answered = runtime.block_on(self.watched(until, halt, self.service.call_tool_once(asked)));
         let why = match answered {
             Ok(Ok(CallToolResponse::Complete(result))) => return Ok(Answer::of(&result)),
             Ok(Ok(CallToolResponse::InputRequired(_))) => {
@@ -204,7 +296,10 @@ impl Live {
             // It is at work, and ended here.
             Err(why) => return Err(why),
         };
-        Err(reason(&mut self.held, &self.broken, &self.stderr, &why))
+        Err(match &mut self.end {
+            End::Process(process) => process.reason(&why),
+            End::Url(remote) => remote.why().unwrap_or(why),
+        })
     }
 }
 
@@ -241,14 +336,24 @@ fn pinned(mut said: Value) -> (String, PinnedTool) {
     (name, PinnedTool { description, schema, annotations, more: said })
 }
 
-/// The words for whoever is told; whoever asks has no more use for the server.
-fn reason(held: &mut Held, broken: &Broken, stderr: &Mutex<Vec<u8>>, why: &str) -> String {
-    // Its pipes may close a moment before it has ended.
-    let why = broken.why().or_else(|| held.ended(ENDING)).unwrap_or_else(|| why.to_owned());
-    held.end();
-    let said = stderr.lock().unwrap_or_else(PoisonError::into_inner);
-    let said: String = String::from_utf8_lossy(&said).trim().chars().map(harmless).collect();
-    if said.is_empty() { why } else { format!("{why}; it said: {said}") }
+/// A server of the newer era is asked what it is; one that does not know that is greeted as those before it.
+fn lifecycle() -> ClientLifecycleMode {
+    ClientLifecycleMode::Auto {
+        preferred_versions: vec![ProtocolVersion::LATEST],
+        legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+    }
+}
+
+impl Process {
+    /// The words for whoever is told; whoever asks has no more use for the server.
+    fn reason(&mut self, why: &str) -> String {
+        // Its pipes may close a moment before it has ended.
+        let why = self.broken.why().or_else(|| self.held.ended(ENDING)).unwrap_or_else(|| why.to_owned());
+        self.held.end();
+        let said = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let said: String = String::from_utf8_lossy(&said).trim().chars().map(harmless).collect();
+        if said.is_empty() { why } else { format!("{why}; it said: {said}") }
+    }
 }
 
 /// No character of a server's may pass for the runtime's, or steer a terminal.

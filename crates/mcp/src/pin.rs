@@ -10,6 +10,9 @@ use serde_json::Value;
 pub struct Pin {
     /// As the config has it.
     pub command: Vec<String>,
+    /// Where it is, if it runs elsewhere: then nothing of what it does can be pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     pub environment: Vec<String>,
     /// Digests by path: of a file, or of all that lies in a directory for programs.
     pub files: BTreeMap<String, String>,
@@ -42,6 +45,9 @@ impl Pin {
     pub fn drift(&self, now: &Self) -> Option<String> {
         if self.command != now.command || self.environment != now.environment {
             return Some("its command in the config changed".to_owned());
+        }
+        if self.url != now.url {
+            return Some("its URL in the config changed".to_owned());
         }
         if let Some(why) = self.drift_of_files(&now.files) {
             return Some(why);
@@ -99,6 +105,7 @@ mod tests {
         };
         Pin {
             command: vec!["node".to_owned(), "/opt/x.js".to_owned()],
+            url: None,
             environment: vec!["A=1".to_owned()],
             files: BTreeMap::from([("/opt".to_owned(), "aa".to_owned())]),
             protocol: "2025-11-25".to_owned(),
@@ -113,7 +120,8 @@ mod tests {
     #[test]
     fn whatever_is_other_than_it_was_pinned_is_named() {
         type Change = (fn(&mut Pin), &'static str);
-        let changes: [Change; 15] = [
+        let changes: [Change; 16] = [
+            (|pin| pin.url = Some("https://x.test/".to_owned()), "its URL"),
             (|pin| pin.command.push("--more".to_owned()), "its command in the config"),
             (|pin| pin.environment.clear(), "its command in the config"),
             (|pin| drop(pin.files.insert("/opt".to_owned(), "ab".to_owned())), "`/opt`"),
@@ -143,6 +151,6 @@ mod tests {
     fn a_pin_is_read_as_it_was_written_and_nothing_beside_it() {
         let text = serde_json::to_string(&pin()).unwrap();
         assert_eq!(serde_json::from_str::<Pin>(&text).unwrap(), pin());
-        assert!(serde_json::from_str::<Pin>(&text.replacen('{', "{\"url\":1,", 1)).is_err());
+        assert!(serde_json::from_str::<Pin>(&text.replacen('{', "{\"more\":1,", 1)).is_err());
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use backstay_kernel::destination::Connection;
+use backstay_kernel::url::Url;
 use backstay_sandbox::{Ask, Program, Programs, Reach, Sandbox, Simple};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
@@ -15,26 +17,61 @@ use crate::files;
 use crate::limits::{IDLE, LIVE_MAX};
 use crate::live::{Live, in_time};
 use crate::pin::Pin;
+use crate::remote::{At, Way};
 use crate::shown::Answer;
 
 /// A server as the operator wrote it, and as it was pinned.
 #[derive(Clone, Debug)]
 pub struct Server {
     pub name: String,
-    /// The program by its name, and its words.
-    pub command: Vec<String>,
-    pub environment: BTreeMap<String, String>,
+    pub means: Means,
     pub pin: Option<Pin>,
 }
 
+/// What a server is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Means {
+    Program {
+        /// By its name, and its words.
+        command: Vec<String>,
+        environment: BTreeMap<String, String>,
+    },
+    Url(At),
+}
+
+impl Means {
+    /// Its program and words; none, where it runs elsewhere.
+    #[must_use]
+    pub fn command(&self) -> &[String] {
+        if let Self::Program { command, .. } = self { command } else { &[] }
+    }
+
+    /// What it finds in its environment.
+    pub fn environment(&self) -> impl Iterator<Item = (&String, &String)> {
+        let environment = if let Self::Program { environment, .. } = self { Some(environment) } else { None };
+        environment.into_iter().flatten()
+    }
+
+    #[must_use]
+    pub fn url(&self) -> Option<&Url> {
+        if let Self::Url(at) = self { Some(&at.url) } else { None }
+    }
+}
+
 impl Server {
-    pub(crate) fn ask(&self, place: &Where<'_>, found: Vec<Program>) -> Ask {
+    pub(crate) fn ask(
+        &self,
+        command: &[String],
+        environment: &BTreeMap<String, String>,
+        place: &Where<'_>,
+        found: Vec<Program>,
+    ) -> Ask {
         Ask {
-            commands: vec![Simple::alone(self.command.clone())],
+            commands: vec![Simple::alone(command.to_vec())],
             found,
             cwd: place.cwd.clone(),
-            environment: self.environment.clone(),
-            programs: Programs::Only(self.command.first().cloned().into_iter().collect()),
+            environment: environment.clone(),
+            programs: Programs::Only(command.first().cloned().into_iter().collect()),
             reach: place.reach.clone(),
         }
     }
@@ -56,6 +93,8 @@ pub struct Where<'a> {
     pub hides: &'a dyn Fn(&str) -> bool,
     /// Once true, whatever is under way ends.
     pub halt: &'a AtomicBool,
+    /// How one is reached that runs elsewhere; absent for whoever has no way out.
+    pub way: Option<Way>,
 }
 
 /// Why a call has no answer.
@@ -95,7 +134,7 @@ impl Servers {
         Self { runtime, sandbox, servers, live: Arc::default(), on_drift }
     }
 
-    /// Calls a tool, and blocks until it is answered; from a thread that may.
+    /// Calls a tool, and blocks until it is answered; from a thread that may. With the connections that were made for it.
     ///
     /// # Errors
     /// The server is not pinned, is other than it was pinned, could not be started, or gave no answer.
@@ -107,15 +146,30 @@ impl Servers {
         arguments: Map<String, Value>,
         place: &Where<'_>,
         timeout: Duration,
+    ) -> (Result<Answer, Fault>, Vec<Connection>) {
+        let mut made = Vec::new();
+        let called = self.called(who, (name, tool), arguments, place, timeout, &mut made);
+        (called, made)
+    }
+
+    fn called(
+        &self,
+        who: &Who,
+        (name, tool): (&str, &str),
+        arguments: Map<String, Value>,
+        place: &Where<'_>,
+        timeout: Duration,
+        made: &mut Vec<Connection>,
     ) -> Result<Answer, Fault> {
         let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
         let until = Instant::now() + timeout;
         let slot = self.slot(name, who)?;
         let mut live = self.turn(name, &slot, until, place.halt)?;
-        let mut running = self.working(server, live.take(), place, until)?;
+        let mut running = self.working(server, live.take(), place, until, made)?;
         let answered = running.call(&self.runtime, tool, arguments, until, place.halt);
         let drifted =
             if answered.is_ok() && running.has_changed() { self.drift(server, &running, place.halt) } else { None };
+        made.extend(running.connections());
         let rested = running.rest(place);
         match (answered, rested) {
             (Ok(mut answer), Ok(quarantined)) => {
@@ -139,7 +193,7 @@ impl Servers {
     pub fn describe(&self, name: &str, mut place: Where<'_>) -> Result<Pin, Fault> {
         let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
         place.reach.write.clear();
-        let mut running = Live::start(&self.runtime, &self.sandbox, server, &place)?;
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, &place, &mut Vec::new())?;
         let pin = running.describe(&self.runtime, &self.sandbox, server, place.halt);
         let _ = running.rest(&place);
         pin.map_err(|why| Fault::NotCalled(unseen(name, &why)))
@@ -161,7 +215,14 @@ impl Servers {
     }
 
     /// One that runs and is what it was when it was pinned; it works.
-    fn working(&self, server: &Server, live: Option<Live>, place: &Where<'_>, until: Instant) -> Result<Live, Fault> {
+    fn working(
+        &self,
+        server: &Server,
+        live: Option<Live>,
+        place: &Where<'_>,
+        until: Instant,
+        made: &mut Vec<Connection>,
+    ) -> Result<Live, Fault> {
         if let Some(mut running) = live
             && let Ok(Some(())) = running.work(until, place)
         {
@@ -171,10 +232,11 @@ impl Servers {
         if let Some(why) = self.drift_of_files(server) {
             return Err(Fault::NotCalled(why));
         }
-        let mut running = Live::start(&self.runtime, &self.sandbox, server, place)?;
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, place, made)?;
         match self.drift(server, &running, place.halt) {
             None => Ok(running),
             Some(why) => {
+                made.extend(running.connections());
                 let _ = running.rest(place);
                 Err(Fault::NotCalled(why))
             }
@@ -192,7 +254,7 @@ impl Servers {
 
     fn drift_of_files(&self, server: &Server) -> Option<String> {
         let Some(pin) = &server.pin else { return Some(unpinned(&server.name)) };
-        match files::digests(&self.sandbox, &server.command) {
+        match files::of(&self.sandbox, &server.means) {
             Ok(files) => Some(self.drifted(server, &pin.drift_of_files(&files)?)),
             Err(why) => Some(unseen(&server.name, &why)),
         }

@@ -145,6 +145,7 @@ mod tests {
             answerer: Answerer::Tool,
             arguments: Vec::new(),
             program: None,
+            remote: false,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             clearance: backstay_kernel::label::Confidentiality::Public,
             known: Vec::new(),

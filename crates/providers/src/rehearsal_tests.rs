@@ -16,6 +16,7 @@ fn tool(name: &str, property: &str) -> Manifest {
         answerer: Answerer::Tool,
         arguments: Vec::new(),
         program: None,
+        remote: false,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         clearance: backstay_kernel::label::Confidentiality::Public,
         known: Vec::new(),

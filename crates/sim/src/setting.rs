@@ -73,6 +73,7 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         answerer,
         arguments: vec![],
         program: None,
+        remote: false,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         clearance: backstay_kernel::label::Confidentiality::Internal,
         known: Vec::new(),

@@ -1,11 +1,13 @@
 //! Tools that the operator declares: what such a tool is, and what a call of it is, by the role of each argument.
 use std::collections::BTreeMap;
 
+use backstay_kernel::destination::{Destination, Method};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Known, Manifest};
+use backstay_kernel::url::Url;
 use backstay_kernel::words::Kind;
 use backstay_sandbox::{Programs, Reach, Simple};
 use rustix::fs::OFlags;
@@ -141,6 +143,8 @@ enum Means {
     Server {
         server: String,
         tool: String,
+        /// Where it is, if it runs elsewhere.
+        at: Option<Url>,
     },
 }
 
@@ -155,13 +159,13 @@ impl Declared {
     #[must_use]
     pub fn of_server(
         name: &str,
-        of: (&str, &str),
+        (server, tool, at): (&str, &str, Option<&Url>),
         description: &str,
         terms: Terms,
         schema: Schema,
         pinned: &[u8],
     ) -> Self {
-        let means = Means::Server { server: of.0.to_owned(), tool: of.1.to_owned() };
+        let means = Means::Server { server: server.to_owned(), tool: tool.to_owned(), at: at.cloned() };
         Self::new(name, description, terms, schema, means, pinned)
     }
 
@@ -175,6 +179,7 @@ impl Declared {
             answerer: Answerer::Tool,
             arguments: schema.properties().iter().map(|known| (known.name.clone(), role(&known.name))).collect(),
             program: if let Means::Command(argv) = &means { Some(argv.program().to_owned()) } else { None },
+            remote: matches!(means, Means::Server { at: Some(_), .. }),
             result: terms.result,
             clearance: terms.clearance,
             known: terms.known.clone(),
@@ -206,6 +211,9 @@ impl Declared {
     }
 
     pub(crate) fn prepare(&self, roots: &Roots, arguments: &str) -> Result<Prepared, Refused> {
+        if let Means::Server { server, tool, at: Some(url) } = &self.means {
+            return self.elsewhere(server, tool, url, arguments);
+        }
         let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
         let commands = roots.commands().ok_or_else(|| no("this agent has no sandbox"))?;
         commands.sandbox.holds().map_err(no)?;
@@ -216,7 +224,7 @@ impl Declared {
         let facts = Facts { tier: Some(Tier::Full), declared: Some(Box::new(self.digest)), ..facts };
         let argv = match &self.means {
             Means::Command(argv) => argv,
-            Means::Server { server, tool } => {
+            Means::Server { server, tool, .. } => {
                 let facts = of_server(roots, server, facts);
                 let call = ServerCall {
                     server: server.clone(),
@@ -237,6 +245,27 @@ impl Declared {
         let commands = vec![Simple::alone(argv)];
         let run = Run { commands, found, cwd, reach, programs: Programs::Only(programs), timeout, open: Vec::new() };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
+    }
+
+    /// A call that a server elsewhere makes: it goes there, with all of its arguments, and touches nothing here.
+    fn elsewhere(&self, server: &str, tool: &str, url: &Url, arguments: &str) -> Result<Prepared, Refused> {
+        let values = self.schema.arguments(&self.manifest.name, arguments)?;
+        let said = u64::try_from(arguments.len()).unwrap_or(u64::MAX);
+        let to = Destination::of(url, Method::Post, 0);
+        let to = Destination { url_bytes: to.url_bytes.saturating_add(said), ..to };
+        let declared = Some(Box::new(self.digest));
+        let facts = Facts::new(self.manifest.class, Vec::new());
+        let facts = Facts { destination: Some(to), bytes_out: Some(said), declared, ..facts };
+        let call = ServerCall {
+            server: server.to_owned(),
+            tool: tool.to_owned(),
+            arguments: values,
+            cwd: "/".to_owned(),
+            timeout: std::time::Duration::from_millis(self.terms.timeout_ms),
+            creates: self.terms.creates.clone(),
+            is_pure: self.manifest.idempotency == Idempotency::Pure,
+        };
+        Ok(Prepared { facts, action: Action::Serve(Box::new(call)) })
     }
 
     /// Puts real paths in the place of those that were named. What only reads finds nothing that can be

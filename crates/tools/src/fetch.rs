@@ -119,7 +119,7 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
         let kind = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    let credential = match credential(hosts, sent) {
+    let credential = match credential(hosts.credentials.as_ref(), &sent.url, sent.method) {
         Ok(credential) => credential,
         Err(why) => return Ran::failed(format!("{why}; nothing was sent")).into(),
     };
@@ -150,16 +150,16 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
 }
 
 /// The header that is bound to this very request. A request that one is bound to is not sent without it.
-fn credential(hosts: &Hosts, sent: &Sent) -> Result<Option<Credential>, String> {
-    let target = sent.url.target();
+pub fn credential(credentials: Option<&Credentials>, url: &Url, method: Method) -> Result<Option<Credential>, String> {
+    let target = url.target();
     let request = Request {
-        tls: sent.url.scheme == Scheme::Https,
-        host: sent.url.host.as_str(),
-        port: sent.url.port,
-        method: sent.method.word(),
+        tls: url.scheme == Scheme::Https,
+        host: url.host.as_str(),
+        port: url.port,
+        method: method.word(),
         path: target.split('?').next().unwrap_or_default(),
     };
-    let bound = hosts.credentials.as_ref().map_or(Ok(None), |credentials| credentials.header(&request));
+    let bound = credentials.map_or(Ok(None), |credentials| credentials.header(&request));
     let Some(bound) = bound.map_err(|error| error.to_string())? else { return Ok(None) };
     let header = HeaderName::from_bytes(bound.name.as_bytes()).map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(bound.value.expose_secret());
@@ -171,7 +171,7 @@ fn credential(hosts: &Hosts, sent: &Sent) -> Result<Option<Credential>, String> 
 /// An answer as data.
 fn told(answer: &Answer) -> Ran {
     let headers: Map<String, Value> =
-        answer.headers.iter().map(|(name, value)| (name.clone(), Value::from(line(value)))).collect();
+        answer.shown().map(|(name, value)| (name.clone(), Value::from(line(value)))).collect();
     let (body, spill) = match text(answer) {
         Ok(body) => shown(body),
         Err(why) => (why, None),

@@ -158,6 +158,7 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         answerer: Answerer::Tool,
         arguments: arguments.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
         program: None,
+        remote: false,
         result: Label::of(Source::Tool),
         clearance: Confidentiality::Public,
         known: Vec::new(),

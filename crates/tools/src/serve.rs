@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use backstay_kernel::id::SessionId;
 use backstay_kernel::tool::EffectClass;
-use backstay_mcp::{Answer, Fault, Servers, Where, Who};
+use backstay_mcp::{Answer, Fault, Servers, Way, Where, Who};
 use backstay_sandbox::Reach;
 use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 
+use crate::fetch::{self, Hosts};
 use crate::limits;
 use crate::roots::Roots;
 use crate::run::{Acted, Ran};
@@ -52,7 +53,15 @@ impl Roots {
     /// Where it works for this agent, until `halt` is true.
     pub fn place_of<'a>(&self, server: &str, hides: &'a dyn Fn(&str) -> bool, halt: &'a AtomicBool) -> Where<'a> {
         let cwd = self.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
-        Where { reach: self.reach_of(server), cwd, hides, halt }
+        Where { reach: self.reach_of(server), cwd, hides, halt, way: self.way_to(server) }
+    }
+
+    /// To one that runs elsewhere; a secret that the operator has bound to its URL goes along.
+    fn way_to(&self, server: &str) -> Option<Way> {
+        let url = self.serving()?.servers.server(server)?.means.url()?.clone();
+        let Hosts { network, credentials, .. } = self.hosts()?.clone();
+        let credential = Arc::new(move |method| fetch::credential(credentials.as_ref(), &url, method));
+        Some(Way { network, credential })
     }
 }
 
@@ -67,7 +76,9 @@ pub fn serve(
     let who = Who { agent: serving.agent.clone(), principal: principal.to_owned(), session: session.to_string() };
     let hides = |real: &str| roots.hides(real);
     let place = Where { cwd: call.cwd, ..roots.place_of(&call.server, &hides, halt) };
-    match serving.servers.call(&who, &call.server, &call.tool, call.arguments, &place, call.timeout) {
+    let (answer, connections) =
+        serving.servers.call(&who, &call.server, &call.tool, call.arguments, &place, call.timeout);
+    let acted = match answer {
         Ok(mut answer) => {
             let created = call.creates.as_deref().and_then(|pointer| created(&answer, pointer));
             if as_values && let Some(values) = answer.values.take() {
@@ -81,7 +92,8 @@ pub fn serve(
             tracing::warn!(tool = call.tool, why, "nobody knows whether this call did anything");
             Ran::Unknown.into()
         }
-    }
+    };
+    Acted { connections, ..acted }
 }
 
 /// The id of what a call that went well created.

@@ -63,11 +63,11 @@ fn servers(answer: &Value, out: &Out) {
             text(server, "name").to_owned(),
             if pinned { "yes" } else { "no" }.to_owned(),
             names("offered"),
-            names("command"),
+            server.get("url").and_then(Value::as_str).map_or_else(|| names("command"), str::to_owned),
         ]
     };
     let rows: Vec<Vec<String>> = list(answer, "servers").iter().map(row).collect();
-    out.table(&["NAME", "PINNED", "OFFERED", "COMMAND"], &rows);
+    out.table(&["NAME", "PINNED", "OFFERED", "COMMAND OR URL"], &rows);
 }
 
 fn tested(answer: &Value, out: &Out) {

@@ -2,8 +2,11 @@
 //! somebody is granted, with what their calls do.
 use std::collections::BTreeMap;
 
+use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use backstay_kernel::url::{Scheme, Url};
+use backstay_mcp::{At, Means};
 use backstay_tools::{Role, Terms};
 
 use super::check::Checker;
@@ -22,8 +25,7 @@ const TIMEOUT_MS: u64 = 60_000;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct McpServer {
-    pub command: Vec<String>,
-    pub environment: BTreeMap<String, String>,
+    pub means: Means,
     /// Tools that an agent is granted, by their names there.
     pub tools: BTreeMap<String, Terms>,
 }
@@ -53,9 +55,11 @@ impl Checker<'_> {
                 let full = format!("{name}{JOINT}{tool}");
                 self.tools.insert(full.clone(), placeholder(full, terms));
             }
-            let (command, environment) = (self.server_command(table), self.environment(table));
-            if let (Some(command), Some(environment)) = (command, environment) {
-                out.insert(name.to_owned(), McpServer { command, environment, tools });
+            if let Some(means) = self.means(table) {
+                if matches!(means, Means::Url(_)) {
+                    self.no_paths(table, &tools);
+                }
+                out.insert(name.to_owned(), McpServer { means, tools });
             }
         }
         out
@@ -90,6 +94,77 @@ impl Checker<'_> {
             }
         }
         out
+    }
+
+    /// A program of this machine, or a URL.
+    fn means(&mut self, table: View<'_>) -> Option<Means> {
+        match (table.texts("command"), table.text("url")) {
+            (Some(_), None) => {
+                if !table.addresses("allow_private").is_empty() {
+                    let message = "`allow_private` is for a server behind a `url`; a program's has no network";
+                    self.mistakes.add(table.place, Code::NotUsed, message);
+                }
+                let (command, environment) = (self.server_command(table), self.environment(table));
+                Some(Means::Program { command: command?, environment: environment? })
+            }
+            (None, Some(url)) => self.server_url(table, &url).map(Means::Url),
+            (Some(Spot { place, .. }), Some(_)) => {
+                self.mistakes.add(place, Code::BadValue, "a server has a `command` or a `url`, not both");
+                None
+            }
+            (None, None) => {
+                self.mistakes.suggest(
+                    table.place,
+                    Code::MissingKey,
+                    "a server needs a `command` or a `url`",
+                    "command = [\"node\", \"/opt/mcp/index.js\"], or url = \"https://mcp.example.com/mcp\"",
+                );
+                None
+            }
+        }
+    }
+
+    /// Everything that is said to it goes to this URL alone.
+    fn server_url(&mut self, table: View<'_>, written: &Spot<&str>) -> Option<At> {
+        let allow_private = table.addresses("allow_private");
+        let url = match Url::read(written.value) {
+            Ok(url) => url,
+            Err(problem) => {
+                self.mistakes.add(written.place, Code::BadValue, format!("`url`: {problem}"));
+                return None;
+            }
+        };
+        if url.scheme == Scheme::Http && allow_private.is_empty() {
+            let message = "`url`: clear text goes to addresses that `allow_private` names, and to no others";
+            self.mistakes.suggest(written.place, Code::BadValue, message, "an https URL");
+            return None;
+        }
+        if table.texts("environment").is_some_and(|spot| !spot.value.is_empty()) {
+            let message = "a server behind a URL has no `environment` that could be set from here";
+            self.mistakes.add(written.place, Code::NotUsed, message);
+        }
+        let grant = HostGrant {
+            host: url.host.as_str().to_owned(),
+            port: url.port,
+            methods: vec![Method::Post, Method::Delete],
+            path_prefix: url.path.clone(),
+            allow_private,
+            audience: Audience::default(),
+            secrets: false,
+            tunnel: false,
+        };
+        Some(At { url, grant })
+    }
+
+    /// What lies on this machine is nothing to a server elsewhere.
+    fn no_paths(&mut self, table: View<'_>, tools: &BTreeMap<String, Terms>) {
+        for (tool, terms) in tools {
+            let is_path = |role: &&Role| matches!(role, Role::ReadPath | Role::WritePath);
+            if terms.roles.values().any(|role| is_path(&role)) {
+                let message = format!("tool `{tool}`: a server behind a URL takes no `read_path` and no `write_path`");
+                self.mistakes.add(table.place, Code::BadValue, message);
+            }
+        }
     }
 
     fn server_command(&mut self, table: View<'_>) -> Option<Vec<String>> {
@@ -188,6 +263,7 @@ fn placeholder(name: String, terms: &Terms) -> Manifest {
         answerer: Answerer::Tool,
         arguments: Vec::new(),
         program: None,
+        remote: false,
         result: terms.result,
         clearance: terms.clearance,
         known: Vec::new(),

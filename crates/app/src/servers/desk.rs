@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use backstay_channels::Door;
 use backstay_engine::Engine;
+use backstay_kernel::url::Url;
 use backstay_mcp::Pin;
 use backstay_tools::Roots;
 use http::StatusCode;
@@ -54,14 +55,14 @@ impl IntoResponse for No {
     }
 }
 
-/// `{servers: [{name, command, pinned, tools}]}`
+/// `{servers: [{name, command, url, pinned, offered}]}`
 async fn list(State(desk): State<Desk>) -> Response {
     let (servers, policy) = (desk.world.servers(), desk.engine.policy());
     let server = |server: &backstay_mcp::Server| {
         let prefix = format!("{}{JOINT}", server.name);
         let offered: Vec<&String> = policy.tools.keys().filter(|tool| tool.starts_with(&prefix)).collect();
         let pinned = desk.engine.home().state().pins.contains_key(&server.name);
-        json!({ "name": server.name, "command": server.command, "pinned": pinned, "offered": offered })
+        json!({ "name": server.name, "command": server.means.command(), "url": server.means.url().map(Url::text), "pinned": pinned, "offered": offered })
     };
     Json(json!({ "servers": servers.all().map(server).collect::<Vec<_>>() })).into_response()
 }

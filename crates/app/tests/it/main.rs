@@ -36,6 +36,7 @@ mod place;
 mod policy;
 mod reaching;
 mod reference;
+mod remote;
 mod roots;
 mod run;
 mod sandboxed;

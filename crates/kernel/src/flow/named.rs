@@ -50,6 +50,8 @@ pub struct Named {
 pub struct Values {
     pub authority: Option<Vec<Chosen>>,
     payload: Vec<String>,
+    /// What is done there is the tool's, and no method of a request.
+    is_remote: bool,
 }
 
 /// What an argument chooses.
@@ -84,7 +86,7 @@ impl Values {
                 Some(ArgumentRole::Selector) | None => authority = None,
             }
         }
-        Self { authority, payload }
+        Self { authority, payload, is_remote: manifest.remote }
     }
 
     /// What it chooses, as a text: equal for equal values.
@@ -175,7 +177,8 @@ pub fn named(
     // What stays here and was given nothing that chooses, chooses nothing; what leaves goes somewhere all the same.
     let may_choose_nothing = !is_irreversible(facts.class);
     // Whoever names a place to be looked at has not said that something be sent or deleted there.
-    let method = facts.destination.as_ref().map(|to| to.method).filter(|method| !method.only_asks());
+    let method =
+        facts.destination.as_ref().map(|to| to.method).filter(|method| !values.is_remote && !method.only_asks());
     let says_what = |atoms: &[Atom]| method.is_none_or(|method| passes(Kind::Words, method.word(), atoms));
     let is_known = |chosen: &Chosen, place: usize| {
         known.is_some_and(|(manifest, lists, words)| {

@@ -72,6 +72,7 @@ pub fn policy() -> Policy {
             answerer,
             arguments: Vec::new(),
             program: None,
+            remote: false,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
             clearance: Confidentiality::Internal,
             known: Vec::new(),

@@ -209,6 +209,7 @@ fn manifest(kind: Kind) -> Manifest {
         answerer: Answerer::Tool,
         arguments: Vec::new(),
         program: None,
+        remote: false,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
         clearance: backstay_kernel::label::Confidentiality::Internal,
         known: Vec::new(),

@@ -30,7 +30,7 @@ pub const ROWS: &[Row] = &[
     Row { package: EGRESS, may_use: &[KERNEL] },
     Row { package: SANDBOX, may_use: &[] },
     Row { package: SECRETS, may_use: &[] },
-    Row { package: MCP, may_use: &[SANDBOX] },
+    Row { package: MCP, may_use: &[KERNEL, EGRESS, SANDBOX] },
     Row { package: TOOLS, may_use: &[KERNEL, SHELL, EGRESS, SANDBOX, SECRETS, MCP] },
     Row { package: CHANNELS, may_use: &[KERNEL, ENGINE] },
     Row { package: CONSOLE, may_use: &[KERNEL, ENGINE, STORE] },

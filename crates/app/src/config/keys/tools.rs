@@ -193,9 +193,23 @@ pub static MCP: &[Key] = &[
     value(
         "command",
         Kind::Names,
-        Required,
+        Optional("`url` says where it is"),
         "[\"node\", \"/opt/mcp/index.js\"]",
         "The program, by its plain name, and its words. It runs in the sandbox, without network, in the agent's directories; what it loads must lie in `/usr` or in `[sandbox] tool_dirs`. A program that fetches what it runs, such as `npx`, is refused: no pin could cover it.",
+    ),
+    value(
+        "url",
+        Kind::Url,
+        Optional("`command` says what it is"),
+        "\"https://mcp.example.com/mcp\"",
+        "A server that runs elsewhere and speaks the protocol over HTTP (streamable HTTP, of both eras). Everything that its tools are called with goes there, and what it does there no pin covers: of it are pinned the URL and all that it says of itself. A secret goes along that is bound to this URL (`[secrets.NAME] bind`) and granted to the agent.",
+    ),
+    value(
+        "allow_private",
+        Kind::IpAddresses,
+        Default("[]"),
+        "[\"10.0.0.5\"]",
+        "With `url`: addresses that are not public (private, loopback, link-local and the like) and that its name may lead to all the same. Where one is named, clear text (`http://`) passes.",
     ),
     value(
         "environment",

@@ -119,6 +119,32 @@ fn with_role(base: &mut toml::Value, path: &str) {
     }
 }
 
+/// What is set for a key, beside which `base` is given whatever it needs.
+fn another(path: &str, example: &str, base: &mut toml::Value) -> toml::Value {
+    // `tls` is whole or not there, and its files must be; the other half stays the same.
+    if path.starts_with("server.tls.") {
+        set(base, "server.tls.cert", "../cert.pem".into());
+        set(base, "server.tls.key", "../cert.pem".into());
+        "../key.pem".into()
+    } else if path.starts_with("audit.") {
+        set(base, "audit.sink", "../checkpoints".into());
+        set(base, "audit.key", "../cert.pem".into());
+        if path == "audit.key" { "../key.pem".into() } else { "../elsewhere".into() }
+    } else if matches!(path, "mcp.*.url" | "mcp.*.allow_private") {
+        // A server is a program, or it is elsewhere.
+        let server = base["mcp"]["files"].as_table_mut().unwrap();
+        server.remove("command");
+        server.insert("url".to_owned(), "https://mcp.example.org/mcp".into());
+        value_of(example)
+    } else if path == "home.secrets_key" {
+        "../key.pem".into()
+    } else if path == "network.ca" {
+        "../cert.pem".into()
+    } else {
+        value_of(example)
+    }
+}
+
 #[test]
 fn changing_a_key_changes_what_the_program_is_told() {
     let home = Home::new();
@@ -128,22 +154,7 @@ fn changing_a_key_changes_what_the_program_is_told() {
     let mut silent = Vec::new();
     for (path, example) in leaves() {
         let mut base = before.clone();
-        // `tls` is whole or not there, and its files must be; the other half stays the same.
-        let value = if path.starts_with("server.tls.") {
-            set(&mut base, "server.tls.cert", "../cert.pem".into());
-            set(&mut base, "server.tls.key", "../cert.pem".into());
-            "../key.pem".into()
-        } else if path.starts_with("audit.") {
-            set(&mut base, "audit.sink", "../checkpoints".into());
-            set(&mut base, "audit.key", "../cert.pem".into());
-            if path == "audit.key" { "../key.pem".into() } else { "../elsewhere".into() }
-        } else if path == "home.secrets_key" {
-            "../key.pem".into()
-        } else if path == "network.ca" {
-            "../cert.pem".into()
-        } else {
-            value_of(example)
-        };
+        let value = another(&path, example, &mut base);
         if path.starts_with("notify.") {
             // An address and one key.
             set(&mut base, "notify.url", "https://other.test".into());

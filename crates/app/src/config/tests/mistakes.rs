@@ -24,6 +24,9 @@ tools = ["read_fil"]
 write = [".."]
 "#;
 
+/// Of the server of the good config.
+const COMMAND: &str = "command = [\"python3\", \"/usr/lib/server.py\"]";
+
 #[test]
 fn ten_mistakes_are_reported_at_once_each_at_its_place() {
     let expected = [
@@ -182,9 +185,19 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("[mcp.files]", "[mcp.files]\nenvironment = [\"A\"]", Code::BadValue),
         ("[mcp.files]", "[mcp.files]\nenvironment = [\"A B=c\"]", Code::BadValue),
         ("[mcp.files]", "[mcp.files]\nlabel = \"trusted\"", Code::BadValue),
-        ("[mcp.files]", "[mcp.files]\nurl = \"https://example.org/mcp\"", Code::UnknownKey),
+        ("[mcp.files]", "[mcp.files]\nurl = \"https://example.org/mcp\"", Code::BadValue),
+        ("[mcp.files]", "[mcp.files]\nallow_private = [\"10.0.0.5\"]", Code::NotUsed),
+        (COMMAND, "", Code::MissingKey),
+        (COMMAND, "url = \"http://example.org/mcp\"", Code::BadValue),
+        (COMMAND, "url = \"https://user@example.org/mcp\"", Code::BadValue),
+        (COMMAND, "url = \"https://example.org/mcp\"\nenvironment = [\"A=b\"]", Code::NotUsed),
         ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
         ("\"read_file\", ", "\"file__read\", ", Code::UnknownName),
+        (
+            "command = [\"python3\", \"/usr/lib/server.py\"]",
+            "url = \"https://example.org/mcp\"\n[mcp.files.tools.more]\nclass = \"write\"\narguments.a.role = \"write_path\"",
+            Code::BadValue,
+        ),
         (
             "class = \"write\"\ntimeout = \"2m\"\narguments.Path.role = \"authority\"",
             "class = \"read\"\narguments.Path.role = \"write_path\"",
