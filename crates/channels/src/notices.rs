@@ -141,9 +141,9 @@ impl Door {
             if known.sessions.contains_key(&row.session) {
                 continue;
             }
-            let found = match before.remove(&row.session).filter(|(seq, _)| *seq == row.seq) {
-                Some((_, found)) => found,
-                None => match self.read_session(&row, now) {
+            let found = match before.remove(&row.session) {
+                Some((seq, found)) if seq == row.seq => found,
+                seen => match self.read_session(&row, seen, now) {
                     Ok(found) => found,
                     // One that cannot be read hides no other.
                     Err(problem) => {
@@ -175,7 +175,8 @@ impl Door {
             .map(|(kind, since)| Notice::new(self.engine.store().lineage(), kind, since, &[&since.to_be_bytes()]))
     }
 
-    fn read_session(&self, row: &Row, now: Millis) -> Result<Found, Problem> {
+    /// `seen` is what was found up to an earlier record: nothing before that is read again.
+    fn read_session(&self, row: &Row, seen: Option<(Seq, Found)>, now: Millis) -> Result<Found, Problem> {
         let state = self.fold(row.session)?;
         let lineage = self.engine.store().lineage();
         let mut found = Found::default();
@@ -193,7 +194,11 @@ impl Door {
                     continue;
                 }
             };
-            let since = self.since(&waiting)?.unwrap_or(row.updated_at);
+            let known = seen.iter().find_map(|(seq, found)| {
+                let same = |notice: &&Notice| notice.kind == kind && notice.place == Some(waiting.place());
+                Some((*seq, found.own.iter().find(same)?.since))
+            });
+            let since = self.since(&waiting, known)?.unwrap_or(row.updated_at);
             // An effect may come to wait again: asked anew, or in doubt once more.
             let parts = [waiting.session.0.as_slice(), &waiting.effect.0.to_be_bytes(), &since.to_be_bytes(), digest];
             let (tool, class) = tool_of(&state, &waiting);
@@ -215,10 +220,13 @@ impl Door {
         Ok(found)
     }
 
-    /// The time of the record that made it wait.
-    fn since(&self, waiting: &Waiting) -> Result<Option<Millis>, Problem> {
-        let mut at = None;
-        self.reader.each(waiting.session, Seq(waiting.effect.0.saturating_sub(1)), |placed| {
+    /// The time of the record that made it wait; `known` is what it was at an earlier record.
+    fn since(&self, waiting: &Waiting, known: Option<(Seq, Millis)>) -> Result<Option<Millis>, Problem> {
+        let (mut after, mut at) = (Seq(waiting.effect.0.saturating_sub(1)), None);
+        if let Some((seq, since)) = known {
+            (after, at) = (seq, Some(since));
+        }
+        self.reader.each(waiting.session, after, |placed| {
             let makes = matches!(&placed.record, Record::Planned(_) if placed.seq == waiting.effect)
                 || matches!(&placed.record, Record::Judged(judged) if judged.effect == waiting.effect)
                 || matches!(&placed.record, Record::Doubted { effect, .. } if *effect == waiting.effect);

@@ -103,6 +103,23 @@ async fn a_question_and_a_doubt_are_told_without_their_words() {
 }
 
 #[tokio::test]
+async fn what_waits_stays_the_same_whatever_else_goes_on_in_its_session() {
+    let house = House::new(&[call("lost", "{}"), Line::Say("go on"), Line::Say("more")]).await;
+    let mut follower = follower(&house.play.engine);
+    let (session, turn) = house.say("ann", "go").await;
+    house.turn(&turn, "waiting").await;
+    let first = follower.now().await.unwrap();
+    assert_eq!(first.iter().map(|notice| notice.kind).collect::<Vec<_>>(), [NoticeKind::Doubt]);
+    house.play.stage.now.fetch_add(1, Ordering::SeqCst);
+    let path = format!("/api/sessions/{session}/messages");
+    house.post("ann", &path).json(json!({ "text": "later", "mode": "queue" })).await;
+    assert_eq!(follower.now().await.unwrap(), first);
+    // Whoever has seen nothing of it before finds the same.
+    let fresh = crate::waits::follower(&house.play.engine).now().await.unwrap();
+    assert_eq!(fresh, first);
+}
+
+#[tokio::test]
 async fn an_effect_that_is_in_doubt_once_more_waits_anew() {
     let house = House::new(&[call("lost", "{}")]).await;
     let mut frames = watch(&house).await;
