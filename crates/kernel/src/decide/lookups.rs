@@ -25,8 +25,7 @@ pub fn plan(session: &Session, effect: EffectId, calls: Vec<CallRef>, frame: &Fr
 
 fn only_reads(call: &CallRef, frame: &Frame<'_>) -> bool {
     let manifest = call.tool.as_ref().and_then(|tool| frame.policy.tools.get(tool));
-    manifest.is_some_and(|manifest| {
-        manifest.class == EffectClass::Read
-            && matches!(manifest.idempotency, Idempotency::Pure | Idempotency::Idempotent)
-    })
+    // What is pure would run before its record is durable, and be looked at again in the same pass.
+    manifest
+        .is_some_and(|manifest| manifest.class == EffectClass::Read && manifest.idempotency == Idempotency::Idempotent)
 }

@@ -324,6 +324,7 @@ fn only_what_reads_and_may_be_made_again_is_looked_up_and_only_so_much() {
     for (class, idempotency, planned) in [
         (EffectClass::Read, Idempotency::Idempotent, 1),
         (EffectClass::Read, Idempotency::Unsafe, 0),
+        (EffectClass::Read, Idempotency::Pure, 0),
         (EffectClass::Write, Idempotency::Idempotent, 0),
         (EffectClass::Send, Idempotency::Idempotent, 0),
     ] {
