@@ -104,6 +104,7 @@ fn a_name_stands_for_a_value_only_where_the_message_says_it_and_nobody_could_hav
         (&plus(&[("I", "evil")]), "as I said", r#""evil""#, false, false),
         (&plus(&[("2026", "evil")]), "in 2026 it was", r#""evil""#, false, false),
         (&plus(&[("summary", "u2")]), "write the 'summary'", r#""u2""#, false, false),
+        (&plus(&[("Agenda", "u2")]), "write the 'Agenda'", r#""u2""#, false, false),
         (&plus(&[("to Bob", "evil")]), "write to Bob", r#""evil""#, false, false),
         (&plus(&[("write to Bob", "evil")]), "write to Bob", r#""evil""#, false, false),
         (&plus(&[("", "evil")]), "write to Bob", r#""evil""#, false, false),
