@@ -5,6 +5,10 @@ use backstay_kernel::id::{Digest, Place, SessionId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod approvals;
+
+pub use approvals::{ApprovalsCommand, ApproveArgs, DecideArgs};
+
 /// A durable, governed runtime for LLM agents.
 ///
 /// The model proposes. Backstay decides, records, acts, and can always resume. Without a command it
@@ -55,12 +59,17 @@ pub enum Command {
     /// What a turn saw, decided and touched
     #[command(after_help = "Example:\n  backstay trace")]
     Trace(TraceArgs),
-    /// Actions that wait for a yes
-    #[command(after_help = "Example:\n  backstay approvals")]
-    Approvals,
+    /// Actions that wait for a yes, and yeses for longer than once
+    #[command(after_help = "Examples:\n  backstay approvals\n  backstay approvals standing")]
+    Approvals {
+        #[command(subcommand)]
+        command: Option<ApprovalsCommand>,
+    },
     /// Say yes to one exact action
-    #[command(after_help = "Example:\n  backstay approve 67yjtg9xww0nx5es.7 --note \"as agreed\"")]
-    Approve(DecideArgs),
+    #[command(
+        after_help = "Examples:\n  backstay approve 67yjtg9xww0nx5es.7 --note \"as agreed\"\n  backstay approve 67yjtg9xww0nx5es.7 --always --until 7d"
+    )]
+    Approve(ApproveArgs),
     /// Say no to it
     #[command(after_help = "Example:\n  backstay deny 67yjtg9xww0nx5es.7 --note \"not today\"")]
     Deny(DecideArgs),
@@ -244,22 +253,6 @@ pub struct TraceArgs {
     /// Print the request of the turn's Nth model call (from 1), byte for byte as it was sent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub as_sent: Option<u32>,
-}
-
-#[derive(Debug, Args)]
-pub struct DecideArgs {
-    /// As `backstay approvals` shows it
-    #[arg(value_parser = place)]
-    pub id: Place,
-    /// The digest of the action that is meant; without it, of the action that waits now and is shown
-    #[arg(long, value_parser = digest)]
-    pub digest: Option<Digest>,
-    /// Why; kept in the journal
-    #[arg(long)]
-    pub note: Option<String>,
-    /// As the principal of the token in this file, not as the owner; `-` is stdin. Its scope must be `approve`
-    #[arg(long, value_name = "FILE")]
-    pub token: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -221,7 +221,9 @@ impl Opened {
             let reload = Arc::clone(&reload);
             Box::pin(async move { reload.run(&by, key).await })
         });
-        Door::new(self.engine.clone(), self.home.clone(), self.config.limits.connections_per_principal, reload)
+        let connections = self.config.limits.connections_per_principal;
+        let door = Door::new(self.engine.clone(), self.home.clone(), connections, reload);
+        door.protecting(backstay_sandbox::is_protected)
     }
 
     /// What only the command line is told.

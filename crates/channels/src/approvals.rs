@@ -90,6 +90,7 @@ fn rule_name(by: &Reason) -> String {
         Reason::ClassDefault => "class default".to_owned(),
         Reason::NoGrant => "no grant".to_owned(),
         Reason::Refused => "refused before".to_owned(),
+        Reason::Standing(_) => "standing yes".to_owned(),
         Reason::Flow(_) => "information flow".to_owned(),
         Reason::Both { by, .. } => format!("{} and information flow", rule_name(by)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),
@@ -105,6 +106,7 @@ fn flow_of(by: &Reason) -> Option<Flow> {
         | Reason::ClassDefault
         | Reason::NoGrant
         | Reason::Refused
+        | Reason::Standing(_)
         | Reason::Mode { .. } => None,
     }
 }
@@ -137,6 +139,8 @@ pub struct Decision {
     decision: Word,
     digest: Digest,
     note: Option<String>,
+    /// A yes for longer than once: to this very call, for so long.
+    always_ms: Option<u64>,
 }
 
 /// Whether it still waits, for this digest and this approver, is the session's to say; here only
@@ -154,10 +158,21 @@ pub async fn decide(
         door.session_of(&speaker, place.session).await.map_err(|_| no_such_approval())?;
     }
     let approve = decision.decision == Word::Approve;
+    let always_ms = decision.always_ms.map(|ms| ms.to_be_bytes());
+    let stands = match decision.always_ms {
+        Some(_) if !approve => return Err(Problem::malformed("only a yes is for longer than once")),
+        Some(ms) => {
+            let (speaker, digest) = (speaker.clone(), decision.digest);
+            door.off_thread(move |door| door.stands_for(&speaker, place, digest, ms)).await?
+        }
+        None => None,
+    };
     let word = if approve { "approve" } else { "deny" };
     let note = decision.note.as_deref().unwrap_or_default();
     let named = place.to_string();
-    let key = key.for_call("decide", &[named.as_bytes(), word.as_bytes(), &decision.digest.0, note.as_bytes()]);
+    let mut parts = vec![named.as_bytes(), word.as_bytes(), &decision.digest.0[..], note.as_bytes()];
+    parts.extend(always_ms.as_ref().map(<[u8; 8]>::as_slice));
+    let key = key.for_call("decide", &parts);
     let command = Command::Decide {
         effect: place.seq,
         digest: decision.digest,
@@ -169,9 +184,15 @@ pub async fn decide(
         note: decision.note,
     };
     let accepted = door.engine.command(caller, place.session, command, key).await?;
+    // After the yes itself: of a fault in between there is a yes for once.
+    if let Some(standing) = stands {
+        door.engine.home().grant_standing(standing).await?;
+    }
+    let until = door.engine.home().state().standing.get(&named).map(|standing| standing.until);
     Ok(Json(json!({
         "id": place.to_string(),
         "decision": word,
+        "until": until,
         "session": place.session,
         "turn": Place { session: place.session, seq: turn }.to_string(),
         "seq": accepted.seq,

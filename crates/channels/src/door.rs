@@ -3,7 +3,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use backstay_engine::{Engine, Key, Reader};
 use backstay_kernel::id::SessionId;
@@ -56,6 +56,8 @@ pub struct Shared {
     pub told: Told,
     pub pasts: Pasts,
     pub recent: Recent,
+    /// Which paths are protected by their names; until somebody says so, every one.
+    protected: OnceLock<fn(&str) -> bool>,
     /// One permit for each read that is under way, also where nobody waits for it any more.
     reads: Arc<Semaphore>,
 }
@@ -90,8 +92,20 @@ impl Door {
             told: Told::default(),
             pasts: Pasts::default(),
             recent: Recent::default(),
+            protected: OnceLock::new(),
             reads: Arc::new(Semaphore::new(usize::from(READS))),
         }))
+    }
+
+    /// Says which paths are protected by their names; the first word counts.
+    #[must_use]
+    pub fn protecting(self, is_protected: fn(&str) -> bool) -> Self {
+        let _ = self.protected.set(is_protected);
+        self
+    }
+
+    pub(crate) fn is_protected(&self, path: &str) -> bool {
+        self.protected.get().is_none_or(|is_protected| is_protected(path))
     }
 
     /// Reads the config again, in the name of `by`.

@@ -158,8 +158,11 @@ fn status_of(code: Code) -> StatusCode {
         | Code::NoSuchAsk
         | Code::NoSuchQuestion
         | Code::NoSuchDoubt
-        | Code::NoSuchSecret => StatusCode::NOT_FOUND,
-        Code::SessionStopped | Code::HomeFrozen | Code::NotAnApprover | Code::WrongDoor => StatusCode::FORBIDDEN,
+        | Code::NoSuchSecret
+        | Code::NoSuchStanding => StatusCode::NOT_FOUND,
+        Code::SessionStopped | Code::HomeFrozen | Code::NotAnApprover | Code::WrongDoor | Code::OnlyOnce => {
+            StatusCode::FORBIDDEN
+        }
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         Code::AskClosed | Code::TokenShown => StatusCode::GONE,
         Code::WrongDigest | Code::AlreadyApproved | Code::NothingToStop | Code::Stale | Code::SecretExists => {

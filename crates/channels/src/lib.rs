@@ -30,6 +30,7 @@ mod routes;
 mod rows;
 mod serve;
 mod sessions;
+mod standing;
 mod tokens;
 mod trace;
 mod transfer;

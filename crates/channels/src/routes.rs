@@ -10,8 +10,8 @@ use crate::auth::{Auth, authenticate, in_scope};
 use crate::door::Door;
 use crate::error::{Problem, Why, shape};
 use crate::{
-    admin, approvals, doubts, events, health, idempotency, input, openai, roots, sessions, tokens, trace, transfer,
-    turns, watch,
+    admin, approvals, doubts, events, health, idempotency, input, openai, roots, sessions, standing, tokens, trace,
+    transfer, turns, watch,
 };
 
 /// Whose token it must be; enforced by the type of the handler's caller, stated here for those who read.
@@ -64,7 +64,7 @@ const HOME: Scopes = &[TokenScope::Observe, TokenScope::Operate];
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const COMPLETIONS: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 38] = [
+pub static ROUTES: [Route; 40] = [
     read("/live", &[], Needs::Nobody, || get(health::live)),
     read("/ready", &[], Needs::Nobody, || get(health::ready)),
     read("/metrics", OBSERVE, Needs::Scraper, || get(health::metrics)),
@@ -83,6 +83,8 @@ pub static ROUTES: [Route; 38] = [
     act("/api/turns/{id}/cancel", CHAT, Needs::Speaker, || post(turns::cancel)),
     read("/api/approvals", APPROVE, Needs::Speaker, || get(approvals::list)),
     act("/api/approvals/{id}", APPROVE, Needs::Speaker, || post(approvals::decide)),
+    read("/api/standing", APPROVE, Needs::Speaker, || get(standing::list)),
+    act("/api/standing/{id}/revoke", APPROVE, Needs::Speaker, || post(standing::revoke)),
     read("/api/questions", CHAT, Needs::Speaker, || get(approvals::questions)),
     act("/api/questions/{id}", CHAT, Needs::Speaker, || post(approvals::answer)),
     read("/api/doubts", HOME, Needs::Speaker, || get(doubts::list)),

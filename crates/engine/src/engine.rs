@@ -105,8 +105,8 @@ impl Engine {
         let Some(input) = restore_of(&state, self.store().lineage()) else { return Ok(state) };
         let (policy, slots) = (self.policy(), Slots { model: 0, tool: 0 });
         let switches = self.home().switches();
-        let frame =
-            Frame { now: self.now(), boot: self.boot(), policy: &policy, switches, slots, allowance: Vec::new() };
+        let (now, boot, allowance, standing) = (self.now(), self.boot(), Vec::new(), Vec::new());
+        let frame = Frame { now, boot, policy: &policy, switches, slots, allowance, standing };
         let records = decide(&state, input, &frame).map_err(|refusal| EngineError::Internal(refusal.to_string()))?;
         records.iter().for_each(|record| apply(&mut state, record));
         Ok(state)

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_kernel::frame::Switches;
 use backstay_kernel::home::{self, Home, HomeInput, HomeRecord, Speaks, Token, TokenScope, token_hash};
-use backstay_kernel::id::{BodyRef, Seq, SessionId};
+use backstay_kernel::id::{BodyRef, Millis, Seq, SessionId};
 use backstay_kernel::label::Label;
 use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Entry, VERSION};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::roots::Raise;
+use backstay_kernel::standing::Standing;
 use backstay_store::{Append, AppendError, Body, HeadUpdate, NewSession, Shared, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
@@ -152,6 +153,26 @@ impl HomeHandle {
     #[must_use]
     pub fn mode(&self, agent: &str, channel: &str) -> WorkMode {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner).modes.of(agent, channel)
+    }
+
+    /// What people have said yes to for longer than once, of this agent's calls.
+    #[must_use]
+    pub fn standing(&self, agent: &str, now: Millis) -> Vec<Standing> {
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = state.standing.values().filter(|standing| standing.agent == agent && standing.until > now);
+        stands.cloned().collect()
+    }
+
+    /// # Errors
+    /// Too many stand already, or the journal cannot be written.
+    pub async fn grant_standing(&self, standing: Standing) -> Result<(), EngineError> {
+        self.write(HomeInput::GrantStanding(standing), None).await.map(drop)
+    }
+
+    /// # Errors
+    /// No such yes stands, or the journal cannot be written.
+    pub async fn revoke_standing(&self, id: &str, by: &str, key: Option<Key>) -> Result<(), EngineError> {
+        self.write(HomeInput::RevokeStanding { id: id.to_owned(), by: by.to_owned() }, key).await.map(drop)
     }
 
     /// Draws tokens, keeps their hashes in one commit, and returns them: this is the only time that they are seen.

@@ -251,6 +251,7 @@ impl SessionTask {
                 tool: self.slots.tools(&self.shared.tool_slots),
             },
             allowance: Vec::new(),
+            standing: self.shared.home.standing(&self.state.agent, self.shared.world.now()),
         };
         frame.allowance = self.shared.used(ledger::wanted(&self.state, input, &frame));
         frame

@@ -5,6 +5,7 @@ use crate::budget::WindowState;
 use crate::id::{Boot, Millis};
 use crate::mode::WorkMode;
 use crate::policy::Policy;
+use crate::standing::Standing;
 
 /// The home's switches as they stand now, read at every decision and at the last look; never copied
 /// into a session or a permit.
@@ -41,4 +42,6 @@ pub struct Frame<'a> {
     pub slots: Slots,
     /// Every ledger window that this session's calls must fit in, as of now.
     pub allowance: Vec<WindowState>,
+    /// What people have said yes to for longer than once, of this session's agent.
+    pub standing: Vec<Standing>,
 }

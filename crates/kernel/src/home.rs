@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::frame::Switches;
 use crate::id::{BodyRef, Digest, EffectId, Millis, Seq, SessionId};
 use crate::label::{Confidentiality, Label, Source};
+use crate::limits::STANDING_MAX;
 use crate::mode::{Modes, Scope, WorkMode};
 use crate::policy::Role;
 use crate::refusal::{Code, Refusal};
 use crate::roots::Roots;
+use crate::standing::Standing;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +83,12 @@ pub enum HomeRecord {
     },
     SecretRemoved {
         name: String,
+        by: String,
+    },
+    /// A person has said yes to one exact call for longer than once.
+    StandingGranted(Standing),
+    StandingRevoked {
+        id: String,
         by: String,
     },
 }
@@ -164,6 +172,9 @@ pub struct Home {
     /// Names of secrets, each with the version of its value.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// Yeses for longer than once, by the asks that they were said to.
+    #[serde(default)]
+    pub standing: BTreeMap<String, Standing>,
 }
 
 /// Of whatever lies anywhere after a restore: sessions that the backup does not know may have put it there.
@@ -250,6 +261,11 @@ pub enum HomeInput {
         name: String,
         by: String,
     },
+    GrantStanding(Standing),
+    RevokeStanding {
+        id: String,
+        by: String,
+    },
 }
 
 /// # Errors
@@ -316,6 +332,8 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
         }
         HomeInput::RemoveSecret { name, .. } if !home.secrets.contains_key(&name) => Err(no_such_secret(&name)),
         HomeInput::RemoveSecret { name, by } => Ok(Vec::from([HomeRecord::SecretRemoved { name, by }])),
+        HomeInput::GrantStanding(standing) => grant_standing(home, standing),
+        HomeInput::RevokeStanding { id, by } => revoke_standing(home, id, by),
     }
 }
 
@@ -335,6 +353,28 @@ fn reset_root(home: &Home, root: String, by: String, speaks: Speaks) -> Result<V
         ));
     }
     Ok(Vec::from([HomeRecord::RootReset { root, before, by }]))
+}
+
+fn grant_standing(home: &Home, standing: Standing) -> Result<Vec<HomeRecord>, Refusal> {
+    if home.standing.contains_key(&standing.id) {
+        return Ok(Vec::new());
+    }
+    if home.standing.values().filter(|other| other.until > standing.at).count() >= STANDING_MAX {
+        return Err(Refusal::new(
+            Code::OnlyOnce,
+            alloc::format!("{STANDING_MAX} yeses stand already, more than anybody keeps in view"),
+            "backstay approvals standing, and revoke what nobody needs",
+        ));
+    }
+    Ok(Vec::from([HomeRecord::StandingGranted(standing)]))
+}
+
+fn revoke_standing(home: &Home, id: String, by: String) -> Result<Vec<HomeRecord>, Refusal> {
+    if home.standing.contains_key(&id) {
+        return Ok(Vec::from([HomeRecord::StandingRevoked { id, by }]));
+    }
+    let message = alloc::format!("no yes to `{id}` stands");
+    Err(Refusal::new(Code::NoSuchStanding, message, "see `backstay approvals standing`"))
 }
 
 fn no_such_secret(name: &str) -> Refusal {
@@ -368,6 +408,8 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         HomeRecord::Restored { new, .. } => {
             home.lineage = *new;
             home.roots.put("/", UNKNOWN);
+            // As a yes to an ask, it holds under one lineage.
+            home.standing.clear();
         }
         HomeRecord::RootRaised { root, label, .. } => home.roots.put(root, *label),
         HomeRecord::RootReset { root, .. } => home.roots.reset(root),
@@ -376,6 +418,13 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         }
         HomeRecord::SecretRemoved { name, .. } => {
             home.secrets.remove(name);
+        }
+        HomeRecord::StandingGranted(standing) => {
+            home.standing.retain(|_, other| other.until > standing.at);
+            home.standing.insert(standing.id.clone(), standing.clone());
+        }
+        HomeRecord::StandingRevoked { id, .. } => {
+            home.standing.remove(id);
         }
     }
 }

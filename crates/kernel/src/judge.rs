@@ -12,7 +12,8 @@ use crate::policy::{Agent, Policy};
 use crate::record::{Grounds, Reason, Verdict};
 use crate::rule::{Approvers, Field, RuleVerdict, is_under};
 use crate::session::Session;
-use crate::subject::{Ruling, Subject, ruling};
+use crate::standing;
+use crate::subject::{Ruling, Subject};
 use crate::tool::Manifest;
 use crate::{effect::CallRef, limit, limits};
 
@@ -34,18 +35,19 @@ pub fn judge(
     frame: &Frame<'_>,
 ) -> Judgement {
     let agent = frame.policy.agents.get(&session.agent);
-    let Named { origins, warrant, is_clear, reads } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments } = named.clone();
     let manifest = call.tool.as_deref().and_then(|tool| frame.policy.tools.get(tool));
     let composed = agent.and_then(|agent| composed(session, agent, manifest, facts, named));
     let (policy, used) = (frame.policy.digest, Vec::new());
-    let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads };
+    let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads, arguments };
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, frame));
     let (Some(agent), Some(subject)) = (granted, subject) else {
         return Judgement { verdict: Verdict::Deny { by: Reason::NoGrant }, grounds };
     };
-    let Ruling { verdict, rule } = ruling(&agent.rules, &subject);
+    let stands = standing::of_call(session, subject.tool.unwrap_or_default(), facts, named, frame);
+    let (Ruling { verdict, rule }, lifted) = standing::ruling(&agent.rules, &subject, &stands);
     let is_counted = session.effects.get(&effect).is_some_and(|open| open.is_counted);
     let passed = if is_counted { None } else { limit::passed(&agent.rules, &subject, &frame.allowance) };
     // A limit speaks where it is stricter than the rules.
@@ -72,7 +74,10 @@ pub fn judge(
     let of_rule = || rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
     let verdict = match (verdict, if verdict == RuleVerdict::Deny { None } else { flows() }) {
         (RuleVerdict::Deny, _) => Verdict::Deny { by },
-        (RuleVerdict::Allow, None) => Verdict::Allow { by },
+        (RuleVerdict::Allow, None) => {
+            let lifted = lifted.map(|standing| Reason::Standing(standing.id.clone()));
+            Verdict::Allow { by: lifted.unwrap_or(by) }
+        }
         (RuleVerdict::Allow, Some(flow)) => ask(Reason::Flow(flow), owners()),
         (RuleVerdict::Ask, None) => ask(by, of_rule()),
         (RuleVerdict::Ask, Some(flow)) => {

@@ -33,6 +33,7 @@ pub mod request;
 pub mod roots;
 pub mod rule;
 pub mod session;
+pub mod standing;
 pub mod subject;
 mod texts;
 pub mod tool;

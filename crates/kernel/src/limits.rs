@@ -40,6 +40,10 @@ pub const PROVIDER_WAIT_CAP_MS: u64 = 600_000;
 pub const PROVIDER_WAIT_MS_MAX: u64 = 86_400_000;
 /// An approval that nobody answers is a no, milliseconds (a rule may say otherwise).
 pub const ASK_EXPIRES_MS: u64 = 600_000;
+/// A yes for longer than once ends after this long at the latest, milliseconds.
+pub const STANDING_MS_MAX: u64 = 30 * DAY_MS;
+/// Standing yeses of one home: more than a person can keep in view.
+pub const STANDING_MAX: usize = 256;
 /// In what time the asks of a session are counted, milliseconds.
 pub const ASKS_MS: u64 = 3_600_000;
 /// Noes, and asks that expire: in a row before the turn ends, and in all before a person must let the session go

@@ -85,6 +85,11 @@ pub(crate) fn is_wanted(session: &Session, open: &Open) -> bool {
     session.turn.as_ref().is_some_and(|turn| turn.id == open.work.turn() && !turn.cancelled)
 }
 
+/// The yes for longer than once has neither ended nor been taken back.
+fn stands(id: &str, frame: &Frame<'_>) -> bool {
+    frame.standing.iter().any(|standing| standing.id == id && standing.until > frame.now)
+}
+
 /// Mints the permit of a started effect if everything that allowed it still holds.
 ///
 /// # Errors
@@ -113,6 +118,9 @@ pub fn start(session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<P
         Work::Model { .. } => None,
         Work::Tool { judged, .. } => match judged {
             Some(judged) if judged.approved.as_ref().is_some_and(|yes| yes.until <= frame.now) => {
+                return bounce(BounceReason::ApprovalGone);
+            }
+            Some(judged) if judged.standing.as_ref().is_some_and(|id| !stands(id, frame)) => {
                 return bounce(BounceReason::ApprovalGone);
             }
             Some(judged) if frame.switches.mode.holds_back(judged.facts.class) => {

@@ -244,6 +244,9 @@ pub struct Grounds {
     /// How confidential the directories were that a call with a network could read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<Confidentiality>,
+    /// The call's arguments, where somebody has said yes to some of its tool for longer than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Digest>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -255,7 +258,8 @@ impl Grounds {
     /// What the messages of the task said of the call.
     #[must_use]
     pub fn named(&self) -> Named {
-        Named { origins: self.origins.clone(), warrant: self.warrant, is_clear: self.is_clear, reads: self.reads }
+        let Self { origins, warrant, is_clear, reads, arguments, .. } = self;
+        Named { origins: origins.clone(), warrant: *warrant, is_clear: *is_clear, reads: *reads, arguments: *arguments }
     }
 }
 

@@ -33,10 +33,12 @@ pub enum Code {
     Stale,
     SecretExists,
     NoSuchSecret,
+    OnlyOnce,
+    NoSuchStanding,
 }
 
 impl Code {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::UnknownAgent,
         Self::UnknownPrincipal,
         Self::NoSuchToken,
@@ -57,6 +59,8 @@ impl Code {
         Self::Stale,
         Self::SecretExists,
         Self::NoSuchSecret,
+        Self::OnlyOnce,
+        Self::NoSuchStanding,
     ];
 
     #[must_use]
@@ -82,6 +86,8 @@ impl Code {
             Self::Stale => "stale",
             Self::SecretExists => "secret_exists",
             Self::NoSuchSecret => "no_such_secret",
+            Self::OnlyOnce => "only_once",
+            Self::NoSuchStanding => "no_such_standing",
         }
     }
 }

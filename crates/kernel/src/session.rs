@@ -239,6 +239,8 @@ pub struct JudgedFacts {
     pub composed: Option<Composed>,
     /// A person said yes.
     pub approved: Option<Approved>,
+    /// A person said yes for longer than once: to the ask of this id.
+    pub standing: Option<String>,
 }
 
 /// What a yes was said to. It stands in for the same question, to the same people, and for no other.

@@ -126,7 +126,7 @@ pub struct Ruling<'r> {
 
 /// Deny over ask over allow; of several alike, the first.
 #[must_use]
-pub fn ruling<'r>(rules: &'r [Rule], subject: &Subject<'_>) -> Ruling<'r> {
+pub fn ruling<'r>(rules: impl IntoIterator<Item = &'r Rule>, subject: &Subject<'_>) -> Ruling<'r> {
     let mut strictest: Option<&Rule> = None;
     for rule in rules {
         if strictest.is_none_or(|found| rule.verdict > found.verdict) && rule.matches(subject) {

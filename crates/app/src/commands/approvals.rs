@@ -49,14 +49,24 @@ fn waits_to_ask(item: &Value) -> String {
     }
 }
 
-pub async fn answer(home: &Path, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
+/// A person's word on one action.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// And to the same call for so long, milliseconds.
+    Yes {
+        always_ms: Option<u64>,
+    },
+    No,
+}
+
+pub async fn answer(home: &Path, args: &DecideArgs, word: &Said, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Act).await?;
-    let ended = answer_with(&client, args, approve, out).await;
+    let ended = answer_with(&client, args, *word, out).await;
     client.close().await;
     ended
 }
 
-async fn answer_with(client: &Client, args: &DecideArgs, approve: bool, out: &Out) -> Outcome<Exit> {
+async fn answer_with(client: &Client, args: &DecideArgs, word: Said, out: &Out) -> Outcome<Exit> {
     let id = args.id.to_string();
     let token = args.token.as_deref().map(read_token).transpose()?;
     let token = token.as_deref();
@@ -68,13 +78,16 @@ async fn answer_with(client: &Client, args: &DecideArgs, approve: bool, out: &Ou
     if let (Some(digest), Some(fields)) = (&args.digest, item.as_object_mut()) {
         fields.insert("digest".to_owned(), json!(digest));
     }
-    let decided = decide(client, token, &item, approve, args.note.as_deref()).await?;
+    let decided = decide(client, token, &item, word, args.note.as_deref()).await?;
     if out.json {
         out.value(&decided);
     } else {
-        out.line(&said(&item, approve));
+        out.line(&said(&item, word));
+        if let Some(until) = decided.get("until").and_then(Value::as_u64) {
+            out.line(&format!("the same call needs no further yes until {}", time::stamp(until)));
+        }
     }
-    if approve && missing(&item) > 0 {
+    if word != Said::No && missing(&item) > 0 {
         return Ok(Exit::Waiting);
     }
     turn::go_on(client, text(&decided, "turn"), out).await
@@ -94,11 +107,11 @@ fn missing(item: &Value) -> u64 {
 }
 
 /// What has become of it, as far as this answer says.
-fn said(item: &Value, approve: bool) -> String {
-    match (approve, missing(item)) {
-        (false, _) => "denied".to_owned(),
-        (true, 0) => "approved".to_owned(),
-        (true, missing) => format!("said yes; it takes {missing} more"),
+fn said(item: &Value, word: Said) -> String {
+    match (word, missing(item)) {
+        (Said::No, _) => "denied".to_owned(),
+        (Said::Yes { .. }, 0) => "approved".to_owned(),
+        (Said::Yes { .. }, missing) => format!("said yes; it takes {missing} more"),
     }
 }
 
@@ -119,13 +132,17 @@ pub async fn decide(
     client: &Client,
     token: Option<&str>,
     item: &Value,
-    approve: bool,
+    word: Said,
     note: Option<&str>,
 ) -> Outcome<Value> {
-    let decision = if approve { "approve" } else { "deny" };
+    let (decision, always_ms) = match word {
+        Said::Yes { always_ms } => ("approve", always_ms),
+        Said::No => ("deny", None),
+    };
     let mut body = json!({ "decision": decision, "digest": text(item, "digest") });
-    if let (Some(note), Some(fields)) = (note, body.as_object_mut()) {
-        fields.insert("note".to_owned(), json!(note));
+    if let Some(fields) = body.as_object_mut() {
+        fields.extend(note.map(|note| ("note".to_owned(), json!(note))));
+        fields.extend(always_ms.map(|ms| ("always_ms".to_owned(), json!(ms))));
     }
     client.post_as(token, &format!("/api/approvals/{}", text(item, "id")), &body).await
 }

@@ -476,6 +476,7 @@ pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
         Some(other) if other.get("mode").is_some() => {
             format!("mode {}: nothing but reading", text(other.get("mode").unwrap_or(&Value::Null), "mode"))
         }
+        Some(other) if other.get("standing").is_some() => format!("the standing yes to {}", text(other, "standing")),
         Some(other) if other.get("limit").is_some() => format!("limit of rule `{}`{at}", text(other, "limit")),
         Some(other) => {
             other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`{at}")).unwrap_or_default()

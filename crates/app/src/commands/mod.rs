@@ -23,6 +23,7 @@ mod secrets;
 mod serve;
 mod sessions;
 mod sql;
+mod standing;
 mod status;
 mod switches;
 mod tokens;
@@ -40,6 +41,7 @@ use crate::cli::{Cli, Command, IncidentCommand};
 use crate::exit::{Exit, Outcome};
 use crate::home;
 use crate::print::Out;
+use approvals::Said;
 use switches::Switch;
 
 /// # Errors
@@ -84,9 +86,12 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Watch => watch::run(home, out).await,
         Command::Sessions(command) => sessions::run(home, &command, out).await,
         Command::Trace(args) => trace::run(home, &args, out).await,
-        Command::Approvals => approvals::list_all(home, out).await,
-        Command::Approve(args) => approvals::answer(home, &args, true, out).await,
-        Command::Deny(args) => approvals::answer(home, &args, false, out).await,
+        Command::Approvals { command: None } => approvals::list_all(home, out).await,
+        Command::Approvals { command: Some(command) } => standing::run(home, &command, out).await,
+        Command::Approve(args) => {
+            approvals::answer(home, &args.decide, &Said::Yes { always_ms: args.until }, out).await
+        }
+        Command::Deny(args) => approvals::answer(home, &args, &Said::No, out).await,
         Command::Answer(args) => answer::run(home, &args, out).await,
         Command::Doubts => doubts::list_all(home, out).await,
         Command::Resolve(args) => doubts::resolve(home, &args, out).await,

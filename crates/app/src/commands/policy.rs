@@ -266,6 +266,7 @@ fn words(by: &Reason) -> String {
         Reason::ClassDefault => "class default".to_owned(),
         Reason::NoGrant => "no grant".to_owned(),
         Reason::Refused => "a person's no before".to_owned(),
+        Reason::Standing(id) => format!("the standing yes to {id}"),
         Reason::Flow(_) => "information flow".to_owned(),
         Reason::Both { by, .. } => format!("{} and information flow", words(by)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),

@@ -38,6 +38,8 @@ mod tools;
 mod value;
 mod zone;
 
+pub use value::duration_ms;
+
 #[cfg(test)]
 mod tests;
 

@@ -114,6 +114,7 @@ pub fn frame(policy: &Policy) -> Frame<'_> {
         switches: Switches::default(),
         slots: Slots { model: 1, tool: 1 },
         allowance: Vec::new(),
+        standing: Vec::new(),
     }
 }
 

@@ -119,6 +119,8 @@ const SCOPES: &str = "
     POST /api/turns/{id}/cancel: chat
     GET /api/approvals: approve
     POST /api/approvals/{id}: approve
+    GET /api/standing: approve
+    POST /api/standing/{id}/revoke: approve
     GET /api/questions: chat
     POST /api/questions/{id}: chat
     GET /api/doubts: observe operate

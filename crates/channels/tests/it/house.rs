@@ -184,6 +184,7 @@ fn doors(engine: &Engine, home: &Path) -> (Router, Router) {
         })
     });
     let door = Door::new(engine.clone(), home.to_owned(), CONNECTIONS, reload);
+    let door = door.protecting(|path| path.ends_with("/signed"));
     let proxies: [IpAddr; 1] = [[10, 0, 0, 1].into()];
     let auth = Auth::Bearer { listen: LISTEN.parse().unwrap(), trusted_proxies: proxies.into() };
     (router(door.clone(), auth), router(door, Auth::Local))

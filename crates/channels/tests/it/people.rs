@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::house::{House, Line, call, policy};
+use crate::house::{House, Line, Told, call, policy, request};
 
 async fn approval(house: &House, name: &str) -> Value {
     house.get(name, "/api/approvals").none().await.json["approvals"][0].clone()
@@ -74,7 +74,10 @@ async fn one_answer_answers_one_ask_and_the_next_is_put_after_it() {
     let listed = house.get("owner", "/api/approvals").none().await.json;
     let (items, parked) = (listed["approvals"].as_array().unwrap(), listed["parked"].as_array().unwrap());
     assert_eq!((items.len(), parked.len()), (1, 1));
-    assert_eq!((&parked[0]["args"], &parked[0]["until"]), (&json!({ "path": "b" }), &Value::Null));
+    // Whichever was looked at first.
+    let both = [json!({ "path": "a" }), json!({ "path": "b" })];
+    assert!(both.contains(&parked[0]["args"]) && parked[0]["args"] != items[0]["args"], "{listed}");
+    assert_eq!(parked[0]["until"], Value::Null);
     let (first, second) = (&items[0]["id"], &parked[0]["id"]);
     let path = |id: &Value| format!("/api/approvals/{}", id.as_str().unwrap());
     let yes = json!({ "decision": "approve", "digest": items[0]["digest"] });
@@ -208,6 +211,73 @@ async fn an_operator_says_what_became_of_a_doubt() {
     assert_eq!(ended["completion"]["done"][0]["tool"], "lost");
 }
 
+/// A token by which this principal answers as a person.
+async fn person(house: &House, name: &str) -> String {
+    let wanted = json!({ "principal": name, "speaks": "human", "scope": "approve" });
+    house.locally(Method::POST, "/api/tokens", wanted).await.json["token"].as_str().unwrap().to_owned()
+}
+
+async fn by_hand(house: &House, token: &str, path: &str, body: &Value) -> Told {
+    let call = request(Method::POST, path).header("authorization", format!("Bearer {token}"));
+    let call = call.body(axum::body::Body::from(body.to_string())).unwrap();
+    Told::of(house.tcp.clone().oneshot(call).await.unwrap()).await
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+#[tokio::test]
+async fn a_yes_for_longer_than_once_is_to_one_call_until_it_is_taken_back() {
+    let write = || call("guarded", "{\"path\":\"a\"}");
+    let other = call("guarded", "{\"path\":\"b\"}");
+    let lines = [write(), Line::Say("one"), write(), other, Line::Say("two"), write(), Line::Say("three"), write()];
+    let house = House::new(&lines).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let (id, hand) = (item["id"].as_str().unwrap(), person(&house, "owner").await);
+    let path = format!("/api/approvals/{id}");
+    let yes = |always_ms: u64| json!({ "decision": "approve", "digest": item["digest"], "always_ms": always_ms });
+    let no = json!({ "decision": "deny", "digest": item["digest"], "always_ms": DAY_MS });
+    assert_eq!(by_hand(&house, &hand, &path, &no).await.code(), "malformed");
+    assert_eq!(house.post("owner", &path).json(yes(DAY_MS)).await.code(), "only_once", "a program");
+    assert_eq!(by_hand(&house, &hand, &path, &yes(31 * DAY_MS)).await.code(), "only_once");
+    let told = by_hand(&house, &hand, &path, &yes(DAY_MS)).await;
+    assert_eq!((told.status, &told.json["until"]), (StatusCode::OK, &json!(house.play.engine.now() + DAY_MS)));
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "one");
+    let (_, turn) = house.say("ann", "in another session").await;
+    let asked = house.turn(&turn, "waiting").await;
+    assert_eq!(approval(&house, "owner").await["args"], json!({ "path": "b" }), "the same call was made");
+    assert_eq!(house.play.stage.acts.lock().unwrap().len(), 2);
+    let no = json!({ "decision": "deny", "digest": approval(&house, "owner").await["digest"] });
+    house.post("owner", &format!("/api/approvals/{}", asked["id"].as_str().unwrap())).json(no).await;
+    house.turn(&turn, "ended").await;
+
+    let (_, turn) = house.say("ann", "in a third").await;
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "three");
+    let listed = house.get("owner", "/api/standing").none().await.json["standing"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["rule"]), (1, &json!("about guarded")));
+    assert_eq!(house.get("carl", "/api/standing").none().await.json["standing"], json!([]));
+    let revoke = format!("/api/standing/{id}/revoke");
+    assert_eq!(house.post("carl", &revoke).none().await.code(), "no_such_standing", "not theirs");
+    assert_eq!(house.post("owner", &revoke).none().await.json["revoked"], true);
+    assert_eq!(house.post("owner", &revoke).none().await.code(), "no_such_standing");
+    let (_, turn) = house.say("ann", "once more").await;
+    assert_eq!(house.turn(&turn, "waiting").await["wait"], "approval");
+}
+
+#[tokio::test]
+async fn a_protected_path_is_said_yes_to_for_once() {
+    let house = House::new(&[call("signed", "{}")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let yes = json!({ "decision": "approve", "digest": item["digest"], "always_ms": DAY_MS });
+    let told = by_hand(&house, &person(&house, "owner").await, &path, &yes).await;
+    assert!(told.code() == "only_once" && told.text.contains("protected path"), "{}", told.text);
+    assert_eq!(house.turn(&turn, "waiting").await["id"], item["id"], "nothing was said yes to");
+}
+
 #[tokio::test]
 async fn where_a_rule_wants_a_persons_yes_a_program_can_only_say_no() {
     let lines = [call("signed", "{}"), Line::Say("done"), call("signed", "{}"), Line::Say("not")];
@@ -224,11 +294,7 @@ async fn where_a_rule_wants_a_persons_yes_a_program_can_only_say_no() {
     assert_eq!(claims.code(), "not_an_approver", "a token is what it was made as");
     assert_eq!(house.locally(Method::POST, &path, yes.clone()).await.code(), "not_an_approver", "no terminal");
 
-    let person = json!({ "principal": "owner", "speaks": "human", "scope": "approve" });
-    let token = house.locally(Method::POST, "/api/tokens", person).await.json["token"].as_str().unwrap().to_owned();
-    let call = crate::house::request(Method::POST, &path).header("authorization", format!("Bearer {token}"));
-    let call = call.body(axum::body::Body::from(yes.to_string())).unwrap();
-    let told = crate::house::Told::of(house.tcp.clone().oneshot(call).await.unwrap()).await;
+    let told = by_hand(&house, &person(&house, "owner").await, &path, &yes).await;
     assert_eq!(told.status, StatusCode::OK, "{}", told.text);
     assert_eq!(house.turn(&turn, "ended").await["reply"], "done");
 

@@ -2,11 +2,12 @@
 use backstay_kernel::Session;
 use backstay_kernel::facts::Facts;
 use backstay_kernel::flow::{Named as NamedValues, named};
-use backstay_kernel::id::{EffectId, Seq};
+use backstay_kernel::id::{Digest, EffectId, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
 use backstay_kernel::roots;
 use backstay_kernel::session::Work;
+use backstay_kernel::standing;
 use backstay_store::{Admission, NewMemory};
 
 use super::SessionTask;
@@ -133,7 +134,16 @@ impl SessionTask {
         };
         let agent = policy.agents.get(&self.state.agent);
         let reads = (!facts.network.is_empty()).then(|| self.shared.home.label(roots::read(agent, facts)).conf);
-        NamedValues { reads, ..self.said(id, facts, policy) }
+        NamedValues { reads, arguments: self.arguments(id), ..self.said(id, facts, policy) }
+    }
+
+    /// Its arguments by their name, where a standing yes might be to them.
+    fn arguments(&self, id: EffectId) -> Option<Digest> {
+        let Work::Tool { call, .. } = &self.state.effects.get(&id)?.work else { return None };
+        let stands = self.shared.home.standing(&self.state.agent, self.shared.world.now());
+        stands.iter().find(|standing| call.tool.as_ref() == Some(&standing.tool))?;
+        let (tool, arguments) = self.bodies.call(call).ok()??;
+        standing::arguments(&tool, &arguments)
     }
 
     /// What the messages of the task say of it. What cannot be read names nothing.

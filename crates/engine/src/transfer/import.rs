@@ -85,6 +85,7 @@ impl Engine {
             switches: backstay_kernel::frame::Switches { frozen: true, draining: true, ..Default::default() },
             slots: Slots { model: 0, tool: 0 },
             allowance: Vec::new(),
+            standing: Vec::new(),
         };
         let mut say = |input: Input| -> Result<usize, Refusal> {
             let records = decide(session, input, &frame)?;

@@ -304,7 +304,9 @@ fn go_on_calling(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_
             (Some(was), State::Asked { .. } | State::Parked { .. } | State::Ready)
                 if is_outdated(session, *id, call, was, &frame)
                     || matches!(open.state, State::Parked { until, .. } if room.calls(until))
-                    || (changing && open.state == State::Ready && !still_stands(session, *id, call, was, &frame)) =>
+                    || ((changing || was.standing.is_some())
+                        && open.state == State::Ready
+                        && !still_stands(session, *id, call, was, &frame)) =>
             {
                 let Judgement { verdict, grounds } = judge(session, *id, call, &was.facts, &was.named, &frame);
                 let verdict = room.bound(*id, call, &was.facts, verdict);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::known::{self, Lists};
 use super::{leaves, to_be_named};
 use crate::facts::Facts;
-use crate::id::{EffectId, RepeatKey, Seq};
+use crate::id::{Digest, EffectId, RepeatKey, Seq};
 use crate::label::Confidentiality;
 use crate::policy::Policy;
 use crate::session::{Session, Work};
@@ -42,6 +42,9 @@ pub struct Named {
     pub is_clear: bool,
     /// How confidential all is that it may take in and send, where it has a network of its own.
     pub reads: Option<Confidentiality>,
+    /// Its arguments, where somebody has said yes to some of its tool for longer than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Digest>,
 }
 
 /// The values of a call, as its manifest knows them, in their normal forms; `None` where one has none,
@@ -198,6 +201,7 @@ pub fn named(
         warrant: warrants.clone().find(|warrant| !is_spent(session, effect, *warrant)).or(warrants.clone().next()),
         is_clear: values.payload.iter().all(|text| is_clear(text, &all)),
         reads: None,
+        arguments: None,
     }
 }
 

@@ -22,6 +22,11 @@ pub(super) fn judge(session: &mut Session, record: &Judged) {
             named: record.grounds.as_deref().map(Grounds::named).unwrap_or_default(),
             composed: record.grounds.as_ref().and_then(|grounds| grounds.composed.clone()),
             approved: None,
+            standing: if let Verdict::Allow { by: Reason::Standing(id) } = &record.verdict {
+                Some(id.clone())
+            } else {
+                None
+            },
         })
     });
     let note = match &record.verdict {
@@ -49,9 +54,9 @@ pub(super) fn judge(session: &mut Session, record: &Judged) {
         Verdict::Deny { by: Reason::Rule(rule) } => Note::Denied(rule.clone()),
         Verdict::Deny { by: Reason::Limit(rule) } => Note::Limited(rule.clone()),
         Verdict::Deny { by: Reason::Mode { mode, would } } => Note::HeldBack { mode: *mode, would: *would },
-        Verdict::Deny { by: Reason::ClassDefault | Reason::NoGrant | Reason::Flow(_) | Reason::Both { .. } } => {
-            Note::NotGranted
-        }
+        Verdict::Deny {
+            by: Reason::ClassDefault | Reason::NoGrant | Reason::Standing(_) | Reason::Flow(_) | Reason::Both { .. },
+        } => Note::NotGranted,
         Verdict::Invalid { why, detail } => Note::Invalid { why: *why, detail: *detail },
         Verdict::Blocked { .. } => Note::Repeated,
         Verdict::TooMany => Note::TooMany,

@@ -22,6 +22,8 @@ pub enum Reason {
     },
     /// Nothing grants it.
     NoGrant,
+    /// A person has said yes to the very same call before, for longer than once: to the ask of this id.
+    Standing(String),
     /// A person has said no to the very same call in this task.
     Refused,
     /// The session has seen untrusted words; no rule lifts it.
@@ -40,7 +42,12 @@ impl Reason {
         match self {
             Self::Rule(name) | Self::Limit(name) => Some(name),
             Self::Both { by, .. } => by.rule(),
-            Self::ClassDefault | Self::NoGrant | Self::Refused | Self::Flow(_) | Self::Mode { .. } => None,
+            Self::ClassDefault
+            | Self::NoGrant
+            | Self::Refused
+            | Self::Standing(_)
+            | Self::Flow(_)
+            | Self::Mode { .. } => None,
         }
     }
 
@@ -49,9 +56,13 @@ impl Reason {
     pub fn flow(&self) -> Option<Flow> {
         match self {
             Self::Flow(flow) | Self::Both { flow, .. } => Some(*flow),
-            Self::ClassDefault | Self::Rule(_) | Self::Limit(_) | Self::NoGrant | Self::Refused | Self::Mode { .. } => {
-                None
-            }
+            Self::ClassDefault
+            | Self::Rule(_)
+            | Self::Limit(_)
+            | Self::NoGrant
+            | Self::Refused
+            | Self::Standing(_)
+            | Self::Mode { .. } => None,
         }
     }
 
@@ -61,9 +72,13 @@ impl Reason {
         match self {
             Self::Both { by, .. } => by.is_limit(),
             Self::Limit(_) => true,
-            Self::ClassDefault | Self::Rule(_) | Self::NoGrant | Self::Refused | Self::Flow(_) | Self::Mode { .. } => {
-                false
-            }
+            Self::ClassDefault
+            | Self::Rule(_)
+            | Self::NoGrant
+            | Self::Refused
+            | Self::Standing(_)
+            | Self::Flow(_)
+            | Self::Mode { .. } => false,
         }
     }
 }

@@ -300,7 +300,7 @@ fn a_tainted_session_sends_what_one_message_names_once_and_nothing_that_leads_el
 
 /// The record of a call that is allowed, with what it rests on.
 fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>) -> Record {
-    let Named { origins, warrant, is_clear, reads } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments } = named.clone();
     let (policy, used) = (Digest::default(), Vec::new());
     Record::Judged(Judged {
         effect,
@@ -309,7 +309,17 @@ fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>
         idempotency: Idempotency::Unsafe,
         answerer: Answerer::Tool,
         verdict: Verdict::Allow { by: Reason::ClassDefault },
-        grounds: Some(Box::new(Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads })),
+        grounds: Some(Box::new(Grounds {
+            policy,
+            line: None,
+            used,
+            origins,
+            warrant,
+            is_clear,
+            composed,
+            reads,
+            arguments,
+        })),
     })
 }
 
@@ -569,6 +579,7 @@ fn any_named() -> impl Strategy<Value = Named> {
         warrant: has_warrant.then_some(Warrant { from, tuple: repeat("values", 1) }),
         is_clear,
         reads: None,
+        arguments: None,
     })
 }
 
@@ -580,6 +591,7 @@ fn of_task(t: &TestSession, named: &Named) -> Named {
         origins: named.origins.iter().map(|origin| Origin { from, ..*origin }).collect(),
         is_clear: named.is_clear,
         reads: named.reads,
+        arguments: named.arguments,
     }
 }
 

@@ -20,6 +20,7 @@ use backstay_kernel::record::{
 };
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Approvers, Field, RuleVerdict, Who};
+use backstay_kernel::standing::Standing;
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::Typed;
@@ -55,7 +56,17 @@ const SECRET: Label = Label { conf: Confidentiality::Secret, ..Label::of(Source:
 /// Of a verdict that rests on nothing.
 fn bare() -> Grounds {
     let (policy, used, origins) = (Digest::default(), Vec::new(), Vec::new());
-    Grounds { policy, line: None, used, origins, warrant: None, is_clear: false, composed: None, reads: None }
+    Grounds {
+        policy,
+        line: None,
+        used,
+        origins,
+        warrant: None,
+        is_clear: false,
+        composed: None,
+        reads: None,
+        arguments: None,
+    }
 }
 
 fn call(tool: Option<&str>) -> CallRef {
@@ -458,6 +469,14 @@ fn looked_up() -> Vec<Record> {
     vec![Record::Planned(planned), Record::Created { effect: Seq(8), id: body(19) }]
 }
 
+fn standing(rule: &str, before: &str) -> Standing {
+    let text = format!(
+        "{{\"id\":\"0123456789abcdef.7\",\"agent\":\"main\",\"principal\":\"ann\",\"tool\":\"write_file\"{rule},\
+         \"arguments\":\"DIGEST\",\"facts\":{{\"digest\":\"DIGEST\"{before}}},\"at\":7,\"until\":9,\"by\":\"bob\"}}"
+    );
+    serde_json::from_str(&text.replace("DIGEST", &"08".repeat(32))).unwrap()
+}
+
 fn home_records() -> Vec<HomeRecord> {
     let by = || "ann".to_owned();
     vec![
@@ -494,6 +513,12 @@ fn home_records() -> Vec<HomeRecord> {
             created_at: 3,
             by: by(),
         }),
+        HomeRecord::StandingGranted(standing(
+            ",\"rule\":{\"name\":\"posts\",\"digest\":\"DIGEST\"}",
+            ",\"before\":\"DIGEST\"",
+        )),
+        HomeRecord::StandingGranted(standing("", "")),
+        HomeRecord::StandingRevoked { id: "0123456789abcdef.7".to_owned(), by: by() },
     ]
 }
 
@@ -520,6 +545,20 @@ where
         let entry: Entry<R> = serde_json::from_str(line).unwrap();
         assert_eq!(entry.records, std::slice::from_ref(record));
     }
+}
+
+/// A call that somebody had said yes to for longer than once.
+fn stands() -> Record {
+    let by = Reason::Standing("0123456789abcdef.7".to_owned());
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: None,
+        idempotency: Idempotency::Keyed,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Allow { by },
+        grounds: Some(Box::new(Grounds { arguments: Some(Digest([8; 32])), ..bare() })),
+    })
 }
 
 /// Asks that were opened at a moment, those that wait for room, and what comes of noes.
@@ -550,6 +589,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![judged_by_what_is_read()],
         bounded(),
         looked_up(),
+        vec![stands()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

@@ -20,6 +20,7 @@ use backstay_kernel::refusal::Refusal;
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::session::{Open, State, Work};
+use backstay_kernel::standing::{Standing, arguments};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
 use backstay_kernel::words::Typed;
 use backstay_kernel::{Input, Session, apply, decide, open_effects};
@@ -45,6 +46,7 @@ pub struct TestSession {
     pub switches: Switches,
     pub slots: Slots,
     pub allowance: Vec<WindowState>,
+    pub standing: Vec<Standing>,
     /// What the limits of rules have taken in.
     pub ledger: BTreeMap<String, Used>,
     pub request_bytes: u64,
@@ -132,6 +134,7 @@ impl TestSession {
             switches: Switches::default(),
             slots: Slots { model: 4, tool: 8 },
             allowance: Vec::new(),
+            standing: Vec::new(),
             ledger: BTreeMap::new(),
             request_bytes: 100,
             goes: None,
@@ -159,6 +162,7 @@ impl TestSession {
             switches: self.switches,
             slots: self.slots,
             allowance: self.allowance.clone(),
+            standing: self.standing.clone(),
         }
     }
 
@@ -288,10 +292,17 @@ impl TestSession {
                     Some((class, to)) => Facts { destination: Some(to), ..Facts::new(class, Vec::new()) },
                     None => Facts::new(class, Vec::new()),
                 };
-                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), named: Named::default() })
+                let named = Named { arguments: self.arguments_of(call), ..Named::default() };
+                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), named })
             }
             Effect::Probe { .. } | Effect::Model { .. } | Effect::Tool { .. } => None,
         }
+    }
+
+    /// As the engine names them, where a yes stands.
+    pub fn arguments_of(&self, call: &CallRef) -> Option<Digest> {
+        let number = call.repeat.0[1];
+        arguments(call.tool.as_deref()?, &format!("{{\"n\":{number}}}")).filter(|_| !self.standing.is_empty())
     }
 
     pub fn request(&self) -> Request {

@@ -23,5 +23,6 @@ mod people;
 mod recovery;
 mod roots;
 mod rules;
+mod standing;
 mod urls;
 mod words;

@@ -331,7 +331,8 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 warrant: None,
                 is_clear: false,
                 composed: None,
-                reads: None
+                reads: None,
+                arguments: None,
             },
             Grounds {
                 policy,
@@ -342,6 +343,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 is_clear: false,
                 composed: None,
                 reads: None,
+                arguments: None,
             }
         ]
     );

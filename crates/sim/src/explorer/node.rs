@@ -176,6 +176,7 @@ impl Node {
             switches: Switches { frozen: self.frozen, ..Switches::default() },
             slots: Slots { model: 8, tool: 8 },
             allowance: self.allowance(&self.now().seen),
+            standing: Vec::new(),
         }
     }
 

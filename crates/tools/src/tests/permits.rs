@@ -62,6 +62,7 @@ fn frame(policy: &Policy) -> Frame<'_> {
         switches: Switches::default(),
         slots: Slots { model: 1, tool: 1 },
         allowance: Vec::new(),
+        standing: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 use backstay_kernel::id::Place;
 use serde_json::Value;
 
-use super::super::approvals;
+use super::super::approvals::{self, Said};
 use super::super::conversation::{list, text};
 use super::super::turn;
 use super::{Chat, Mode, typed};
@@ -58,8 +58,9 @@ impl Chat<'_> {
     /// Yes or no to the action that is shown. False where the chat is over.
     pub(super) async fn decide(&mut self, approve: bool, reason: &str) -> Outcome<bool> {
         let Mode::Asked(item) = std::mem::replace(&mut self.mode, Mode::Busy) else { return Ok(true) };
+        let word = if approve { Said::Yes { always_ms: None } } else { Said::No };
         let note = Some(reason.trim()).filter(|reason| !reason.is_empty());
-        if let Err(failure) = approvals::decide(self.client, None, &item, approve, note).await {
+        if let Err(failure) = approvals::decide(self.client, None, &item, word, note).await {
             // It may have expired, somebody else was quicker, or this speaker may not: it still waits then.
             self.out.failure(&failure);
             self.ends(failure.exit);
