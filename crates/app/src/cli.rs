@@ -66,9 +66,7 @@ pub enum Command {
         command: Option<ApprovalsCommand>,
     },
     /// Say yes to one exact action
-    #[command(
-        after_help = "Examples:\n  backstay approve 67yjtg9xww0nx5es.7 --note \"as agreed\"\n  backstay approve 67yjtg9xww0nx5es.7 --always --until 7d"
-    )]
+    #[command(after_help = "Example:\n  backstay approve 67yjtg9xww0nx5es.7 --always --until 7d")]
     Approve(ApproveArgs),
     /// Say no to it
     #[command(after_help = "Example:\n  backstay deny 67yjtg9xww0nx5es.7 --note \"not today\"")]
