@@ -180,8 +180,7 @@ fn authenticated(parts: &Parts) -> Result<&Authenticated, Problem> {
     parts.extensions.get::<Authenticated>().ok_or_else(Problem::unauthorized)
 }
 
-/// Whose request this is, once it has passed [`authenticate`].
-/// Who asks, and by what they were let in: what one of them was answered is not for another.
+/// Once it has passed [`authenticate`]: who asks, and by what they were let in: what one of them was answered is not for another.
 pub fn asker_of(request: &Request<Body>) -> Option<String> {
     let Authenticated { caller, standing } = request.extensions().get::<Authenticated>()?;
     let by = match standing {

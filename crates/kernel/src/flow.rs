@@ -107,7 +107,8 @@ fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confi
     known.unwrap_or(Confidentiality::Public)
 }
 
-/// What a request takes of the day's bytes: all that it can carry, and where somebody named its URL, its headers.
+/// What a request takes of the day's bytes: all that it can carry, and where somebody named its URL, its headers. Of a
+/// server's call they are its arguments, and none names those but what lets them be sent.
 #[must_use]
 pub fn composed(
     session: &Session,
@@ -117,9 +118,11 @@ pub fn composed(
     named: &Named,
 ) -> Option<Composed> {
     let to = facts.destination.as_ref().filter(|_| !session.label.is_trusted())?;
-    let bytes = if named.warrant.is_some() { u64::from(to.header_bytes) } else { to.url_bytes };
+    let remote = is_remote(manifest);
+    let is_named = named.warrant.is_some() && (!remote || is_irreversible(facts.class));
+    let bytes = if is_named { u64::from(to.header_bytes) } else { to.url_bytes };
     let granted = || agent.grants.hosts.iter().find(|grant| grant.covers(to)).map(|grant| &grant.host);
-    let host = if is_remote(manifest) { Some(&to.host) } else { granted() };
+    let host = if remote { Some(&to.host) } else { granted() };
     host.filter(|_| bytes > 0).map(|host| Composed { host: host.clone(), bytes })
 }
 
@@ -150,9 +153,10 @@ pub fn flow(
     let (untrusted, sends) = (!session.label.is_trusted(), is_irreversible(facts.class));
     let agent = frame.policy.agents.get(&session.agent);
     let manifest = tool.and_then(|tool| frame.policy.tools.get(tool));
+    let remote = is_remote(manifest);
     if leaves(facts) {
         // A request that only asks carries what its URL can, which is bounded below; of a secret, nothing.
-        let is_told = sends || conf == Confidentiality::Secret;
+        let is_told = sends || remote || conf == Confidentiality::Secret;
         if untrusted && conf == Confidentiality::Secret {
             return Some(Flow::SecretLeaves);
         }
@@ -178,7 +182,8 @@ pub fn flow(
     if chooses && !is_warranted {
         return Some(Flow::UnnamedTarget);
     }
-    if sends && !named.is_clear {
+    // What a server elsewhere is only asked is bounded below; what it is to keep is sent.
+    if (sends || remote && facts.class != EffectClass::Read) && !named.is_clear {
         return Some(Flow::StrayPayload);
     }
     if !facts.network.is_empty() {

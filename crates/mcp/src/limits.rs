@@ -13,6 +13,10 @@ pub const IDLE: Duration = Duration::from_secs(300);
 pub const LOOK: Duration = Duration::from_millis(100);
 /// Servers at one time, of all agents and principals: each is a process, and some hundred megabytes.
 pub const LIVE_MAX: usize = 32;
+/// Pages of one list of it; no server that works needs as many.
+pub const PAGES_MAX: usize = 64;
+/// Requests for one call of a server behind a URL, the greeting included: a greeting and all lists are some two hundred.
+pub const REQUESTS_MAX: usize = 256;
 /// Tools, prompts and templates that one server may offer.
 pub const OFFERS_MAX: usize = 512;
 /// What a server last wrote to stderr, bytes, for the words of a fault.

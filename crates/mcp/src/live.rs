@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::files;
-use crate::limits::{ENDING, LOOK, OFFERS_MAX, REQUEST, START, STDERR_BYTES_MAX};
+use crate::limits::{ENDING, LOOK, OFFERS_MAX, PAGES_MAX, REQUEST, START, STDERR_BYTES_MAX};
 use crate::lines::{Broken, Lines};
 use crate::pin::{Pin, PinnedTool};
 use crate::remote::{At, Remote};
@@ -110,13 +110,15 @@ impl Live {
         made: &mut Vec<Connection>,
     ) -> Result<Self, Fault> {
         let name = &server.name;
-        let not_reached = |why: String| Fault::NotCalled(format!("the server `{name}` cannot be spoken to: {why}"));
+        let not_reached =
+            |why: String| Fault::NotCalled(format!("the server `{name}` cannot be spoken to: {}", one_line(&why)));
         let way = place.way.clone().ok_or_else(|| not_reached("there is no way out".to_owned()))?;
         let (until, changed) = (Instant::now() + START, Arc::new(AtomicBool::new(false)));
         let greet = |lifecycle| {
             let remote = Remote::new(at.clone(), way.clone(), REQUEST, Arc::clone(&changed));
             let mut config = StreamableHttpClientTransportConfig::with_uri(at.url.text());
             config.reinit_on_expired_session = false;
+            let _open = remote.open();
             let service = runtime.block_on(async {
                 let transport = StreamableHttpClientTransport::with_client(remote.clone(), config);
                 let greeted = serve_client_with_lifecycle(Refusing, transport, lifecycle);
@@ -204,29 +206,32 @@ impl Live {
     async fn offers(&self) -> Result<Offers, ServiceError> {
         let mut all: Offers = Default::default();
         let capabilities = self.service.peer_info().map(|info| info.capabilities.clone()).unwrap_or_default();
+        // Each by its own pages; a server that has no end is looked at as far as this.
         let mut cursor = None;
-        while all.0.len() < OFFERS_MAX {
+        for _ in 0..PAGES_MAX {
             let page = self.service.list_tools(Some(page(cursor))).await?;
             all.0.extend(page.tools.into_iter().map(|tool| pinned(serde_json::to_value(tool).unwrap_or_default())));
-            cursor = page.next_cursor;
+            cursor = page.next_cursor.filter(|_| all.0.len() < OFFERS_MAX);
             if cursor.is_none() {
                 break;
             }
         }
-        while capabilities.prompts.is_some() && all.1.len() < OFFERS_MAX {
+        let mut cursor = None;
+        for _ in 0..if capabilities.prompts.is_some() { PAGES_MAX } else { 0 } {
             let page = self.service.list_prompts(Some(page(cursor))).await?;
-            all.1
-                .extend(page.prompts.into_iter().map(|prompt| named(serde_json::to_value(prompt).unwrap_or_default())));
-            cursor = page.next_cursor;
+            let prompts = page.prompts.into_iter();
+            all.1.extend(prompts.map(|prompt| named(serde_json::to_value(prompt).unwrap_or_default())));
+            cursor = page.next_cursor.filter(|_| all.1.len() < OFFERS_MAX);
             if cursor.is_none() {
                 break;
             }
         }
-        while capabilities.resources.is_some() && all.2.len() < OFFERS_MAX {
+        let mut cursor = None;
+        for _ in 0..if capabilities.resources.is_some() { PAGES_MAX } else { 0 } {
             let page = self.service.list_resource_templates(Some(page(cursor))).await?;
             let templates = page.resource_templates.into_iter();
             all.2.extend(templates.map(|template| named(serde_json::to_value(template).unwrap_or_default())));
-            cursor = page.next_cursor;
+            cursor = page.next_cursor.filter(|_| all.2.len() < OFFERS_MAX);
             if cursor.is_none() {
                 break;
             }
@@ -268,7 +273,10 @@ impl Live {
     async fn watched<T>(&self, until: Instant, halt: &AtomicBool, done: impl Future<Output = T>) -> Result<T, String> {
         match &self.end {
             End::Process(process) => watched(&process.held, until, halt, done).await,
-            End::Url(_) => in_time(until, halt, || None, done).await.map_err(str::to_owned),
+            End::Url(remote) => {
+                let _open = remote.open();
+                in_time(until, halt, || None, done).await.map_err(str::to_owned)
+            }
         }
     }
 
@@ -298,7 +306,7 @@ impl Live {
         };
         Err(match &mut self.end {
             End::Process(process) => process.reason(&why),
-            End::Url(remote) => remote.why().unwrap_or(why),
+            End::Url(remote) => one_line(&remote.why().unwrap_or(why)),
         })
     }
 }
@@ -354,6 +362,11 @@ impl Process {
         let said: String = String::from_utf8_lossy(&said).trim().chars().map(harmless).collect();
         if said.is_empty() { why } else { format!("{why}; it said: {said}") }
     }
+}
+
+/// Nothing of a server's words can look like a line of ours.
+fn one_line(said: &str) -> String {
+    said.chars().map(|character| if character == '\n' { ' ' } else { harmless(character) }).collect()
 }
 
 /// No character of a server's may pass for the runtime's, or steer a terminal.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backstay_egress::{Answer, Ask, Credential, Fault, Network};
@@ -19,9 +19,12 @@ use rmcp::transport::streamable_http_client::{
 };
 use sse_stream::{Sse, SseStream};
 
+use crate::limits::REQUESTS_MAX;
 use crate::lines::{Broken, says_changed};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// Of an answer that is a no, what is told of its body.
+const SHOWN_BYTES: usize = 256;
 const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
@@ -64,17 +67,44 @@ pub struct Remote {
     connections: Arc<Mutex<Vec<Connection>>>,
     changed: Arc<AtomicBool>,
     broken: Broken,
+    /// Somebody waits for what is said; nothing is sent otherwise.
+    is_open: Arc<AtomicBool>,
+}
+
+/// While somebody waits.
+pub struct Open(Arc<AtomicBool>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Remote {
     /// `whole`: how long one request may take.
     pub fn new(at: At, way: Way, whole: Duration, changed: Arc<AtomicBool>) -> Self {
         let way = Way { network: way.network.patient(whole), ..way };
-        Self { at: Arc::new(at), way, connections: Arc::default(), changed, broken: Broken::default() }
+        Self {
+            at: Arc::new(at),
+            way,
+            connections: Arc::default(),
+            changed,
+            broken: Broken::default(),
+            is_open: Arc::default(),
+        }
     }
 
     pub fn take_connections(&self) -> Vec<Connection> {
-        std::mem::take(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.made())
+    }
+
+    pub fn open(&self) -> Open {
+        self.is_open.store(true, Ordering::Release);
+        Open(Arc::clone(&self.is_open))
+    }
+
+    fn made(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why it is not spoken to any more, once there is a reason.
@@ -88,11 +118,17 @@ impl Remote {
     }
 
     async fn ask(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Answer, Failed> {
+        if !self.is_open.load(Ordering::Acquire) {
+            return Err(StreamableHttpError::Client(NoAnswer("nobody waits for it".to_owned())));
+        }
+        if self.made().len() >= REQUESTS_MAX {
+            return Err(self.no(format!("one call of it took more than {REQUESTS_MAX} requests")));
+        }
         let credential = (self.way.credential)(method).map_err(|why| self.no(format!("{why}; nothing was sent")))?;
         let At { url, grant } = &*self.at;
         let ask = Ask { url, method, headers, body, idempotency_key: None, credential, grant };
         let made = self.way.network.send(&ask).await;
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).extend(made.connection);
+        self.made().extend(made.connection);
         let answer = made.answer.map_err(|fault| match fault {
             Fault::NotSent(why) => self.no(format!("{why}; nothing was sent")),
             Fault::Lost(why) => self.no(why),
@@ -107,13 +143,16 @@ impl Remote {
         let changed = Arc::clone(&self.changed);
         let bytes = stream::once(async move { Ok::<_, std::convert::Infallible>(Bytes::from(body)) });
         let seen = move |event: Result<Sse, SseError>| {
-            let message = event.as_ref().ok().and_then(|event| event.data.as_deref());
-            if message.and_then(|text| serde_json::from_str(text).ok()).is_some_and(|message| says_changed(&message)) {
+            let text = event.as_ref().ok().and_then(|event| event.data.as_deref());
+            let message: Option<ServerJsonRpcMessage> = text.and_then(|text| serde_json::from_str(text).ok());
+            if message.as_ref().is_some_and(says_changed) {
                 changed.store(true, Ordering::Release);
             }
-            event
+            // What it asks of us is not answered: each answer would be a request that no call of ours made.
+            let asks = matches!(message, Some(ServerJsonRpcMessage::Request(_)));
+            std::future::ready((!asks).then_some(event))
         };
-        SseStream::from_bytes_stream(bytes).map(seen).boxed()
+        SseStream::from_bytes_stream(bytes).filter_map(seen).boxed()
     }
 }
 
@@ -154,15 +193,15 @@ impl StreamableHttpClient for Remote {
         }
     }
 
+    /// Nobody waits for it any more, so nothing is sent: a server forgets who is gone.
     async fn delete_session(
         &self,
         _uri: Arc<str>,
-        session: Arc<str>,
+        _session: Arc<str>,
         _auth: Option<String>,
-        more: HashMap<HeaderName, HeaderValue>,
+        _more: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Failed> {
-        // It ends by itself where the server does not know how.
-        self.ask(Method::Delete, &fields(Some(&session), more), Bytes::new()).await.map(|_| ())
+        Ok(())
     }
 
     /// What a server says without being asked is not listened to, and a stream that broke off is not taken up again.
@@ -191,7 +230,7 @@ fn refused(
         401 | 403 => {
             "it wants to know who asks: `backstay secrets set`, and `[secrets.NAME] bind` to its URL".to_owned()
         }
-        _ => String::from_utf8_lossy(answer.body.get(..256).unwrap_or(&answer.body)).into_owned(),
+        _ => format!("{:?}", String::from_utf8_lossy(answer.body.get(..SHOWN_BYTES).unwrap_or(&answer.body))),
     };
     if matches!(status, 400..=499) && !matches!(status, 401 | 403) {
         let said = serde_json::from_slice::<ServerJsonRpcMessage>(&answer.body).ok().filter(|_| is_json);

