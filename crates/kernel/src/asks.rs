@@ -50,8 +50,11 @@ impl Asks {
         }
     }
 
+    /// A stop of any other kind, which a program may end, takes nothing back of what people said.
     pub(crate) fn resumed(&mut self) {
-        (self.row, self.total) = (0, 0);
+        if self.stop_the_session() {
+            (self.row, self.total) = (0, 0);
+        }
     }
 
     /// The turn is to end.

@@ -265,7 +265,13 @@ pub fn twenty_noes_stop_the_session_until_a_person_lets_it_go_on() {
     let mut t = TestSession::new();
     t.agent().caps.asks_per_hour = 100;
     t.policy.epoch += 1;
+    let resume = |speaks| Input::Resume { by: OWNER.to_owned(), speaks };
     for no in 0..DENIALS_MAX {
+        if no == DENIALS_MAX - 1 {
+            t.tell(Input::Stop { by: OWNER.to_owned() });
+            t.settle();
+            t.tell(resume(Speaks::Program));
+        }
         if t.session.turn.is_none() {
             t.say(u64::from(no) + 1);
         }
@@ -282,7 +288,6 @@ pub fn twenty_noes_stop_the_session_until_a_person_lets_it_go_on() {
     assert_eq!(t.head().wait, Wait::Stopped);
     let refusal = t.input(Input::Message(t.message(90, Mode::Queue))).unwrap_err();
     assert!(refusal.code == Code::SessionStopped && refusal.message.contains("20 of its asks"), "{refusal}");
-    let resume = |speaks| Input::Resume { by: OWNER.to_owned(), speaks };
     assert_eq!(t.input(resume(Speaks::Program)).unwrap_err().code, Code::NotAnApprover);
     t.tell(resume(Speaks::Human));
     t.say(91);
