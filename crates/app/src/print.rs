@@ -2,6 +2,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
+use backstay_kernel::words::is_hidden;
 use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
@@ -193,16 +194,15 @@ fn tinted(colour: bool, tone: Tone, text: &str) -> String {
     if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// Text without anything that a terminal would obey or that would show it in another order than
-/// it is read: such characters are written out.
+/// Text without anything that a terminal would obey, that nobody sees or that would show it in another order than it is
+/// read: such characters are written out.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
         match character {
             '\n' | '\t' => out.push(character),
-            c if c.is_control() || reorders => out.extend(c.escape_unicode()),
+            c if is_hidden(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
@@ -233,7 +233,9 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_gets_through() {
         assert_eq!(visible("a\u{1b}[2J\u{7}b\r\u{9b}"), "a\\u{1b}[2J\\u{7}b\\u{d}\\u{9b}");
-        assert_eq!(visible("x\u{202e}y"), "x\\u{202e}y");
+        for hidden in "\u{202e}\u{200b}\u{2060}\u{ad}\u{fe0f}\u{2028}\u{2800}\u{3164}\u{e0041}\u{200d}".chars() {
+            assert_eq!(visible(&format!("x{hidden}y")), format!("x{}y", hidden.escape_unicode()));
+        }
         assert_eq!(visible("ä\n\t漢"), "ä\n\t漢");
         assert_eq!(visible_line("a\nb"), "a\\nb");
     }

@@ -9,7 +9,7 @@ use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::{Approvers, Who};
-use backstay_kernel::session::Work;
+use backstay_kernel::session::{Session, Work};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,16 +18,14 @@ use crate::card::Action;
 use crate::door::Door;
 use crate::error::Problem;
 use crate::input::{At, Input, Keyed};
-use crate::waits::{Kind, question_of};
+use crate::rows::Row;
+use crate::waits::{self, Kind, Waiting, question_of};
 
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
         let (mut items, mut parked) = (Vec::new(), Vec::new());
-        let caller = speaker.caller();
-        let may = |kind: &Kind| {
-            matches!(kind, Kind::Approval { approvers, .. } if approvers.include(&caller.principal, caller.role))
-        };
-        door.waiting(&speaker, Some(&may), |row, state, waiting| {
+        let may = |kind: &Kind| may_answer(&speaker, kind);
+        let unreadable = door.waiting(&speaker, Some(&may), |row, state, waiting| {
             if let Kind::Parked { by, until } = &waiting.kind {
                 let (call, facts) = door.call_of(state, waiting.effect)?;
                 parked.push(json!({
@@ -43,44 +41,67 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
                     "until": until,
                 }));
             }
-            let Kind::Approval { by, approvers, expires_at, digest, yes } = &waiting.kind else { return Ok(()) };
-            let Some(Work::Tool { call, judged: Some(judged), .. }) = state.effects.get(&waiting.effect).map(|o| &o.work)
-            else {
-                return Ok(());
-            };
-            let text = door.call_text(call)?;
-            let effect = waiting.effect;
-            let card = door.card(&Action { state, effect, judged, text: &text })?;
-            let policy = door.engine.policy();
-            let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
-            let rule = by.rule().and_then(|named| rules.iter().find(|rule| rule.name == named));
-            let mut item = json!({
-                "id": waiting.place().to_string(),
-                "digest": digest,
-                "session": row.session,
-                "turn": waiting.turn_place().to_string(),
-                "agent": state.agent,
-                "principal": row.principal,
-                "tool": text.tool,
-                "args": text.args,
-                "facts": judged.facts,
-                "rule": rule_name(by),
-                "flow": flow_of(by),
-                "line": rule.map(|rule| rule.line),
-                "reason": rule.and_then(|rule| rule.reason.as_deref()),
-                "approvers": approvers_shown(approvers),
-                "yes": yes,
-                "expires_at": expires_at,
-            });
-            if let (Some(item), Value::Object(card)) = (item.as_object_mut(), card) {
-                item.extend(card);
-            }
-            items.push(item);
+            items.extend(item(door, row, state, waiting)?);
             Ok(())
         })?;
-        Ok(json!({ "approvals": items, "parked": parked }))
+        Ok(json!({ "approvals": items, "parked": parked, "unreadable": unreadable }))
     });
     Ok(Json(found.await?))
+}
+
+/// One of them alone, for whom the list would show it to.
+pub async fn one(speaker: Speaker, State(door): State<Door>, At(place): At) -> Result<Json<Value>, Problem> {
+    let found = door.off_thread(move |door| {
+        let row = door.session(place.session).map_err(|_| no_such_approval())?;
+        let state = door.fold(row.session)?;
+        let theirs = speaker.sees_all() || row.principal == speaker.caller().principal;
+        let mut waits = waits::of_session(&state, door.engine.now()).into_iter();
+        let waiting = waits.find(|waiting| waiting.effect == place.seq);
+        let waiting = waiting.filter(|waiting| theirs || may_answer(&speaker, &waiting.kind));
+        let item = waiting.map(|waiting| item(door, &row, &state, &waiting)).transpose()?;
+        item.flatten().ok_or_else(no_such_approval)
+    });
+    Ok(Json(found.await?))
+}
+
+fn may_answer(speaker: &Speaker, kind: &Kind) -> bool {
+    let caller = speaker.caller();
+    matches!(kind, Kind::Approval { approvers, .. } if approvers.include(&caller.principal, caller.role))
+}
+
+/// What a person sees of an action that waits for their yes; nothing of what waits for something else.
+fn item(door: &Door, row: &Row, state: &Session, waiting: &Waiting) -> Result<Option<Value>, Problem> {
+    let Kind::Approval { by, approvers, expires_at, digest, yes } = &waiting.kind else { return Ok(None) };
+    let Some(Work::Tool { call, judged: Some(judged), .. }) = state.effects.get(&waiting.effect).map(|o| &o.work)
+    else {
+        return Ok(None);
+    };
+    let text = door.call_text(call)?;
+    let policy = door.engine.policy();
+    let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
+    let rule = by.rule().and_then(|named| rules.iter().find(|rule| rule.name == named));
+    let mut item = json!({
+        "id": waiting.place().to_string(),
+        "digest": digest,
+        "session": row.session,
+        "turn": waiting.turn_place().to_string(),
+        "agent": state.agent,
+        "principal": row.principal,
+        "tool": text.tool,
+        "args": text.args,
+        "facts": judged.facts,
+        "rule": rule_name(by),
+        "flow": flow_of(by),
+        "line": rule.map(|rule| rule.line),
+        "reason": rule.and_then(|rule| rule.reason.as_deref()),
+        "approvers": approvers_shown(approvers),
+        "yes": yes,
+        "expires_at": expires_at,
+    });
+    if let Some(item) = item.as_object_mut() {
+        item.extend(door.card(&Action { state, effect: waiting.effect, judged, text: &text }));
+    }
+    Ok(Some(item))
 }
 
 fn rule_name(by: &Reason) -> String {
@@ -225,7 +246,7 @@ fn asked(door: &Door, place: Place) -> Result<(TurnId, Approvers), Problem> {
 pub async fn questions(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
         let mut items = Vec::new();
-        door.waiting(&speaker, None, |row, state, waiting| {
+        let unreadable = door.waiting(&speaker, None, |row, state, waiting| {
             if let Kind::Question = waiting.kind {
                 items.push(json!({
                     "id": waiting.place().to_string(),
@@ -236,7 +257,7 @@ pub async fn questions(speaker: Speaker, State(door): State<Door>) -> Result<Jso
             }
             Ok(())
         })?;
-        Ok(json!({ "questions": items }))
+        Ok(json!({ "questions": items, "unreadable": unreadable }))
     });
     Ok(Json(found.await?))
 }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use backstay_engine::ToolCall;
 use backstay_kernel::effect::CallRef;
-use backstay_kernel::flow::choices;
+use backstay_kernel::flow::{Choice, choices};
 use backstay_kernel::id::{EffectId, Place, Seq};
 use backstay_kernel::record::{Decision, Planned, Record};
 use backstay_kernel::session::{JudgedFacts, Session};
-use backstay_kernel::words::Atom;
-use serde_json::{Value, json};
+use backstay_kernel::words::{Atom, passes};
+use serde_json::{Map, Value, json};
 
 use crate::door::Door;
 use crate::error::Problem;
-use crate::limits::SAID_CHARS_MAX;
+use crate::limits::{CHOICES_MAX, LAST_RECORDS_MAX};
+use crate::pieces::pieces;
 use crate::waits::CallText;
 
 /// An action and all that is known of it.
@@ -27,15 +28,29 @@ pub struct Action<'a> {
 }
 
 impl Door {
-    pub(crate) fn card(&self, action: &Action<'_>) -> Result<Value, Problem> {
+    /// A part that cannot be made is not there; the rest of the action is shown all the same.
+    pub(crate) fn card(&self, action: &Action<'_>) -> Map<String, Value> {
         let destination = action.judged.facts.destination.as_ref();
-        Ok(json!({
-            "label": action.state.label,
-            "command_line": self.command_line(action),
-            "host_unicode": destination.and_then(|to| backstay_kernel::url::unicode(&to.host)),
-            "chooses": self.chooses(action)?,
-            "last": self.last(action)?,
-        }))
+        let mut card = Map::new();
+        let mut add = |key: &str, made: Result<Value, Problem>| match made {
+            Ok(value) => drop(card.insert(key.to_owned(), value)),
+            Err(problem) => {
+                let session = action.state.id;
+                tracing::error!(%session, key, problem = problem.message, "an approval is shown without a part of it");
+            }
+        };
+        add("label", Ok(json!(action.state.label)));
+        add("command_line", Ok(json!(self.command_line(action))));
+        add("host_unicode", Ok(json!(destination.and_then(|to| backstay_kernel::url::unicode(&to.host)))));
+        match self.chooses(action) {
+            Ok((shown, left_out)) => {
+                add("chooses", Ok(json!(shown)));
+                add("left_out", Ok(left_out));
+            }
+            Err(problem) => add("chooses", Err(problem)),
+        }
+        add("last", self.last(action));
+        card
     }
 
     /// What would be started, as its words are.
@@ -53,52 +68,58 @@ impl Door {
         self.engine.world().command_line(&call)
     }
 
-    /// The values by which it chooses, each with the line of a person's that it stands in.
-    fn chooses(&self, Action { state, judged, text, .. }: &Action<'_>) -> Result<Vec<Value>, Problem> {
+    /// The values by which it chooses, each with the line of a person's that it stands in: what nobody named first, and
+    /// of many only some. With them, how many are left out.
+    fn chooses(&self, Action { state, judged, text, .. }: &Action<'_>) -> Result<(Vec<Value>, Value), Problem> {
         let policy = self.engine.policy();
-        let Some(manifest) = policy.tools.get(&text.tool) else { return Ok(Vec::new()) };
+        let Some(manifest) = policy.tools.get(&text.tool) else { return Ok((Vec::new(), Value::Null)) };
         let mut messages = Vec::new();
         for said in state.turn.iter().flat_map(|turn| &turn.said) {
             let Some(atoms) = &said.typed.atoms else { continue };
             let atoms = self.bytes(atoms)?.unwrap_or_default();
             messages.push((said.seq, serde_json::from_slice::<Vec<Atom>>(&atoms).unwrap_or_default()));
         }
-        let chosen = choices(state, &judged.facts, &policy, (manifest, &text.arguments()), &messages);
-        let shown = chosen.into_iter().map(|choice| {
-            let said = match choice.said {
-                Some(seq) => json!({ "seq": seq, "line": self.line(state, seq, &choice.value)? }),
-                None => Value::Null,
-            };
-            Ok(json!({ "argument": choice.argument, "value": choice.value, "said": said }))
+        let mut shown = choices(state, &judged.facts, &policy, (manifest, &text.arguments()), &messages);
+        shown.sort_by_key(|choice| choice.said.is_some());
+        let rest = shown.split_off(CHOICES_MAX.min(shown.len()));
+        let unnamed = rest.iter().filter(|choice| choice.said.is_none()).count();
+        let left_out = json!({ "unnamed": unnamed, "named": rest.len() - unnamed });
+        let lines = self.lines(state, &shown)?;
+        let shown = shown.into_iter().zip(lines).map(|(choice, line)| {
+            let said = choice.said.map(|seq| json!({ "seq": seq, "line": line }));
+            json!({ "argument": choice.argument, "value": choice.value, "times": choice.times, "said": said })
         });
-        shown.collect()
+        Ok((shown.collect(), left_out))
     }
 
-    /// The line of a message that a value stands in, or else its first.
-    fn line(&self, state: &Session, seq: Seq, value: &str) -> Result<Option<String>, Problem> {
-        let mut body = None;
-        self.reader.each(state.id, Seq(seq.0.saturating_sub(1)), |placed| {
-            if let Record::Admitted(admitted) = &placed.record {
-                body = Some(admitted.body);
-            } else if let Record::Answered { body: answer, .. } = &placed.record {
-                body = Some(*answer);
+    /// For each of them the line that names it, where one does. Each message is read once.
+    fn lines(&self, state: &Session, shown: &[Choice]) -> Result<Vec<Option<String>>, Problem> {
+        let mut lines = vec![None; shown.len()];
+        for said in state.turn.iter().flat_map(|turn| &turn.said) {
+            let wants = |choice: &Choice| choice.said == Some(said.seq);
+            if !shown.iter().any(wants) {
+                continue;
             }
-            Ok::<_, Problem>(ControlFlow::Break(()))
-        })?;
-        let Some(body) = body else { return Ok(None) };
-        let bytes = self.bytes(&body)?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let value = value.to_lowercase();
-        let has = |line: &&str| line.to_lowercase().contains(&value);
-        let line = text.lines().find(has).or_else(|| text.lines().find(|line| !line.trim().is_empty()));
-        Ok(line.map(|line| around(line, &value)))
+            let text = self.text(&said.body)?.unwrap_or_default();
+            for piece in pieces(&text) {
+                let atoms = piece.atoms(&said.typed.quotes);
+                for (choice, line) in shown.iter().zip(&mut lines).filter(|(choice, _)| wants(choice)) {
+                    if line.is_none() && choice.atoms.iter().all(|atom| passes(atom.0, &atom.1, &atoms)) {
+                        *line = Some(piece.shown());
+                    }
+                }
+            }
+        }
+        Ok(lines)
     }
 
-    /// The last call of this tool that somebody allowed in this session, and which arguments are others now.
+    /// The last call of this tool that somebody allowed in this session, as far as its newest records tell, and which
+    /// arguments are others now.
     fn last(&self, Action { state, effect, text, .. }: &Action<'_>) -> Result<Value, Problem> {
         let mut calls: BTreeMap<EffectId, CallRef> = BTreeMap::new();
         let mut allowed = None;
-        self.reader.each(state.id, Seq(0), |placed| {
+        let newest = Seq(state.seq.0.saturating_sub(LAST_RECORDS_MAX));
+        self.reader.each(state.id, newest, |placed| {
             if let Record::Planned(Planned::Tool { call, .. }) = &placed.record
                 && call.tool.as_deref() == Some(&text.tool)
             {
@@ -118,15 +139,6 @@ impl Door {
     }
 }
 
-/// Of a long line, what stands around the value.
-fn around(line: &str, value: &str) -> String {
-    let at = line.to_lowercase().find(value).map_or(0, |byte| line.chars().take(byte).count());
-    let from = at.saturating_sub(SAID_CHARS_MAX / 2);
-    let part: String = line.chars().skip(from).take(SAID_CHARS_MAX).collect();
-    let (before, after) = (from > 0, line.chars().count() > from + SAID_CHARS_MAX);
-    format!("{}{}{}", if before { "…" } else { "" }, part.trim(), if after { "…" } else { "" })
-}
-
 /// Names of the arguments that are not equal in both.
 fn differing(before: &Value, now: &Value) -> Vec<String> {
     let (Some(before), Some(now)) = (before.as_object(), now.as_object()) else {
@@ -139,15 +151,6 @@ fn differing(before: &Value, now: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_line_is_cut_around_the_value() {
-        let line = format!("{} send it to bob@x.test {}", "a ".repeat(200), "b ".repeat(200));
-        let shown = around(&line, "bob@x.test");
-        assert!(shown.contains("send it to bob@x.test") && shown.starts_with('…') && shown.ends_with('…'), "{shown}");
-        assert!(shown.chars().count() <= SAID_CHARS_MAX + 2);
-        assert_eq!(around(" mail bob@x.test ", "bob@x.test"), "mail bob@x.test");
-    }
 
     #[test]
     fn an_argument_that_is_new_gone_or_other_differs() {

@@ -16,7 +16,7 @@ use crate::waits::Kind;
 pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Value>, Problem> {
     let found = door.off_thread(move |door| {
         let mut items = Vec::new();
-        door.waiting(&speaker, None, |row, state, waiting| {
+        let unreadable = door.waiting(&speaker, None, |row, state, waiting| {
             if let Kind::Doubt = waiting.kind {
                 let (call, facts) = door.call_of(state, waiting.effect)?;
                 items.push(json!({
@@ -30,7 +30,7 @@ pub async fn list(speaker: Speaker, State(door): State<Door>) -> Result<Json<Val
             }
             Ok(())
         })?;
-        Ok(json!({ "doubts": items }))
+        Ok(json!({ "doubts": items, "unreadable": unreadable }))
     });
     Ok(Json(found.await?))
 }

@@ -23,6 +23,7 @@ mod notices;
 mod openai;
 mod origin;
 mod patient;
+mod pieces;
 mod places;
 mod records;
 mod roots;

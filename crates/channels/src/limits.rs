@@ -107,5 +107,9 @@ pub const TITLE_CHARS_MAX: usize = 200;
 /// Records in which the first message is looked for where there is no title: it is the second, unless older
 /// messages were quoted before it.
 pub const TITLE_RECORDS_MAX: usize = 8;
-/// Of a message's line that names a value, what an approval shows around it.
-pub const SAID_CHARS_MAX: usize = 200;
+/// Bytes of a message's line that names a value, which an approval shows; of a longer line a part.
+pub const SAID_BYTES_MAX: usize = 240;
+/// Values that an approval shows: more than these nobody reads, and how many there are it says.
+pub const CHOICES_MAX: usize = 32;
+/// Newest records of a session among which an approval looks for the last call that was allowed: some hundred calls.
+pub const LAST_RECORDS_MAX: u64 = 2000;

@@ -64,7 +64,7 @@ const HOME: Scopes = &[TokenScope::Observe, TokenScope::Operate];
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const COMPLETIONS: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 40] = [
+pub static ROUTES: [Route; 41] = [
     read("/live", &[], Needs::Nobody, || get(health::live)),
     read("/ready", &[], Needs::Nobody, || get(health::ready)),
     read("/metrics", OBSERVE, Needs::Scraper, || get(health::metrics)),
@@ -82,6 +82,7 @@ pub static ROUTES: [Route; 40] = [
     read("/api/turns/{id}/trace", OBSERVE, Needs::Speaker, || get(trace::one)),
     act("/api/turns/{id}/cancel", CHAT, Needs::Speaker, || post(turns::cancel)),
     read("/api/approvals", APPROVE, Needs::Speaker, || get(approvals::list)),
+    read("/api/approvals/{id}", APPROVE, Needs::Speaker, || get(approvals::one)),
     act("/api/approvals/{id}", APPROVE, Needs::Speaker, || post(approvals::decide)),
     read("/api/standing", APPROVE, Needs::Speaker, || get(standing::list)),
     act("/api/standing/{id}/revoke", APPROVE, Needs::Speaker, || post(standing::revoke)),
@@ -160,7 +161,9 @@ mod tests {
         for route in &ROUTES {
             let who = match route.needs {
                 Needs::Nobody => "anybody",
-                Needs::Speaker if route.path == "/api/approvals/{id}" => "its approvers",
+                Needs::Speaker if route.path == "/api/approvals/{id}" && route.method == Method::POST => {
+                    "its approvers"
+                }
                 Needs::Speaker => "speaker",
                 Needs::Operator => "operator",
                 Needs::Owner => "owner",

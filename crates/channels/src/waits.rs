@@ -138,26 +138,32 @@ pub fn of_turn_here(door: &Door, state: &Session, turn: TurnId) -> (Option<Waiti
 
 impl Door {
     /// Everything that waits for a person, with its session: what the caller may see, and of the rest
-    /// what `may` lets them answer.
+    /// what `may` lets them answer. One that cannot be read hides no other: it is in the answer, by the session that the
+    /// caller may see.
     pub(crate) fn waiting(
         &self,
         speaker: &Speaker,
         may: Option<&dyn Fn(&Kind) -> bool>,
         mut take: impl FnMut(&Row, &Session, &Waiting) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<SessionId>, Problem> {
+        let mut unreadable = Vec::new();
         for row in self.sessions_with_waits()? {
             let theirs = speaker.sees_all() || row.principal == speaker.caller().principal;
             if !theirs && may.is_none() {
                 continue;
             }
-            let state = self.fold(row.session)?;
-            for waiting in of_session(&state, self.engine.now()) {
-                if theirs || may.is_some_and(|may| may(&waiting.kind)) {
-                    take(&row, &state, &waiting)?;
-                }
+            let mut read = || {
+                let state = self.fold(row.session)?;
+                let waits = of_session(&state, self.engine.now()).into_iter();
+                let shown = waits.filter(|waiting| theirs || may.is_some_and(|may| may(&waiting.kind)));
+                shown.map(|waiting| take(&row, &state, &waiting)).fold(Ok(()), Result::and)
+            };
+            if let Err(problem) = read() {
+                tracing::error!(session = %row.session, problem = problem.message, "its waits cannot be read");
+                unreadable.extend(theirs.then_some(row.session));
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 }
 

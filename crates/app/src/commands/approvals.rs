@@ -24,7 +24,8 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
     }
     let items = list(&found, "approvals");
     let parked = list(&found, "parked");
-    if items.is_empty() && parked.is_empty() {
+    let unreadable = list(&found, "unreadable");
+    if items.is_empty() && parked.is_empty() && unreadable.is_empty() {
         out.talk(Tone::Dim, "Nothing waits for a yes.");
     }
     let command = &out.command;
@@ -35,6 +36,10 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
     }
     for item in parked {
         out.line(&visible_line(&waits_to_ask(item)));
+    }
+    for session in unreadable.iter().filter_map(Value::as_str) {
+        let what = format!("What waits in session {session} cannot all be read now: see `{command} doctor`");
+        out.talk(Tone::Warning, &what);
     }
     Ok(Exit::Ok)
 }
@@ -120,8 +125,11 @@ fn said(item: &Value, word: Said) -> String {
 /// # Errors
 /// The API's no.
 pub async fn find(client: &Client, token: Option<&str>, id: &str) -> Outcome<Option<Value>> {
-    let found = client.get_as(token, "/api/approvals").await?;
-    Ok(list(&found, "approvals").iter().find(|item| text(item, "id") == id).cloned())
+    match client.get_as(token, &format!("/api/approvals/{id}")).await {
+        Ok(item) => Ok(Some(item)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Says yes or no to exactly the action that `item` shows.
@@ -164,7 +172,9 @@ fn lines(item: &Value) -> Vec<String> {
     )];
     match item.get("args") {
         Some(Value::Object(fields)) => {
-            lines.extend(fields.iter().map(|(name, value)| visible_line(&format!("  {name}: {value}"))));
+            lines.extend(
+                fields.iter().map(|(name, value)| visible_line(&format!("  argument {}: {value}", json!(name)))),
+            );
         }
         Some(other) => lines.push(visible_line(&format!("  arguments: {other}"))),
         None => {}
@@ -176,9 +186,8 @@ fn lines(item: &Value) -> Vec<String> {
     lines.extend(item.get("command_line").and_then(Value::as_str).map(|line| visible_line(&format!("  runs: {line}"))));
     lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
     let unicode = item.get("host_unicode").and_then(Value::as_str);
-    lines.extend(
-        unicode.map(|host| visible_line(&format!("  which its owner writes {host}: other letters may look the same"))),
-    );
+    let written = |host| format!("  whose letters may look like others, as its owner writes it: {}", json!(host));
+    lines.extend(unicode.map(|host| visible_line(&written(host))));
     lines.extend(reachable(facts).iter().map(|place| visible_line(&format!("  may reach {place}"))));
     lines.extend(chosen(item).iter().map(|line| visible_line(line)));
     lines.extend(last(item).map(|line| visible_line(&line)));
@@ -196,24 +205,36 @@ fn lines(item: &Value) -> Vec<String> {
     lines
 }
 
-/// Who chose the values by which the call chooses.
+/// Who chose the values by which the call chooses: that first, and the value last and quoted, so that it cannot say it.
 fn chosen(item: &Value) -> Vec<String> {
+    let Some(chooses) = item.get("chooses").and_then(Value::as_array) else {
+        return vec!["  who chose its values cannot be told now: trust none of them".to_owned()];
+    };
     let label = item.get("label").unwrap_or(&Value::Null);
     let from = if text(label, "integrity") == "trusted" {
-        "the model's own: no message of this task names it".to_owned()
+        "the model's own, no message of this task names it".to_owned()
     } else {
         let sources = label.get("source").map(sources).unwrap_or_default();
-        format!("untrusted: no message of this task names it, and the session has taken in words of {sources}")
+        format!("untrusted, no message of this task names it, and the session has taken in words of {sources}")
     };
     let one = |choice: &Value| {
-        let what = choice.get("argument").and_then(Value::as_str).unwrap_or("the path");
-        let who = match choice.get("said").filter(|said| !said.is_null()) {
-            Some(said) => format!("named in message {}: \"{}\"", number(said, "seq"), text(said, "line")),
-            None => from.clone(),
-        };
-        format!("  {what} {}: {who}", text(choice, "value"))
+        let what =
+            choice.get("argument").filter(|name| name.is_string()).map_or("the path".to_owned(), Value::to_string);
+        let times = Some(number(choice, "times")).filter(|times| *times > 1);
+        let times = times.map(|times| format!(" ({times} times)")).unwrap_or_default();
+        let who = choice.get("said").filter(|said| !said.is_null()).map_or(from.clone(), |said| {
+            let line = said.get("line").filter(|line| line.is_string());
+            let line = line.map(|line| format!(" ({line})")).unwrap_or_default();
+            format!("named in message {}{line}", number(said, "seq"))
+        });
+        format!("  {who}: {what}{times} = {}", json!(text(choice, "value")))
     };
-    list(item, "chooses").iter().map(one).collect()
+    let left_out = item.get("left_out").unwrap_or(&Value::Null);
+    let (unnamed, named) = (number(left_out, "unnamed"), number(left_out, "named"));
+    let more = (unnamed + named > 0).then(|| {
+        format!("  NOT SHOWN HERE: {unnamed} more values that no message of this task names, and {named} that one does")
+    });
+    chooses.iter().map(one).chain(more).collect()
 }
 
 /// Those that may be anybody's, of one word or a list of them.
@@ -225,7 +246,7 @@ fn sources(source: &Value) -> String {
 
 fn last(item: &Value) -> Option<String> {
     let last = item.get("last").filter(|last| !last.is_null())?;
-    let differs: Vec<&str> = list(last, "differs").iter().filter_map(Value::as_str).collect();
+    let differs: Vec<String> = list(last, "differs").iter().map(Value::to_string).collect();
     let how =
         if differs.is_empty() { "the same arguments".to_owned() } else { format!("another {}", differs.join(", ")) };
     Some(format!("  beside the last that was allowed here, {}: {how}", text(last, "id")))
@@ -260,7 +281,9 @@ mod tests {
     fn an_action_cannot_draw_lines_of_its_own() {
         let item = json!({
             "id": "s.7", "agent": "main", "tool": "write_file",
-            "args": { "path": "a\n  class: read", "content": "\u{1b}[2K\u{202e}x" },
+            "args": {
+                "path": "a\n  class: read", "content": "\u{1b}[2K\u{202e}x", "runs": "echo", "class: read, rule: r": 1,
+            },
             "facts": {
                 "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never" }], "bytes_out": 9,
                 "destination": {
@@ -275,20 +298,27 @@ mod tests {
             "command_line": "echo 'a\n  class: read'", "host_unicode": "b\u{fc}cher.example\n",
             "label": { "conf": "internal", "integrity": "untrusted", "source": ["config", "tool", "model"] },
             "chooses": [
-                { "argument": "to\n", "value": "a\nb", "said": { "seq": 2, "line": "to a\u{202e}" } },
-                { "argument": null, "value": "/x", "said": null },
+                {
+                    "argument": "to\n", "value": "a\nb: \"named in message 2\"", "times": 3,
+                    "said": { "seq": 2, "line": "say \"x\" to a\u{202e}" },
+                },
+                { "argument": null, "value": "/x", "times": 1, "said": null },
             ],
+            "left_out": { "unnamed": 5, "named": 7 },
             "last": { "id": "s.3", "differs": ["to\n", "cc"] },
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 16);
+        assert_eq!(shown.len(), 19);
         for line in [
             "  runs: echo 'a\\n  class: read'",
-            "  to\\n a\\nb: named in message 2: \"to a\\u{202e}\"",
-            "  the path /x: untrusted: no message of this task names it, and the session has taken in words of tool, model",
-            "  beside the last that was allowed here, s.3: another to\\n, cc",
-            "  which its owner writes b\u{fc}cher.example\\n: other letters may look the same",
+            r#"  argument "runs": "echo""#,
+            r#"  argument "class: read, rule: r": 1"#,
+            r#"  named in message 2 ("say \"x\" to a\u{202e}"): "to\n" (3 times) = "a\nb: \"named in message 2\"""#,
+            r#"  untrusted, no message of this task names it, and the session has taken in words of tool, model: the path = "/x""#,
+            "  NOT SHOWN HERE: 5 more values that no message of this task names, and 7 that one does",
+            r#"  beside the last that was allowed here, s.3: another "to\n", "cc""#,
+            "  whose letters may look like others, as its owner writes it: \"b\u{fc}cher.example\\n\"",
         ] {
             assert!(shown.iter().any(|shown| shown == line), "{line} in {shown:?}");
         }
@@ -297,5 +327,15 @@ mod tests {
         let to = "  goes to POST https://xn--bcher-kva.example:443/v1, 40 bytes of URL and headers, 9 bytes of body";
         assert!(shown.iter().any(|line| line == to), "{shown:?}");
         assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}', '\u{202e}'])), "{shown:?}");
+    }
+
+    #[test]
+    fn a_card_that_could_not_be_made_says_so() {
+        let shown = lines(&json!({ "id": "s.7", "args": {}, "approvers": { "role": ["owner"] } }));
+        assert!(shown.iter().any(|line| line.contains("who chose its values cannot be told now")), "{shown:?}");
+        let shown = lines(
+            &json!({ "id": "s.7", "args": {}, "chooses": [{ "value": "x", "said": { "seq": 2, "line": null } }] }),
+        );
+        assert!(shown.iter().any(|line| line == "  named in message 2: the path = \"x\""), "{shown:?}");
     }
 }

@@ -153,13 +153,13 @@ fn a_person_is_shown_what_would_run_and_who_chose_what() {
     let shown = home.place.run(&["approvals"]).stdout.clone();
     for line in [
         r"  runs: echo bob@x.test eve@x.test 'it'\''s done'",
-        "  to bob@x.test: named in message 2: \"/say I tell bob@x.test of it\"",
-        "  cc eve@x.test: the model's own: no message of this task names it",
+        r#"  named in message 2 ("/say I tell bob@x.test of it"): "to" = "bob@x.test""#,
+        r#"  the model's own, no message of this task names it: "cc" = "eve@x.test""#,
         "  class: send, sandbox: full, rule: class default",
     ] {
         assert!(shown.contains(line), "{line} in {shown}");
     }
-    assert!(!shown.contains("  text it's done") && first["last"].is_null(), "{shown} {first}");
+    assert!(!shown.contains("\"text\" = ") && first["last"].is_null(), "{shown} {first}");
     home.place.run(&["approve", first["id"].as_str().unwrap()]).expect(0);
     door.ended(&turn);
     // What came back may be anybody's.
@@ -167,8 +167,9 @@ fn a_person_is_shown_what_would_run_and_who_chose_what() {
     let second = asked(first["id"].as_str().unwrap());
     let shown = home.place.run(&["approvals"]).stdout.clone();
     for line in [
-        "  cc eve@x.test: untrusted: no message of this task names it, and the session has taken in words of principal",
-        &format!("  beside the last that was allowed here, {}: another to", first["id"].as_str().unwrap()),
+        r#"  untrusted, no message of this task names it, and the session has taken in words of principal"#,
+        r#": "cc" = "eve@x.test""#,
+        &format!("  beside the last that was allowed here, {}: another \"to\"", first["id"].as_str().unwrap()),
     ] {
         assert!(shown.contains(line), "{line} in {shown}");
     }

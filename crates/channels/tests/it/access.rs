@@ -118,6 +118,7 @@ const SCOPES: &str = "
     GET /api/turns/{id}/trace: observe
     POST /api/turns/{id}/cancel: chat
     GET /api/approvals: approve
+    GET /api/approvals/{id}: approve
     POST /api/approvals/{id}: approve
     GET /api/standing: approve
     POST /api/standing/{id}/revoke: approve

@@ -78,6 +78,11 @@ impl House {
         std::fs::create_dir(place.path().join("workspace")).unwrap();
         std::fs::write(place.path().join("workspace/note.txt"), "a note").unwrap();
         std::fs::write(place.path().join("backstay.toml"), "# as tested\n").unwrap();
+        Self::at(Arc::new(place), policy, lines).await
+    }
+
+    /// In a home that is there.
+    pub async fn at(place: Arc<TempDir>, policy: Policy, lines: &[Line]) -> Self {
         let play = Play::begin(place.path(), policy.clone(), lines.to_vec()).await;
         let mut tokens = BTreeMap::new();
         for name in policy.principals.keys() {
@@ -88,7 +93,7 @@ impl House {
             tokens.insert(name.clone(), play.engine.home().create_tokens(&policy, new, None).await.unwrap());
         }
         let (tcp, local) = doors(&play.engine, place.path());
-        Self { play: Arc::new(play), tcp, local, tokens, place: Arc::new(place) }
+        Self { play: Arc::new(play), tcp, local, tokens, place }
     }
 
     /// To talk with.

@@ -1,4 +1,6 @@
 //! Approvals, questions and doubts.
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use backstay_kernel::home::TokenScope;
@@ -365,4 +367,65 @@ async fn a_role_that_is_held_at_one_door_is_none_at_another() {
     let call = crate::house::request(Method::GET, "/api/approvals").header("authorization", bearer);
     let call = house.local.clone().oneshot(call.body(axum::body::Body::empty()).unwrap());
     assert_eq!(crate::house::Told::of(call.await.unwrap()).await.status, StatusCode::OK);
+}
+
+/// Puts `new` in the place of every `old` in the state file of a home that is closed.
+fn damage(home: &Path, old: &str, new: &str) {
+    assert_eq!(old.len(), new.len());
+    let path = home.join("state.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let places: Vec<usize> =
+        (0..bytes.len() - old.len()).filter(|at| bytes[*at..].starts_with(old.as_bytes())).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|at| bytes[at..at + old.len()].copy_from_slice(new.as_bytes()));
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_hides_nothing_else() {
+    let calls = ["a", "needle", "c"].map(|path| call("guarded", &format!("{{\"path\":\"{path}\"}}")));
+    let house = House::new(&[&calls[..], &[call("ask", "{\"question\":\"well?\"}")]].concat()).await;
+    let mut sessions = Vec::new();
+    for name in ["ann", "carl", "carl", "carl"] {
+        let (session, turn) = house.say(name, "write").await;
+        house.turn(&turn, "waiting").await;
+        sessions.push(session);
+    }
+    house.play.engine.store().close().unwrap();
+    // The records of the first session, and the arguments of the second.
+    damage(house.place.path(), "\"main\",\"principal\":\"ann\"", "\"main\",\"principal\":\"ann}");
+    damage(house.place.path(), "needle", "nEEdle");
+    let house = House::at(Arc::clone(&house.place), policy(), &[]).await;
+    let told = house.get("owner", "/api/approvals").none().await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text);
+    let item = told.json["approvals"][0].clone();
+    assert_eq!((&item["session"], told.json["approvals"].as_array().unwrap().len()), (&json!(sessions[2]), 1));
+    let mut unreadable = told.json["unreadable"].as_array().unwrap().clone();
+    unreadable.sort_by_key(|session| sessions.iter().position(|one| session == one));
+    assert_eq!(unreadable, [json!(sessions[0]), json!(sessions[1])]);
+    assert_eq!(house.get("carl", "/api/approvals").none().await.json["unreadable"], json!([sessions[1]]));
+    let told = house.get("carl", "/api/questions").none().await.json;
+    assert_eq!((&told["questions"][0]["text"], &told["unreadable"]), (&json!("well?"), &json!([])));
+
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    assert_eq!(house.get("owner", &path).none().await.json, item);
+    assert_eq!(house.get("bob", &path).none().await.code(), "no_such_approval");
+    let yes = json!({ "decision": "approve", "digest": item["digest"] });
+    assert_eq!(house.post("owner", &path).json(yes).await.status, StatusCode::OK);
+    assert_eq!(house.get("owner", &path).none().await.code(), "no_such_approval");
+}
+
+#[tokio::test]
+async fn of_many_values_an_approval_shows_some_and_says_how_many_more() {
+    let values: Vec<u32> = (0..100).chain([0; 6000]).collect();
+    let house = House::new(&[call("guarded", &json!({ "path": "a", "more": values }).to_string())]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let shown: Vec<&Value> =
+        item["chooses"].as_array().unwrap().iter().filter(|one| one["argument"] == "more").collect();
+    let first = json!({ "argument": "more", "value": "0", "times": 6001, "said": null });
+    assert_eq!((shown.len(), shown[0]), (32, &first));
+    let all = 101;
+    assert_eq!(item["left_out"], json!({ "unnamed": all - 32, "named": 0 }));
 }

@@ -1,5 +1,6 @@
 //! What a call chooses and who said so, for the person who is asked about it.
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use serde_json::{Map, Value};
@@ -20,12 +21,16 @@ pub struct Choice {
     pub argument: Option<String>,
     /// As the model wrote it; a path as it is.
     pub value: String,
-    /// The message or answer of the task that names it, whole.
+    /// How often the argument has it.
+    pub times: usize,
+    /// All that must be named for it to be.
+    pub atoms: Vec<Atom>,
+    /// The message or answer of the task that names all of it.
     pub said: Option<Seq>,
 }
 
-/// Every value that chooses, as far as the manifest tells; `messages` as for [`super::named`]. That a value is there does
-/// not make the call one that is wanted: whoever is asked says that.
+/// Every value that chooses, as far as the manifest tells, equal ones of an argument once; `messages` as for
+/// [`super::named`]. That a value is there does not make the call one that is wanted: whoever is asked says that.
 #[must_use]
 pub fn choices(
     session: &Session,
@@ -35,7 +40,6 @@ pub fn choices(
     messages: &[(Seq, Vec<Atom>)],
 ) -> Vec<Choice> {
     let given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
-    let said = |kind, value: &str| messages.iter().find(|(_, atoms)| passes(kind, value, atoms)).map(|(seq, _)| *seq);
     let mut all = Vec::new();
     for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
         let role = manifest.arguments.iter().find(|(known, _)| known == name).map(|(_, role)| *role);
@@ -46,19 +50,36 @@ pub fn choices(
             Some(ArgumentRole::Authority(kind)) => Some(kind),
             Some(ArgumentRole::Selector) | None => None,
         };
-        for one in parts(value) {
+        for (one, times) in parts(value) {
             let atoms = kind.and_then(|kind| exact(kind, one)).unwrap_or_default();
-            let said = atoms.iter().map(|atom| said(atom.0, &atom.1)).next().flatten();
             let value = one.as_str().map_or_else(|| one.to_string(), ToOwned::to_owned);
-            all.push(Choice { argument: Some(name.clone()), value, said });
+            let said = said(&atoms, messages);
+            all.push(Choice { argument: Some(name.clone()), value, times, atoms, said });
         }
     }
-    let path =
-        |(_, real): (u32, &str)| Choice { argument: None, value: real.to_string(), said: said(Kind::Path, real) };
+    let path = |(_, real): (u32, &str)| {
+        let atoms: Vec<Atom> = Atom::of(Kind::Path, real).into_iter().collect();
+        let said = said(&atoms, messages);
+        Choice { argument: None, value: real.to_string(), times: 1, atoms, said }
+    };
     all.extend(to_be_named(session, facts, policy).map(path));
     all
 }
 
-fn parts(value: &Value) -> Vec<&Value> {
-    value.as_array().map_or_else(|| Vec::from([value]), |all| all.iter().collect())
+/// The first message that names every one of them.
+fn said(atoms: &[Atom], messages: &[(Seq, Vec<Atom>)]) -> Option<Seq> {
+    let names_all = |said: &[Atom]| !atoms.is_empty() && atoms.iter().all(|atom| passes(atom.0, &atom.1, said));
+    messages.iter().find(|(_, said)| names_all(said)).map(|(seq, _)| *seq)
+}
+
+/// Each value of a list once, with how often it is there, in the order of the list.
+fn parts(value: &Value) -> Vec<(&Value, usize)> {
+    let Some(list) = value.as_array() else { return Vec::from([(value, 1)]) };
+    let mut times: BTreeMap<String, (usize, &Value, usize)> = BTreeMap::new();
+    for (place, one) in list.iter().enumerate() {
+        times.entry(one.to_string()).or_insert((place, one, 0)).2 += 1;
+    }
+    let mut parts: Vec<_> = times.into_values().collect();
+    parts.sort_by_key(|(place, ..)| *place);
+    parts.into_iter().map(|(_, one, times)| (one, times)).collect()
 }

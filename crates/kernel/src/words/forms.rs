@@ -19,6 +19,7 @@ pub fn clean(text: &str) -> Option<String> {
 
 /// Controls, bidirectional marks, zero-width characters, fillers, tags, variation selectors, private
 /// use, and every space but the plain one.
+#[must_use]
 pub fn is_hidden(c: char) -> bool {
     let odd_space = c.is_whitespace() && c != ' ';
     c.is_control()

@@ -3,7 +3,7 @@
 use backstay_kernel::Input;
 use backstay_kernel::effect::{CallRef, Effect, Outcome};
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Chosen, Flow, Lists, Values, named, wanted};
+use backstay_kernel::flow::{Chosen, Flow, Lists, Values, choices, named, wanted};
 use backstay_kernel::id::{EffectId, RepeatKey, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::limits::{CREATED_MAX, LOOKUPS_MAX};
@@ -421,4 +421,31 @@ fn a_message_without_values_can_still_name_somebody() {
     t.tell(Input::Message(message));
     let said = &t.session.turn.as_ref().unwrap().said;
     assert_eq!((said[0].body, said[0].typed.quotes.as_slice()), (body(1), &[(0, 3)][..]));
+}
+
+/// (the value of an argument, the message that names it and how often it is there, in the order of the list)
+#[test]
+fn what_chooses_is_named_only_where_one_message_names_all_of_it() {
+    let t = TestSession::new();
+    let mut manifest: Manifest = t.policy.tools["mail"].clone();
+    manifest.arguments = vec![("to".into(), ArgumentRole::Authority(Kind::Email))];
+    let said = |seq, text| (Seq(seq), extract(text, &quotes(text)));
+    let messages = [said(2, "tell ann@x.test"), said(3, "tell bob@x.test"), said(4, "tell ann@x.test, cat@x.test")];
+    let facts = Facts::new(EffectClass::Send, Vec::new());
+    let of = |arguments: &str| {
+        let found = choices(&t.session, &facts, &t.policy, (&manifest, arguments), &messages);
+        found.into_iter().map(|choice| (choice.said.map(|seq| seq.0), choice.times)).collect::<Vec<_>>()
+    };
+    for (value, expected) in [
+        (r#""ann@x.test""#, vec![(Some(2), 1)]),
+        (r#"["ann@x.test","eve@x.test","ann@x.test"]"#, vec![(Some(2), 2), (None, 1)]),
+        (r#"[["ann@x.test","eve@x.test"]]"#, vec![(None, 1)]),
+        (r#"[["ann@x.test","bob@x.test"]]"#, vec![(None, 1)]),
+        (r#"[["ann@x.test","cat@x.test"],["ann@x.test"]]"#, vec![(Some(4), 1), (Some(2), 1)]),
+        (r#"[[],{"a":"ann@x.test"}]"#, vec![(None, 1), (None, 1)]),
+        // What looks the same in a list is not one value.
+        (r#"[["ann@x.test"],"[\"ann@x.test\"]"]"#, vec![(Some(2), 1), (None, 1)]),
+    ] {
+        assert_eq!(of(&format!(r#"{{"to":{value}}}"#)), expected, "{value}");
+    }
 }
