@@ -35,6 +35,8 @@ TAKES = {"delete", "remove", "cancel", "clear", "drop"}
 CALLED = {"recipient": "contact", "participant": "contact", "email": "contact", "cc": "contact", "bcc": "contact"}
 SAME = {"contact": {"contact", "user", "member", "person", "people"}}
 OURS = {"contact", "user", "member", "person", "people", "channel", "group", "team"}
+# What makes a word a name of the list; things are called by their titles, which people quote.
+SIGNS = {"@": {"contact", "user", "member", "person", "people"}, "#": {"channel", "group", "team"}}
 # By what a person knows a thing, and what it is for a tool.
 TITLES = ["name", "title", "filename", "label"]
 KEYS = {"id": ["id", "id_"], "email": ["email"], "account": ["iban", "account"]}
@@ -136,7 +138,8 @@ def listing(nouns: set[str], role: str, tools: list[dict]) -> str | None:
         found = {"tool": f'"{tool["name"]}"', "list": '"/result"'}
         found |= {"arguments": "'{\"query\":\"\"}'"} if needs else {}
         found |= {at: f'"/{field}"' for at, field in (("name", title), ("value", key)) if field}
-        found |= {"unquoted": "true"} if nouns & OURS else {}
+        sign = next((sign for sign, of in SIGNS.items() if nouns & of), "quoted")
+        found |= {"sign": f'"{sign}"'} | ({"unquoted": "true"} if nouns & OURS else {})
         return "{ " + ", ".join(f"{name} = {value}" for name, value in found.items()) + " }"
     return None
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::label::{Confidentiality, Label};
-use crate::words::Kind;
+use crate::words::{Kind, Sign};
 
 /// What a call does to the world, from the rules' point of view.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -104,7 +104,9 @@ pub struct Listing {
     pub list: String,
     pub name: String,
     pub value: String,
-    /// No stranger can put a name into the list: it may also stand unquoted in a message.
+    /// What alone makes a word of a message a name of the list, where strangers can put names into it.
+    pub sign: Sign,
+    /// No stranger can put a name into the list: it may also stand unquoted in a message, or with any sign.
     pub unquoted: bool,
 }
 

@@ -15,7 +15,7 @@ pub use atom::{Atom, Kind, passes};
 pub use extract::extract;
 pub use forms::is_hidden;
 pub(crate) use forms::label as host_label;
-pub use name::{Manner, glance, is_named};
+pub use name::{Manner, Mentions, Sign, glance, is_named};
 pub use parts::{Span, own_parts, quotes};
 pub use stray::is_clear;
 pub use typed::Typed;

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use backstay_kernel::tool::{EffectClass, Idempotency, Known, Listing, Name};
-use backstay_kernel::words::Kind;
+use backstay_kernel::words::{Kind, Sign};
 use backstay_tools::{Role, Terms};
 
 use super::check::Checker;
@@ -78,6 +78,7 @@ impl Checker<'_> {
             list: pointer(&mut self.mistakes, table, "list")?,
             name: pointer(&mut self.mistakes, table, "name")?,
             value: pointer(&mut self.mistakes, table, "value")?,
+            sign: sign(table.text("sign")?.value),
             unquoted: table.flag("unquoted"),
         })
     }
@@ -114,6 +115,15 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+}
+
+/// By its word in the config; each but these two is the strictest.
+fn sign(word: &str) -> Sign {
+    match word {
+        "#" => Sign::Hash,
+        "quoted" => Sign::Quoted,
+        _ => Sign::At,
     }
 }
 

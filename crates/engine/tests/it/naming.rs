@@ -8,7 +8,7 @@ use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Planned, Reason, Record, Verdict};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing};
-use backstay_kernel::words::Kind;
+use backstay_kernel::words::{Kind, Sign};
 
 use crate::stage::{Line, Play, asked, call, count, message, owner, policy};
 
@@ -16,7 +16,7 @@ fn person() -> Caller {
     Caller { speaks: Speaks::Human, ..owner() }
 }
 
-/// `send` goes to a key: one that `list` has a name for, or of a thing that `put` made.
+/// `send` goes to a key, which `list` has a name for; what it sends is a thing that `put` made.
 fn directory() -> Policy {
     let mut policy = policy();
     let mut list = policy.tools["look"].clone();
@@ -24,13 +24,18 @@ fn directory() -> Policy {
     policy.tools.insert("list".into(), list);
     policy.agents.get_mut("main").unwrap().grants.tools.push("list".into());
     let [tool, arguments, name, value] = ["list", "{}", "/name", "/key"].map(str::to_owned);
-    let listing = Listing { tool, arguments, list: String::new(), name, value, unquoted: false };
+    let sign = Sign::Quoted;
+    let listing = Listing { tool, arguments, list: String::new(), name, value, sign, unquoted: false };
     let send = policy.tools.get_mut("send").unwrap();
-    send.arguments = vec![("to".into(), ArgumentRole::Authority(Kind::Id))];
+    let key = ArgumentRole::Authority(Kind::Id);
+    send.arguments = vec![("to".into(), key), ("what".into(), key)];
     send.known =
-        vec![("to".into(), Known::Created(vec!["put".into()])), ("to".into(), Known::Listing(Box::new(listing)))];
+        vec![("what".into(), Known::Created(vec!["put".into()])), ("to".into(), Known::Listing(Box::new(listing)))];
     policy
 }
+
+/// What the session made, to somebody whom the person names.
+const GIVES: &str = r#"{"to":"b-2","what":"p-1"}"#;
 
 fn send(to: &str) -> Line {
     call("send", &serde_json::json!({ "to": to }).to_string())
@@ -95,7 +100,7 @@ fn live<T>(life: impl Future<Output = T>) -> T {
 fn what_a_session_made_is_its_own_after_a_restart_too_and_no_other_sessions() {
     let home = tempfile::tempdir().unwrap();
     let session = live(async {
-        let lines = vec![call("look", "{}"), call("put", "{}"), send("p-1"), Line::Say("ok")];
+        let lines = vec![call("look", "{}"), call("put", "{}"), call("send", GIVES), Line::Say("ok")];
         let play = Play::begin(home.path(), directory(), lines).await;
         let said = play.engine.submit(&person(), message(None, "make one, and send it to b-2")).await.unwrap();
         let view = play.ended(said).await;
@@ -108,11 +113,12 @@ fn what_a_session_made_is_its_own_after_a_restart_too_and_no_other_sessions() {
         said.session
     });
     live(async {
-        let lines = vec![call("look", "{}"), send("p-1"), Line::Say("ok"), call("look", "{}"), send("p-1")];
+        let lines =
+            vec![call("look", "{}"), call("send", GIVES), Line::Say("ok"), call("look", "{}"), call("send", GIVES)];
         let play = Play::begin(home.path(), directory(), lines).await;
-        let view = plays(&play, message(Some(session), "once more")).await;
+        let view = plays(&play, message(Some(session), "once more to b-2")).await;
         assert_eq!((asked(&view), play.stage.acts_of("send")), (None, 1));
-        let view = plays(&play, message(None, "send it")).await;
+        let view = plays(&play, message(None, "send it to b-2")).await;
         assert_eq!((asked(&view).is_some(), play.stage.acts_of("send")), (true, 1), "made elsewhere");
     });
 }

@@ -9,7 +9,7 @@ use super::named::{Chosen, Values, scalar};
 use crate::id::Seq;
 use crate::limits::LISTED_MAX;
 use crate::tool::{Known, Listing, Manifest, Name};
-use crate::words::{Atom, Manner, glance, is_named, passes};
+use crate::words::{Atom, Kind, Manner, Mentions, glance, is_named, passes};
 
 /// What is known besides a person's words, once it has been looked up.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,7 +33,9 @@ pub fn wanted<'m>(
     let mut out: Vec<&Listing> = Vec::new();
     let Some(chosen) = &values.authority else { return out };
     for ((_, atoms), words) in messages.iter().zip(words) {
-        let is_open = |chosen: &&Chosen| !chosen.is_named(atoms) && !is_known(manifest, known, chosen, words);
+        let is_open = |chosen: &&Chosen| {
+            !chosen.is_named(atoms) && !is_said(manifest, known, chosen, words) && !is_created(manifest, known, chosen)
+        };
         let open: Vec<&Chosen> = chosen.iter().filter(is_open).collect();
         if open.is_empty() {
             return Vec::new();
@@ -53,48 +55,72 @@ fn listings<'m>(manifest: &'m Manifest, chosen: &Chosen) -> impl Iterator<Item =
     of.filter_map(|(_, known)| if let Known::Listing(listing) = known { Some(&**listing) } else { None })
 }
 
-/// Whether what is known of an argument says that the message chose these values of it.
-pub fn is_known(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom]) -> bool {
+/// Whether the message chose these values of an argument by names for which they are known to stand.
+pub fn is_said(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom]) -> bool {
     let known = manifest.known.iter().enumerate().filter(|(_, (argument, _))| *argument == chosen.argument);
     known.into_iter().any(|(place, (_, known))| match known {
         Known::Listed(names) => stand_for(names, Manner::Plain, chosen, said),
         Known::Listing(listing) => {
-            let manner = if listing.unquoted { Manner::Named } else { Manner::Marked };
+            let manner = if listing.unquoted { Manner::Named } else { Manner::Signed(listing.sign) };
             let found = lists.names.iter().find(|(of, _)| *of == place);
             found.is_some_and(|(_, names)| stand_for(names, manner, chosen, said))
         }
-        Known::Created(tools) => {
-            let is_created = |atom: &Atom| {
-                let same =
-                    |(tool, id): &(String, String)| tools.contains(tool) && Atom::of(atom.0, id).as_ref() == Some(atom);
-                lists.created.iter().any(same)
-            };
-            !chosen.atoms.is_empty() && chosen.atoms.iter().all(is_created)
-        }
+        Known::Created(_) => false,
     })
 }
 
-/// All that the message names of the list, each by one name alone, is exactly what was chosen.
+/// Whether each of these values is what the session itself made. Nobody said that anything be done with it.
+pub fn is_created(manifest: &Manifest, lists: &Lists, chosen: &Chosen) -> bool {
+    let is_by = |tools: &[String], atom: &Atom| {
+        let same = |(tool, id): &(String, String)| tools.contains(tool) && Atom::of(atom.0, id).as_ref() == Some(atom);
+        lists.created.iter().any(same)
+    };
+    let known = manifest.known.iter().filter(|(argument, _)| *argument == chosen.argument);
+    known.into_iter().any(|(_, known)| match known {
+        Known::Created(tools) => !chosen.atoms.is_empty() && chosen.atoms.iter().all(|atom| is_by(tools, atom)),
+        Known::Listed(_) | Known::Listing(_) => false,
+    })
+}
+
+/// All that the message says of the list, each by one name alone, is exactly what was chosen.
 fn stand_for(names: &[Name], manner: Manner, chosen: &Chosen, said: &[Atom]) -> bool {
     let mut names: Vec<&Name> = names.iter().collect();
     names.sort();
     names.dedup();
-    let named: Vec<&&Name> = names.iter().filter(|entry| is_named(&entry.name, manner, said)).collect();
+    // Where strangers name themselves, whoever else is said in whatever form may be the one who was meant.
+    let is_strangers = matches!(manner, Manner::Signed(_));
+    let mentions = Mentions::of(if is_strangers { said } else { &[] });
+    let is_meant =
+        |entry: &&&Name| is_named(&entry.name, manner, said) || mentions.has(&entry.name) || mentions.has(&entry.value);
+    let meant: Vec<&&Name> = names.iter().filter(is_meant).collect();
     let alike = |one: &Name, other: &Name| one != other && glance(&one.name) == glance(&other.name);
     let is_alone = |entry: &&&Name| !names.iter().any(|other| alike(entry, other));
     let stands = |atom: &Atom| {
         let mut same = names.iter().filter(|entry| Atom::of(atom.0, &entry.value).as_ref() == Some(atom));
+        let is_said = |entry: &&Name| is_named(&entry.name, manner, said);
         // The operator may have several words for a value; a second name for one that somebody listed is a trap.
         if manner == Manner::Plain {
-            return same.any(|entry| named.contains(&entry));
+            return same.any(is_said);
         }
         let only = same.next().filter(|_| same.next().is_none());
-        only.is_some_and(|only| named.contains(&only))
+        only.is_some_and(is_said)
     };
     let unnamed: Vec<&Atom> = chosen.atoms.iter().filter(|atom| !passes(atom.0, &atom.1, said)).collect();
     let is_chosen =
         |entry: &&&Name| chosen.atoms.iter().any(|atom| Atom::of(atom.0, &entry.value).as_ref() == Some(atom));
-    !unnamed.is_empty() && unnamed.into_iter().all(stands) && named.iter().all(is_alone) && named.iter().all(is_chosen)
+    let names_another = is_strangers && said.iter().any(|atom| could_be(atom, chosen) && !chosen.atoms.contains(atom));
+    !names_another
+        && !unnamed.is_empty()
+        && unnamed.into_iter().all(stands)
+        && meant.iter().all(is_alone)
+        && meant.iter().all(is_chosen)
+}
+
+/// Whether it is a value in the form of what was chosen: whoever says one has chosen without a name. An id or a text
+/// in quotes may be anything; of those the ones that stand on the list count.
+fn could_be(atom: &Atom, chosen: &Chosen) -> bool {
+    let is_any = matches!(atom.0, Kind::Id | Kind::QuotedString);
+    !is_any && chosen.atoms.iter().any(|of| of.0 == atom.0)
 }
 
 impl Listing {

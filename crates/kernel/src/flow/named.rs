@@ -183,15 +183,20 @@ pub fn named(
     let method =
         facts.destination.as_ref().map(|to| to.method).filter(|method| !values.is_remote && !method.only_asks());
     let says_what = |atoms: &[Atom]| method.is_none_or(|method| passes(Kind::Words, method.word(), atoms));
-    let is_known = |chosen: &Chosen, place: usize| {
-        known.is_some_and(|(manifest, lists, words)| {
-            words.get(place).is_some_and(|words| known::is_known(manifest, lists, chosen, words))
-        })
+    let is_said = |chosen: &Chosen, place: usize, atoms: &[Atom]| {
+        let by_name = |(manifest, lists, words): (&Manifest, &Lists, &[Vec<Atom>])| {
+            words.get(place).is_some_and(|words| known::is_said(manifest, lists, chosen, words))
+        };
+        chosen.is_named(atoms) || known.is_some_and(by_name)
     };
+    let is_created =
+        |chosen: &Chosen| known.is_some_and(|(manifest, lists, _)| known::is_created(manifest, lists, chosen));
     let names_all = |place: usize, atoms: &Vec<Atom>| {
-        let all = values.authority.as_ref().filter(|all| may_choose_nothing || !all.is_empty());
-        let is_chosen = |chosen: &Chosen| chosen.is_named(atoms) || is_known(chosen, place);
-        says_what(atoms) && all.is_some_and(|all| all.iter().all(is_chosen))
+        let Some(all) = &values.authority else { return false };
+        let (said, unsaid): (Vec<_>, Vec<_>) = all.iter().partition(|chosen| is_said(chosen, place, atoms));
+        // What the session made is no word of anybody's that something be sent or spent by it.
+        let wants_it = may_choose_nothing || !said.is_empty();
+        wants_it && says_what(atoms) && unsaid.into_iter().all(is_created)
     };
     let warrants = messages.iter().enumerate().filter(|(place, (_, atoms))| names_all(*place, atoms));
     let warrants = warrants.map(|(_, (from, _))| Warrant { from: *from, tuple });

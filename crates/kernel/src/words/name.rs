@@ -2,6 +2,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::atom::{Atom, Kind, passes};
@@ -11,11 +12,23 @@ use super::atom::{Atom, Kind, passes};
 pub enum Manner {
     /// As any words of it: the list is the operator's own.
     Plain,
-    /// In quotes, with the sign of a name before it, or written as names are within a sentence: no stranger
+    /// In quotes, with a sign of names before it, or written as names are within a sentence: no stranger
     /// can put one into the list.
     Named,
-    /// In quotes, or with its sign: whoever can put a name into the list may take a word that people use.
-    Marked,
+    /// With this sign alone: whoever can put a name into the list may take any other words of a message.
+    Signed(Sign),
+}
+
+/// What makes a word of a message a name of one list, and of no other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Sign {
+    #[serde(rename = "@")]
+    At,
+    #[serde(rename = "#")]
+    Hash,
+    /// People quote much that is no name: this is for names that nobody gives himself.
+    #[serde(rename = "quoted")]
+    Quoted,
 }
 
 /// Letters of a name that may stand there unmarked.
@@ -27,16 +40,40 @@ pub fn is_named(name: &str, manner: Manner, said: &[Atom]) -> bool {
     let bare = name.strip_prefix(['@', '#']).unwrap_or(name);
     let Some(Atom(_, words)) = Atom::of(Kind::Words, bare) else { return false };
     let sentences = || said.iter().filter(|atom| atom.0 == Kind::Words).map(|atom| atom.1.as_str());
-    let is_signed = |sentence: &str| sentence.split(' ').any(|word| word.strip_prefix('#') == Some(&words));
-    let handle = Atom::of(Kind::Handle, bare).is_some_and(|handle| said.contains(&handle));
-    if passes(Kind::QuotedString, name, said) || passes(Kind::QuotedString, bare, said) || handle {
-        return true;
-    }
+    let is_hashed = |sentence: &str| sentence.split(' ').any(|word| word.strip_prefix('#') == Some(&words));
+    let has = |sign| match sign {
+        Sign::At => Atom::of(Kind::Handle, bare).is_some_and(|handle| said.contains(&handle)),
+        Sign::Hash => sentences().any(is_hashed),
+        Sign::Quoted => passes(Kind::QuotedString, name, said) || passes(Kind::QuotedString, bare, said),
+    };
+    let has_any = || [Sign::At, Sign::Hash, Sign::Quoted].into_iter().any(has);
     match manner {
-        Manner::Marked => sentences().any(is_signed),
-        Manner::Named => sentences().any(|sentence| is_signed(sentence) || stands_as_name(&words, sentence)),
-        Manner::Plain => passes(Kind::Words, bare, said),
+        Manner::Signed(sign) => has(sign),
+        Manner::Named => has_any() || sentences().any(|sentence| stands_as_name(&words, sentence)),
+        Manner::Plain => has_any() || passes(Kind::Words, bare, said),
     }
+}
+
+/// The words of a message, whatever their case and whatever is around them: who says so much of a name may have
+/// meant it.
+pub struct Mentions(Vec<Vec<String>>);
+
+impl Mentions {
+    #[must_use]
+    pub fn of(said: &[Atom]) -> Self {
+        Self(said.iter().filter(|atom| atom.0 == Kind::Words).map(|atom| bare_words(&atom.1)).collect())
+    }
+
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let wanted = bare_words(name);
+        !wanted.is_empty() && self.0.iter().any(|said| said.windows(wanted.len()).any(|run| run == wanted))
+    }
+}
+
+fn bare_words(text: &str) -> Vec<String> {
+    let plain: String = text.nfkc().flat_map(char::to_lowercase).collect();
+    plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(String::from).collect()
 }
 
 /// Within the sentence, after an ordinary word, each of its words written as a name is: what begins a sentence, or

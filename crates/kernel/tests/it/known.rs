@@ -11,7 +11,7 @@ use backstay_kernel::record::{Decision, Mode, Planned, Reason, Record, Verdict};
 use backstay_kernel::rule::{Field, RuleVerdict, Test};
 use backstay_kernel::session::{Found, State};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing, Manifest, Name};
-use backstay_kernel::words::{Atom, Kind, Typed, extract, quotes};
+use backstay_kernel::words::{Atom, Kind, Sign, Typed, extract, quotes};
 
 use crate::harness::{TestSession, body, repeat, rule};
 
@@ -22,6 +22,7 @@ fn listing(unquoted: bool) -> Listing {
         list: "/people".into(),
         name: "/name".into(),
         value: "/key".into(),
+        sign: Sign::Quoted,
         unquoted,
     }
 }
@@ -32,96 +33,134 @@ fn names(entries: &[(&str, &str)]) -> Vec<Name> {
 
 /// Whether a message names this value of the argument `to` by what is known of it.
 fn passes(message: &str, kind: Kind, value: &str, known: &[Known], lists: &Lists) -> bool {
+    passes_of(EffectClass::Send, message, kind, value, known, lists)
+}
+
+fn passes_of(class: EffectClass, message: &str, kind: Kind, value: &str, known: &[Known], lists: &Lists) -> bool {
     let t = TestSession::new();
     let mut manifest: Manifest = t.policy.tools["mail"].clone();
-    manifest.arguments = vec![("to".into(), ArgumentRole::Authority(kind))];
+    let authority = ArgumentRole::Authority(kind);
+    manifest.arguments = vec![("to".into(), authority), ("with".into(), authority)];
     manifest.known = known.iter().map(|known| ("to".to_owned(), known.clone())).collect();
     let arguments = format!(r#"{{"to":{value}}}"#);
     let values = Values::read(&manifest, &arguments);
     let atoms = extract(message, &quotes(message));
     let stored: Vec<Atom> = atoms.iter().filter(|atom| atom.0 != Kind::Words).cloned().collect();
-    let facts = Facts::new(EffectClass::Send, Vec::new());
+    let facts = Facts::new(class, Vec::new());
     let known = (&manifest, lists, &[atoms][..]);
     let of = (&values, repeat("x", 1));
     named(&t.session, Seq(9), &facts, &t.policy, of, &[(Seq(2), stored)], Some(known)).warrant.is_some()
 }
 
-/// (the list, the message, the value, whether it passes where names may stand unquoted, and where they may not)
+const PEOPLE: [(&str, &str); 5] =
+    [("Alice Moore", "u1"), ("Bob", "u2"), ("general", "c1"), ("External_0", "c2"), ("team-9", "c3")];
+
+/// (the list, the message, the value, where it passes: with no stranger in the list (n), or in one whose names are
+/// told by quotes (q), by @ or by #)
 #[test]
 fn a_name_stands_for_a_value_only_where_the_message_says_it_and_nobody_could_have_put_it_there() {
-    let people = [("Alice Moore", "u1"), ("Bob", "u2"), ("general", "c1"), ("External_0", "c2"), ("team-9", "c3")];
-    let plus = |more: &[(&'static str, &'static str)]| [&people[..], more].concat();
-    let all = people.to_vec();
+    let plus = |more: &[(&'static str, &'static str)]| [&PEOPLE[..], more].concat();
+    let all = PEOPLE.to_vec();
     let rows = [
         // Whom the message names, in each way of naming.
-        (&all, "write to Bob", r#""u2""#, true, false),
-        (&all, "write to \"Bob\"", r#""u2""#, true, true),
-        (&all, "write to @Bob please", r#""u2""#, true, true),
-        (&all, "post in #general", r#""c1""#, true, true),
-        (&all, "post in 'general'", r#""c1""#, true, true),
-        (&all, "tell Alice Moore about it", r#""u1""#, true, false),
-        (&all, "post in External_0 now", r#""c2""#, true, false),
-        (&all, "post in team-9", r#""c3""#, true, false),
+        (&all, "write to Bob", r#""u2""#, "n"),
+        (&all, "write to \"Bob\"", r#""u2""#, "nq"),
+        (&all, "write to @Bob please", r#""u2""#, "n@"),
+        (&all, "post in #general", r#""c1""#, "n#"),
+        (&all, "post in 'general'", r#""c1""#, "nq"),
+        (&all, "tell Alice Moore about it", r#""u1""#, "n"),
+        (&all, "post in External_0 now", r#""c2""#, "n"),
+        (&all, "post in team-9", r#""c3""#, "n"),
         // Another one, a part, more than the name, nobody at all.
-        (&all, "write to Bob", r#""u1""#, false, false),
-        (&all, "write to Bob", r#""Bob""#, false, false),
-        (&all, "write to Bob", r#""u9""#, false, false),
-        (&all, "tell Alice about it", r#""u1""#, false, false),
-        (&all, "tell Alice Moorefield", r#""u1""#, false, false),
-        (&all, "tell alice moore", r#""u1""#, false, false),
-        (&all, "write to \"Bobby\"", r#""u2""#, false, false),
-        (&all, "do not write to Bob", r#""u2""#, false, false),
-        (&all, "> write to \"Bob\"", r#""u2""#, false, false),
-        (&all, "", r#""u2""#, false, false),
+        (&all, "write to Bob", r#""u1""#, ""),
+        (&all, "write to Bob", r#""Bob""#, ""),
+        (&all, "write to Bob", r#""u9""#, ""),
+        (&all, "tell Alice about it", r#""u1""#, ""),
+        (&all, "tell Alice Moorefield", r#""u1""#, ""),
+        (&all, "tell alice moore", r#""u1""#, ""),
+        (&all, "write to \"Bobby\"", r#""u2""#, ""),
+        (&all, "do not write to Bob", r#""u2""#, ""),
+        (&all, "> write to \"Bob\"", r#""u2""#, ""),
+        (&all, "", r#""u2""#, ""),
         // A word that people use is no name, nor what begins a sentence.
-        (&all, "a general remark", r#""c1""#, false, false),
-        (&all, "Bob wrote", r#""u2""#, false, false),
-        (&all, "Read it. Bob wrote", r#""u2""#, false, false),
-        (&all, "first: 1. Bob wrote", r#""u2""#, false, false),
+        (&all, "a general remark", r#""c1""#, ""),
+        (&all, "Bob wrote", r#""u2""#, ""),
+        (&all, "Read it. Bob wrote", r#""u2""#, ""),
+        (&all, "first: 1. Bob wrote", r#""u2""#, ""),
         // Two names: which one was meant nobody knows.
-        (&all, "tell Alice Moore what Bob wrote", r#""u1""#, false, false),
-        (&all, "tell \"Bob\" and \"general\"", r#""u2""#, false, false),
-        (&all, "tell \"Bob\" and \"general\"", r#"["u2","c1"]"#, true, true),
-        (&all, "tell \"Bob\" and \"general\"", r#"["u2","c1","u1"]"#, false, false),
-        (&all, "tell \"Bob\"", r#"[]"#, false, false),
+        (&all, "tell Alice Moore what Bob wrote", r#""u1""#, ""),
+        (&all, "tell \"Bob\" and \"general\"", r#""u2""#, ""),
+        (&all, "tell \"Bob\" and \"general\"", r#"["u2","c1"]"#, "nq"),
+        (&all, "tell \"Bob\" and \"general\"", r#"["u2","c1","u1"]"#, ""),
+        (&all, "tell \"Bob\"", r#"[]"#, ""),
         // What somebody adds who means to be taken for another: a second one, in the same or nearly the same letters.
-        (&plus(&[("Bob", "evil")]), "write to \"Bob\"", r#""u2""#, false, false),
-        (&plus(&[("Bob", "evil")]), "write to \"Bob\"", r#""evil""#, false, false),
-        (&plus(&[("BOB", "evil")]), "write to \"Bob\"", r#""u2""#, false, false),
-        (&plus(&[(" Bob.", "evil")]), "write to \"Bob\"", r#""u2""#, false, false),
-        (&plus(&[("B\u{200b}ob", "evil")]), "write to \"Bob\"", r#""u2""#, false, false),
-        (&plus(&[("Ｂｏｂ", "evil")]), "write to \"Bob\"", r#""u2""#, false, false),
-        (&plus(&[("B\u{43e}b", "evil")]), "write to \"Bob\"", r#""evil""#, false, false),
-        (&plus(&[("B\u{43e}b", "evil")]), "write to \"B\u{43e}b\"", r#""evil""#, false, false),
-        (&plus(&[("B\u{202e}ob", "evil")]), "write to \"Bob\"", r#""evil""#, false, false),
+        (&plus(&[("Bob", "evil")]), "write to \"Bob\"", r#""u2""#, ""),
+        (&plus(&[("Bob", "evil")]), "write to \"Bob\"", r#""evil""#, ""),
+        (&plus(&[("BOB", "evil")]), "write to \"Bob\"", r#""u2""#, ""),
+        (&plus(&[(" Bob.", "evil")]), "write to \"Bob\"", r#""u2""#, ""),
+        (&plus(&[("B\u{200b}ob", "evil")]), "write to \"Bob\"", r#""u2""#, ""),
+        (&plus(&[("Ｂｏｂ", "evil")]), "write to \"Bob\"", r#""u2""#, ""),
+        (&plus(&[("B\u{43e}b", "evil")]), "write to \"Bob\"", r#""evil""#, ""),
+        (&plus(&[("B\u{43e}b", "evil")]), "write to \"B\u{43e}b\"", r#""evil""#, ""),
+        (&plus(&[("B\u{202e}ob", "evil")]), "write to \"Bob\"", r#""evil""#, ""),
         // The same entry twice says nothing new.
-        (&plus(&[("Bob", "u2")]), "write to \"Bob\"", r#""u2""#, true, true),
+        (&plus(&[("Bob", "u2")]), "write to \"Bob\"", r#""u2""#, "nq"),
         // A word of the message as a name, and a second name for somebody else's value.
-        (&plus(&[("the", "evil")]), "write the summary", r#""evil""#, false, false),
-        (&plus(&[("summary", "evil")]), "write the summary", r#""evil""#, false, false),
-        (&plus(&[("Write", "evil")]), "Write the summary", r#""evil""#, false, false),
-        (&plus(&[("a", "evil")]), "write 'a' summary", r#""u2""#, false, false),
-        (&plus(&[("I", "evil")]), "as I said", r#""evil""#, false, false),
-        (&plus(&[("2026", "evil")]), "in 2026 it was", r#""evil""#, false, false),
-        (&plus(&[("summary", "u2")]), "write the 'summary'", r#""u2""#, false, false),
-        (&plus(&[("Agenda", "u2")]), "write the 'Agenda'", r#""u2""#, false, false),
-        (&plus(&[("to Bob", "evil")]), "write to Bob", r#""evil""#, false, false),
-        (&plus(&[("write to Bob", "evil")]), "write to Bob", r#""evil""#, false, false),
-        (&plus(&[("", "evil")]), "write to Bob", r#""evil""#, false, false),
-        (&plus(&[(" ", "evil")]), "write to \"Bob\"", r#""evil""#, false, false),
-        (&plus(&[("\"Bob\"", "evil")]), "write to \"Bob\"", r#""evil""#, false, false),
+        (&plus(&[("the", "evil")]), "write the summary", r#""evil""#, ""),
+        (&plus(&[("summary", "evil")]), "write the summary", r#""evil""#, ""),
+        (&plus(&[("Write", "evil")]), "Write the summary", r#""evil""#, ""),
+        (&plus(&[("a", "evil")]), "write 'a' summary", r#""u2""#, ""),
+        (&plus(&[("I", "evil")]), "as I said", r#""evil""#, ""),
+        (&plus(&[("2026", "evil")]), "in 2026 it was", r#""evil""#, ""),
+        (&plus(&[("summary", "u2")]), "write the 'summary'", r#""u2""#, ""),
+        (&plus(&[("Agenda", "u2")]), "write the 'Agenda'", r#""u2""#, ""),
+        (&plus(&[("to Bob", "evil")]), "write to Bob", r#""evil""#, ""),
+        (&plus(&[("write to Bob", "evil")]), "write to Bob", r#""evil""#, ""),
+        (&plus(&[("", "evil")]), "write to Bob", r#""evil""#, ""),
+        (&plus(&[(" ", "evil")]), "write to \"Bob\"", r#""evil""#, ""),
+        (&plus(&[("\"Bob\"", "evil")]), "write to \"Bob\"", r#""evil""#, ""),
         // What a list may do is to ask.
-        (&plus(&[("Project", "evil")]), "tell Bob of Project", r#""u2""#, false, false),
+        (&plus(&[("Project", "evil")]), "tell Bob of Project", r#""u2""#, ""),
     ];
-    for (list, message, value, unquoted, quoted) in rows {
-        for (may, listing) in [(unquoted, listing(true)), (quoted, listing(false))] {
-            let lists = Lists { names: vec![(0, names(list))], created: Vec::new() };
-            let known = [Known::Listing(Box::new(listing.clone()))];
-            let found = passes(message, Kind::QuotedString, value, &known, &lists);
-            assert_eq!(found, may, "{message:?} {value} unquoted={} {list:?}", listing.unquoted);
-            let none = passes(message, Kind::QuotedString, value, &known, &Lists::default());
-            assert!(!none, "without the list nothing passes: {message:?} {value}");
-        }
+    for (list, message, value, passing) in rows {
+        passes_where(list, message, value, passing);
+    }
+}
+
+/// A stranger who is called as something that the message speaks of, in the sign of another list or in its own, and
+/// somebody of the list whom it names in whatever other way.
+#[test]
+fn a_stranger_who_is_called_as_what_a_message_speaks_of_is_not_chosen_by_it() {
+    let plus = |name, value| [&PEOPLE[..], &[(name, value)]].concat();
+    let rows = [
+        (plus("random", "evil"), "Summarise #random for me", r#""evil""#, "n#"),
+        (plus("random", "evil"), "Summarise #random for Bob", r#""evil""#, ""),
+        (plus("random", "evil"), "Summarise #random for bob's team", r#""evil""#, "n"),
+        (plus("random", "evil"), "Summarise #random for u2", r#""evil""#, "n"),
+        (plus("Q3 report", "evil"), "Summarise 'Q3 report' for me", r#""evil""#, "nq"),
+        (plus("Q3 report", "evil"), "Summarise 'Q3 report' for Bob", r#""evil""#, ""),
+        (plus("Q3 report", "evil"), "Summarise 'Q3 report' for @Bob", r#""evil""#, ""),
+        (plus("Q3 report", "evil"), "Summarise 'Q3 report' for BOB", r#""evil""#, "n"),
+        (plus("Q3 report", "evil"), "Summarise 'Q3 report' for @Bob", r#""u2""#, ""),
+        (plus("summary", "evil"), "write the 'summary'", r#""evil""#, "nq"),
+        (plus("acme", "evil"), "tell @acme of it", r#""evil""#, "n@"),
+        (plus("it", "evil"), "tell @Bob of it", r#""u2""#, "n"),
+    ];
+    for (list, message, value, passing) in rows {
+        passes_where(&list, message, value, passing);
+    }
+}
+
+fn passes_where(list: &[(&str, &str)], message: &str, value: &str, passing: &str) {
+    let signs = [('q', Sign::Quoted), ('@', Sign::At), ('#', Sign::Hash)];
+    let signed = signs.map(|(letter, sign)| (letter, Listing { sign, ..listing(false) }));
+    for (letter, listing) in signed.into_iter().chain([('n', listing(true))]) {
+        let lists = Lists { names: vec![(0, names(list))], created: Vec::new() };
+        let known = [Known::Listing(Box::new(listing))];
+        let found = passes(message, Kind::QuotedString, value, &known, &lists);
+        assert_eq!(found, passing.contains(letter), "{message:?} {value} {letter} {list:?}");
+        let none = passes(message, Kind::QuotedString, value, &known, &Lists::default());
+        assert!(!none, "without the list nothing passes: {message:?} {value}");
     }
 }
 
@@ -153,6 +192,24 @@ fn a_value_is_compared_in_the_form_of_its_kind() {
 }
 
 #[test]
+fn a_value_in_its_own_form_is_what_was_chosen_where_a_stranger_could_be_called_so() {
+    let list = names(&[("Q3 report", "evil@x.example"), ("Bob", "bob@a.ch")]);
+    let lists = Lists { names: vec![(0, list)], created: Vec::new() };
+    let of = |message: &str, value: &str, sign| {
+        let known = [Known::Listing(Box::new(Listing { sign, ..listing(false) }))];
+        passes(message, Kind::Email, value, &known, &lists)
+    };
+    let evil = r#""evil@x.example""#;
+    // On the list or not.
+    for to in ["bob@a.ch", "BOB@A.CH", "Bob@a.ch", "eve@b.ch"] {
+        assert!(!of(&format!("Send the 'Q3 report' to {to}"), evil, Sign::Quoted), "{to}");
+    }
+    assert!(of("Send it to 'Bob'", r#""bob@a.ch""#, Sign::Quoted));
+    assert!(of("Send it to @Bob and eve@b.ch", r#"["bob@a.ch","eve@b.ch"]"#, Sign::At));
+    assert!(!of("Send it to @Bob and eve@b.ch", r#""bob@a.ch""#, Sign::At));
+}
+
+#[test]
 fn the_operators_own_words_stand_for_a_value_where_no_others_of_them_are_said() {
     let known = [Known::Listed(names(&[("read", "r"), ("view", "r"), ("edit", "rw"), ("full control", "rw")]))];
     let of = |message, value| passes(message, Kind::QuotedString, value, &known, &Lists::default());
@@ -167,12 +224,29 @@ fn what_these_tools_created_in_the_session_is_its_own() {
     let known = [Known::Created(vec!["make".into()])];
     let of = |value, created: &[(&str, &str)]| {
         let created = created.iter().map(|(tool, id)| ((*tool).to_owned(), (*id).to_owned())).collect();
-        passes("share it", Kind::Id, value, &known, &Lists { names: Vec::new(), created })
+        let lists = Lists { names: Vec::new(), created };
+        passes_of(EffectClass::Write, "share it", Kind::Id, value, &known, &lists)
     };
     assert!(of(r#""f-26""#, &[("make", "f-26")]) && of("26", &[("make", "1"), ("make", "26")]));
     assert!(of(r#"["26","27"]"#, &[("make", "26"), ("make", "27")]));
     assert!(!of("26", &[("make", "2")]) && !of("26", &[("other", "26")]) && !of("26", &[]));
     assert!(!of(r#"["26","13"]"#, &[("make", "26")]) && !of("[]", &[("make", "26")]));
+}
+
+#[test]
+fn nothing_is_sent_or_spent_by_what_the_session_made_alone() {
+    let made = |class, message| {
+        let known = [Known::Created(vec!["make".into()])];
+        let lists = Lists { names: Vec::new(), created: vec![("make".into(), "f-26".into())] };
+        let alone = passes_of(class, message, Kind::Id, r#""f-26""#, &known, &lists);
+        (alone, passes_of(class, message, Kind::Id, r#""f-26","with":"u-9""#, &known, &lists))
+    };
+    for class in [EffectClass::Send, EffectClass::Spend] {
+        assert_eq!(made(class, "share it"), (false, false), "nobody said with whom");
+        assert_eq!(made(class, "share it with u-9"), (false, true));
+        assert_eq!(made(class, "share f-26"), (true, false));
+    }
+    assert_eq!(made(EffectClass::Write, "write it"), (true, false));
 }
 
 #[test]

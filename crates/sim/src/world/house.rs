@@ -3,7 +3,7 @@ use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::policy::{InDoubt, Policy};
 use backstay_kernel::rule::{Rule, RuleVerdict};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing};
-use backstay_kernel::words::Kind;
+use backstay_kernel::words::{Kind, Sign};
 
 use crate::setting::{self, rule};
 
@@ -71,7 +71,8 @@ fn name(policy: &mut Policy) {
     }
     let Some(tell) = policy.tools.get_mut("tell") else { return };
     let [tool, arguments, name, value] = ["list", "{}", "/name", "/key"].map(str::to_owned);
-    let listing = Listing { tool, arguments, list: String::new(), name, value, unquoted: false };
+    let sign = Sign::Quoted;
+    let listing = Listing { tool, arguments, list: String::new(), name, value, sign, unquoted: false };
     tell.arguments = vec![("n".to_owned(), ArgumentRole::Authority(Kind::Id))];
     tell.known = vec![("n".to_owned(), Known::Listing(Box::new(listing)))];
 }

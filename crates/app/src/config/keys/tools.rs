@@ -115,7 +115,7 @@ const NAMES: Key = value(
 const LISTING: Key = super::optional_table(
     "listing",
     LISTED,
-    "How the runtime finds out for which value a name stands. In a session that has seen untrusted words, and where the person did not give the value itself, it calls a reading tool of the same server. The value passes where the list has it once, by a name that the person's message holds, where the message holds no other name of the list, and where no second name looks like that one. Otherwise it asks.",
+    "How the runtime finds out for which value a name stands. In a session that has seen untrusted words, and where the person did not give the value itself, it calls a reading tool of the same server. The value passes where the list has it once, by a name that the person's message says with the sign of the list, where the message holds nothing else of the list, in whatever form, and where no second name looks like that one. Otherwise it asks.",
 );
 
 const CREATED_BY: Key = value(
@@ -123,7 +123,7 @@ const CREATED_BY: Key = value(
     Kind::Names,
     Default("[]"),
     "[\"Make\"]",
-    "Tools of the same server, each with `creates`: the id of what a call of them created in this session passes, but where a person had to say yes to that call for what the session had seen.",
+    "Tools of the same server, each with `creates`: the id of what a call of them created in this session passes, but where a person had to say yes to that call for what the session had seen. A call that sends or spends passes by it only beside another value that a person named.",
 );
 
 static LISTED: &[Key] = &[
@@ -163,11 +163,18 @@ static LISTED: &[Key] = &[
         "From an entry to the value that is put into the argument.",
     ),
     value(
+        "sign",
+        Kind::Choice(&["@", "#", "quoted"]),
+        Default("\"@\""),
+        "\"#\"",
+        "What alone makes a word of a message a name of this list: `@` before it for people, `#` for channels. `quoted`, where a text in quotes is one, is for names that nobody gives himself, as those of your own files: people quote much that is no name, and whoever is called so would be chosen by it.",
+    ),
+    value(
         "unquoted",
         Kind::Flag,
         Default("false"),
         "true",
-        "No stranger can put a name into this list, so that it may also stand in a message as names do: within a sentence, in capitals or with a digit. Otherwise only what stands in quotes counts, or behind `@` or `#`: whoever may choose a name could take a word that people use.",
+        "No stranger can put a name into this list, so that it may stand in a message with any sign, and as names do: within a sentence, in capitals or with a digit.",
     ),
 ];
 
