@@ -24,8 +24,7 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
     }
     let items = list(&found, "approvals");
     let parked = list(&found, "parked");
-    let unreadable = list(&found, "unreadable");
-    if items.is_empty() && parked.is_empty() && unreadable.is_empty() {
+    if items.is_empty() && parked.is_empty() && list(&found, "unreadable").is_empty() {
         out.talk(Tone::Dim, "Nothing waits for a yes.");
     }
     let command = &out.command;
@@ -37,11 +36,17 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
     for item in parked {
         out.line(&visible_line(&waits_to_ask(item)));
     }
-    for session in unreadable.iter().filter_map(Value::as_str) {
+    tell_unreadable(&found, out);
+    Ok(Exit::Ok)
+}
+
+/// Names the sessions that a list of what waits is without.
+pub fn tell_unreadable(found: &Value, out: &Out) {
+    for session in list(found, "unreadable").iter().filter_map(Value::as_str) {
+        let command = &out.command;
         let what = format!("What waits in session {session} cannot all be read now: see `{command} doctor`");
         out.talk(Tone::Warning, &what);
     }
-    Ok(Exit::Ok)
 }
 
 /// A call that nobody is asked about yet.

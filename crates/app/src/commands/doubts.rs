@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
+use super::approvals::tell_unreadable;
 use super::conversation::{list, text};
 use super::turn;
 use crate::cli::ResolveArgs;
@@ -22,7 +23,7 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
         return Ok(Exit::Ok);
     }
     let items = list(&found, "doubts");
-    if items.is_empty() {
+    if items.is_empty() && list(&found, "unreadable").is_empty() {
         out.talk(Tone::Dim, "Nothing is in doubt.");
     }
     let command = &out.command;
@@ -32,6 +33,7 @@ pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
         let next = format!("{command} resolve {} done|not-done|retry --note \"how it is known\"", text(item, "id"));
         out.line(&format!("  next: {next}"));
     }
+    tell_unreadable(&found, out);
     Ok(Exit::Ok)
 }
 

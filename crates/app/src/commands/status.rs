@@ -3,6 +3,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::approvals::tell_unreadable;
 use super::conversation::{list, number, text};
 use crate::client::{Client, Intent};
 use crate::desk;
@@ -35,6 +36,7 @@ async fn look(client: &Client, home: &Path) -> Outcome<Value> {
         fields.insert("sandbox".to_owned(), sandbox);
         fields.insert("running".to_owned(), json!(client.is_running()));
         fields.insert("questions".to_owned(), json!(list(&questions, "questions")));
+        fields.insert("unreadable".to_owned(), json!(list(&questions, "unreadable")));
         if !client.is_running() {
             // This command's own process takes nothing in; the home itself is at rest.
             fields.insert("draining".to_owned(), json!(false));
@@ -53,6 +55,7 @@ fn show(status: &Value, out: &Out) {
     };
     let frozen = if flag("frozen") { ", frozen" } else { "" };
     out.line(&format!("home      {}: {running}{frozen}", text(status, "home")));
+    tell_unreadable(status, out);
     let sessions = status.get("sessions").unwrap_or(&Value::Null);
     out.line(&format!("sessions  {}, {} in memory", number(sessions, "total"), number(sessions, "live")));
     let free = number(status, "free_bytes") / MIB;

@@ -429,3 +429,58 @@ async fn of_many_values_an_approval_shows_some_and_says_how_many_more() {
     let all = 101;
     assert_eq!(item["left_out"], json!({ "unnamed": all - 32, "named": 0 }));
 }
+
+/// Says something in a session and waits for its turn to come into this state.
+async fn say_in(house: &House, session: &str, state: &str) {
+    let said = house.post("ann", &format!("/api/sessions/{session}/messages")).json(json!({ "text": "next" })).await;
+    house.turn(said.json["turn"].as_str().unwrap(), state).await;
+}
+
+#[tokio::test]
+async fn an_approval_is_shown_without_what_cannot_be_read_of_it() {
+    let calls = ["needle", "b"].map(|path| call("guarded", &format!("{{\"path\":\"{path}\"}}")));
+    let house = House::new(&[calls[0].clone(), Line::Say("written"), calls[1].clone()]).await;
+    let (session, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    house.post("owner", &path).json(json!({ "decision": "approve", "digest": item["digest"] })).await;
+    house.turn(&turn, "ended").await;
+    say_in(&house, &session, "waiting").await;
+    let whole = approval(&house, "owner").await;
+    assert_eq!(whole["last"], json!({ "id": item["id"], "differs": ["path"] }));
+    house.play.engine.store().close().unwrap();
+    damage(house.place.path(), "needle", "nEEdle");
+    let house = House::at(Arc::clone(&house.place), policy(), &[]).await;
+    let mut part = approval(&house, "owner").await;
+    assert_eq!(part.get("last"), None);
+    part["last"] = whole["last"].clone();
+    assert_eq!(part, whole);
+}
+
+#[tokio::test]
+async fn what_was_allowed_long_ago_is_not_looked_for() {
+    let look = |turn: usize| {
+        let calls = (0..50).map(|n| ("look", format!("{{\"path\":\"{turn}/{n}\"}}")));
+        [Line::Call("", calls.collect()), Line::Say("looked")]
+    };
+    let guarded = || call("guarded", "{\"path\":\"a\"}");
+    let mut lines = vec![guarded(), Line::Say("written")];
+    lines.extend((0..14).flat_map(look));
+    lines.push(guarded());
+    let house = House::with(policy(), &lines).await;
+    let (session, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    house.post("owner", &path).json(json!({ "decision": "approve", "digest": item["digest"] })).await;
+    house.turn(&turn, "ended").await;
+    for _ in 0..14 {
+        say_in(&house, &session, "ended").await;
+    }
+    say_in(&house, &session, "waiting").await;
+    let item = approval(&house, "owner").await;
+    let seq = item["id"].as_str().unwrap().split_once('.').unwrap().1.parse::<u64>().unwrap();
+    assert!(seq > 2100, "{seq}");
+    assert_eq!(item["last"], Value::Null);
+}
