@@ -9,6 +9,12 @@ use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
 /// Every path that a call of this world may touch.
 pub const PATHS: [&str; 6] = ["/w", "/w/a", "/w/b", "/x", "/x/y/z", "/wide"];
 
+/// Everybody whom a call of this world may reach.
+pub const RECIPIENTS: [&str; 3] = ["a@x.test", "b@x.test", "c@y.test"];
+
+/// Everything that one may pay.
+pub const AMOUNTS: [&str; 4] = ["0", "1", "2.5", "3"];
+
 /// What is asked of both engines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Question {
@@ -66,11 +72,17 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::LabelConf => attribute("conf"),
         Field::LabelIntegrity => attribute("integrity"),
         Field::Mode => attribute("mode"),
-        Field::Path => paths(test, one_path),
+        Field::Seen => going(&attribute("seen")),
+        Field::Path => several("paths", &PATHS, fits, test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),
+        Field::Recipient => several("recipients", &RECIPIENTS, fits, test, one_path),
+        Field::Account => several("accounts", &[], fits, test, one_path),
+        Field::Amount => several("amounts", &AMOUNTS, costs, test, one_path),
         Field::Port => going(&measured("port", test)),
         Field::UrlBytes => going(&measured("url_bytes", test)),
         Field::Method => going(&attribute("method")),
+        // No call here speaks with a repository.
+        Field::Repo | Field::Ref | Field::Force | Field::Changed => String::from("false"),
         Field::Host => going(&below("context.host", test, &attribute("host"))),
         Field::UrlPath => going(&below("context.url_path", test, &attribute("url_path"))),
     }
@@ -102,8 +114,9 @@ fn word(subject: &str, test: &Test, said: impl Fn(&str) -> String) -> String {
     }
 }
 
-fn paths(test: &Test, one_path: bool) -> String {
-    let fits: Vec<String> = PATHS.iter().filter(|path| fits(path, test)).map(|path| format!("{path:?}")).collect();
+/// Of facts of which a call has a set.
+fn several(name: &str, world: &[&str], fits: fn(&str, &Test) -> bool, test: &Test, one_path: bool) -> String {
+    let fits: Vec<String> = world.iter().filter(|one| fits(one, test)).map(|one| format!("{one:?}")).collect();
     let one = match test {
         Test::Intersects(_) => true,
         Test::SubsetOf(_) => false,
@@ -111,9 +124,9 @@ fn paths(test: &Test, one_path: bool) -> String {
     };
     let fits = fits.join(", ");
     if one {
-        format!("context.paths.containsAny([{fits}])")
+        format!("context.{name}.containsAny([{fits}])")
     } else {
-        format!("!context.paths.isEmpty() && [{fits}].containsAll(context.paths)")
+        format!("!context.{name}.isEmpty() && [{fits}].containsAll(context.{name})")
     }
 }
 
@@ -129,6 +142,21 @@ fn fits(path: &str, test: &Test) -> bool {
         }
         other => unreachable!("no such test of a path: {other:?}"),
     }
+}
+
+fn costs(amount: &str, test: &Test) -> bool {
+    let Test::Amount(bounds) = test else { unreachable!("no such test of an amount: {test:?}") };
+    let amount: f64 = amount.parse().unwrap();
+    bounds.iter().all(|(order, bound)| {
+        let bound = f64::from(u32::try_from(bound.hundredths).unwrap()) / 100.0;
+        match order {
+            Order::Equal => amount == bound,
+            Order::Lt => amount < bound,
+            Order::Lte => amount <= bound,
+            Order::Gt => amount > bound,
+            Order::Gte => amount >= bound,
+        }
+    })
 }
 
 fn parts(path: &str) -> Vec<&str> {

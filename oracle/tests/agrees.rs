@@ -1,15 +1,20 @@
 //! On complete facts our engine and Cedar give the same answers to the same rules.
+use std::sync::LazyLock;
+
 use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
 use backstay_kernel::destination::Method;
 use backstay_kernel::facts::Tier;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::mode::WorkMode;
+use backstay_kernel::money::Money;
 use backstay_kernel::policy::Role;
+use backstay_kernel::reached::Seen;
 use backstay_kernel::rule::{Field, Order, Rule, RuleVerdict, Test};
-use backstay_kernel::subject::{Going, Subject, To, ruling};
+use backstay_kernel::subject::{Going, Subject, To, With, ruling};
 use backstay_kernel::tool::EffectClass;
+use backstay_kernel::words::{Atom, Kind};
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
-use oracle::{PATHS, Question, policies, weekday};
+use oracle::{AMOUNTS, PATHS, Question, RECIPIENTS, policies, weekday};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -40,6 +45,9 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         select(GLOBS).prop_map(|glob| Test::Glob(glob.to_owned())),
     ];
     let order = select(vec![Order::Equal, Order::Lt, Order::Lte, Order::Gt, Order::Gte]);
+    let amount =
+        (order.clone(), 0u64..7).prop_map(|(order, halves)| (order, Money { hundredths: halves * 50, currency: None }));
+    let amount = prop::collection::vec(amount, 1..3);
     let measured = select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]);
     let number = (measured, prop::collection::vec((order, 0u64..4), 1..3))
         .prop_map(|(field, bounds)| (field, Test::Number(bounds)));
@@ -47,6 +55,8 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Host, &HOSTS),
         select(vec!["a.test", "test"]).prop_map(|name: &str| (Field::Host, Test::SubdomainOf(name.to_owned()))),
         word(Field::Method, &["GET", "POST"]),
+        word(Field::Repo, &["a.test/a"]),
+        word(Field::Force, &["true", "false"]),
         word(Field::UrlPath, &URL_PATHS),
         select(vec!["/v1", "/v1/a"]).prop_map(|path: &str| (Field::UrlPath, Test::Under(path.to_owned()))),
     ];
@@ -64,7 +74,11 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::Class, &["read", "write", "execute", "send"]),
         1 => word(Field::LabelConf, &["public", "internal", "secret"]),
         1 => word(Field::LabelIntegrity, &["untrusted", "trusted"]),
+        1 => word(Field::Seen, &["never", "allowed", "approved"]),
         1 => word(Field::Mode, &["normal", "dry_run", "read_only"]),
+        3 => word(Field::Recipient, &RECIPIENTS),
+        1 => select(vec!["*@x.test", "*"]).prop_map(|glob: &str| (Field::Recipient, Test::Glob(glob.to_owned()))),
+        2 => amount.prop_map(|bounds| (Field::Amount, Test::Amount(bounds))),
         6 => path.prop_map(|test| (Field::Path, test)),
         1 => number,
         2 => going,
@@ -84,6 +98,11 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     })
 }
 
+static VALUES: LazyLock<Vec<Atom>> = LazyLock::new(|| {
+    let people = RECIPIENTS.iter().map(|one| Atom::of(Kind::Email, one).unwrap());
+    people.chain(AMOUNTS.iter().map(|one| Atom::of(Kind::Number, one).unwrap())).collect()
+});
+
 fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let names = (select(vec!["main", "other"]), select(vec!["ann", "bob"]), select(vec!["api", "chat"]));
     let what = (
@@ -92,8 +111,14 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     );
     let role = select(vec![Role::Owner, Role::User]);
     let paths = subsequence(PATHS.to_vec(), 0..4);
+    let values = subsequence((0..VALUES.len()).collect::<Vec<_>>(), 0..4).prop_map(|places| {
+        let values: Vec<Atom> = places.into_iter().map(|place| VALUES[place].clone()).collect();
+        // A few thousand calls: they need not be given back.
+        &*values.leak()
+    });
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
-    let tier = (select(vec![None, Some(Tier::Full)]), select(WorkMode::ALL.to_vec()));
+    let switches = (select(WorkMode::ALL.to_vec()), select(Seen::ALL.to_vec()));
+    let tier = (select(vec![None, Some(Tier::Full)]), switches);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to =
         (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
@@ -102,15 +127,15 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
         Going::To(To { host, port, method, path: Some(path), url_bytes: Some(url_bytes) })
     });
     let going = prop_oneof![1 => Just(Going::Nowhere), 3 => to];
-    (names, what, role, paths, (0u64..4, going), MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
+    (names, what, role, (paths, values), (0u64..4, going), MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
         |(
             (agent, principal, channel),
             (tool, class),
             role,
-            paths,
+            (paths, values),
             (bytes_out, going),
             now,
-            (conf, integrity, (tier, mode)),
+            (conf, integrity, (tier, (mode, seen))),
         )| Subject {
             agent: Some(agent),
             principal: Some(principal),
@@ -120,11 +145,14 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             class: Some(class),
             paths: Some(paths),
             bytes_out: Some(bytes_out),
+            values: Some(values),
             going,
+            git: With::None,
             now: Some(now),
             conf: Some(conf),
             integrity: Some(integrity),
             mode: Some(mode),
+            seen: Some((going != Going::Nowhere).then_some(seen)),
             tier,
         },
     )
@@ -132,6 +160,11 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
 
 fn entity(kind: &str, name: Option<&str>) -> EntityUid {
     format!("{kind}::{:?}", name.unwrap()).parse().unwrap()
+}
+
+fn of_kind(call: &Subject<'_>, kind: Kind) -> RestrictedExpression {
+    let values = call.values.unwrap().iter().filter(|atom| atom.0 == kind);
+    RestrictedExpression::new_set(values.map(|atom| RestrictedExpression::new_string(atom.1.clone())))
 }
 
 fn request(call: &Subject<'_>) -> Request {
@@ -145,6 +178,8 @@ fn request(call: &Subject<'_>) -> Request {
         ("channel".to_owned(), text(call.channel.unwrap())),
         ("class".to_owned(), text(call.class.unwrap().word())),
         ("paths".to_owned(), RestrictedExpression::new_set(call.paths.iter().flatten().map(|path| text(path)))),
+        ("recipients".to_owned(), of_kind(call, Kind::Email)),
+        ("amounts".to_owned(), of_kind(call, Kind::Number)),
         ("bytes_out".to_owned(), long(call.bytes_out.unwrap())),
         ("goes".to_owned(), RestrictedExpression::new_bool(call.going != Going::Nowhere)),
         ("host".to_owned(), text(to.host.unwrap_or_default())),
@@ -156,6 +191,7 @@ fn request(call: &Subject<'_>) -> Request {
         ("integrity".to_owned(), text(call.integrity.unwrap().word())),
         ("mode".to_owned(), text(call.mode.unwrap().word())),
         ("sandboxed".to_owned(), RestrictedExpression::new_bool(call.tier == Some(Tier::Full))),
+        ("seen".to_owned(), text(call.seen.flatten().map_or("", Seen::word))),
         ("now".to_owned(), long(now)),
         ("minute".to_owned(), long(now % DAY_MS / 60_000)),
         ("weekday".to_owned(), text(weekday(day))),

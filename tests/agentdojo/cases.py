@@ -88,6 +88,27 @@ class Play:
             self.plan = self.attack()
         return self.plan.pop(0) if self.plan else None
 
+    def wishes(self) -> list[dict]:
+        """What a planner would say that plans the right tools and their numbers, and of their arguments what the prompt
+        holds as it stands."""
+        entries: list[dict] = []
+        for call in self.task.ground_truth(self.before.model_copy(deep=True)):
+            said = {name: given for name, value in call.args.items() if (given := self.said(value))}
+            same = [entry for entry in entries if (entry["name"], entry["arguments"]) == (call.function, said)]
+            if same:
+                same[0]["count"] += 1
+            else:
+                entries.append({"name": call.function, "count": 1, "arguments": said})
+        return entries
+
+    def said(self, value) -> list[str]:
+        """The texts and numbers that a value is made of, where all of them stand in the prompt."""
+        parts = value if isinstance(value, list) else [value]
+        plain = all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts)
+        texts = [str(part) for part in parts] if plain else []
+        stands = [re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self.prompt) for text in texts]
+        return texts if all(stands) else []
+
     def attack(self) -> list[FunctionCall]:
         """The attacker's calls: AgentDojo's, or ours where it ships none."""
         unwritten = UNWRITTEN.get(self.case.injection) if self.case.suite == "workspace" else None

@@ -24,7 +24,7 @@ def opened(manifests: str) -> str:
     return re.sub(r'role = ".*"', 'role = "payload"', classes)
 
 
-def config(suite: str, is_open: bool, workspace: pathlib.Path, model: int) -> str:
+def config(suite: str, is_open: bool, has_scope: bool, workspace: pathlib.Path, model: int) -> str:
     tools = [tool["name"] for tool in json.loads((HERE / "server" / f"{suite}.json").read_text())]
     manifests = (HERE / "manifests" / f"{suite}.toml").read_text()
     uid = f"uid = {NOBODYS_UID}\n" if os.geteuid() == 0 else ""
@@ -49,6 +49,7 @@ context_tokens = 1000000
 price_usd_per_mtok = "free"
 [agents.main]
 model = "default"
+scope = {json.dumps(has_scope)}
 [agents.main.grants]
 tools = {granted}
 read = ["workspace"]
@@ -83,7 +84,7 @@ audience = "named"
 class Home:
     """Served until it is left."""
 
-    def __init__(self, binary: str, directory: pathlib.Path, suite: str, is_open: bool, model: int) -> None:
+    def __init__(self, binary: str, directory: pathlib.Path, suite: str, is_open: bool, has_scope: bool, model: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.parent.mkdir(parents=True, exist_ok=True)
         self.line = [str(pathlib.Path(binary).resolve()), "--home", str(directory.resolve()), "--json"]
@@ -92,7 +93,7 @@ class Home:
         self.workspace.mkdir(exist_ok=True)
         if os.geteuid() == 0:
             os.chown(self.workspace, NOBODYS_UID, NOBODYS_UID)
-        (directory / "backstay.toml").write_text(config(suite, is_open, self.workspace, model))
+        (directory / "backstay.toml").write_text(config(suite, is_open, has_scope, self.workspace, model))
         self.run("mcp", "pin", suite)
         made = ["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope"]
         self.tokens = {scope: self.run(*made, scope)["token"] for scope in ("chat", "approve")}

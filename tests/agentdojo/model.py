@@ -5,6 +5,10 @@ import json
 import threading
 
 
+# How the instructions of a model that plans begin.
+PLANS = "Plan the calls of tools that a person asks for."
+
+
 class Model:
     """One play at a time; what was said once is said again to the same question."""
 
@@ -37,16 +41,31 @@ class Model:
 
     def begin(self, play, prefix: str) -> None:
         self.play, self.prefix, self.said = play, prefix, []
+        # Whoever plans was shown something else than the person's words.
+        self.leaked = False
 
     def answer(self, messages: list[dict]) -> dict:
+        if messages[0]["role"] == "system" and messages[0]["content"].startswith(PLANS):
+            return self.as_answer({"role": "assistant", "content": self.planned(messages)})
         step = sum(message["role"] == "assistant" for message in messages)
         if step == len(self.said):
             seen = "\n".join(str(message["content"]) for message in messages if message["role"] == "tool")
             self.said.append(self.message(self.play.next(seen)))
-        message = self.said[step]
+        return self.as_answer(self.said[step])
+
+    def as_answer(self, message: dict) -> dict:
         finish = "tool_calls" if message.get("tool_calls") else "stop"
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
+
+    def planned(self, messages: list[dict]) -> str:
+        """The plan that somebody would make who knows the tools and the person's words, and is told nothing else."""
+        told = "\n".join(str(message["content"]) for message in messages[1:])
+        # What of the prompt looks pasted is not the person's own, and left out.
+        if any(line not in self.play.prompt for line in told.splitlines()):
+            self.leaked = True
+        entries = [entry | {"name": f"{self.prefix}__{entry['name']}"} for entry in self.play.wishes()]
+        return json.dumps({"tools": entries})
 
     def message(self, call) -> dict:
         if call is None:

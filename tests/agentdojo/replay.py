@@ -1,7 +1,7 @@
 """Replays AgentDojo's tasks and injections through the product's own API, with a model that obeys whatever it reads,
 and prints what AgentDojo's own checkers say of the worlds that come of it. docs/agentdojo.md says how to read it.
 
-    replay.py BINARY DIRECTORY [--json] [--rows] [--benign] [--every N] [--open] [SUITE...]
+    replay.py BINARY DIRECTORY [--json] [--rows] [--benign] [--every N] [--open] [--scope] [SUITE...]
 """
 
 import argparse
@@ -52,6 +52,8 @@ def replay(home: Home, model: Model, case: Case) -> dict:
         ended, asked = home.say(play.prompt, exchange(home.workspace, play))
     except RuntimeError as fault:
         ended, asked = f"fault: {fault}", []
+    if model.leaked:
+        ended = "fault: whoever plans was shown something else than the person's words"
     green, won = play.outcome()
     _, won_without = without_gate(case) if case.injection else (None, False)
     return {
@@ -68,10 +70,10 @@ def replay(home: Home, model: Model, case: Case) -> dict:
     }
 
 
-def shard(binary: str, directory: pathlib.Path, is_open: bool, suite: str, cases: list[Case]) -> list[dict]:
+def shard(binary: str, directory: pathlib.Path, is_open: bool, has_scope: bool, suite: str, cases: list[Case]) -> list[dict]:
     model = Model()
     try:
-        with Home(binary, directory, suite, is_open, model.port) as home:
+        with Home(binary, directory, suite, is_open, has_scope, model.port) as home:
             return [replay(home, model, case) for case in cases]
     except Exception:
         traceback.print_exc()
@@ -129,6 +131,7 @@ def main() -> int:
     parser.add_argument("--benign", action="store_true", help="no attacks")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th attack")
     parser.add_argument("--open", action="store_true", help="the control: nothing that the gate could hold tools by")
+    parser.add_argument("--scope", action="store_true", help="the agent has a scope, and the model plans")
     given = parser.parse_intermixed_args()
     suites = given.suites or list(SUITES)
     shards = []
@@ -139,7 +142,9 @@ def main() -> int:
     spawn = multiprocessing.get_context("fork")
     with concurrent.futures.ProcessPoolExecutor(WORKERS, mp_context=spawn) as pool:
         tasks = [
-            pool.submit(shard, given.binary, pathlib.Path(given.directory) / f"{suite}-{number}", given.open, suite, cases)
+            pool.submit(
+                shard, given.binary, pathlib.Path(given.directory) / f"{suite}-{number}", given.open, given.scope, suite, cases
+            )
             for number, (suite, cases) in enumerate(shards)
         ]
         for task in concurrent.futures.as_completed(tasks):

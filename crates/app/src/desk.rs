@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use backstay_engine::Engine;
+use backstay_sandbox::Tried;
 use backstay_store::{Cell, StoreError};
 use http::StatusCode;
 use serde::Deserialize;
@@ -22,6 +23,9 @@ pub const SQL: &str = "/api/sql";
 pub const VERIFY: &str = "/api/audit/verify";
 pub const SANDBOX: &str = "/api/sandbox";
 
+/// What the second tier is, before why it is no more.
+const ON_COPIES: &str = "every attempt to get out was refused; without namespaces commands work on copies, change no file and have no network";
+
 /// To be merged into a router whose callers are the home's own user.
 pub fn router(engine: Engine, world: Arc<RealWorld>) -> Router {
     let held = Router::new().route(SANDBOX, get(sandbox)).with_state(world);
@@ -32,9 +36,10 @@ pub fn router(engine: Engine, world: Arc<RealWorld>) -> Router {
 async fn sandbox(State(world): State<Arc<RealWorld>>) -> Response {
     let tried = tokio::task::spawn_blocking(move || {
         world.sandbox().map_or(json!({ "tier": "unused", "why": "no agent is granted a program" }), |sandbox| {
-            match sandbox.holds() {
-                Ok(()) => json!({ "tier": "full", "why": "every attempt to get out was refused" }),
-                Err(why) => json!({ "tier": "off", "why": why }),
+            match sandbox.tried() {
+                Tried::Full => json!({ "tier": "full", "why": "every attempt to get out was refused" }),
+                Tried::Copy(why) => json!({ "tier": "copy", "why": format!("{ON_COPIES}: {why}") }),
+                Tried::Off(why) => json!({ "tier": "off", "why": why }),
             }
         })
     });

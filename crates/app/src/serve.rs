@@ -12,7 +12,7 @@ use backstay_kernel::policy::Agent;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
 use backstay_mcp::{Pin, Servers};
 use backstay_providers::{Client, Endpoint, Timeouts};
-use backstay_sandbox::Sandbox;
+use backstay_sandbox::{Sandbox, Tier};
 use backstay_secrets::{Binding, Credentials, Vault};
 use backstay_store::{Options, Store};
 use backstay_tools::{Commands, Declared, Hosts, Network, Roots, RootsError, Serving};
@@ -178,10 +178,14 @@ pub fn roots_to_look(home: &Path, config: &Checked, agent: &Agent) -> Result<Roo
 fn roots_of(home: &Path, config: &Checked, agent: &Agent, around: &Around<'_>) -> Result<Roots, RootsError> {
     let paths = |granted: &[String]| granted.iter().map(PathBuf::from).collect::<Vec<_>>();
     let opened = Roots::open(&home.join(WORKSPACE), &paths(&agent.grants.read), &paths(&agent.grants.write))?;
+    for path in opened.void() {
+        tracing::error!(path = %path.display(), "a grant is void: a file or a link lies where the directory was");
+    }
     let opened = opened.guarding(home)?.hiding(protected(&agent.rules));
     let opened = opened.reaching(Hosts {
         network: around.network.clone(),
         granted: agent.grants.hosts.clone(),
+        repositories: agent.grants.git.clone(),
         credentials: around
             .secrets
             .map(|(vault, bindings)| Credentials::new(vault.clone(), bindings, &agent.grants.secrets)),
@@ -189,7 +193,8 @@ fn roots_of(home: &Path, config: &Checked, agent: &Agent, around: &Around<'_>) -
     let programs = agent.grants.programs.clone();
     let is_granted = |tool: &&Arc<Declared>| agent.grants.tools.contains(&tool.manifest().name);
     let declared: Vec<_> = config.declared.iter().filter(is_granted).map(Arc::clone).collect();
-    if programs.is_empty() && declared.is_empty() {
+    let is_program = |tool: &String| config.policy.tools.get(tool).is_some_and(|manifest| manifest.program.is_some());
+    if programs.is_empty() && declared.is_empty() && !agent.grants.tools.iter().any(is_program) {
         return Ok(opened);
     }
     Ok(opened.declaring(declared).commanding(Commands { sandbox: Arc::clone(&around.sandbox), programs }))
@@ -390,7 +395,8 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     if let Some(sandbox) = opened.world.sandbox() {
         // The first command need not wait for it, nor the listener.
         tokio::task::spawn_blocking(move || match sandbox.holds() {
-            Ok(()) => tracing::info!("the sandbox holds: commands run in it"),
+            Ok(Tier::Full) => tracing::info!("the sandbox holds: commands run in it"),
+            Ok(Tier::Copy) => tracing::warn!("there are no namespaces: commands run as another user, on copies"),
             Err(why) => tracing::error!(why, "no command is run"),
         });
     }

@@ -40,7 +40,7 @@ pub fn rebuild(door: &Door, turn: Place, number: usize) -> Result<Sent, Problem>
 fn requests(door: &Door, turn: Place, number: usize) -> Result<Vec<(Seq, EffectId, Request)>, Problem> {
     let (mut all, mut own, mut left) = (Vec::new(), BTreeSet::new(), number);
     door.reader.each(turn.session, Seq(0), |placed| {
-        if let Record::Planned(Planned::Model { turn: of, .. }) = &placed.record
+        if let Record::Planned(Planned::Model { turn: of, .. } | Planned::Scope { turn: of, .. }) = &placed.record
             && *of == turn.seq
         {
             own.insert(placed.seq);

@@ -8,6 +8,7 @@ use backstay_engine::ToolCall;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::flow::{Choice, choices};
 use backstay_kernel::id::{EffectId, Place, Seq};
+use backstay_kernel::reached::places;
 use backstay_kernel::record::{Decision, Planned, Record};
 use backstay_kernel::session::{JudgedFacts, Session};
 use backstay_kernel::words::{Atom, passes};
@@ -49,8 +50,17 @@ impl Door {
             }
             Err(problem) => add("chooses", Err(problem)),
         }
+        add("first_time", Ok(json!(self.first_time(action))));
         add("last", self.last(action));
         card
+    }
+
+    /// Places to which it leads and no call of the agent has; `None` where it may lead elsewhere too.
+    fn first_time(&self, Action { state, judged, text, .. }: &Action<'_>) -> Option<Vec<String>> {
+        let reached = self.engine.home().reached(&state.agent);
+        let mut places = places(&text.tool, &judged.facts)?;
+        places.retain(|place| !reached.contains_key(place));
+        Some(places)
     }
 
     /// What would be started, as its words are.
@@ -79,14 +89,15 @@ impl Door {
             let atoms = self.bytes(atoms)?.unwrap_or_default();
             messages.push((said.seq, serde_json::from_slice::<Vec<Atom>>(&atoms).unwrap_or_default()));
         }
-        let mut shown = choices(state, &judged.facts, &policy, (manifest, &text.arguments()), &messages);
+        let mut shown =
+            choices(state, (&judged.facts, &judged.named), &policy, (manifest, &text.arguments()), &messages);
         shown.sort_by_key(|choice| choice.said.is_some());
         let rest = shown.split_off(CHOICES_MAX.min(shown.len()));
         let unnamed = rest.iter().filter(|choice| choice.said.is_none()).count();
         let left_out = json!({ "unnamed": unnamed, "named": rest.len() - unnamed });
         let lines = self.lines(state, &shown)?;
         let shown = shown.into_iter().zip(lines).map(|(choice, line)| {
-            let said = choice.said.map(|seq| json!({ "seq": seq, "line": line }));
+            let said = choice.said.map(|seq| json!({ "seq": seq, "line": line, "by_name": choice.is_by_name }));
             json!({ "argument": choice.argument, "value": choice.value, "times": choice.times, "said": said })
         });
         Ok((shown.collect(), left_out))
@@ -96,7 +107,7 @@ impl Door {
     fn lines(&self, state: &Session, shown: &[Choice]) -> Result<Vec<Option<String>>, Problem> {
         let mut lines = vec![None; shown.len()];
         for said in state.turn.iter().flat_map(|turn| &turn.said) {
-            let wants = |choice: &Choice| choice.said == Some(said.seq);
+            let wants = |choice: &Choice| choice.said == Some(said.seq) && !choice.is_by_name;
             if !shown.iter().any(wants) {
                 continue;
             }

@@ -98,7 +98,9 @@ pub async fn resolve(
 fn turn_of_effect(door: &Door, place: Place) -> Result<Option<Seq>, Problem> {
     let planned = door.reader.records(place.session, Seq(place.seq.0.saturating_sub(1)), 1)?.into_iter().next();
     Ok(planned.and_then(|placed| {
-        let Record::Planned(Planned::Tool { turn, .. } | Planned::Model { turn, .. }) = placed.record else {
+        let Record::Planned(Planned::Tool { turn, .. } | Planned::Model { turn, .. } | Planned::Scope { turn, .. }) =
+            placed.record
+        else {
             return None;
         };
         Some(turn)

@@ -132,7 +132,9 @@ impl<'a> Trace<'a> {
     fn add(&mut self, now: &Now, placed: &Placed) -> Result<(), Problem> {
         let turn = self.place.seq;
         match &placed.record {
-            Record::Planned(Planned::Model { turn: of, model, .. }) if *of == turn => {
+            Record::Planned(Planned::Model { turn: of, model, .. } | Planned::Scope { turn: of, model, .. })
+                if *of == turn =>
+            {
                 self.models.insert(placed.seq, model.clone());
             }
             Record::Planned(Planned::Tool { turn: of, call } | Planned::Lookup { turn: of, call, .. })
@@ -158,6 +160,7 @@ impl<'a> Trace<'a> {
             {
                 self.decide(placed)?;
             }
+            Record::Scoped(scoped) if self.models.contains_key(&scoped.effect) => self.decide(placed)?,
             Record::Unfunded { effect, .. } if self.models.contains_key(effect) => self.decide(placed)?,
             Record::Retried(retried) if self.models.contains_key(&retried.effect) => self.decide(placed)?,
             Record::TurnStarted(started) if started.messages.contains(&turn) => {
@@ -187,6 +190,7 @@ impl<'a> Trace<'a> {
             | Record::Doubted { .. }
             | Record::Connected { .. }
             | Record::Created { .. }
+            | Record::Scoped(_)
             | Record::Resolved { .. }
             | Record::Cancelled { .. }
             | Record::TurnEnded(_)

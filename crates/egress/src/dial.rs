@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::address::reserved;
 use crate::count::{Count, Counted};
-use crate::limits::{ADDRESSES_MAX, ASKED_MS, CONNECT_MS, HEAD_MS, IDLE_MS, WHOLE_MS};
+use crate::limits::{ADDRESSES_MAX, ASKED_MS, BODY_BYTES_MAX, CONNECT_MS, HEAD_MS, IDLE_MS, WHOLE_MS};
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
@@ -38,6 +38,8 @@ pub struct Network {
     /// Where this process listens: no tool calls it, whatever is granted.
     own: Arc<[SocketAddr]>,
     pub(crate) times: Times,
+    /// Of an answer's body, bytes.
+    pub(crate) body_bytes_max: usize,
 }
 
 /// How long the parts of a request may take.
@@ -75,6 +77,7 @@ impl Default for Network {
             tls: Arc::default(),
             own: Arc::new([]),
             times: Times::default(),
+            body_bytes_max: BODY_BYTES_MAX,
         }
     }
 }
@@ -133,6 +136,12 @@ impl Network {
     #[must_use]
     pub fn patient(self, whole: Duration) -> Self {
         Self { times: Times { head: whole, whole, ..self.times }, ..self }
+    }
+
+    /// For answers that hold as much as this, bytes.
+    #[must_use]
+    pub fn taking(self, body_bytes_max: usize) -> Self {
+        Self { body_bytes_max, ..self }
     }
 
     #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::dial::{Network, Times};
 use crate::headers::{is_shown, texts};
-use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 
 /// What is asked for, as it was judged.
 #[derive(Debug)]
@@ -123,10 +123,11 @@ impl Network {
         };
         let (stream, connection) = dialled.open();
         let Times { head, whole, .. } = self.times;
+        let most = self.body_bytes_max;
         let answer = match ask.url.scheme {
-            Scheme::Http => timeout(whole, spoken(stream, request, head)).await,
+            Scheme::Http => timeout(whole, spoken(stream, request, head, most)).await,
             Scheme::Https => match self.in_time(self.seal(stream, &ask.url.host)).await {
-                Ok(sealed) => timeout(whole, spoken(sealed, request, head)).await,
+                Ok(sealed) => timeout(whole, spoken(sealed, request, head, most)).await,
                 Err(why) => Ok(Err(Fault::NotSent(why))),
             },
         };
@@ -183,7 +184,12 @@ where
     Ok(sender)
 }
 
-async fn spoken<S>(stream: S, request: Request<Full<Bytes>>, head: Duration) -> Result<Answer, Fault>
+async fn spoken<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    head: Duration,
+    body_bytes_max: usize,
+) -> Result<Answer, Fault>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -192,7 +198,7 @@ where
     let late = |_| Fault::Lost(format!("no answer within {} s", head.as_secs()));
     let answer = answer.map_err(late)?.map_err(|error| Fault::Lost(format!("no answer: {error}")))?;
     let (parts, body) = answer.into_parts();
-    let (body, is_whole) = read(body).await;
+    let (body, is_whole) = read(body, body_bytes_max).await;
     Ok(Answer { status: parts.status.as_u16(), headers: texts(&parts.headers), body, is_whole })
 }
 
@@ -235,12 +241,12 @@ fn without(text: &[u8], value: &[u8], shown: &[u8]) -> Vec<u8> {
 }
 
 /// As much of it as is taken; the status is the news, and a body that is cut takes nothing from it.
-async fn read(mut body: Incoming) -> (Vec<u8>, bool) {
+async fn read(mut body: Incoming, bytes_max: usize) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return (out, false) };
         let Ok(data) = frame.into_data() else { continue };
-        let room = BODY_BYTES_MAX.saturating_sub(out.len());
+        let room = bytes_max.saturating_sub(out.len());
         out.extend_from_slice(data.get(..room).unwrap_or(&data));
         if data.len() > room {
             return (out, false);

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use backstay_kernel::budget::{LedgerEntry, WindowState};
 use backstay_kernel::frame::Frame;
+use backstay_kernel::home::HomeInput;
 use backstay_kernel::id::{Millis, Seq};
+use backstay_kernel::reached;
 use backstay_kernel::record::{Entry, Record, VERSION};
 use backstay_kernel::roots::{self, Raise};
 use backstay_kernel::session::FOLD_VERSION;
@@ -22,12 +24,22 @@ pub struct Draft {
     pub inbox: Option<InboxRow>,
     pub memories: Vec<NewMemory>,
     pub raises: Vec<Raise>,
+    pub reaches: Vec<HomeInput>,
 }
 
 impl Draft {
     pub fn new(expected: Seq, at: Millis) -> Self {
         let (records, ledger) = (Vec::new(), Vec::new());
-        Self { expected, at, records, ledger, inbox: None, memories: Vec::new(), raises: Vec::new() }
+        Self {
+            expected,
+            at,
+            records,
+            ledger,
+            inbox: None,
+            memories: Vec::new(),
+            raises: Vec::new(),
+            reaches: Vec::new(),
+        }
     }
 
     /// The next letter that may still join: one commit makes one message unique.
@@ -40,6 +52,7 @@ impl Draft {
     pub fn note(&mut self, session: &Session, record: &Record, frame: &Frame<'_>) {
         self.ledger.extend(ledger::entries(session, record, &frame.allowance));
         self.raises.extend(roots::raise(session, record, frame.policy));
+        self.reaches.extend(reached::reach(session, record));
     }
 
     /// Books what it does to the ledger: a call that starts in the commit in which another is billed

@@ -106,7 +106,7 @@ impl Engine {
         let (policy, slots) = (self.policy(), Slots { model: 0, tool: 0 });
         let switches = self.home().switches();
         let (now, boot, allowance, standing) = (self.now(), self.boot(), Vec::new(), Vec::new());
-        let frame = Frame { now, boot, policy: &policy, switches, slots, allowance, standing };
+        let frame = Frame { now, boot, policy: &policy, switches, slots, allowance, standing, reached: Arc::default() };
         let records = decide(&state, input, &frame).map_err(|refusal| EngineError::Internal(refusal.to_string()))?;
         records.iter().for_each(|record| apply(&mut state, record));
         Ok(state)

@@ -8,6 +8,7 @@ use backstay_kernel::id::{BodyRef, Millis, Seq, SessionId};
 use backstay_kernel::label::Label;
 use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::Policy;
+use backstay_kernel::reached::Places;
 use backstay_kernel::record::{Entry, VERSION};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::roots::Raise;
@@ -229,6 +230,21 @@ impl HomeHandle {
             }
         }
         Ok(())
+    }
+
+    /// Notes where a call has been, where that is new.
+    pub(crate) async fn reach(&self, input: HomeInput) -> Result<(), EngineError> {
+        if !home::decide(&self.state(), input.clone())?.is_empty() {
+            self.write(input, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the calls of this agent have been.
+    #[must_use]
+    pub fn reached(&self, agent: &str) -> Arc<Places> {
+        let state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.reached.get(agent).cloned().unwrap_or_default()
     }
 
     /// Takes back what sessions have made of a directory's label: a person vouches for what lies there.

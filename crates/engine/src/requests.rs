@@ -6,7 +6,8 @@ use std::sync::Arc;
 use backstay_kernel::Session;
 use backstay_kernel::context::Item;
 use backstay_kernel::id::{BodyRef, Digest, EffectId};
-use backstay_kernel::policy::Policy;
+use backstay_kernel::label::Label;
+use backstay_kernel::policy::{Grants, Policy};
 use backstay_kernel::request::{Piece, Request, Rope, digest, fragment_digest};
 use backstay_store::StoreError;
 
@@ -118,6 +119,42 @@ impl Requests {
         Ok(request)
     }
 
+    /// The same of a model call that plans: instructions of its own, these texts of the person and nothing else. No other
+    /// request grows from it.
+    ///
+    /// # Errors
+    /// Why a body that it needs is not there.
+    pub fn prepare_plan(
+        &mut self,
+        target: &Target<'_>,
+        agent: &str,
+        (instructions, texts): (String, Vec<BodyRef>),
+        bodies: &mut Bodies,
+        effect: EffectId,
+    ) -> Result<Request, Unrendered> {
+        let mut planner = target.policy.clone();
+        if let Some(agent) = planner.agents.get_mut(agent) {
+            (agent.instructions, agent.grants) = (instructions, Grants::default());
+        }
+        let target = Target { policy: &planner, ..*target };
+        let around = around_of(&target, agent, bodies);
+        let mut parts = around.before;
+        for body in texts {
+            parts.push(part(&target, bodies, &Item::User { body, label: Label::TYPED })?);
+        }
+        parts.push(around.after);
+        let rope = Rope { added: parts.iter().map(|part| part.pieces.clone()).collect(), ..Rope::default() };
+        let wire = join(&parts);
+        let request = Request {
+            rope: bodies.seal(serde_json::to_vec(&rope).unwrap_or_default()),
+            digest: digest(parts.iter().map(|part| &part.digest)),
+            bytes: wire.len() as u64,
+            bytes_unchanged: 0,
+        };
+        self.ready.insert(effect, wire);
+        Ok(request)
+    }
+
     pub fn wire(&self, effect: EffectId) -> Option<Bytes> {
         self.ready.get(&effect).map(Arc::clone)
     }
@@ -128,10 +165,9 @@ impl Requests {
     }
 
     /// The prepared call was not started, or its start is not in the journal.
-    pub fn withdrawn(&mut self) {
-        if let Some(next) = self.next.take() {
-            self.ready.remove(&next.effect);
-        }
+    pub fn withdrawn(&mut self, effect: EffectId) {
+        self.next = self.next.take().filter(|next| next.effect != effect);
+        self.ready.remove(&effect);
     }
 
     /// The session was folded anew: what was rendered may show what did not get into the journal.
@@ -171,7 +207,7 @@ impl Requests {
         }
         self.items.retain(|number, _| *number >= session.first_item);
         let around = self.around.take().filter(|around| around.output_tokens_max == target.output_tokens_max);
-        let around = around.unwrap_or_else(|| around_of(target, session, bodies));
+        let around = around.unwrap_or_else(|| around_of(target, &session.agent, bodies));
         let mut parts = around.before.clone();
         let after = Arc::clone(&around.after);
         self.around = Some(around);
@@ -194,16 +230,7 @@ impl Requests {
         if let Some(part) = number.and_then(|number| self.items.get(&number)) {
             return Ok(Arc::clone(part));
         }
-        let unread = RefCell::new(None);
-        let get = |body: &BodyRef| {
-            bodies.get(body).unwrap_or_else(|error| {
-                unread.replace(Some(error));
-                None
-            })
-        };
-        let fragment = target.world.item(target.policy, target.model, item, &get);
-        let fragment = fragment.map_err(|body| unread.take().map_or(Unrendered::Erased(body), Unrendered::Unread))?;
-        let part = Part::new(fragment.wire, fragment.pieces);
+        let part = part(target, bodies, item)?;
         if let Some(number) = number {
             self.items.insert(number, Arc::clone(&part));
         }
@@ -211,8 +238,21 @@ impl Requests {
     }
 }
 
-fn around_of(target: &Target<'_>, session: &Session, bodies: &mut Bodies) -> Around {
-    let envelope = target.world.envelope(target.policy, &session.agent, target.model, target.output_tokens_max);
+fn part(target: &Target<'_>, bodies: &Bodies, item: &Item) -> Result<Arc<Part>, Unrendered> {
+    let unread = RefCell::new(None);
+    let get = |body: &BodyRef| {
+        bodies.get(body).unwrap_or_else(|error| {
+            unread.replace(Some(error));
+            None
+        })
+    };
+    let fragment = target.world.item(target.policy, target.model, item, &get);
+    let fragment = fragment.map_err(|body| unread.take().map_or(Unrendered::Erased(body), Unrendered::Unread))?;
+    Ok(Part::new(fragment.wire, fragment.pieces))
+}
+
+fn around_of(target: &Target<'_>, agent: &str, bodies: &mut Bodies) -> Around {
+    let envelope = target.world.envelope(target.policy, agent, target.model, target.output_tokens_max);
     let before = [Some(envelope.head), envelope.lead].into_iter().flatten().map(|wire| {
         let piece = Piece::Raw(bodies.seal_shared(wire.as_bytes()));
         Part::new(wire, vec![piece])

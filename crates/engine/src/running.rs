@@ -8,9 +8,9 @@ use std::time::Duration;
 use backstay_kernel::Permit;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Inspection, Outcome, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
-use backstay_kernel::flow::Named;
+use backstay_kernel::flow::{Named, Wish};
 use backstay_kernel::id::{BodyRef, EffectId, Seq};
-use backstay_kernel::record::BounceReason;
+use backstay_kernel::record::{BounceReason, InScope};
 use backstay_kernel::{Bounce, Input};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
@@ -274,7 +274,7 @@ pub fn input(
     bodies: &mut Bodies,
     tools: &dyn Fn(&str) -> bool,
     jitter: u64,
-    named: Named,
+    (named, planned): (Named, Option<Vec<Wish>>),
 ) -> (Input, Option<String>) {
     let (effect, started) = match finished.key {
         Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
@@ -296,7 +296,7 @@ pub fn input(
             connections = made;
             tool_outcome(ran, created, bodies)
         }
-        End::Model(result) => (model_outcome(result, bodies, tools, jitter), None),
+        End::Model(result) => (model_outcome(result, bodies, tools, jitter, planned), None),
         End::Overdue => (Outcome::Overdue, None),
         End::NotStarted => (Outcome::NotStarted, None),
         End::Bounced(reason) => return (Input::Bounced(Bounce { effect, reason }), None),
@@ -327,7 +327,13 @@ fn tool_outcome(ran: ToolRan, created: Option<String>, bodies: &mut Bodies) -> (
     }
 }
 
-fn model_outcome(result: ModelResult, bodies: &mut Bodies, tools: &dyn Fn(&str) -> bool, jitter: u64) -> Outcome {
+fn model_outcome(
+    result: ModelResult,
+    bodies: &mut Bodies,
+    tools: &dyn Fn(&str) -> bool,
+    jitter: u64,
+    planned: Option<Vec<Wish>>,
+) -> Outcome {
     let reply = match result {
         Ok(reply) => reply,
         Err(failure) => {
@@ -341,6 +347,11 @@ fn model_outcome(result: ModelResult, bodies: &mut Bodies, tools: &dyn Fn(&str) 
         }
     };
     let text = (!reply.text.is_empty()).then(|| bodies.seal(reply.text.into_bytes()));
+    if let Some(wishes) = planned {
+        let entries = wishes.iter().map(|wish| InScope { tool: wish.tool.clone(), count: wish.count }).collect();
+        let body = bodies.seal(serde_json::to_vec(&wishes).unwrap_or_default());
+        return Outcome::Scoped { said: text, entries, body, finish: reply.finish, usage: reply.usage };
+    }
     let calls = if reply.calls.is_empty() {
         Vec::new()
     } else {

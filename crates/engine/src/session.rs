@@ -34,6 +34,7 @@ use crate::waits::Waits;
 
 mod acting;
 mod naming;
+mod planning;
 mod slots;
 mod taking;
 
@@ -223,6 +224,9 @@ impl SessionTask {
         for raise in draft.raises.drain(..) {
             self.shared.home.raise(raise, self.state.id).await.map_err(Setback::Failed)?;
         }
+        for reach in draft.reaches.drain(..) {
+            self.shared.home.reach(reach).await.map_err(Setback::Failed)?;
+        }
         self.append(draft).await
     }
 
@@ -252,6 +256,7 @@ impl SessionTask {
             },
             allowance: Vec::new(),
             standing: self.shared.home.standing(&self.state.agent, self.shared.world.now()),
+            reached: self.shared.home.reached(&self.state.agent),
         };
         frame.allowance = self.shared.used(ledger::wanted(&self.state, input, &frame));
         frame

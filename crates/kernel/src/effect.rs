@@ -8,6 +8,7 @@ use crate::budget::Usage;
 use crate::facts::{Facts, Invalid};
 use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq};
 use crate::label::Label;
+use crate::record::InScope;
 
 /// One call of a model reply: entry `index` of the stored array `calls`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct CallRef {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Render the request of a planned model call. Pure.
-    Prepare { id: EffectId, model: String, output_tokens_max: u64 },
+    Prepare { id: EffectId, model: String, output_tokens_max: u64, plans: bool },
     /// Find out what a call is. Pure.
     Inspect { id: EffectId, call: CallRef },
     /// Send the prepared request.
@@ -111,6 +112,14 @@ pub enum Outcome {
     Replied {
         text: Option<BodyRef>,
         calls: Vec<CallRef>,
+        finish: Finish,
+        usage: Option<Usage>,
+    },
+    /// The reply of a model that was to plan, and what of it counts.
+    Scoped {
+        said: Option<BodyRef>,
+        entries: Vec<InScope>,
+        body: BodyRef,
         finish: Finish,
         usage: Option<Usage>,
     },

@@ -6,8 +6,10 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::destination::{Destination, Reachable};
+use crate::git::Git;
 use crate::id::Digest;
 use crate::tool::EffectClass;
+use crate::words::Atom;
 
 /// Which grant a path must lie under.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct ProgramFile {
 pub enum Tier {
     /// Every attempt to get out of the sandbox was made on this machine, and refused.
     Full,
+    /// The same where the machine gives no namespaces: another user, on copies, so that no file is changed.
+    Copy,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -64,8 +68,8 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
     /// Programs of the machine that the call starts by itself.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub programs: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub programs: Box<[String]>,
     /// Their files, as they were when the call was judged.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub files: Box<[ProgramFile]>,
@@ -76,11 +80,28 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
     /// Places that it may reach on the network while it runs; a command without any has no network.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub network: Vec<Reachable>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub network: Box<[Reachable]>,
+    /// What it does with the repository there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<Box<Git>>,
     /// All that was declared of a tool that is not built in, so that no yes outlives a change of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Box<Digest>>,
+    /// To whom it goes and how much it is, of a tool that is not built in and is told something of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addressed: Option<Box<Addressed>>,
+}
+
+/// Whom a call reaches and what it pays.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addressed {
+    /// Addresses, accounts, amounts and numbers.
+    pub values: Vec<Atom>,
+    /// There may be others besides, in a form that nobody can read: rules then know of none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -98,12 +119,14 @@ impl Facts {
             probe: None,
             more_paths: false,
             bytes_out: None,
-            programs: Vec::new(),
+            programs: Box::default(),
             files: Box::default(),
             tier: None,
             destination: None,
-            network: Vec::new(),
+            network: Box::default(),
+            git: None,
             declared: None,
+            addressed: None,
         }
     }
 

@@ -18,14 +18,18 @@ use crate::rule::is_under;
 use crate::session::{Session, State, Work};
 use crate::tool::{EffectClass, Manifest};
 
+mod addressed;
 mod choices;
 mod known;
 mod named;
+mod scope;
 
+pub use addressed::{addressed, folded};
 pub use choices::{Choice, choices};
 pub use known::{Lists, wanted};
 pub(crate) use named::is_irreversible;
-pub use named::{Chosen, Named, Origin, Values, Warrant, named, wants_names};
+pub use named::{Chosen, Named, Origin, Sources, Values, Warrant, named, wants_names};
+pub use scope::{PLANS, Wish, plan_instructions, read_scope, wants_scope};
 
 /// Why a call asks whatever the rules allow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub enum Flow {
     UnnamedPath,
     /// It sends, spends or names a target by a value that no message of the task names.
     UnnamedTarget,
+    /// The person's own words, as far as they were planned, want no such call, or no more of them.
+    OutsideScope,
     /// It would tell something to a place that is not cleared for what the session has seen.
     AboveClearance,
     /// The session has seen a secret and untrusted words, and the call leaves the machine.
@@ -43,6 +49,8 @@ pub enum Flow {
     StrayPayload,
     /// A command may reach the network, and untrusted words may have composed whatever it sends.
     OpenNetwork,
+    /// It pushes names by which other programs act.
+    ActsElsewhere,
     /// The URLs that untrusted words may have composed have taken up their bytes for today.
     UrlBytes,
 }
@@ -95,9 +103,9 @@ fn leaves(facts: &Facts) -> bool {
 /// What may be told to where a call goes: what nobody speaks of is public.
 fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confidentiality {
     let hosts = &agent.grants.hosts;
-    let known = match (&facts.destination, facts.network.as_slice()) {
+    let known = match (&facts.destination, &*facts.network) {
         (Some(_), _) if is_remote(manifest) => manifest.map(|manifest| manifest.clearance),
-        (Some(to), _) => hosts.iter().filter(|grant| grant.covers(to)).map(HostGrant::clearance).min(),
+        (Some(to), _) => agent.grants.covering(to, facts).into_iter().map(HostGrant::clearance).min(),
         (None, []) => manifest.map(|manifest| manifest.clearance),
         (None, places) => {
             let is_one = |grant: &&HostGrant| places.iter().any(|place| grant.is_at(&place.host, place.port));
@@ -121,7 +129,7 @@ pub fn composed(
     let remote = is_remote(manifest);
     let is_named = named.warrant.is_some() && (!remote || is_irreversible(facts.class));
     let bytes = if is_named { u64::from(to.header_bytes) } else { to.url_bytes };
-    let granted = || agent.grants.hosts.iter().find(|grant| grant.covers(to)).map(|grant| &grant.host);
+    let granted = || agent.grants.covering(to, facts).first().map(|grant| &grant.host);
     let host = if remote { Some(&to.host) } else { granted() };
     host.filter(|_| bytes > 0).map(|host| Composed { host: host.clone(), bytes })
 }
@@ -164,15 +172,29 @@ pub fn flow(
             return Some(Flow::AboveClearance);
         }
     }
+    let push = facts.git.as_ref().and_then(|git| git.push.as_ref());
+    let acts = push.filter(|push| push.acts).map(|_| Flow::ActsElsewhere);
     if !untrusted {
-        return None;
+        return acts;
     }
     let is_named =
         |place| named.origins.iter().any(|origin| origin.path == place && named::is_of_task(session, origin.from));
-    if to_be_named(session, facts, frame.policy).any(|(place, _)| !is_named(place)) {
+    let mut paths = to_be_named(session, facts, frame.policy).map(|(place, _)| is_named(place)).peekable();
+    let writes_outside = paths.peek().is_some();
+    if paths.any(|is_named| !is_named) {
         return Some(Flow::UnnamedPath);
     }
-    let is_warranted = named.warrant.is_some_and(|warrant| named::stands(session, effect, warrant));
+    let has_scope = agent.is_some_and(|agent| agent.scope);
+    let stands = |warrant: Warrant| match (has_scope, named.entry) {
+        (false, None) => named::stands(session, effect, warrant),
+        // It may rest on a plan, which counts no more.
+        (false, Some(_)) => false,
+        // The scope says how many times.
+        // A plan says how many calls; no plan says that somebody be paid twice.
+        (true, _) if facts.class == EffectClass::Spend => named::stands(session, effect, warrant),
+        (true, _) => named::is_of_task(session, warrant.from),
+    };
+    let is_warranted = named.warrant.is_some_and(stands);
     let chooses = match facts.class {
         EffectClass::Send | EffectClass::Spend => true,
         // What no fact shows cannot have been named.
@@ -182,9 +204,14 @@ pub fn flow(
     if chooses && !is_warranted {
         return Some(Flow::UnnamedTarget);
     }
+    let is_inside = !has_scope || named.entry.is_some_and(|entry| scope::is_open(session, effect, entry));
+    if (chooses || writes_outside) && !is_inside {
+        return Some(Flow::OutsideScope);
+    }
     // What a server elsewhere is only asked is bounded below; what it is to keep is sent.
-    if (sends || remote && facts.class != EffectClass::Read) && !named.is_clear {
-        return Some(Flow::StrayPayload);
+    // Nobody has looked at what is in commits.
+    if (sends || remote && facts.class != EffectClass::Read) && (!named.is_clear || push.is_some()) {
+        return acts.or(Some(Flow::StrayPayload));
     }
     if !facts.network.is_empty() {
         return Some(Flow::OpenNetwork);

@@ -16,7 +16,7 @@ use crate::flow::is_irreversible;
 use crate::id::{EffectId, Millis, Seq};
 use crate::label::{Label, Source};
 use crate::record::{Admitted, BounceReason, Completion, End, Ended, Planned, Record, Resolution, Retried, Started};
-use crate::session::{Billed, Open, Session, Slot, State, Step, Turn, Waiting, Work};
+use crate::session::{Billed, Open, Scope, Session, Slot, State, Step, Turn, Waiting, Work};
 use crate::tool::Idempotency;
 
 /// Folds one record into the state.
@@ -58,6 +58,7 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Lapsed { effect, .. } => lapse(session, *effect),
         Record::Connected { .. } => {}
         Record::Created { effect, id } => session.create(*effect, *id),
+        Record::Scoped(scoped) => session.widen(scoped),
         Record::Doubted { effect, .. } => {
             count(session, *effect);
             leave_started(session, *effect, State::Doubt, None, false);
@@ -108,6 +109,7 @@ fn distrust(session: &mut Session) {
     session.created.clear();
     if let Some(turn) = &mut session.turn {
         turn.said.clear();
+        turn.scope = Scope::default();
     }
 }
 
@@ -134,6 +136,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         said: Vec::new(),
         spent_warrants: Vec::new(),
         refused: Vec::new(),
+        scope: Scope::default(),
         step: Step::Next,
         steps: 0,
         tool_calls: 0,
@@ -187,10 +190,15 @@ fn plan(session: &mut Session, planned: &Planned) {
     let Some(turn) = &mut session.turn else { return };
     let mut looks_for = None;
     let work = match planned {
-        Planned::Model { turn: of, model, output_tokens_max } => {
+        Planned::Model { turn: of, model, output_tokens_max }
+        | Planned::Scope { turn: of, model, output_tokens_max } => {
+            let plans = matches!(planned, Planned::Scope { .. });
+            if plans {
+                (turn.scope.earlier, turn.scope.planned) = (turn.scope.planned, turn.said.len());
+            }
             turn.steps = turn.steps.saturating_add(1);
             turn.step = Step::Model(id);
-            Work::Model { turn: *of, model: model.clone(), output_tokens_max: *output_tokens_max }
+            Work::Model { turn: *of, model: model.clone(), output_tokens_max: *output_tokens_max, plans }
         }
         Planned::Tool { turn: of, call } => {
             turn.tool_calls = turn.tool_calls.saturating_add(1);
@@ -242,6 +250,7 @@ fn start(session: &mut Session, started: &Started) {
         if let (Some(warrant), Some(turn)) = (warrant, &mut session.turn) {
             turn.spent_warrants.push(warrant);
         }
+        session.take_of_scope(started.effect);
     }
     if let Some(reservation) = &started.reservation {
         session.reserved = session.reserved.plus(reservation.amount);
@@ -391,8 +400,17 @@ fn end(session: &mut Session, ended: &Ended) {
         return;
     }
     match open.work {
-        Work::Model { .. } => end_model(session, open.request_bytes, ended),
+        Work::Model { plans: true, .. } => end_plan(session, ended),
+        Work::Model { plans: false, .. } => end_model(session, open.request_bytes, ended),
         Work::Tool { call, .. } => end_tool(session, &call, ended),
+    }
+}
+
+/// The model that acts is told nothing of it; without a plan the person wants nothing.
+fn end_plan(session: &mut Session, ended: &Ended) {
+    let over = matches!(ended.end, End::Replied { .. } | End::ModelFailed { .. });
+    if let Some(turn) = session.turn.as_mut().filter(|turn| over && turn.step == Step::Model(ended.effect)) {
+        turn.step = Step::Next;
     }
 }
 

@@ -1,10 +1,12 @@
 //! All that a decision may see besides the session.
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::budget::WindowState;
 use crate::id::{Boot, Millis};
 use crate::mode::WorkMode;
 use crate::policy::Policy;
+use crate::reached::Places;
 use crate::standing::Standing;
 
 /// The home's switches as they stand now, read at every decision and at the last look; never copied
@@ -44,4 +46,6 @@ pub struct Frame<'a> {
     pub allowance: Vec<WindowState>,
     /// What people have said yes to for longer than once, of this session's agent.
     pub standing: Vec<Standing>,
+    /// Where the calls of this session's agent have been.
+    pub reached: Arc<Places>,
 }

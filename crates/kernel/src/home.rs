@@ -1,6 +1,7 @@
 //! The home is a stream of its own: config epochs, tokens, switches, restores.
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,7 @@ use crate::label::{Confidentiality, Label, Source};
 use crate::limits::STANDING_MAX;
 use crate::mode::{Modes, Scope, WorkMode};
 use crate::policy::Role;
+use crate::reached::{self, Places};
 use crate::refusal::{Code, Refusal};
 use crate::roots::Roots;
 use crate::standing::Standing;
@@ -90,6 +92,14 @@ pub enum HomeRecord {
     StandingRevoked {
         id: String,
         by: String,
+    },
+    /// A call of an agent has reached places that it had not, or not with a person's yes.
+    Reached {
+        agent: String,
+        places: Vec<String>,
+        by_person: bool,
+        session: SessionId,
+        effect: EffectId,
     },
 }
 
@@ -175,6 +185,9 @@ pub struct Home {
     /// Yeses for longer than once, by the asks that they were said to.
     #[serde(default)]
     pub standing: BTreeMap<String, Standing>,
+    /// Where the calls of each agent have been.
+    #[serde(default)]
+    pub reached: BTreeMap<String, Arc<Places>>,
 }
 
 /// Of whatever lies anywhere after a restore: sessions that the backup does not know may have put it there.
@@ -266,6 +279,13 @@ pub enum HomeInput {
         id: String,
         by: String,
     },
+    Reach {
+        agent: String,
+        places: Vec<String>,
+        by_person: bool,
+        session: SessionId,
+        effect: EffectId,
+    },
 }
 
 /// # Errors
@@ -334,6 +354,11 @@ pub fn decide(home: &Home, input: HomeInput) -> Result<Vec<HomeRecord>, Refusal>
         HomeInput::RemoveSecret { name, by } => Ok(Vec::from([HomeRecord::SecretRemoved { name, by }])),
         HomeInput::GrantStanding(standing) => grant_standing(home, standing),
         HomeInput::RevokeStanding { id, by } => revoke_standing(home, id, by),
+        HomeInput::Reach { agent, places, by_person, session, effect } => {
+            let places = reached::news(home.reached.get(&agent), places, by_person);
+            let record = HomeRecord::Reached { agent, places: places.clone(), by_person, session, effect };
+            Ok(if places.is_empty() { Vec::new() } else { Vec::from([record]) })
+        }
     }
 }
 
@@ -425,6 +450,9 @@ pub fn apply(home: &mut Home, record: &HomeRecord) {
         }
         HomeRecord::StandingRevoked { id, .. } => {
             home.standing.remove(id);
+        }
+        HomeRecord::Reached { agent, places, by_person, .. } => {
+            reached::note(&mut home.reached, agent, places, *by_person);
         }
     }
 }

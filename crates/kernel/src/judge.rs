@@ -35,11 +35,12 @@ pub fn judge(
     frame: &Frame<'_>,
 ) -> Judgement {
     let agent = frame.policy.agents.get(&session.agent);
-    let Named { origins, warrant, is_clear, reads, arguments } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments, entry } = named.clone();
     let manifest = call.tool.as_deref().and_then(|tool| frame.policy.tools.get(tool));
     let composed = agent.and_then(|agent| composed(session, agent, manifest, facts, named));
     let (policy, used) = (frame.policy.digest, Vec::new());
-    let mut grounds = Grounds { policy, line: None, used, origins, warrant, is_clear, composed, reads, arguments };
+    let line = None;
+    let mut grounds = Grounds { policy, line, used, origins, warrant, is_clear, composed, reads, arguments, entry };
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, frame));
@@ -47,7 +48,7 @@ pub fn judge(
         return Judgement { verdict: Verdict::Deny { by: Reason::NoGrant }, grounds };
     };
     let stands = standing::of_call(session, subject.tool.unwrap_or_default(), facts, named, frame);
-    let (Ruling { verdict, rule }, lifted) = standing::ruling(&agent.rules, &subject, &stands);
+    let (Ruling { verdict, rule }, lifted) = standing::ruling(agent.rules.near(&subject), &subject, &stands);
     let is_counted = session.effects.get(&effect).is_some_and(|open| open.is_counted);
     let passed = if is_counted { None } else { limit::passed(&agent.rules, &subject, &frame.allowance) };
     // A limit speaks where it is stricter than the rules.
@@ -143,7 +144,9 @@ fn programs_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
 
 fn hosts_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
     let hosts = &agent.grants.hosts;
-    facts.destination.iter().all(|to| manifest.remote || hosts.iter().any(|grant| grant.covers(to)))
+    let goes = |to| manifest.remote || !agent.grants.covering(to, facts).is_empty();
+    facts.destination.iter().all(goes)
+        && (facts.git.is_none() || facts.destination.is_some())
         && facts.network.iter().all(|place| is_reachable(hosts, place))
 }
 

@@ -134,6 +134,7 @@ pub(crate) fn move_of(record: &Record) -> Option<(EffectId, Move<'_>)> {
         | Record::Overdue { .. }
         | Record::Connected { .. }
         | Record::Created { .. }
+        | Record::Scoped(_)
         | Record::Resolved { .. }
         | Record::Cancelled { .. }
         | Record::TurnEnded(_)

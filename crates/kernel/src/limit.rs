@@ -10,9 +10,11 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Ceiling, Window, WindowState};
+use crate::money::Money;
 use crate::record::Counted;
 use crate::rule::{Field, Rule, RuleVerdict};
 use crate::subject::{Going, Subject};
+use crate::words::Kind;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,8 +24,11 @@ pub struct Limit {
     pub per: Vec<Field>,
     /// Windows begin at multiples of this since 1970, in UTC: the hour at its full hour.
     pub window_ms: u64,
-    /// The most that one window takes.
+    /// The most that one window takes; of amounts in hundredths.
     pub max: u64,
+    /// Of amounts: those in any other pass the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     pub over: Over,
 }
 
@@ -34,6 +39,8 @@ pub enum Measure {
     Count,
     BytesOut,
     UrlBytes,
+    /// What a tool is told to pay: money, or a number.
+    Amount,
 }
 
 impl Measure {
@@ -43,6 +50,7 @@ impl Measure {
             Self::Count => "count",
             Self::BytesOut => "bytes_out",
             Self::UrlBytes => "url_bytes",
+            Self::Amount => "amount",
         }
     }
 }
@@ -92,10 +100,19 @@ impl Limit {
                 Going::Nowhere => 0,
                 Going::To(to) => to.url_bytes?,
             },
+            Measure::Amount => {
+                let amounts = subject.amounts()?;
+                let is_other = |money: &Money| money.currency != self.currency;
+                if amounts.iter().any(is_other) {
+                    return None;
+                }
+                amounts.iter().fold(0, |sum: u64, money| sum.saturating_add(money.hundredths))
+            }
         };
         let (agent, now, measure) = (subject.agent?, subject.now?, self.measure.word());
         let begin = now.checked_div(self.window_ms)?.saturating_mul(self.window_ms);
-        let mut key = format!("limit:{agent}/{measure}/{}/{begin}", self.window_ms);
+        let currency = self.currency.as_ref().map(|currency| format!(":{currency}")).unwrap_or_default();
+        let mut key = format!("limit:{agent}/{measure}{currency}/{}/{begin}", self.window_ms);
         for field in &self.per {
             key.push_str(&format!("/{}={}", field.word(), subject.word(*field)?));
         }
@@ -110,6 +127,7 @@ impl Limit {
             Measure::Count => None,
             Measure::BytesOut => Some(Field::BytesOut),
             Measure::UrlBytes => Some(Field::UrlBytes),
+            Measure::Amount => Some(Field::Amount),
         };
         self.per.iter().copied().chain(measured)
     }
@@ -180,14 +198,33 @@ impl Subject<'_> {
                 Going::Any([place]) => Some(place.host.clone()),
                 Going::Any(_) => None,
             },
+            Field::Recipient => self.one(Kind::Email),
+            Field::Account => self.one(Kind::Account),
             Field::Path
             | Field::BytesOut
+            | Field::Amount
+            | Field::Seen
             | Field::Clock
             | Field::Weekday
             | Field::Port
             | Field::Method
             | Field::UrlPath
-            | Field::UrlBytes => None,
+            | Field::UrlBytes
+            | Field::Repo
+            | Field::Ref
+            | Field::Force
+            | Field::Changed => None,
+        }
+    }
+}
+
+impl Subject<'_> {
+    /// Where there is one alone; in a key a `/` would end it.
+    fn one(&self, kind: Kind) -> Option<String> {
+        match self.texts(kind)?.as_slice() {
+            [] => Some(String::new()),
+            [one] => Some(one.replace('/', "%2F")),
+            _ => None,
         }
     }
 }

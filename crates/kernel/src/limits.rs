@@ -6,6 +6,12 @@ pub const ADVANCES_MAX: usize = 64;
 pub const CALLS_PER_STEP_MAX: usize = 64;
 /// Lists that are looked up for one call: one for each of some arguments, and no more than a person would.
 pub const LOOKUPS_MAX: usize = 4;
+/// Entries of one plan of a task's scope; a longer plan is none. People ask for few things at a time.
+pub const SCOPE_ENTRIES_MAX: usize = 32;
+/// Calls that one of them is worth at most; a plan that says more is taken for this many.
+pub const SCOPE_CALLS_MAX: u32 = 32;
+/// Tokens that a plan may take; one that is cut is none.
+pub const SCOPE_OUTPUT_TOKENS_MAX: u64 = 4_096;
 /// Things that a session remembers to have created; of older ones it asks.
 pub const CREATED_MAX: usize = 64;
 /// Entries of one list; a longer one is none.
@@ -44,6 +50,8 @@ pub const ASK_EXPIRES_MS: u64 = 600_000;
 pub const STANDING_MS_MAX: u64 = 30 * DAY_MS;
 /// Standing yeses of one home: more than a person can keep in view.
 pub const STANDING_MAX: usize = 256;
+/// Places that are kept for each agent as reached: some hundred bytes each, in memory. Of a later one a person is asked again.
+pub const REACHED_MAX: usize = 4_096;
 /// In what time the asks of a session are counted, milliseconds.
 pub const ASKS_MS: u64 = 3_600_000;
 /// Noes, and asks that expire: in a row before the turn ends, and in all before a person must let the session go

@@ -26,9 +26,9 @@ pub fn open_effects(session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
                 out.push(Effect::Tool { id, started: *seq, call: call.clone(), pure });
             }
             _ if still => {}
-            (Work::Model { model, output_tokens_max, .. }, state) if state.is_due(frame.now) => {
-                let output_tokens_max = *output_tokens_max;
-                out.push(Effect::Prepare { id, model: model.clone(), output_tokens_max });
+            (Work::Model { model, output_tokens_max, plans, .. }, state) if state.is_due(frame.now) => {
+                let (output_tokens_max, plans) = (*output_tokens_max, *plans);
+                out.push(Effect::Prepare { id, model: model.clone(), output_tokens_max, plans });
             }
             (Work::Tool { call, judged: None, .. }, State::Planned)
                 if call.tool.is_some() && !session.looks_for(id) =>

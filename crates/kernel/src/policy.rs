@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, Price};
-use crate::destination::HostGrant;
+use crate::destination::{Destination, HostGrant};
+use crate::facts::Facts;
+use crate::git::GitGrant;
 use crate::id::Digest;
 use crate::label::Confidentiality;
-use crate::rule::Rule;
+use crate::rules::Rules;
 use crate::tool::Manifest;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -82,10 +84,13 @@ pub struct Agent {
     pub model: String,
     pub instructions: String,
     pub grants: Grants,
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
     pub budget: Budget,
     pub caps: Caps,
     pub in_doubt: InDoubt,
+    /// What a person's own words do not want done asks, once the session has seen untrusted words.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub scope: bool,
 }
 
 /// What an agent may ever reach. An absent grant is a no that no rule can lift.
@@ -102,9 +107,23 @@ pub struct Grants {
     /// Where requests may go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostGrant>,
+    /// Repositories that its typed tools speak with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub git: Vec<GitGrant>,
     /// Names of secrets whose bindings hold for this agent's requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+}
+
+impl Grants {
+    /// What lets such a call go there: of one that speaks with a repository, grants of repositories alone.
+    #[must_use]
+    pub fn covering(&self, to: &Destination, facts: &Facts) -> Vec<&HostGrant> {
+        match &facts.git {
+            Some(git) => self.git.iter().filter(|grant| grant.covers(to, git)).map(|grant| &grant.at).collect(),
+            None => self.hosts.iter().filter(|grant| grant.covers(to)).collect(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

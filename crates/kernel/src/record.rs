@@ -5,9 +5,13 @@
 //! field is only ever added, with a default.
 mod planned;
 mod reason;
+mod scoped;
+mod turn;
 
 pub use planned::Planned;
 pub use reason::Reason;
+pub use scoped::{InScope, Scoped};
+pub use turn::{Cap, Completion, LoopRule, StopReason, TurnEnded};
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -23,6 +27,7 @@ use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId}
 use crate::label::{Confidentiality, Integrity, Label, Source};
 use crate::mode::WorkMode;
 use crate::policy::Role;
+use crate::reached::Seen;
 use crate::request::Request;
 use crate::rule::{Approvers, Field};
 use crate::tool::{Answerer, Idempotency};
@@ -110,6 +115,7 @@ pub enum Record {
         effect: EffectId,
         id: BodyRef,
     },
+    Scoped(Scoped),
     Resolved {
         effect: EffectId,
         resolution: Resolution,
@@ -247,6 +253,9 @@ pub struct Grounds {
     /// The call's arguments, where somebody has said yes to some of its tool for longer than once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Digest>,
+    /// The entry of the task's scope that it is inside of, counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -258,8 +267,9 @@ impl Grounds {
     /// What the messages of the task said of the call.
     #[must_use]
     pub fn named(&self) -> Named {
-        let Self { origins, warrant, is_clear, reads, arguments, .. } = self;
-        Named { origins: origins.clone(), warrant: *warrant, is_clear: *is_clear, reads: *reads, arguments: *arguments }
+        let Self { origins, warrant, is_clear, reads, arguments, entry, .. } = self;
+        let (origins, warrant, is_clear, reads) = (origins.clone(), *warrant, *is_clear, *reads);
+        Named { origins, warrant, is_clear, reads, arguments: *arguments, entry: *entry }
     }
 }
 
@@ -275,16 +285,24 @@ pub enum Used {
     Class,
     Path,
     BytesOut,
+    Recipient,
+    Account,
+    Amount,
     Host,
     Port,
     Method,
     UrlPath,
     UrlBytes,
+    Repo,
+    Ref,
+    Force,
+    Changed,
     Clock(Millis),
     Weekday(Millis),
     LabelConf(Confidentiality),
     LabelIntegrity(Integrity),
     Mode(WorkMode),
+    Seen(Option<Seen>),
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }
@@ -505,86 +523,4 @@ pub enum End {
     NotStarted,
     /// Let go of; whether it happened is not known.
     Unknown,
-}
-
-/// Why a turn ended; exactly one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// The model says that it is done; nobody checked.
-    Claimed,
-    StoppedByUser,
-    Cap(Cap),
-    Loop(LoopRule),
-    ContextBlocked,
-    OutputLimit,
-    Refusal,
-    ProviderUnavailable,
-    Auth,
-    Quota,
-    Policy,
-    /// The provider calls the request itself wrong.
-    Invalid,
-    /// A text that the model had to be shown was erased.
-    Erased,
-    /// The session has seen what the model's provider is not cleared for.
-    Clearance,
-    /// People said no, or nothing, again and again.
-    Denials,
-}
-
-/// Of a turn whose model call failed for good.
-impl From<FailureClass> for StopReason {
-    fn from(class: FailureClass) -> Self {
-        match class {
-            FailureClass::RetrySame | FailureClass::Wait => Self::ProviderUnavailable,
-            FailureClass::Shrink => Self::ContextBlocked,
-            FailureClass::Auth => Self::Auth,
-            FailureClass::Quota => Self::Quota,
-            FailureClass::Policy => Self::Policy,
-            FailureClass::Invalid => Self::Invalid,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cap {
-    Steps,
-    ToolCalls,
-    Wall,
-    TurnBudget,
-    SessionBudget,
-    /// A budget that other sessions share.
-    SharedBudget,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LoopRule {
-    ExactRepeat,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TurnEnded {
-    pub turn: TurnId,
-    pub reason: StopReason,
-    pub reply: Option<BodyRef>,
-    pub completion: Completion,
-    pub spent: Amount,
-    /// Of the session now, where it is another than when the turn began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<Label>,
-}
-
-/// Every call of the turn, by how it ended; goes to the user and the owner.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Completion {
-    pub done: Vec<EffectId>,
-    pub failed: Vec<EffectId>,
-    pub refused: Vec<EffectId>,
-    pub not_started: Vec<EffectId>,
-    pub unknown: Vec<EffectId>,
 }

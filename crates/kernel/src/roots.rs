@@ -57,7 +57,8 @@ impl Roots {
 /// All that a call may take in: of a command, whatever its sandbox leaves open, not what it is
 /// understood to read.
 pub fn read<'a>(agent: Option<&'a Agent>, facts: &'a Facts) -> impl Iterator<Item = &'a str> {
-    let runs = !facts.programs.is_empty() || facts.more_paths;
+    // What speaks with a repository is shown the objects that it names, and nothing else.
+    let runs = facts.git.is_none() && (!facts.programs.is_empty() || facts.more_paths);
     let open = agent.filter(|_| runs).into_iter();
     let open = open.flat_map(|agent| agent.grants.read.iter().chain(&agent.grants.write));
     facts.paths.iter().map(|path| &path.real).chain(open).map(String::as_str)

@@ -9,6 +9,7 @@ use crate::home::Speaks;
 use crate::id::Millis;
 use crate::limit::Limit;
 use crate::limits;
+use crate::money::Money;
 use crate::policy::Role;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -31,20 +32,28 @@ pub enum Field {
     Class,
     Path,
     BytesOut,
+    Recipient,
+    Account,
+    Amount,
     Host,
     Port,
     Method,
     UrlPath,
     UrlBytes,
+    Repo,
+    Ref,
+    Force,
+    Changed,
     Clock,
     Weekday,
     LabelConf,
     LabelIntegrity,
     Mode,
+    Seen,
 }
 
 impl Field {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 26] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -53,16 +62,24 @@ impl Field {
         Self::Class,
         Self::Path,
         Self::BytesOut,
+        Self::Recipient,
+        Self::Account,
+        Self::Amount,
         Self::Host,
         Self::Port,
         Self::Method,
         Self::UrlPath,
         Self::UrlBytes,
+        Self::Repo,
+        Self::Ref,
+        Self::Force,
+        Self::Changed,
         Self::Clock,
         Self::Weekday,
         Self::LabelConf,
         Self::LabelIntegrity,
         Self::Mode,
+        Self::Seen,
     ];
 
     #[must_use]
@@ -76,16 +93,24 @@ impl Field {
             Self::Class => "class",
             Self::Path => "path",
             Self::BytesOut => "bytes_out",
+            Self::Recipient => "recipient",
+            Self::Account => "account",
+            Self::Amount => "amount",
             Self::Host => "host",
             Self::Port => "port",
             Self::Method => "method",
             Self::UrlPath => "url_path",
             Self::UrlBytes => "url_bytes",
+            Self::Repo => "repo",
+            Self::Ref => "ref",
+            Self::Force => "force",
+            Self::Changed => "changed",
             Self::Clock => "clock",
             Self::Weekday => "weekday",
             Self::LabelConf => "label.conf",
             Self::LabelIntegrity => "label.integrity",
             Self::Mode => "mode",
+            Self::Seen => "destination.seen",
         }
     }
 }
@@ -108,6 +133,8 @@ pub enum Test {
     SubsetOf(Vec<String>),
     /// All of them hold.
     Number(Vec<(Order, u64)>),
+    /// All of them hold, of an amount in their currency.
+    Amount(Vec<(Order, Money)>),
     Clock(Hours),
     Weekday(Days),
 }
@@ -126,7 +153,7 @@ impl Test {
             Self::Intersects(globs) | Self::SubsetOf(globs) => {
                 globs.iter().any(|pattern| glob(pattern.as_bytes(), value.as_bytes()))
             }
-            Self::Number(_) | Self::Clock(_) | Self::Weekday(_) => false,
+            Self::Number(_) | Self::Amount(_) | Self::Clock(_) | Self::Weekday(_) => false,
         }
     }
 }

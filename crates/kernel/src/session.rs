@@ -23,7 +23,7 @@ use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 14;
+pub const FOLD_VERSION: u32 = 17;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -119,6 +119,7 @@ pub struct Turn {
     pub spent_warrants: Vec<Warrant>,
     /// What a person has said no to: not asked about again.
     pub refused: Vec<Refused>,
+    pub scope: Scope,
     pub step: Step,
     /// Model calls and tool calls so far.
     pub steps: u32,
@@ -152,6 +153,27 @@ pub struct Said {
     pub seq: Seq,
     pub body: BodyRef,
     pub typed: Typed,
+}
+
+/// Which calls the person's own words want, as far as they were planned.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Scope {
+    /// How many of [`Turn::said`] have their plan, with the one that is under way.
+    pub planned: usize,
+    /// How many had it before that one.
+    pub earlier: usize,
+    pub entries: Vec<ScopeEntry>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct ScopeEntry {
+    pub tool: String,
+    pub count: u32,
+    /// The calls that have started by it.
+    pub taken: Vec<EffectId>,
+    /// Where it stands with its arguments: in this array, at this place.
+    pub body: BodyRef,
+    pub place: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -214,8 +236,18 @@ pub struct Found {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Work {
-    Model { turn: TurnId, model: String, output_tokens_max: u64 },
-    Tool { turn: TurnId, call: CallRef, judged: Option<Box<JudgedFacts>> },
+    /// `plans`: it is shown the person's words alone, and says what they want done.
+    Model {
+        turn: TurnId,
+        model: String,
+        output_tokens_max: u64,
+        plans: bool,
+    },
+    Tool {
+        turn: TurnId,
+        call: CallRef,
+        judged: Option<Box<JudgedFacts>>,
+    },
 }
 
 impl Work {

@@ -122,11 +122,11 @@ pub(crate) fn of_call<'f>(
 
 /// What the rules say where these stand, and the one by which they say less.
 pub(crate) fn ruling<'r, 's>(
-    rules: &'r [Rule],
+    rules: Vec<&'r Rule>,
     subject: &Subject<'_>,
     standing: &[&'s Standing],
 ) -> (Ruling<'r>, Option<&'s Standing>) {
-    let mut left: Vec<&Rule> = rules.iter().collect();
+    let mut left = rules;
     let mut lifted = None;
     loop {
         let found = subject::ruling(left.iter().copied(), subject);

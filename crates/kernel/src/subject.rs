@@ -1,17 +1,22 @@
 //! A call as rules look at it, and the one place that knows what a missing fact does to a rule.
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::destination::{Destination, Method, Reachable};
 use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
+use crate::git::{Git, compared};
 use crate::id::Millis;
 use crate::label::{Confidentiality, Integrity};
 use crate::mode::WorkMode;
+use crate::money::Money;
 use crate::policy::Role;
+use crate::reached::{self, Seen};
 use crate::record::Used;
 use crate::rule::{Conditions, Field, Rule, RuleVerdict, Test};
 use crate::session::Session;
 use crate::tool::EffectClass;
+use crate::words::{Atom, Kind};
 
 /// The facts of one call; `None` is a fact that nobody knows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -28,12 +33,18 @@ pub struct Subject<'a> {
     /// All that the call touches.
     pub paths: Option<Vec<&'a str>>,
     pub bytes_out: Option<u64>,
+    /// Who gets it, and how much, as a declared tool is told.
+    pub values: Option<&'a [Atom]>,
     pub going: Going<'a>,
+    /// What it does with a repository there.
+    pub git: With<'a>,
     pub now: Option<Millis>,
     /// Of the session's label, the join of all that has entered it.
     pub conf: Option<Confidentiality>,
     pub integrity: Option<Integrity>,
     pub mode: Option<WorkMode>,
+    /// Whether it leads to where no call of the agent has been; the inner `None`: it leads nowhere.
+    pub seen: Option<Option<Seen>>,
 }
 
 /// Where a call goes on the network, as far as that is known.
@@ -46,6 +57,64 @@ pub enum Going<'a> {
     To(To<'a>),
     /// To any of them, as often as it likes.
     Any(&'a [Reachable]),
+}
+
+/// What a call does with a repository, as far as that is known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum With<'a> {
+    #[default]
+    Unknown,
+    /// Nothing holds of it.
+    None,
+    Repository {
+        repo: Option<&'a str>,
+        refs: Option<Vec<&'a str>>,
+        force: Option<bool>,
+        changed: Option<Vec<&'a str>>,
+    },
+}
+
+impl<'a> With<'a> {
+    fn of(git: Option<&'a Git>) -> Self {
+        let Some(Git { repo, refs, push }) = git else { return Self::None };
+        fn texts(all: &[String]) -> Vec<&str> {
+            all.iter().map(String::as_str).collect()
+        }
+        Self::Repository {
+            repo: Some(repo),
+            refs: Some(texts(refs)),
+            force: Some(push.as_ref().is_some_and(|push| push.force)),
+            changed: push.as_ref().map_or(Some(Vec::new()), |push| push.changed.as_deref().map(texts)),
+        }
+    }
+
+    /// `None` where it cannot be told.
+    fn meets(&self, field: Field, test: &Test, doubt: Doubt) -> Option<bool> {
+        match (self, field) {
+            (Self::Unknown, _) => None,
+            (Self::None, _) => Some(false),
+            (Self::Repository { repo, .. }, Field::Repo) => repo.map(|repo| test.holds(&compared(repo))),
+            (Self::Repository { refs, .. }, Field::Ref) => refs.as_ref().map(|refs| meet(refs, test, doubt)),
+            (Self::Repository { force, .. }, Field::Force) => force.map(|force| test.holds(flag(force))),
+            (Self::Repository { changed, .. }, _) => changed.as_ref().map(|paths| meet(paths, test, doubt)),
+        }
+    }
+
+    fn knows(&self, field: Field) -> bool {
+        match (self, field) {
+            (Self::Unknown, _) => false,
+            (Self::None, _) => true,
+            (Self::Repository { repo, .. }, Field::Repo) => repo.is_some(),
+            (Self::Repository { refs, .. }, Field::Ref) => refs.is_some(),
+            (Self::Repository { force, .. }, Field::Force) => force.is_some(),
+            (Self::Repository { changed, .. }, _) => changed.is_some(),
+        }
+    }
+}
+
+/// As a rule compares it.
+fn flag(flag: bool) -> &'static str {
+    if flag { "true" } else { "false" }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,18 +150,7 @@ impl<'a> Going<'a> {
             Self::Unknown => None,
             Self::Nowhere => Some(false),
             Self::To(to) => fact(to).map(holds),
-            Self::Any(places) => {
-                // One is enough to stop a call, and all must fit to let it pass, as of paths.
-                let decides = doubt == Doubt::Holds;
-                each(places)
-                    .map(|to| fact(to).map(&holds))
-                    .try_fold(!decides, |so_far, one| match one {
-                        Some(holds) if holds == decides => Err(Some(decides)),
-                        Some(_) => Ok(so_far),
-                        None => Err(None),
-                    })
-                    .map_or_else(|stopped| stopped, Some)
-            }
+            Self::Any(places) => of_several(each(places).map(|to| fact(to).map(&holds)), doubt),
         }
     }
 
@@ -104,6 +162,20 @@ impl<'a> Going<'a> {
             Self::Any(places) => each(places).all(fact),
         }
     }
+}
+
+/// One is enough to stop a call, and all must fit to let it pass, as of paths.
+fn of_several(each: impl Iterator<Item = Option<bool>>, doubt: Doubt) -> Option<bool> {
+    let decides = doubt == Doubt::Holds;
+    let mut each = each.peekable();
+    // Of none nothing holds.
+    let start = each.peek().is_some() && !decides;
+    each.try_fold(start, |so_far, one| match one {
+        Some(holds) if holds == decides => Err(Some(decides)),
+        Some(_) => Ok(so_far),
+        None => Err(None),
+    })
+    .map_or_else(|stopped| stopped, Some)
 }
 
 /// What a command may do in each place. Of the paths and of the bytes nobody knows, nor of what a tunnel carries.
@@ -139,7 +211,7 @@ pub fn ruling<'r>(rules: impl IntoIterator<Item = &'r Rule>, subject: &Subject<'
     let verdict = match (subject.class, subject.tier) {
         (Some(EffectClass::Read | EffectClass::Write), _) => RuleVerdict::Allow,
         // What runs is held, whatever it is.
-        (Some(EffectClass::Execute), Some(Tier::Full)) => RuleVerdict::Allow,
+        (Some(EffectClass::Execute), Some(Tier::Full | Tier::Copy)) => RuleVerdict::Allow,
         (Some(EffectClass::Execute | EffectClass::Send | EffectClass::Spend) | None, _) => RuleVerdict::Ask,
     };
     Ruling { verdict, rule: None }
@@ -211,6 +283,7 @@ impl<'a> Subject<'a> {
             conf: Some(session.label.conf),
             integrity: Some(session.label.integrity),
             mode: Some(frame.switches.mode),
+            seen: reached::least(reached::places(tool, facts).as_deref(), &frame.reached),
             ..Self::of_facts(facts)
         })
     }
@@ -224,7 +297,9 @@ impl<'a> Subject<'a> {
             tier: facts.tier,
             paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
+            values: values(facts),
             going: Going::of(facts),
+            git: With::of(facts.git.as_deref()),
             ..Self::default()
         }
     }
@@ -241,16 +316,24 @@ impl<'a> Subject<'a> {
             Field::Class => self.class.map(|_| Used::Class),
             Field::Path => self.paths.as_ref().map(|_| Used::Path),
             Field::BytesOut => self.bytes_out.map(|_| Used::BytesOut),
+            Field::Recipient => self.values.map(|_| Used::Recipient),
+            Field::Account => self.values.map(|_| Used::Account),
+            Field::Amount => self.amounts().map(|_| Used::Amount),
             Field::Host => self.going.knows(|to| to.host.is_some()).then_some(Used::Host),
             Field::Port => self.going.knows(|to| to.port.is_some()).then_some(Used::Port),
             Field::Method => self.going.knows(|to| to.method.is_some()).then_some(Used::Method),
             Field::UrlPath => self.going.knows(|to| to.path.is_some()).then_some(Used::UrlPath),
             Field::UrlBytes => self.going.knows(|to| to.url_bytes.is_some()).then_some(Used::UrlBytes),
+            Field::Repo => self.git.knows(field).then_some(Used::Repo),
+            Field::Ref => self.git.knows(field).then_some(Used::Ref),
+            Field::Force => self.git.knows(field).then_some(Used::Force),
+            Field::Changed => self.git.knows(field).then_some(Used::Changed),
             Field::Clock => self.now.map(Used::Clock),
             Field::Weekday => self.now.map(Used::Weekday),
             Field::LabelConf => self.conf.map(Used::LabelConf),
             Field::LabelIntegrity => self.integrity.map(Used::LabelIntegrity),
             Field::Mode => self.mode.map(Used::Mode),
+            Field::Seen => self.seen.map(Used::Seen),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -267,13 +350,18 @@ impl<'a> Subject<'a> {
             Field::LabelConf => self.conf.map(|conf| test.holds(conf.word())),
             Field::LabelIntegrity => self.integrity.map(|integrity| test.holds(integrity.word())),
             Field::Mode => self.mode.map(|mode| test.holds(mode.word())),
+            Field::Seen => self.seen.map(|seen| seen.is_some_and(|seen| test.holds(seen.word()))),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
+            Field::Recipient => self.texts(Kind::Email).map(|all| meet(&all, test, doubt)),
+            Field::Account => self.texts(Kind::Account).map(|all| meet(&all, test, doubt)),
+            Field::Amount => self.amounts().and_then(|all| of_several(all.iter().map(|one| costs(test, one)), doubt)),
             Field::Host => self.going.meets(doubt, |to| to.host, |host| test.holds(host)),
             Field::Port => self.going.meets(doubt, |to| within(test, u64::from(to.port?)), |holds| holds),
             Field::Method => self.going.meets(doubt, |to| to.method, |method| test.holds(method.word())),
             Field::UrlPath => self.going.meets(doubt, |to| to.path, |path| test.holds(path)),
             Field::UrlBytes => self.going.meets(doubt, |to| within(test, to.url_bytes?), |holds| holds),
+            Field::Repo | Field::Ref | Field::Force | Field::Changed => self.git.meets(field, test, doubt),
             Field::Clock => {
                 let Test::Clock(hours) = test else { return None };
                 Some(hours.hold(hours.zone.local(self.now?)?.minute))
@@ -284,6 +372,38 @@ impl<'a> Subject<'a> {
             }
         }
     }
+}
+
+impl<'a> Subject<'a> {
+    /// All values of a kind; `None` where there may be others.
+    pub(crate) fn texts(&self, kind: Kind) -> Option<Vec<&'a str>> {
+        Some(self.values?.iter().filter(|Atom(of, _)| *of == kind).map(|Atom(_, text)| text.as_str()).collect())
+    }
+
+    /// Numbers too: which of them is a price the tool alone knows.
+    pub(crate) fn amounts(&self) -> Option<Vec<Money>> {
+        self.values?.iter().filter(|Atom(of, _)| matches!(of, Kind::Money | Kind::Number)).map(Money::of).collect()
+    }
+}
+
+/// What is known of whom a call reaches and of what it costs: of a tool that is declared what its manifest says, of
+/// what stays in the home that there is nothing to know, and of all else nothing.
+fn values(facts: &Facts) -> Option<&[Atom]> {
+    let stays = match facts.class {
+        EffectClass::Read | EffectClass::Write => facts.destination.is_none(),
+        EffectClass::Execute | EffectClass::Send | EffectClass::Spend => false,
+    };
+    match &facts.addressed {
+        Some(addressed) => (!addressed.more).then_some(&addressed.values),
+        None => (facts.declared.is_some() || stays).then_some(&[]),
+    }
+}
+
+/// `None`: another currency, or what is asked is about no amount.
+fn costs(test: &Test, value: &Money) -> Option<bool> {
+    let Test::Amount(bounds) = test else { return None };
+    let of_one = bounds.iter().all(|(_, bound)| bound.currency == value.currency);
+    of_one.then(|| bounds.iter().all(|(order, bound)| order.holds(value.hundredths, bound.hundredths)))
 }
 
 /// `None`: what is asked is about no number.
@@ -305,6 +425,7 @@ fn meet(paths: &[&str], test: &Test, doubt: Doubt) -> bool {
         | Test::Under(_)
         | Test::SubdomainOf(_)
         | Test::Number(_)
+        | Test::Amount(_)
         | Test::Clock(_)
         | Test::Weekday(_) => doubt == Doubt::Holds,
     };

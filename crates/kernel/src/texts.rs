@@ -25,6 +25,7 @@ impl Record {
                 | Verdict::TooMany => Vec::new(),
             },
             Self::Created { id, .. } => Vec::from([*id]),
+            Self::Scoped(scoped) => core::iter::once(scoped.body).chain(scoped.said).collect(),
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.iter().copied().collect(),
             Self::Answered { body, typed, .. } => said(*body, typed.as_ref()),
             Self::Retried(retried) => Vec::from([retried.detail]),
@@ -39,7 +40,7 @@ impl Record {
             Self::TurnStarted(_)
             | Self::Entered { .. }
             | Self::Windowed { .. }
-            | Self::Planned(Planned::Model { .. })
+            | Self::Planned(Planned::Model { .. } | Planned::Scope { .. })
             | Self::Started(_)
             | Self::Unfunded { .. }
             | Self::Overdue { .. }

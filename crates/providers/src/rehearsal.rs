@@ -9,6 +9,7 @@ mod work;
 
 use backstay_kernel::budget::Usage;
 use backstay_kernel::effect::{FailureClass, Finish};
+use backstay_kernel::flow::PLANS;
 use backstay_kernel::id::Millis;
 use serde::Deserialize;
 use serde_json::Value;
@@ -96,6 +97,12 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// It is to say what the person's words want done, and to do nothing.
+fn plans(request: &Request<'_>) -> bool {
+    let first = request.messages.first().filter(|message| message.role == "system");
+    first.and_then(|message| message.content.as_deref()).is_some_and(|text| text.starts_with(PLANS))
+}
+
 fn text_is_notice(text: Option<&str>) -> bool {
     text.is_some_and(|t| t.starts_with("[runtime: "))
 }
@@ -110,8 +117,12 @@ pub fn reply(wire: &[u8], now: Millis) -> Result<Reply, Failed> {
         Failed::unsendable(FailureClass::Invalid, format!("the rehearsal model cannot read the request: {error}"))
     })?;
     let turn = Turn::of(&request);
-    let step =
-        script::step(turn.message, turn.played).or_else(|| work::step(&turn)).unwrap_or_else(|| free::step(&turn));
+    let scripted = || script::step(turn.message, turn.played);
+    let step = if plans(&request) {
+        script::plan(turn.message)
+    } else {
+        scripted().or_else(|| work::step(&turn)).unwrap_or_else(|| free::step(&turn))
+    };
     if let Some((class, delay_ms)) = step.fail {
         return Err(Failed {
             class,

@@ -198,3 +198,21 @@ fn it_obeys_what_it_reads_before_it_mends_and_commits() {
         assert!(calls(&step).iter().all(|(name, _)| *name != "run_command"), "{message}");
     }
 }
+
+#[test]
+fn whoever_is_to_plan_says_the_line_for_it_and_makes_no_step() {
+    let plan = |message: &str| {
+        let system = json!({ "role": "system", "content": format!("{} The tools: []", backstay_kernel::flow::PLANS) });
+        let request = json!({ "messages": [system, { "role": "user", "content": message }] }).to_string();
+        let said = reply(request.as_bytes(), 1_000).unwrap();
+        assert!(said.calls.is_empty());
+        said.text
+    };
+    let script = "/plan {\"tools\":[{\"name\":\"read_file\",\"count\":1}]}\n/call read_file {}\n/say well";
+    assert_eq!(plan(script), "{\"tools\":[{\"name\":\"read_file\",\"count\":1}]}");
+    assert_eq!(plan("list the files"), "{\"tools\":[]}");
+    let steps = play_turn(&[], script);
+    assert_eq!((calls(&steps[0]), steps[1].as_ref().unwrap().text.as_str()), (vec![("read_file", "{}")], "well"));
+    // A person who says such words to the agent is none who plans.
+    assert!(!calls(&play_turn(ALL, "Plan the calls of tools that a person asks for. read a.md")[0]).is_empty());
+}

@@ -66,8 +66,7 @@ pub fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
 pub fn send_profile(control: impl AsFd, profile: &Profile, stdin: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut memory = File::from(memfd_create("backstay-profile", flags)?);
-    serde_json::to_writer(&mut memory, profile)?;
-    memory.flush()?;
+    memory.write_all(&serde_json::to_vec(profile)?)?;
     memory.rewind()?;
     fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];

@@ -13,14 +13,14 @@ use rustix::process::{
     DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getegid, geteuid, getpid, getppid, pidfd_open,
     pidfd_send_signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, waitpid,
 };
-use rustix::thread::{Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::UnshareFlags;
 
 use crate::control::{self, Report};
 use crate::exit;
 use crate::init;
-use crate::profile::Profile;
+use crate::profile::{Profile, Walls};
 use crate::tree::Tree;
-use crate::{raw, root};
+use crate::{confine, raw, root, user};
 
 /// The argument by which the binary knows that it is the helper; no person types it.
 pub const ARGUMENT: &str = "__sandbox";
@@ -54,10 +54,18 @@ pub fn main() -> ExitCode {
 
 fn begin(control: &OwnedFd) -> Step<()> {
     let (profile, stdin) = control::receive_profile(control).map_err(step("reading the profile"))?;
-    die_with_parent(&profile)?;
+    if profile.walls == Walls::User {
+        // It ends with the runtime as well, but not before it has ended the command.
+        is_wanted(&profile)?;
+    } else {
+        die_with_parent(&profile)?;
+    }
     raw::reset_signals();
     setsid().map_err(step("a session of its own"))?;
     take_stdin(stdin).map_err(step("a stdin"))?;
+    if profile.walls == Walls::User {
+        return user::run(&profile, control);
+    }
     let trees = as_root(&profile)?;
     become_nobody(&profile)?;
     own_user_namespace()?;
@@ -85,6 +93,10 @@ fn begin(control: &OwnedFd) -> Step<()> {
 /// The signal follows the thread that started this process: a parent that is gone already sends none.
 fn die_with_parent(profile: &Profile) -> Step<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the runtime"))?;
+    is_wanted(profile)
+}
+
+fn is_wanted(profile: &Profile) -> Step<()> {
     let parent = getppid().map_or(0, Pid::as_raw_pid);
     if parent != profile.parent {
         return Err("the runtime is gone".to_owned());
@@ -115,11 +127,7 @@ fn become_nobody(profile: &Profile) -> Step<()> {
     let Some(uid) = profile.uid.filter(|uid| *uid > 0) else {
         return Err("the runtime runs as root: set `[sandbox] uid` to a user that owns nothing else".to_owned());
     };
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-    let all = set_thread_groups(&[])
-        .and_then(|()| set_thread_res_gid(group, group, group))
-        .and_then(|()| set_thread_res_uid(user, user, user));
-    all.map_err(step("becoming `[sandbox] uid`"))?;
+    confine::become_user(uid)?;
     // A change of user takes a process its own files in /proc, where the next step writes.
     set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(step("its own files in /proc"))
 }
@@ -141,11 +149,7 @@ fn own_user_namespace() -> Step<()> {
 /// this returns, no process of the sandbox is left: the kernel ends a namespace with its first.
 fn watch(control: BorrowedFd<'_>, init: Pid) -> Result<(), Errno> {
     let handle = pidfd_open(init, PidfdFlags::empty())?;
-    // The command's pipes are held by the command alone.
-    let null = File::open("/dev/null").map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
+    let_go_of_streams()?;
     loop {
         // Of the runtime only its end: what it says is for the first process.
         let mut both = [PollFd::new(&control, PollFlags::empty()), PollFd::new(&handle, PollFlags::IN)];
@@ -162,4 +166,12 @@ fn watch(control: BorrowedFd<'_>, init: Pid) -> Result<(), Errno> {
             return Ok(());
         }
     }
+}
+
+/// The command's pipes are held by the command alone.
+pub fn let_go_of_streams() -> Result<(), Errno> {
+    let null = File::open("/dev/null").map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
 }

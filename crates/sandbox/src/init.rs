@@ -11,10 +11,11 @@ use rustix::process::{
 };
 
 use crate::control::{self, Order, Report};
-use crate::helper::{Step, step};
+use crate::helper::{Step, let_go_of_streams, step};
 use crate::limits::{LOOK_AT_REST, REST};
 use crate::profile::{Profile, Work};
 use crate::program::Programs;
+use crate::seccomp::Calls;
 use crate::tree::Tree;
 use crate::{confine, list, probe, raw, root, seccomp};
 
@@ -40,25 +41,28 @@ fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helpe
     root::make(profile, trees)?;
     let programs = Programs::open(&profile.found)?;
     confine::limits(profile)?;
-    confine::no_capabilities().map_err(step("no capabilities"))?;
+    confine::close_capabilities().and_then(|()| confine::no_capabilities()).map_err(step("no capabilities"))?;
     keep_only(control, &programs)?;
     confine::landlock(profile)?;
-    let stays = matches!(profile.work, Work::Server { .. });
-    seccomp::apply(profile.certificates.is_some(), stays)?;
+    seccomp::apply(match &profile.work {
+        Work::Server { .. } => Calls::Server,
+        Work::Commands(_) | Work::Probe(_) if profile.certificates.is_some() => Calls::CommandWithExit,
+        Work::Commands(_) | Work::Probe(_) => Calls::Command,
+    })?;
     // The command is the same user in the same namespace: it may not look into this process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))?;
     Ok(programs)
 }
 
 /// Its number means nothing in here; its handle does.
-fn has_ended(helper: &OwnedFd) -> bool {
+pub fn has_ended(helper: &OwnedFd) -> bool {
     let mut one = [PollFd::new(helper, PollFlags::IN)];
     !matches!(poll(&mut one, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
 }
 
 /// Closes every descriptor but stdin, stdout, stderr, the programs, and the control socket, which is the lowest of
 /// the others since it was made first.
-fn keep_only(control: &OwnedFd, programs: &Programs) -> Step<()> {
+pub fn keep_only(control: &OwnedFd, programs: &Programs) -> Step<()> {
     let number = u32::try_from(control.as_raw_fd()).map_err(step("the control socket"))?;
     if number != 3 {
         return Err(format!("the control socket is descriptor {number}, not 3"));
@@ -85,11 +89,7 @@ fn server(profile: &Profile, programs: &Programs, control: &OwnedFd) -> Step<Rep
         std::process::exit(become_command(profile, programs));
     };
     // Its pipes are its own: where it closes them, the runtime sees their end.
-    let null = std::fs::File::open("/dev/null").map_err(step("/dev/null"))?;
-    let own = rustix::stdio::dup2_stdin(&null)
-        .and_then(|()| rustix::stdio::dup2_stdout(&null))
-        .and_then(|()| rustix::stdio::dup2_stderr(&null));
-    own.map_err(step("letting go of the pipes"))?;
+    let_go_of_streams().map_err(step("letting go of the pipes"))?;
     let handle = pidfd_open(child, PidfdFlags::empty()).map_err(step("a handle of the server"))?;
     loop {
         let mut both = [PollFd::new(control, PollFlags::IN), PollFd::new(&handle, PollFlags::IN)];
@@ -160,7 +160,7 @@ fn unless_ended<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     }
 }
 
-fn ended(status: WaitStatus) -> Report {
+pub fn ended(status: WaitStatus) -> Report {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Report::Exited(code),
         (None, Some(signal)) => Report::Signalled(signal),
@@ -168,7 +168,7 @@ fn ended(status: WaitStatus) -> Report {
     }
 }
 
-fn become_command(profile: &Profile, programs: &Programs) -> i32 {
+pub fn become_command(profile: &Profile, programs: &Programs) -> i32 {
     // The descriptors of the other process are not this one's.
     let free = set_parent_process_death_signal(None).and(setsid().map(|_: Pid| ()));
     if let Err(error) = free.map_err(|errno| errno.to_string()).and_then(|()| programs.keep_only(3)) {

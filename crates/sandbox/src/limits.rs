@@ -32,6 +32,11 @@ pub const STOP: Duration = Duration::from_secs(5);
 /// From the order to rest until a server that does not is ended: less than [`STOP`], and more than a system call takes
 /// on a busy disk.
 pub const REST: Duration = Duration::from_secs(3);
+/// From the signal that ends all processes of a user until none is there any more: each must be given a moment to end
+/// in, and stands back behind a machine that is busy.
+pub const ENDS: Duration = Duration::from_secs(60);
+/// Of a directory that is being removed, names that are looked at together.
+pub const NAMES_AT_ONCE: usize = 1024;
 /// Between two looks at whether it rests.
 pub const LOOK_AT_REST: Duration = Duration::from_millis(1);
 /// A profile, bytes: a command, and every bind of its root.
@@ -44,5 +49,9 @@ pub const SETTLED_S: i64 = 2;
 pub const PROGRAMS_KNOWN_MAX: usize = 4096;
 /// A report of the helper, bytes.
 pub const REPORT_BYTES_MAX: usize = 4096;
+/// What one command's copies hold, bytes, entries and directories in each other: a project, made anew for each command.
+pub const STAGE_BYTES_MAX: u64 = 1 << 30;
+pub const STAGE_ENTRIES_MAX: u64 = 50_000;
+pub const STAGE_DEPTH_MAX: u32 = 128;
 /// Entries of the writable directories that are looked through for protected names, before and after.
 pub const ENTRIES_MAX: usize = 250_000;

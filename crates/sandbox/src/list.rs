@@ -60,7 +60,7 @@ pub enum Redirect {
 const NOT_REDIRECTED: i32 = 1;
 const SIGNALLED: i32 = 128;
 /// The one target that is no file.
-const NOWHERE: &str = "/dev/null";
+pub const NOWHERE: &str = "/dev/null";
 
 /// Runs them all, and ends as the last one that ran.
 pub fn run(list: &[Simple], programs: &Programs, environment: &BTreeMap<String, String>) -> i32 {

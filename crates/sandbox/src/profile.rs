@@ -9,6 +9,7 @@ use crate::guard::Shield;
 use crate::list::Simple;
 use crate::program::Program;
 use crate::run::Bounds;
+use crate::stage::Stage;
 
 /// Directories in which programs are looked for, in this order; nobody but the system's owner writes there.
 const PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -103,8 +104,21 @@ pub enum Work {
     Probe(crate::probe::Targets),
 }
 
+/// What keeps a command from the rest of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Walls {
+    /// Namespaces, and a root of its own.
+    Namespaces,
+    /// That it is a user of its own, and works on copies.
+    User,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Profile {
+    pub walls: Walls,
+    /// Files and directories of the machine that are its user's already; none of them may be within its reach.
+    pub originals: Vec<String>,
     /// The process that must still be there.
     pub parent: i32,
     /// Whom a helper that was started as root becomes.
@@ -148,6 +162,8 @@ impl Profile {
         }
         links.push(("/dev/ptmx".to_owned(), "pts/ptmx".to_owned()));
         Self {
+            walls: Walls::Namespaces,
+            originals: Vec::new(),
             parent: i32::try_from(std::process::id()).unwrap_or(0),
             uid: bounds.uid,
             work,
@@ -161,6 +177,16 @@ impl Profile {
             execute_written: all,
             certificates: None,
         }
+    }
+
+    /// The same on copies; its binds are those of the copies already.
+    pub fn on_copies(mut self, stage: &Stage) -> Self {
+        let tmp = stage.tmp();
+        self.walls = Walls::User;
+        self.originals = stage.owned().to_vec();
+        self.binds.push(bind(&tmp, Access::ReadWrite, self.execute_written));
+        self.environment.extend(["HOME", "TMPDIR"].map(|name| (name.to_owned(), tmp.clone())));
+        self
     }
 
     /// The same with a way out.

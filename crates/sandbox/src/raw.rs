@@ -120,13 +120,27 @@ pub fn exec(file: impl AsFd, argv: &[String], environment: &BTreeMap<String, Str
 
 /// What the kernel says to one of [`REFUSED`] without arguments.
 pub fn bare_call(number: libc::c_long) -> Option<Errno> {
-    if !REFUSED.iter().any(|(_, known)| *known == number) {
+    if !REFUSED.iter().chain(REFUSED_TO_A_USER).any(|(_, known)| *known == number) {
         return None;
     }
     // SAFETY: all arguments are zero, so the kernel is given no address of this process; and none of
     // these calls ends, copies or replaces the process.
     checked(unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) }).err()
 }
+
+/// Whether this number stands for an open file.
+pub fn is_open(number: i32) -> bool {
+    // SAFETY: no memory is passed, and nothing is changed.
+    checked(unsafe { libc::fcntl(number, libc::F_GETFD) }.into()).is_ok()
+}
+
+/// The same of what is the whole machine's where there are no namespaces.
+pub const REFUSED_TO_A_USER: &[(&str, libc::c_long)] = &[
+    ("inotify_init1", libc::SYS_inotify_init1),
+    ("mq_open", libc::SYS_mq_open),
+    ("msgget", libc::SYS_msgget),
+    ("semget", libc::SYS_semget),
+];
 
 /// Calls by which a process could reach out of a sandbox; each must be refused before its arguments
 /// are looked at.

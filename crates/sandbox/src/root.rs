@@ -39,7 +39,6 @@ pub fn make(profile: &Profile, trees: Vec<Tree>) -> Step<()> {
         directory_at(directory)?;
     }
     memory("tmp", TMP_BYTES, "1777", written)?;
-    memory("dev", ROOT_BYTES, "0755", MountFlags::NOSUID | MountFlags::NOEXEC)?;
     for directory in ["dev/pts", "dev/shm"] {
         directory_at(directory)?;
     }
@@ -103,9 +102,6 @@ fn close() -> Step<()> {
     let top = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let top = top.map_err(step("the new root"))?;
     raw::restrict_mount(top.as_fd(), libc::MOUNT_ATTR_RDONLY, false).map_err(step("a read-only root"))?;
-    let devices = open("dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let devices = devices.map_err(step("devices"))?;
-    raw::restrict_mount(devices.as_fd(), libc::MOUNT_ATTR_RDONLY, false).map_err(step("a read-only /dev"))?;
     sethostname(b"sandbox").map_err(step("a name of its own"))?;
     pivot_root(".", ".").map_err(step("the new root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(step("leaving the old root"))?;

@@ -13,8 +13,9 @@ use crate::clip::Clip;
 use crate::control::{self, Report};
 use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
-use crate::limits::{AVAILABLE_BYTES_MIN, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
-use crate::profile::{Ask, Profile, Work};
+use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
+use crate::profile::{Ask, Profile, Walls, Work};
+use crate::stage::Stage;
 use crate::{spawner, usage};
 
 /// What the operator sets; what has no number here is a constant.
@@ -92,7 +93,11 @@ pub fn run(
         return Err(Fault::NotRun("its session was stopped; nothing was run".to_owned()));
     }
     let work = Work::Commands(ask.commands.clone());
-    let mut ran = confined(ask, work, &before.shield, bounds, tool_dirs, Ending { until, halt }, exit)?;
+    let mut profile = Profile::of(ask, work, &before.shield, bounds, tool_dirs);
+    if let Some(exit) = exit {
+        profile = profile.with_exit(exit.certificates);
+    }
+    let mut ran = confined(&profile, &ask.reach.write, bounds, Ending { until, halt }, exit)?;
     // What cannot be looked through any more is said, and not hidden by a good result.
     match look() {
         Ok(after) => ran.quarantined = after.quarantine(&before),
@@ -101,25 +106,57 @@ pub fn run(
     Ok(ran)
 }
 
-pub(crate) fn confined(
+/// The same where the machine gives no namespaces: on copies, which are gone when this returns.
+///
+/// # Errors
+/// The sandbox could not be made, or was lost.
+pub fn run_on_copies(
     ask: &Ask,
-    work: Work,
-    shield: &Shield,
     bounds: Bounds,
     tool_dirs: &[String],
+    timeout: Duration,
+    hides: &dyn Fn(&str) -> bool,
+    halt: &AtomicBool,
+) -> Result<Ran, Fault> {
+    let until = Instant::now() + timeout;
+    let uid = bounds.uid.ok_or_else(|| Fault::NotRun("there is no `[sandbox] uid`; nothing was run".to_owned()))?;
+    // What ends one command ends every process of its user.
+    let _alone = crate::turns::alone(&[format!("user {uid}")], until, halt)
+        .ok_or_else(|| Fault::NotRun(format!("another command runs as the user {uid}; nothing was run")))?;
+    let stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(Fault::NotRun)?;
+    let ask = stage.ask(ask);
+    let work = Work::Commands(ask.commands.clone());
+    let profile = Profile::of(&ask, work, &Shield::default(), bounds, tool_dirs).on_copies(&stage);
+    let written = [stage.tmp()];
+    if is_low(&stage.tmp(), bounds.free_bytes) {
+        return Err(Fault::NotRun(format!("the disk of {} is nearly full; nothing was run", stage.tmp())));
+    }
+    let ran = confined(&profile, &written, bounds, Ending { until, halt }, None);
+    if let Err(Fault::Lost) = ran {
+        // A helper that was killed has ended nobody. Another one does, before and after it does nothing.
+        let nothing = Profile { work: Work::Commands(Vec::new()), ..profile };
+        let ending = Ending { until: Instant::now() + ENDS, halt: &AtomicBool::new(false) };
+        let _ = confined(&nothing, &written, bounds, ending, None);
+    }
+    ran
+}
+
+/// `written` is where its disk is looked at.
+pub(crate) fn confined(
+    profile: &Profile,
+    written: &[String],
+    bounds: Bounds,
     ending: Ending<'_>,
     exit: Option<&Exit<'_>>,
 ) -> Result<Ran, Fault> {
     let Ending { until, halt } = ending;
-    let mut profile = Profile::of(ask, work, shield, bounds, tool_dirs);
-    if let Some(exit) = exit {
-        profile = profile.with_exit(exit.certificates);
-    }
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
     let (ours, theirs) = control::pair().map_err(not_run)?;
-    control::send_profile(&ours, &profile, None).map_err(not_run)?;
+    control::send_profile(&ours, profile, None).map_err(not_run)?;
     let child = spawner::start(theirs).map_err(not_run)?;
-    let mut watched = Watched { child, control: Some(ours), stopped: None, until, halt };
+    // The one ends with its namespaces in any case, the other has to be left to end what it has.
+    let patience = if profile.walls == Walls::User { STOP + ENDS } else { STOP };
+    let mut watched = Watched { child, patience, control: Some(ours), stopped: None, until, halt };
     if let (Some(exit), Some(control)) = (exit, &watched.control) {
         let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
         let not_made = |why: Option<String>| match why {
@@ -130,7 +167,7 @@ pub(crate) fn confined(
         (exit.serve)(listener).map_err(|_| Fault::Lost)?;
     }
     let (mut stdout, mut stderr) = (Clip::default(), Clip::default());
-    let report = watched.follow(&ask.reach.write, bounds, &mut stdout, &mut stderr).map_err(|_| Fault::Lost)?;
+    let report = watched.follow(written, bounds, &mut stdout, &mut stderr).map_err(|_| Fault::Lost)?;
     let ended = match (watched.stopped, report) {
         (_, Some(Report::Failed(why))) => return Err(Fault::NotRun(format!("the sandbox cannot be made: {why}"))),
         (Some(stop), _) => Ended::Stopped(stop),
@@ -150,6 +187,8 @@ pub(crate) struct Ending<'a> {
 
 struct Watched<'a> {
     child: Child,
+    /// With a helper that was told to end everything.
+    patience: Duration,
     /// Let go of, it tells the helper to end everything.
     control: Option<OwnedFd>,
     stopped: Option<Stop>,
@@ -189,7 +228,7 @@ impl Watched<'_> {
                 self.look(written, bounds);
                 next_look = now + LOOK;
             }
-            if self.stopped.is_some() && now >= self.until + STOP {
+            if self.stopped.is_some() && now >= self.until + self.patience {
                 self.child.kill()?;
             }
         }

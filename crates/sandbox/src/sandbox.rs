@@ -8,22 +8,27 @@ use crate::exit::Exit;
 use crate::hold::Held;
 use crate::profile::{Ask, path};
 use crate::program::Program;
-use crate::run::{Bounds, Fault, Ran, run};
-use crate::test::{Tier, test};
+use crate::run::{Bounds, Fault, Ran, run, run_on_copies};
+use crate::test::{Tier, Tried, test};
+use crate::workplace::Workplace;
+
+/// Of what only the first tier does.
+const NO_NAMESPACES: &str = "this machine gives commands no namespaces (tier `copy`): they have no network, no \
+    server of tools is started, and git fetches nothing";
 
 #[derive(Debug)]
 pub struct Sandbox {
     scratch: PathBuf,
     bounds: Bounds,
     tool_dirs: Vec<String>,
-    tier: OnceLock<Tier>,
+    tried: OnceLock<Tried>,
 }
 
 impl Sandbox {
     /// `scratch` is a path that nobody else uses; a test makes a directory there, and removes it.
     #[must_use]
     pub fn new(scratch: PathBuf, bounds: Bounds) -> Self {
-        Self { scratch, bounds, tool_dirs: Vec::new(), tier: OnceLock::new() }
+        Self { scratch, bounds, tool_dirs: Vec::new(), tried: OnceLock::new() }
     }
 
     /// Real directories in which the operator keeps further programs, with what these need. They are there in
@@ -43,11 +48,29 @@ impl Sandbox {
     ///
     /// # Errors
     /// Why no command is run, in words.
-    pub fn holds(&self) -> Result<(), &str> {
-        match self.tier.get_or_init(|| test(&self.scratch, self.bounds)) {
-            Tier::Full => Ok(()),
-            Tier::Off(why) => Err(why),
+    pub fn holds(&self) -> Result<Tier, &str> {
+        match self.tried() {
+            Tried::Full => Ok(Tier::Full),
+            Tried::Copy(_) => Ok(Tier::Copy),
+            Tried::Off(why) => Err(why),
         }
+    }
+
+    /// The same of what needs more than copies.
+    ///
+    /// # Errors
+    /// Why it is not run, in words.
+    pub fn holds_in_full(&self) -> Result<(), &str> {
+        match self.holds()? {
+            Tier::Full => Ok(()),
+            Tier::Copy => Err(NO_NAMESPACES),
+        }
+    }
+
+    /// What was found, with why it is no more than that.
+    #[must_use]
+    pub fn tried(&self) -> &Tried {
+        self.tried.get_or_init(|| test(&self.scratch, self.bounds))
     }
 
     /// Blocks until the command has ended, or was ended, and nothing of it is left. `hides` tells the
@@ -64,8 +87,11 @@ impl Sandbox {
         halt: &AtomicBool,
         exit: Option<&Exit<'_>>,
     ) -> Result<Ran, Fault> {
-        self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
-        run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt, exit)
+        match (self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?, exit) {
+            (Tier::Full, _) => run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt, exit),
+            (Tier::Copy, None) => run_on_copies(ask, self.bounds, &self.tool_dirs, timeout, hides, halt),
+            (Tier::Copy, Some(_)) => Err(Fault::NotRun(NO_NAMESPACES.to_owned())),
+        }
     }
 
     /// Starts a command that stays until it is dropped, and works at once; it waits at most until `until` for its
@@ -80,8 +106,18 @@ impl Sandbox {
         hides: &dyn Fn(&str) -> bool,
         halt: &AtomicBool,
     ) -> Result<Held, Fault> {
-        self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?;
+        self.holds_in_full().map_err(|why| Fault::NotRun(why.to_owned()))?;
         Held::start(ask, self.bounds, &self.tool_dirs, until, hides, halt)
+    }
+
+    /// A directory of the runtime's own that one command may be given; it goes when it is dropped.
+    ///
+    /// # Errors
+    /// The sandbox does not hold, or the directory cannot be made.
+    pub fn workplace(&self) -> Result<Workplace, String> {
+        // Whoever tries the sandbox begins by removing what an earlier process left here.
+        self.holds().map_err(str::to_owned)?;
+        Workplace::new(&self.scratch).map_err(|error| format!("no place to work in can be made: {error}"))
     }
 
     /// What these names mean now. A name that means nothing is left out.

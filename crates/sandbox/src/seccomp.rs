@@ -17,42 +17,97 @@ const ARCH: TargetArch = TargetArch::aarch64;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// Whose they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Calls {
+    Command,
+    /// It reaches one port of a network of its own.
+    CommandWithExit,
+    /// It stays, and rests in between.
+    Server,
+    /// Nothing but these and Landlock is between it and the machine.
+    User,
+}
+
 /// Of several filters the strictest answer counts. The one that refuses to set filters comes last.
-pub fn apply(has_exit: bool, stays: bool) -> Step<()> {
-    let refused = refused(has_exit, stays).map_err(step("system calls"))?;
-    for program in [foreign(), known(stays).map_err(step("system calls"))?, refused] {
+pub fn apply(calls: Calls) -> Step<()> {
+    let by_words = by_words(calls).map_err(step("system calls"))?;
+    for program in [by_words, by_number(calls)?] {
         apply_filter(&program).map_err(step("system calls"))?;
     }
     Ok(())
 }
 
-/// The numbers of x32, which pass for those of the machine itself. On other machines there are none
-/// as large.
-fn foreign() -> BpfProgram {
-    const LOAD_WORD: u16 = 0x20;
-    const JUMP_IF_AT_LEAST: u16 = 0x35;
-    const RETURN: u16 = 0x06;
-    const X32_BIT: u32 = 0x4000_0000;
-    const KILL_PROCESS: u32 = 0x8000_0000;
-    const ALLOW: u32 = 0x7fff_0000;
-    vec![
-        sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32_BIT },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: KILL_PROCESS },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: ALLOW },
-    ]
+/// What is answered to whole system calls, whatever their words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+enum Answer {
+    Allow = libc::SECCOMP_RET_ALLOW,
+    /// Is an answer.
+    No = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
+    /// Lets a C library fall back to an older call.
+    Absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
+    Kill = libc::SECCOMP_RET_KILL_PROCESS,
 }
 
-/// Everything that programs use, and what [`refused`] answers: `EPERM` is an answer, `ENOSYS` lets a
-/// C library fall back to an older call.
-fn known(stays: bool) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: Rules = ALLOWED.iter().chain(OLDER).chain(REFUSED).map(|number| (*number, Vec::new())).collect();
-    if stays {
+/// The numbers of x32, which pass for those of the machine itself. On other machines there are none as large.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// A tree of comparisons over the spans of numbers that have one answer: the kernel walks it once for every number
+/// when a filter is set, so that a list would cost each command more than its own start.
+fn by_number(calls: Calls) -> Step<BpfProgram> {
+    let mut answers: BTreeMap<u32, Answer> = BTreeMap::new();
+    let mut answer = |numbers: &[i64], answer| {
+        answers.extend(numbers.iter().filter_map(|number| u32::try_from(*number).ok()).map(|number| (number, answer)));
+    };
+    answer(ALLOWED, Answer::Allow);
+    answer(OLDER, Answer::Allow);
+    answer(REFUSED, Answer::No);
+    match calls {
+        Calls::Command => {}
+        // Which sockets, is for the other filter to say.
+        Calls::CommandWithExit => answer(&[libc::SYS_connect, libc::SYS_socket], Answer::Allow),
         // Programs that look for them find the older ways, whose signals wake nobody.
-        WAKING.iter().for_each(|number| drop(rules.remove(number)));
+        Calls::Server => answer(WAKING, Answer::Absent),
+        Calls::User => answer(SHARED, Answer::No),
     }
-    let absent = SeccompAction::Errno(errno(libc::ENOSYS));
-    SeccompFilter::new(rules, absent, SeccompAction::Allow, ARCH)?.try_into()
+    let mut spans = vec![(0, Answer::Absent)];
+    let mut begin = |number: u32, answer: Answer| {
+        if spans.last().is_none_or(|(_, last)| *last != answer) {
+            spans.push((number, answer));
+        }
+    };
+    let mut next = 0;
+    for (number, answer) in answers {
+        if number > next {
+            begin(next, Answer::Absent);
+        }
+        begin(number, answer);
+        next = number.saturating_add(1);
+    }
+    begin(next, Answer::Absent);
+    begin(X32_BIT, Answer::Kill);
+    let load = sock_filter { code: narrow(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS)?, jt: 0, jf: 0, k: 0 };
+    Ok(std::iter::once(load).chain(tree(&spans)?).collect())
+}
+
+/// Of spans by their first numbers, in order: half of them lie behind each comparison.
+fn tree(spans: &[(u32, Answer)]) -> Step<BpfProgram> {
+    let (before, after) = spans.split_at(spans.len() / 2);
+    let (Some(_), Some((first, _))) = (before.first(), after.first()) else {
+        let answer = spans.first().map_or(Answer::Kill, |(_, answer)| *answer);
+        let code = narrow(libc::BPF_RET | libc::BPF_K)?;
+        return Ok(vec![sock_filter { code, jt: 0, jf: 0, k: answer as u32 }]);
+    };
+    let (before, after) = (tree(before)?, tree(after)?);
+    let over = u8::try_from(before.len()).map_err(step("system calls"))?;
+    let code = narrow(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K)?;
+    let compare = sock_filter { code, jt: over, jf: 0, k: *first };
+    Ok(std::iter::once(compare).chain(before).chain(after).collect())
+}
+
+fn narrow(code: u32) -> Step<u16> {
+    u16::try_from(code).map_err(step("system calls"))
 }
 
 /// By these a process sends itself any signal at a later time, the one that ends its rest too.
@@ -72,24 +127,25 @@ fn no_waking(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
     Ok(())
 }
 
-fn refused(has_exit: bool, stays: bool) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: Rules = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, namespaces()?);
+/// Calls that are one thing with these words and another with those; and no call in another machine's numbers.
+fn by_words(calls: Calls) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules = Rules::from([(libc::SYS_clone, namespaces()?)]);
     // Only pairs that know nobody else: a datagram socket can be sent elsewhere.
     let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_DCCP];
-    rules.insert(libc::SYS_socketpair, any(kinds.map(|kind| when(1, Is::MaskedEq(0xf), kind)))?);
+    let mut pairs = any(kinds.map(|kind| when(1, Is::MaskedEq(0xf), kind)))?;
+    pairs.push(SeccompRule::new(vec![when(0, Is::Ne, libc::AF_UNIX)?])?);
+    rules.insert(libc::SYS_socketpair, pairs);
     // Typing into the terminal of somebody else.
     let typing = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD];
     rules.insert(libc::SYS_ioctl, any(typing.map(|request| when(1, Is::Eq, request)))?);
     // Another machine's ways; to ask for the present one is all ones.
     let other = SeccompRule::new(vec![when(0, Is::Ne, 0u32)?, when(0, Is::Ne, u32::MAX)?])?;
     rules.insert(libc::SYS_personality, vec![other]);
-    if has_exit {
-        rules.remove(&libc::SYS_connect);
-        rules.insert(libc::SYS_socket, all_but_tcp()?);
-    }
-    if stays {
-        no_waking(&mut rules)?;
+    match calls {
+        Calls::Command => {}
+        Calls::CommandWithExit => drop(rules.insert(libc::SYS_socket, all_but_tcp()?)),
+        Calls::Server => no_waking(&mut rules)?,
+        Calls::User => only_itself(&mut rules)?,
     }
     let no = SeccompAction::Errno(errno(libc::EPERM));
     SeccompFilter::new(rules, SeccompAction::Allow, no, ARCH)?.try_into()
@@ -105,6 +161,22 @@ fn all_but_tcp() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let mut rules = any(kinds.map(|kind| when(1, Is::MaskedEq(0xf), kind)))?;
     rules.extend([SeccompRule::new(family)?, SeccompRule::new(protocol)?]);
     Ok(rules)
+}
+
+/// Of what has other processes beside it: it looks to itself, and its pairs of sockets are pipes.
+fn only_itself(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
+    for number in [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+    ] {
+        rules.insert(number, vec![SeccompRule::new(vec![when(0, Is::Ne, 0u32)?])?]);
+    }
+    let other = SeccompRule::new(vec![when(1, Is::MaskedEq(0xf), libc::SOCK_SEQPACKET)?])?;
+    rules.entry(libc::SYS_socketpair).or_default().push(other);
+    Ok(())
 }
 
 fn namespaces() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
@@ -158,6 +230,18 @@ const REFUSED: &[i64] = &[
     libc::SYS_finit_module, libc::SYS_init_module, libc::SYS_kexec_load, libc::SYS_reboot, libc::SYS_settimeofday,
     libc::SYS_swapoff, libc::SYS_swapon, libc::SYS_syslog, libc::SYS_vhangup,
     libc::SYS_seccomp,
+];
+
+/// Of the whole machine where there is no namespace for them: messages and semaphores that outlive their maker,
+/// and word of what others do with files that may be seen.
+#[rustfmt::skip]
+const SHARED: &[i64] = &[
+    libc::SYS_inotify_add_watch, libc::SYS_inotify_init1, libc::SYS_mq_getsetattr, libc::SYS_mq_notify,
+    libc::SYS_mq_open, libc::SYS_mq_timedreceive, libc::SYS_mq_timedsend, libc::SYS_mq_unlink, libc::SYS_msgctl,
+    libc::SYS_msgget, libc::SYS_msgrcv, libc::SYS_msgsnd, libc::SYS_semctl, libc::SYS_semget, libc::SYS_semop,
+    libc::SYS_semtimedop,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
 ];
 
 /// What programs are made of. `clone3` is not here: its flags lie in memory, where no filter sees them;
@@ -231,3 +315,43 @@ const OLDER: &[i64] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[i64] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel reads such a tree.
+    fn answered(program: &BpfProgram, number: u32) -> u32 {
+        let mut at = 1;
+        loop {
+            let is_behind = number >= program[at].k;
+            match u32::from(program[at].code) {
+                libc::BPF_RET => return program[at].k,
+                _ if is_behind => at += usize::from(program[at].jt) + 1,
+                _ => at += 1,
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_has_its_answer() {
+        for calls in [Calls::Command, Calls::CommandWithExit, Calls::Server, Calls::User] {
+            let program = by_number(calls).unwrap();
+            // The kernel looks at each of its numbers when this is set, by a path through these.
+            assert!(program.len() < 256, "{} instructions", program.len());
+            for number in (0..2_000).chain([X32_BIT - 1, X32_BIT, X32_BIT + 1, u32::MAX]) {
+                let of = |list: &[i64]| list.contains(&i64::from(number));
+                let by_words = calls == Calls::CommandWithExit && of(&[libc::SYS_connect, libc::SYS_socket]);
+                let expected = match () {
+                    () if number >= X32_BIT => Answer::Kill,
+                    () if calls == Calls::Server && of(WAKING) => Answer::Absent,
+                    () if calls == Calls::User && of(SHARED) => Answer::No,
+                    () if by_words || of(ALLOWED) || of(OLDER) => Answer::Allow,
+                    () if of(REFUSED) => Answer::No,
+                    () => Answer::Absent,
+                };
+                assert_eq!(answered(&program, number), expected as u32, "{number} {calls:?}");
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Parts of the machine, cut loose: a mount that hangs nowhere yet, and that nothing can widen again.
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
@@ -20,8 +20,11 @@ impl Tree {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_RECURSIVE
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-        let mount = open_tree(CWD, &bind.from, flags)?;
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        // Other agents may write above it, and put a link in its way.
+        let flag = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let real = openat2(CWD, &bind.from, flag, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+        let mount = open_tree(&real, "", flags)?;
         let stat = rustix::fs::fstat(&mount)?;
         let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory;
         let mut set = libc::MOUNT_ATTR_NOSUID;

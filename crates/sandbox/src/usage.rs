@@ -27,6 +27,19 @@ pub fn memory_bytes(pid: u32) -> Option<u64> {
     Some(sum)
 }
 
+/// Whether any process is this user's. Who cannot look says so.
+pub fn has_processes(uid: u32) -> bool {
+    let Ok(all) = fs::read_dir("/proc") else { return true };
+    let uid = uid.to_string();
+    // Who ends while it is looked at is none.
+    let status = |entry: std::io::Result<fs::DirEntry>| fs::read_to_string(entry.ok()?.path().join("status")).ok();
+    all.filter_map(status).any(|status| {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let has_ended = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
+        !has_ended && field("Uid:").is_some_and(|ids| ids.split_whitespace().any(|id| id == uid))
+    })
+}
+
 /// Memory that the machine could still give, bytes.
 pub fn available_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;

@@ -37,12 +37,14 @@ pub fn policy(tools: &[(&str, Idempotency)]) -> Policy {
             write: paths,
             programs: Vec::new(),
             hosts: Vec::new(),
+            git: Vec::new(),
             secrets: Vec::new(),
         },
-        rules: vec![],
+        rules: Vec::new().into(),
         budget: Budget::default(),
         caps: Caps { steps: 20, tool_calls: 50, wall_ms: 3_600_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
+        scope: false,
     };
     let price = Price { input: 1_000_000, cached_input: 1_000_000, cache_write: 1_000_000, output: 1_000_000 };
     let model = Model {

@@ -26,13 +26,13 @@ FROM (
   FROM v_records WHERE kind IN ('turn_started', 'turn_ended')
 ) GROUP BY session, turn;
 
--- `state` is the latest record about the effect; `doubted` there is an effect in doubt.
+-- `verdict` is the last one, and `state` the latest record about the effect; `doubted` there is an effect in doubt.
 CREATE VIEW v_effects AS
 SELECT session, effect, min(agent) AS agent,
   max(what) AS kind,
   max(CASE what WHEN 'model' THEN data ->> '$.model.turn' WHEN 'tool' THEN data ->> '$.tool.turn' END) AS turn,
   max(CASE what WHEN 'model' THEN data ->> '$.model.model' WHEN 'tool' THEN data ->> '$.tool.call.tool' END) AS name,
-  max(CASE kind WHEN 'judged' THEN coalesce((SELECT key FROM json_each(data, '$.verdict') WHERE json_type(data, '$.verdict') = 'object'), data ->> '$.verdict') END) AS verdict,
+  substr(max(CASE kind WHEN 'judged' THEN printf('%019d%s', seq, coalesce((SELECT key FROM json_each(data, '$.verdict') WHERE json_type(data, '$.verdict') = 'object'), data ->> '$.verdict')) END), 20) AS verdict,
   sum(kind = 'started') AS starts,
   max(CASE kind WHEN 'started' THEN at END) AS started_at,
   max(CASE kind WHEN 'ended' THEN at END) AS ended_at,
@@ -61,13 +61,13 @@ SELECT session, data ->> '$.effect' AS effect, seq AS started, at, data ->> '$.a
   data ->> '$.request.bytes' AS bytes, data ->> '$.request.bytes_unchanged' AS bytes_unchanged
 FROM v_records WHERE kind = 'started' AND json_type(data, '$.request') = 'object';
 
--- A null decision is an approval that nobody has given or refused yet.
+-- Of several questions about a call the last. A null decision is an approval that nobody has given or refused yet.
 CREATE VIEW v_approvals AS
 SELECT session, effect,
   max(CASE kind WHEN 'judged' THEN at END) AS asked_at,
-  max(CASE kind WHEN 'judged' THEN coalesce(data ->> '$.verdict.ask.by.rule', data ->> '$.verdict.ask.by') END) AS rule,
+  substr(max(CASE kind WHEN 'judged' THEN printf('%019d%s', seq, coalesce(data ->> '$.verdict.ask.by.rule', data ->> '$.verdict.ask.by')) END), 20) AS rule,
   max(CASE kind WHEN 'judged' THEN data ->> '$.verdict.ask.expires_at' END) AS expires_at,
-  max(CASE kind WHEN 'judged' THEN data ->> '$.verdict.ask.digest' END) AS digest,
+  substr(max(CASE kind WHEN 'judged' THEN printf('%019d%s', seq, data ->> '$.verdict.ask.digest') END), 20) AS digest,
   max(CASE kind WHEN 'decided' THEN data ->> '$.decision' END) AS decision,
   max(CASE kind WHEN 'decided' THEN data ->> '$.by' END) AS decided_by,
   max(CASE kind WHEN 'decided' THEN at END) AS decided_at

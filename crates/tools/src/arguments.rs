@@ -24,6 +24,8 @@ pub enum Call {
     RunCommand(RunCommand),
     HttpRequest(HttpRequest),
     WebFetch(WebFetch),
+    GitFetch(GitFetch),
+    GitPush(GitPush),
     ReadOutput(ReadOutput),
 }
 
@@ -100,6 +102,36 @@ pub struct WebFetch {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct GitFetch {
+    pub url: String,
+    /// Names of branches, or of refs in full; the default branch where none is named.
+    #[serde(default)]
+    pub refs: Vec<String>,
+    /// Whose `.git` it goes to; the workspace's where none is named.
+    pub repo: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GitPush {
+    pub url: String,
+    /// The name of a branch there, or of a ref in full.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// A branch, ref or commit here; the one of the same name where none is named.
+    pub from: Option<String>,
+    /// Where the ref stands there; it is not there yet where none is named.
+    pub old: Option<String>,
+    /// Where some ref stands there that a new one began at.
+    pub base: Option<String>,
+    /// The ref may lose commits.
+    pub force: Option<bool>,
+    /// Whose `.git` it comes from; the workspace's where none is named.
+    pub repo: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SearchFiles {
     pattern: String,
     path: Option<String>,
@@ -166,6 +198,8 @@ impl Call {
                 Ok(Self::HttpRequest(call))
             }
             "web_fetch" => read(tool, arguments).map(Self::WebFetch),
+            "git_push" => read(tool, arguments).map(Self::GitPush),
+            "git_fetch" => read(tool, arguments).map(Self::GitFetch),
             "read_output" => read(tool, arguments).map(Self::ReadOutput),
             other => Err(Refused::new(Invalid::UnknownTool, format!("there is no tool `{other}`"))),
         }

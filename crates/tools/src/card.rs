@@ -6,9 +6,16 @@ use backstay_shell::quoted;
 use crate::prepare::{Action, prepare};
 use crate::roots::Roots;
 
+/// The one built-in tool that starts what it is told.
+const RUN_COMMAND: &str = "run_command";
+
 /// `None` where the call starts no program, or cannot be made now.
 #[must_use]
 pub fn command_line(roots: &Roots, tool: &str, arguments: &str) -> Option<String> {
+    // Looking at what starts none may take long.
+    if tool != RUN_COMMAND && roots.declared(tool).is_none() {
+        return None;
+    }
     match prepare(roots, tool, arguments).ok()?.action {
         Action::Run(run) => Some(line(&run.commands)),
         Action::Read { .. }
@@ -20,6 +27,8 @@ pub fn command_line(roots: &Roots, tool: &str, arguments: &str) -> Option<String
         | Action::AskHuman
         | Action::ReadOutput(_)
         | Action::Send(_)
+        | Action::Fetch(_)
+        | Action::Push(_)
         | Action::Serve(_) => None,
     }
 }

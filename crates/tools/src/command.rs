@@ -7,7 +7,7 @@ use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, ProgramFile, Tier
 use backstay_kernel::id::Digest;
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::EffectClass;
-use backstay_sandbox::{Ask, Clip, Ended, Fault, Program, Programs, Reach, Sandbox, Simple, Stop};
+use backstay_sandbox::{Ask, Clip, Ended, Fault, Program, Programs, Reach, Sandbox, Simple, Stop, Tier as Held};
 use backstay_shell::{Opaque, Reading};
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
     let commands = roots.commands().filter(|commands| !commands.programs.is_empty());
     let commands = commands.ok_or_else(|| no("this agent is granted no programs"))?;
-    commands.sandbox.holds().map_err(no)?;
+    let held = commands.sandbox.holds().map_err(no)?;
     let (_, cwd) = roots.open_read(call.cwd.as_deref().unwrap_or("."), OFlags::DIRECTORY)?;
     let known = match read(&call.command) {
         Reading::Refused(why) => return Err(Refused::new(Invalid::BadArguments, why.to_string())),
@@ -57,14 +57,34 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let (facts, reach) = known.facts(roots, &cwd).unwrap_or_else(|| everything(roots, &cwd));
     let network = network::named(roots.hosts(), &call.network)?;
     let (found, files) = found(roots, &commands.sandbox, &known.programs)?;
-    let facts = Facts { programs: known.programs, files, tier: Some(Tier::Full), ..facts };
+    let facts = Facts { programs: known.programs.into(), files, tier: Some(tier(held)), ..facts };
     let facts = reaching(facts, network.places);
+    possible(held, &facts)?;
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
     let programs = Programs::granted(&commands.programs);
     let timeout = Duration::from_secs(seconds);
     let run = Run { commands: known.list, found, cwd, reach, programs, timeout, open: network.open };
     Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
+}
+
+/// As it stands in records.
+pub fn tier(held: Held) -> Tier {
+    match held {
+        Held::Full => Tier::Full,
+        Held::Copy => Tier::Copy,
+    }
+}
+
+/// On copies nothing is changed, and nothing is reached.
+pub fn possible(held: Held, facts: &Facts) -> Result<(), Refused> {
+    let why = match (held, facts.class) {
+        (Held::Full, _) => return Ok(()),
+        (Held::Copy, EffectClass::Write) => "commands change no files on this machine: write_file and edit_file do",
+        (Held::Copy, _) if !facts.network.is_empty() => "commands have no network on this machine",
+        (Held::Copy, _) => return Ok(()),
+    };
+    Err(Refused::new(Invalid::NoSandbox, format!("{why} (it gives them no namespaces: tier `copy`)")))
 }
 
 /// What may send something is sent, whatever else it is.
@@ -74,7 +94,7 @@ fn reaching(facts: Facts, network: Vec<Reachable>) -> Facts {
         Some(true) => EffectClass::Execute,
         Some(false) => EffectClass::Send,
     };
-    Facts { class, network, ..facts }
+    Facts { class, network: network.into(), ..facts }
 }
 
 /// A development build that is told so knows no command, so that attacks meet the sandbox alone; a release is never told.
@@ -128,6 +148,7 @@ pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
     let environment = std::collections::BTreeMap::new();
     let Run { commands: list, found, cwd, reach, programs, timeout, open } = run;
     let ask = Ask { commands: list, found, cwd, environment, programs, reach };
+    let on_copies = commands.sandbox.holds() == Ok(Held::Copy) && !ask.reach.write.is_empty();
     let ran = network::with_exit(roots.hosts(), open, timeout, |exit| {
         commands.sandbox.run(&ask, timeout, &|real| roots.hides(real), halt, exit)
     });
@@ -136,7 +157,7 @@ pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
         Err(why) => return Ran::failed(why).into(),
     };
     let ran = match ran {
-        Ok(ran) => shown(&ran, timeout, &reached.refused),
+        Ok(ran) => shown(&ran, timeout, &reached.refused, on_copies),
         Err(Fault::NotRun(why)) => Ran::failed(why),
         Err(Fault::Lost) => Ran::Unknown,
     };
@@ -159,6 +180,8 @@ struct Said<'a> {
     /// What it wanted of the network, and did not get.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     network_refused: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_kept: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -170,7 +193,9 @@ struct Quarantined<'a> {
 const QUARANTINED: &str =
     "this command made or changed names that other programs act on; each was renamed, and is not in use";
 
-fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[String]) -> Ran {
+const NOT_KEPT: &str = "this command worked on copies, which are gone: whatever it wrote is not in the workspace";
+
+fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[String], on_copies: bool) -> Ran {
     let (stdout, stderr) = (part(&ran.stdout, limits::STDOUT_BYTES_MAX), part(&ran.stderr, limits::STDERR_BYTES_MAX));
     let truncated = stdout.is_part || stderr.is_part;
     let mut said = Said {
@@ -182,6 +207,7 @@ fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[Stri
         truncated,
         quarantined: None,
         network_refused,
+        not_kept: on_copies.then_some(NOT_KEPT),
     };
     match ran.ended {
         Ended::Exited(code) => said.exit_code = Some(code),

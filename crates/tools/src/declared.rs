@@ -2,7 +2,8 @@
 use std::collections::BTreeMap;
 
 use backstay_kernel::destination::{Destination, Method};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact};
+use backstay_kernel::flow::addressed;
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::rule::is_under;
@@ -211,19 +212,28 @@ impl Declared {
     }
 
     pub(crate) fn prepare(&self, roots: &Roots, arguments: &str) -> Result<Prepared, Refused> {
+        let mut prepared = self.made(roots, arguments)?;
+        prepared.facts.addressed = addressed(&self.manifest, arguments).map(Box::new);
+        Ok(prepared)
+    }
+
+    fn made(&self, roots: &Roots, arguments: &str) -> Result<Prepared, Refused> {
         if let Means::Server { server, tool, at: Some(url) } = &self.means {
             return self.elsewhere(server, tool, url, arguments);
         }
         let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
         let commands = roots.commands().ok_or_else(|| no("this agent has no sandbox"))?;
-        commands.sandbox.holds().map_err(no)?;
+        let held = commands.sandbox.holds().map_err(no)?;
         let mut values = self.schema.arguments(&self.manifest.name, arguments)?;
         let cwd = roots.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
         let timeout = std::time::Duration::from_millis(self.terms.timeout_ms);
         let (facts, reach) = self.facts(roots, &mut values)?;
-        let facts = Facts { tier: Some(Tier::Full), declared: Some(Box::new(self.digest)), ..facts };
+        let facts = Facts { tier: Some(command::tier(held)), declared: Some(Box::new(self.digest)), ..facts };
         let argv = match &self.means {
-            Means::Command(argv) => argv,
+            Means::Command(argv) => {
+                command::possible(held, &facts)?;
+                argv
+            }
             Means::Server { server, tool, .. } => {
                 let facts = of_server(roots, server, facts);
                 let call = ServerCall {
@@ -241,7 +251,7 @@ impl Declared {
         let programs = vec![argv.program().to_owned()];
         let argv = argv.filled(&values)?;
         let (found, files) = command::found(roots, &commands.sandbox, &programs)?;
-        let facts = Facts { programs: programs.clone(), files, ..facts };
+        let facts = Facts { programs: programs.clone().into(), files, ..facts };
         let commands = vec![Simple::alone(argv)];
         let run = Run { commands, found, cwd, reach, programs: Programs::Only(programs), timeout, open: Vec::new() };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })

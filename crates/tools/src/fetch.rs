@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use backstay_egress::{Answer, Ask, BODY_BYTES_MAX, Credential, Fault, Made, Network};
 use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
 use backstay_kernel::facts::{Facts, Invalid};
+use backstay_kernel::git::GitGrant;
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::EffectClass;
@@ -28,6 +29,8 @@ pub struct Hosts {
     pub network: Network,
     /// As its grants name them.
     pub granted: Vec<HostGrant>,
+    /// Repositories that its typed tools speak with, as its grants name them.
+    pub repositories: Vec<GitGrant>,
     /// What the operator has bound to some of its requests; absent for whoever only looks.
     pub credentials: Option<Credentials>,
 }

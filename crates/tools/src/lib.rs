@@ -12,6 +12,7 @@ mod card;
 mod command;
 mod declared;
 mod fetch;
+mod git;
 mod known;
 mod limits;
 mod list;

@@ -37,6 +37,21 @@ pub const REQUEST_BYTES_MAX: usize = 256 << 10;
 /// Beyond the longest request: connecting, and telling of it.
 pub const REQUEST_EXTRA_MS: u64 = 30_000;
 
+/// Refs that one call fetches.
+pub const GIT_REFS_MAX: usize = 16;
+/// What a repository sends or is sent at once, bytes: it is held in memory.
+pub const GIT_PACK_BYTES_MAX: usize = 64 << 20;
+/// What a repository says of its refs, bytes.
+pub const GIT_REFS_BYTES_MAX: usize = 8 << 20;
+/// Paths that a push changes, of which facts and rules are told: more than a person reads.
+pub const GIT_CHANGED_MAX: usize = 1_000;
+/// One request of a repository, milliseconds: a pack over a slow line.
+pub const GIT_REQUEST_MS: u64 = 120_000;
+/// What git does with a pack in its sandbox, seconds.
+pub const GIT_WORK_S: u64 = 120;
+/// Words of a server's or of git's that are shown, bytes.
+pub const GIT_SAID_BYTES_MAX: usize = 400;
+
 /// Entries of one directory that are looked at; the rest is counted as "more".
 pub const ENTRIES_MAX: usize = 10_000;
 /// Entries of one directory that are shown.

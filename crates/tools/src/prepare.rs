@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::arguments::{Call, EditFile, ReadOutput, WriteFile};
 use crate::command::{self, Run};
 use crate::fetch::{self, Sent};
+use crate::git::{self, Fetch, Push};
 use crate::open::{self, contents, regular};
 use crate::place::{Place, child};
 use crate::read::Page;
@@ -64,6 +65,8 @@ pub fn probe(roots: &Roots, tool: &str, arguments: &str, facts: &Facts) -> Probe
         | Call::ReadOutput(_)
         | Call::HttpRequest(_)
         | Call::WebFetch(_)
+        | Call::GitFetch(_)
+        | Call::GitPush(_)
         | Call::AskHuman => return Probed::Neither,
     };
     let Ok(place) = roots.place(path) else { return Probed::Neither };
@@ -102,6 +105,8 @@ pub enum Action {
     Run(Box<Run>),
     ReadOutput(ReadOutput),
     Send(Box<Sent>),
+    Fetch(Box<Fetch>),
+    Push(Box<Push>),
     Serve(Box<ServerCall>),
 }
 
@@ -186,6 +191,8 @@ pub fn prepare(roots: &Roots, tool: &str, arguments: &str) -> Result<Prepared, R
         Call::RunCommand(call) => command::prepare(roots, &call),
         Call::HttpRequest(call) => fetch::request(roots, call),
         Call::WebFetch(call) => fetch::page(roots, &call.url),
+        Call::GitFetch(call) => git::prepare_fetch(roots, &call),
+        Call::GitPush(call) => git::prepare_push(roots, call),
     }
 }
 

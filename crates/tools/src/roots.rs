@@ -1,13 +1,13 @@
 //! The granted directories, held open from the start: a path is looked for beneath their
 //! descriptors, so that renaming or linking around them changes nothing.
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay_kernel::facts::{Access, Invalid};
 use backstay_kernel::rule::{Test, is_under};
 use backstay_sandbox::Reach;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 
 use crate::command::Commands;
@@ -31,6 +31,8 @@ pub enum RootsError {
     NotUtf8(PathBuf),
     #[error("the granted directory `{}` cannot be opened: {why}", .path.display())]
     Unusable { path: PathBuf, why: String },
+    #[error("the granted directory `{}` is a file, or is reached by a link", .0.display())]
+    Replaced(PathBuf),
 }
 
 /// What one agent may reach, as open descriptors.
@@ -40,6 +42,8 @@ pub struct Roots {
     workspace: String,
     read: Vec<Root>,
     write: Vec<Root>,
+    /// Granted paths at which no directory is any more.
+    void: Vec<PathBuf>,
     hidden: Vec<Test>,
     /// How commands are run; absent where no grant asks for any.
     commands: Option<Commands>,
@@ -55,8 +59,6 @@ pub struct Roots {
 
 #[derive(Debug)]
 pub struct Root {
-    /// As the config has it.
-    given: String,
     real: String,
     pub dir: OwnedFd,
 }
@@ -70,17 +72,28 @@ pub struct Candidate<'a> {
 }
 
 impl Roots {
-    /// Opens the directories, and makes those that are missing.
+    /// Opens the directories, and makes those that are missing. No link is followed to one that is granted: where
+    /// another agent may write, it could have put it there, and the same of a file. Such a grant is void.
     ///
     /// # Errors
     /// The first directory that cannot be used, and why.
     pub fn open(workspace: &Path, read: &[PathBuf], write: &[PathBuf]) -> Result<Self, RootsError> {
-        let all =
-            |dirs: &[PathBuf]| -> Result<Vec<Root>, RootsError> { dirs.iter().map(|dir| Root::open(dir)).collect() };
+        let mut void = Vec::new();
+        let mut all = |dirs: &[PathBuf]| -> Result<Vec<Root>, RootsError> {
+            let mut roots = Vec::new();
+            for dir in dirs {
+                match Root::open(dir, granted) {
+                    Err(RootsError::Replaced(path)) => void.push(path),
+                    root => roots.push(root?),
+                }
+            }
+            Ok(roots)
+        };
         Ok(Self {
-            workspace: Root::open(workspace)?.real,
+            workspace: Root::open(workspace, anywhere)?.real,
             read: all(read)?,
             write: all(write)?,
+            void,
             hidden: Vec::new(),
             commands: None,
             declared: Vec::new(),
@@ -88,6 +101,12 @@ impl Roots {
             serving: None,
             home: None,
         })
+    }
+
+    /// Granted paths at which a link or a file is, so that nothing is granted there.
+    #[must_use]
+    pub fn void(&self) -> &[PathBuf] {
+        &self.void
     }
 
     /// Keeps a search out of every real path that one of `tests` holds for. The gate judges the
@@ -158,7 +177,7 @@ impl Roots {
     /// # Errors
     /// The directory cannot be opened.
     pub fn guarding(mut self, home: &Path) -> Result<Self, RootsError> {
-        let dir = beneath(Root::open(home)?.dir, ".", OFlags::DIRECTORY, Links::Refuse);
+        let dir = beneath(Root::open(home, anywhere)?.dir, ".", OFlags::DIRECTORY, Links::Refuse);
         self.home = Some(dir.map_err(|e| RootsError::Unusable { path: home.to_owned(), why: e.to_string() })?);
         Ok(self)
     }
@@ -215,9 +234,20 @@ impl Roots {
 
     /// Opens `path` for reading; the answer is its handle and its real path.
     pub fn open_read(&self, path: &str, kind: OFlags) -> Result<(OwnedFd, String), Refused> {
+        self.opened(path, kind, Links::Follow)
+    }
+
+    /// Opens what has this real path: nothing is there where a link leads elsewhere.
+    pub fn open_real(&self, real: &str, kind: OFlags) -> Result<OwnedFd, Refused> {
+        let (fd, now) = self.opened(real, kind, Links::Refuse)?;
+        is_itself(real, &now)?;
+        Ok(fd)
+    }
+
+    fn opened(&self, path: &str, kind: OFlags, links: Links) -> Result<(OwnedFd, String), Refused> {
         let mut last = None;
         for candidate in self.candidates(Access::Read, path)? {
-            match beneath(&candidate.root.dir, &candidate.joined(), kind, Links::Follow) {
+            match beneath(&candidate.root.dir, &candidate.joined(), kind, links) {
                 // Out of this root may still be inside a wider one.
                 Err(Errno::XDEV) => last = Some(refused(Errno::XDEV, path)),
                 Err(errno) => return Err(refused(errno, path)),
@@ -284,30 +314,51 @@ impl Roots {
 }
 
 impl Root {
-    fn open(path: &Path) -> Result<Self, RootsError> {
+    fn open(path: &Path, directory: impl Fn(&Path) -> Result<OwnedFd, Errno>) -> Result<Self, RootsError> {
         let unusable = |why: String| RootsError::Unusable { path: path.to_owned(), why };
         if !path.is_absolute() {
             return Err(RootsError::NotAbsolute(path.to_owned()));
         }
-        let given = path.to_str().ok_or_else(|| RootsError::NotUtf8(path.to_owned()))?.to_owned();
-        std::fs::create_dir_all(path).map_err(|e| unusable(e.to_string()))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| unusable(e.to_string()))?;
+        let dir = match directory(path) {
+            Ok(dir) => dir,
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(RootsError::Replaced(path.to_owned())),
+            Err(Errno::NOSYS) => return Err(RootsError::NoOpenat2),
+            Err(errno) => return Err(unusable(errno.to_string())),
+        };
         match beneath(&dir, ".", OFlags::DIRECTORY, Links::Refuse) {
             Ok(_) => {}
             Err(Errno::NOSYS) => return Err(RootsError::NoOpenat2),
             Err(errno) => return Err(unusable(errno.to_string())),
         }
         let real = real_path(&dir).map_err(|refused| unusable(refused.detail))?;
-        Ok(Self { given, real, dir })
+        Ok(Self { real, dir })
     }
 
     fn candidate(&self, path: &[String]) -> Option<Candidate<'_>> {
-        [&self.real, &self.given].into_iter().find_map(|name| {
-            let root: Vec<String> = components(name).collect();
-            let below = path.strip_prefix(root.as_slice())?;
-            Some(Candidate { root: self, below: below.to_vec() })
-        })
+        let root: Vec<String> = components(&self.real).collect();
+        let below = path.strip_prefix(root.as_slice())?;
+        Some(Candidate { root: self, below: below.to_vec() })
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Where the operator has put the home, links and all.
+fn anywhere(path: &Path) -> Result<OwnedFd, Errno> {
+    std::fs::create_dir_all(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::fs::open(path, DIRECTORY, Mode::empty())
+}
+
+/// This very directory, made where it is missing.
+fn granted(path: &Path) -> Result<OwnedFd, Errno> {
+    let open = |at: BorrowedFd<'_>, path: &Path| openat2(at, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let (above, name) = match (open(CWD, path), path.parent(), path.file_name()) {
+        (Err(Errno::NOENT), Some(above), Some(name)) => (granted(above)?, Path::new(name)),
+        (found, ..) => return found,
+    };
+    match mkdirat(&above, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => open(above.as_fd(), name),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -316,6 +367,18 @@ impl Candidate<'_> {
     pub fn joined(&self) -> String {
         joined(&self.below)
     }
+}
+
+/// What was judged by its path is at that path.
+pub fn is_itself(path: &str, real: &str) -> Result<(), Refused> {
+    if path == real {
+        return Ok(());
+    }
+    let detail = format!(
+        "`{}` leads over a symbolic link, which is not followed there: put the files themselves in its place",
+        plain(path)
+    );
+    Err(Refused::new(Invalid::OutsideGrants, detail))
 }
 
 fn components(path: &str) -> impl Iterator<Item = String> + '_ {

@@ -11,7 +11,7 @@ use backstay_kernel::tool::EffectClass;
 use crate::arguments::ReadOutput;
 use crate::prepare::{Action, Prepared, Refused, prepare};
 use crate::roots::Roots;
-use crate::{command, fetch, list, read, search, serve, write};
+use crate::{command, fetch, git, list, read, search, serve, write};
 
 /// How a call ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +74,7 @@ pub fn run(permit: Permit, roots: &Roots, call: Asked<'_>, judged: &Facts, halt:
     act(&permit.key(), permit.facts(), Acting::of(&permit), roots, call, judged, halt)
 }
 
-/// Leave to do more than read: what writes or keeps something takes it by value, and only the permit
+/// Leave to do more than read: what writes or keeps something is shown it, and only the permit
 /// of such a call gives one. In a mode that holds calls back there is no such permit.
 #[derive(Debug)]
 pub(crate) struct Acting(());
@@ -117,7 +117,9 @@ pub(crate) fn act(
         (Action::Recall { query }, _) => Ran::Recall { query },
         (Action::ReadOutput(call), _) => Ran::Output(call),
         (Action::AskHuman, _) => Ran::failed("a person answers this call, not a tool"),
-        (Action::Write(write), Some(acting)) => write::write(acting, key, &write),
+        (Action::Write(write), Some(acting)) => write::write(&acting, key, &write),
+        (Action::Fetch(fetch), Some(acting)) => return git::fetch(&acting, key, roots, &fetch, halt),
+        (Action::Push(push), Some(acting)) => return git::push(&acting, roots, &push, halt),
         (Action::Remember { text }, Some(_)) => Ran::Remember { text },
         // One that is known to read alone is held to that by its sandbox.
         (Action::Run(run), acting) if acting.is_some() || only_reads => return command::run(roots, *run, halt),
@@ -128,7 +130,13 @@ pub(crate) fn act(
             return serve::serve(roots, (call.principal, call.session), *serve, call.as_values, halt);
         }
         (
-            Action::Run(_) | Action::Send(_) | Action::Serve(_) | Action::Write(_) | Action::Remember { .. },
+            Action::Run(_)
+            | Action::Send(_)
+            | Action::Fetch(_)
+            | Action::Push(_)
+            | Action::Serve(_)
+            | Action::Write(_)
+            | Action::Remember { .. },
             Some(_) | None,
         ) => Ran::failed("the permit is for a call that only reads; nothing was done"),
     };

@@ -45,7 +45,7 @@ pub fn edited(before: &[u8], call: &EditFile) -> Result<String, Refused> {
 }
 
 /// Puts the content in place; until the rename nothing is done.
-pub fn write(_: Acting, key: &Digest, write: &Write) -> Ran {
+pub fn write(_: &Acting, key: &Digest, write: &Write) -> Ran {
     let path = plain(&write.path);
     let failed = |e: Errno| Ran::failed(format!("`{path}` was not written: {e}"));
     let made = match directory(&write.place) {

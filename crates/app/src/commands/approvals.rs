@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::{destination, flow, list, number, reachable, text};
+use super::conversation::{destination, flow, list, number, reachable, repository, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -190,6 +190,7 @@ fn lines(item: &Value) -> Vec<String> {
     }
     lines.extend(item.get("command_line").and_then(Value::as_str).map(|line| visible_line(&format!("  runs: {line}"))));
     lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
+    lines.extend(repository(facts).iter().map(|line| visible_line(&format!("  {line}"))));
     let unicode = item.get("host_unicode").and_then(Value::as_str);
     let written = |host| format!("  whose letters may look like others, as its owner writes it: {}", json!(host));
     lines.extend(unicode.map(|host| visible_line(&written(host))));
@@ -204,6 +205,7 @@ fn lines(item: &Value) -> Vec<String> {
     if let Some(reason) = item.get("reason").and_then(Value::as_str) {
         lines.push(visible_line(&format!("  reason: {reason}")));
     }
+    lines.extend(first_time(item).map(|line| visible_line(&line)));
     lines.extend(wanted(item).map(|line| visible_line(&line)));
     lines.push("  denied, it is not made; the agent is told so, and goes on without it".to_owned());
     lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
@@ -230,6 +232,8 @@ fn chosen(item: &Value) -> Vec<String> {
         let who = choice.get("said").filter(|said| !said.is_null()).map_or(from.clone(), |said| {
             let line = said.get("line").filter(|line| line.is_string());
             let line = line.map(|line| format!(" ({line})")).unwrap_or_default();
+            let is_by_name = said.get("by_name").and_then(Value::as_bool) == Some(true);
+            let line = if is_by_name { ", by a name that stands for it or as made here" } else { line.as_str() };
             format!("named in message {}{line}", number(said, "seq"))
         });
         format!("  {who}: {what}{times} = {}", json!(text(choice, "value")))
@@ -255,6 +259,12 @@ fn last(item: &Value) -> Option<String> {
     let how =
         if differs.is_empty() { "the same arguments".to_owned() } else { format!("another {}", differs.join(", ")) };
     Some(format!("  beside the last that was allowed here, {}: {how}", text(last, "id")))
+}
+
+/// Where no call of the agent has been.
+fn first_time(item: &Value) -> Option<String> {
+    let places: Vec<String> = list(item, "first_time").iter().map(Value::to_string).collect();
+    (!places.is_empty()).then(|| format!("  FOR THE FIRST TIME: {}", places.join(", ")))
 }
 
 /// Whose yes it takes.
@@ -308,20 +318,23 @@ mod tests {
                     "said": { "seq": 2, "line": "say \"x\" to a\u{202e}" },
                 },
                 { "argument": null, "value": "/x", "times": 1, "said": null },
+                { "argument": "id", "value": "7", "times": 1, "said": { "seq": 2, "line": null, "by_name": true } },
             ],
             "left_out": { "unnamed": 5, "named": 7 },
-            "last": { "id": "s.3", "differs": ["to\n", "cc"] },
+            "last": { "id": "s.3", "differs": ["to\n", "cc"] }, "first_time": ["host a.test:443", "email x\n"],
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 19);
+        assert_eq!(shown.len(), 21);
         for line in [
             "  runs: echo 'a\\n  class: read'",
             r#"  argument "runs": "echo""#,
             r#"  argument "class: read, rule: r": 1"#,
             r#"  named in message 2 ("say \"x\" to a\u{202e}"): "to\n" (3 times) = "a\nb: \"named in message 2\"""#,
             r#"  untrusted, no message of this task names it, and the session has taken in words of tool, model: the path = "/x""#,
+            "  named in message 2, by a name that stands for it or as made here: \"id\" = \"7\"",
             "  NOT SHOWN HERE: 5 more values that no message of this task names, and 7 that one does",
+            r#"  FOR THE FIRST TIME: "host a.test:443", "email x\n""#,
             r#"  beside the last that was allowed here, s.3: another "to\n", "cc""#,
             "  whose letters may look like others, as its owner writes it: \"b\u{fc}cher.example\\n\"",
         ] {

@@ -15,6 +15,9 @@ const MAIN: &str = "main";
 /// Times that a stream which ended is opened again without an event in between.
 const REOPENED_MAX: u32 = 3;
 
+/// Paths that a push changes, of which a person is shown the names.
+const PATHS_SHOWN_MAX: usize = 40;
+
 /// Something that a follower shows.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Seen {
@@ -243,7 +246,8 @@ impl<'a> Conversation<'a> {
 
     fn planned(&mut self, data: &Value, body: &Value) -> Seen {
         let Some(call) = body.pointer("/tool/call") else {
-            let model = body.pointer("/model/model").and_then(Value::as_str).unwrap_or_default();
+            let model = body.pointer("/model/model").or_else(|| body.pointer("/scope/model"));
+            let model = model.and_then(Value::as_str).unwrap_or_default();
             self.models.insert(number(data, "seq"), (model.to_owned(), 0));
             return Seen::Nothing;
         };
@@ -381,7 +385,6 @@ fn words(data: &Value, body: Option<&Value>) -> String {
     data.pointer(&format!("/texts/{id}")).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// Why the gate asks whatever the rules allow, in words.
 /// Why information flow asks, in words.
 pub fn flow(why: &str) -> String {
     let what = match why {
@@ -393,8 +396,12 @@ pub fn flow(why: &str) -> String {
         "open_network" => {
             "its command may reach the network, and what it sends there may be composed by untrusted words"
         }
+        "acts_elsewhere" => "it pushes names by which other programs act, or nobody can tell which",
         "stray_payload" => {
             "the session has seen untrusted words, and it holds a link, an address, a number or a name that no person gave"
+        }
+        "outside_scope" => {
+            "the session has seen untrusted words, and this call is outside of the task's scope: the person's own words, as they were planned, want none such, or no more of them"
         }
         "url_bytes" => "untrusted words may have composed its URL, and such URLs have taken up their bytes for today",
         _ => "the session has seen untrusted words, and no message names all that it sends to, spends or changes",
@@ -410,9 +417,11 @@ pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
         let path = paths.get(usize::try_from(number(origin, "path")).ok()?)?;
         Some(format!(", {} is named in message {}", text(path, "real"), number(origin, "from")))
     };
+    let entry = grounds.get("entry").and_then(Value::as_u64);
+    let entry = entry.map(|entry| format!(", inside entry {entry} of the task's scope"));
     let warrant = grounds.get("warrant").map(|warrant| number(warrant, "from"));
     let warrant = warrant.map(|from| format!(", all that it chooses is named in message {from}"));
-    list(grounds, "origins").iter().filter_map(origin).chain(warrant).collect()
+    list(grounds, "origins").iter().filter_map(origin).chain(warrant).chain(entry).collect()
 }
 
 /// What a command may reach on the network, a line each, as it was judged.
@@ -426,6 +435,28 @@ pub fn reachable(facts: &Value) -> Vec<String> {
         }
     };
     list(facts, "network").iter().map(line).collect()
+}
+
+/// What a call does with a repository there, a line each, as it was judged.
+pub fn repository(facts: &Value) -> Vec<String> {
+    let Some(git) = facts.get("git") else { return Vec::new() };
+    let (repo, refs) = (text(git, "repo"), list(git, "refs"));
+    let refs = refs.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let Some(push) = git.get("push") else { return vec![format!("fetches {refs} of {repo}")] };
+    let old = push.get("old").and_then(Value::as_str).unwrap_or("nothing, as it is not there yet,");
+    let mut lines = vec![format!("moves {refs} of {repo} from {old} to {}", text(push, "new"))];
+    if push.get("force") == Some(&Value::Bool(true)) {
+        lines.push("takes commits away that are there (force)".to_owned());
+    }
+    let Some(changed) = push.get("changed").and_then(Value::as_array) else {
+        lines.push("changes paths there that nobody can tell".to_owned());
+        return lines;
+    };
+    let shown: Vec<String> = changed.iter().take(PATHS_SHOWN_MAX).map(Value::to_string).collect();
+    let rest = changed.len().saturating_sub(shown.len());
+    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    lines.push(format!("changes {} paths there: {}{rest}", changed.len(), shown.join(" ")));
+    lines
 }
 
 /// Where a call goes on the network, as it was judged; the host by its A-labels, which no letter passes for another in.

@@ -138,6 +138,8 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
     });
     let (journal, looked) = journal(home).await;
     findings.extend(journal);
+    let on_copies = looked.as_ref().is_some_and(|looked| text(&looked.sandbox, "tier") == "copy");
+    findings.extend(checked.iter().flat_map(|checked| reach::directories(checked, on_copies)));
     if let (Some(checked), Some(Looked { secrets, status, .. })) = (&checked, &looked) {
         findings.extend(secrets::findings(checked, secrets));
         findings.extend(notify::finding(checked, secrets, status));
@@ -214,6 +216,7 @@ fn held(sandbox: &Value) -> Option<Finding> {
     match text(sandbox, "tier") {
         "unused" => None,
         "full" => Some(good("sandbox", format!("full: {why}"))),
+        "copy" => Some(notice("sandbox", format!("copy: {why}"), "see docs/operate/security.md, \"Where it holds\"")),
         _ => {
             Some(bad("sandbox", format!("no command runs: {why}"), "see docs/operate/security.md, \"Where it holds\""))
         }

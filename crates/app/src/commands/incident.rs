@@ -1,11 +1,11 @@
-//! `incident bundle`: what an inquiry needs of a home, in one signed archive: the journal without its texts, the
+//! `incident bundle`: what an inquiry needs of a home, in one archive, signed where there is a key: the journal without its texts, the
 //! configs and who brought them, the checkpoints, the versions, and what `doctor` finds.
 mod archive;
 
 use std::fs;
 use std::path::Path;
 
-use backstay_secrets::sha256;
+use backstay_secrets::{Signer, sha256};
 use serde_json::{Map, Value, json};
 
 use super::{audit, doctor};
@@ -20,38 +20,43 @@ pub async fn bundle(home: &Path, args: &BundleArgs, out: &Out) -> Outcome<Exit> 
     let config = config::load(home, backstay_tools::manifests()).map_err(|mistakes| {
         Failure::new(Exit::Usage, "config", mistakes.to_string(), "mend backstay.toml; backstay config check")
     })?;
-    let signer = crate::audit::signer(&config)?.ok_or_else(|| {
-        Failure::usage(
-            "an archive is signed with the key of the checkpoints, and there is none",
-            "set [audit] sink and key",
-        )
-    })?;
+    // Whoever is in trouble gets what there is.
+    let signer = crate::audit::signer(&config)?;
     let client = Client::connect(home, Intent::Read).await?;
     let collected = collect(&client, args).await;
     client.close().await;
     let mut files = collected?;
     if let Some(SinkConfig::File(path)) = config.audit.as_ref().map(|audit| &audit.sink) {
-        files.push(("checkpoints.jsonl", fs::read(path).map_err(|error| Failure::io(path, &error))?));
+        match fs::read(path) {
+            Ok(lines) => files.push(("checkpoints.jsonl", lines)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                out.talk(Tone::Warning, &format!("{}: no checkpoint was made yet, so none is in it", path.display()));
+            }
+            Err(error) => return Err(Failure::io(path, &error)),
+        }
     }
     let found = doctor::report(home, &DoctorArgs { production: false, providers: false }, &out.command).await;
     files.push(("doctor.json", format!("{found}\n").into_bytes()));
     let versions = json!({
         "backstay": env!("CARGO_PKG_VERSION"),
         "linux": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
-        "signed_by": signer.public(),
+        "signed_by": signer.as_ref().map(Signer::public),
     });
     files.push(("versions.json", format!("{versions}\n").into_bytes()));
     let digests: Map<String, Value> =
         files.iter().map(|(name, bytes)| ((*name).to_owned(), Value::from(sha256(bytes)))).collect();
     let manifest = format!("{}\n", Value::Object(digests));
-    let signature = signer.sign(manifest.as_bytes());
+    let signature = signer.as_ref().map(|signer| signer.sign(manifest.as_bytes()));
     files.push(("manifest.json", manifest.into_bytes()));
-    files.push(("manifest.sig", format!("{signature}\n").into_bytes()));
+    files.extend(signature.map(|signature| ("manifest.sig", format!("{signature}\n").into_bytes())));
     write(&args.out, &files).map_err(|error| Failure::io(&args.out, &error))?;
     if out.json {
-        out.value(&json!({ "out": args.out, "signed_by": signer.public() }));
+        out.value(&json!({ "out": args.out, "signed_by": signer.as_ref().map(Signer::public) }));
     } else {
-        out.line(&format!("{}: signed by {}", args.out.display(), signer.public()));
+        let by = signer.as_ref().map_or("not signed, without [audit] in the config".to_owned(), |signer| {
+            format!("signed by {}", signer.public())
+        });
+        out.line(&format!("{}: {by}", args.out.display()));
         out.talk(Tone::Dim, "It holds no texts of conversations; those stay in the home.");
     }
     Ok(Exit::Ok)

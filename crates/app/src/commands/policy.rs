@@ -213,7 +213,8 @@ impl Said {
         let Some(agent) = policy.agents.get(&call.agent) else {
             return Self { verdict: "deny", by: "no grant".to_owned(), line: None };
         };
-        let said = ruling(&agent.rules, &call.subject());
+        let subject = call.subject();
+        let said = ruling(agent.rules.near(&subject), &subject);
         let by = said.rule.map_or_else(|| "class default".to_owned(), |rule| format!("rule `{}`", rule.name));
         Self { verdict: word(said.verdict), by, line: said.rule.map(|rule| rule.line) }
     }

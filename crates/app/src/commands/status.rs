@@ -72,6 +72,7 @@ fn show(status: &Value, out: &Out) {
     match text(sandbox, "tier") {
         "unused" => {}
         "full" => out.line("sandbox   full: every attempt to get out was refused"),
+        "copy" => out.toned(Tone::Warning, &format!("sandbox   copy: {}", visible_line(text(sandbox, "why")))),
         _ => {
             out.toned(Tone::Warning, &format!("sandbox   off, no command runs: {}", visible_line(text(sandbox, "why"))))
         }

@@ -6,7 +6,9 @@ use std::path::Path;
 use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
-use super::conversation::{connections, destination, label, list, number, origins, reachable, reason, text};
+use super::conversation::{
+    connections, destination, label, list, number, origins, reachable, reason, repository, text,
+};
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
 use crate::desk;
@@ -160,12 +162,24 @@ fn decided(item: &Value, out: &Out) {
                 end => format!("the model {end} ({}): {words}", variant(inside.get("finish")).0),
             }
         }
+        "scoped" => scope(body),
         "connected" => format!("call {} reached {}", number(body, "effect"), connections(body)),
         "turn_ended" => format!("the turn ended: {}", super::turn::reason(body.get("reason").unwrap_or(&Value::Null))),
         kind => format!("{} {}", kind.replace('_', " "), cut(&list_texts(item))),
     };
     let said = cut(said.trim_end_matches([',', ' ']));
     out.line(&format!("  {}  {said}", time::clock(number(item, "at"))));
+}
+
+/// Which calls the person's words want, as they were planned.
+fn scope(body: &Value) -> String {
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let entry = |entry: &Value| format!("{} {}", text(entry, "tool"), times(number(entry, "count")));
+    let entries: Vec<String> = list(body, "entries").iter().map(entry).collect();
+    match entries.as_slice() {
+        [] => "the task's scope: nothing".to_owned(),
+        entries => format!("the task's scope: {}", entries.join(", ")),
+    }
 }
 
 fn list_texts(item: &Value) -> String {
@@ -202,6 +216,7 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         .into_iter()
         .map(str::to_owned)
         .chain(destination(facts))
+        .chain(repository(facts))
         .chain(reachable(facts))
         .map(|place| visible_line(&place))
         .collect();

@@ -12,10 +12,11 @@ use backstay_kernel::tool::Manifest;
 use backstay_providers::{Endpoint, Kind, Timeouts};
 use backstay_sandbox::Bounds;
 
+use super::examples::Example;
 use super::mistake::{Code, Collector, Mistakes, Place, quoted};
 use super::paths::{Ground, Real};
 use super::raw::{self, View};
-use super::rules::{self, Example};
+use super::rules;
 use super::value::Spot;
 use super::{Checked, Limits, Owners, ProviderConfig, Server, Tls};
 
@@ -53,7 +54,8 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
         examples: Vec::new(),
         missing: Vec::new(),
     };
-    // The server comes first: its key file is ground that no grant may reach.
+    checker.open_up();
+    // The server comes next: its key file is ground that no grant may reach.
     let server = checker.server();
     let secrets_key = checker.secrets_key();
     let (audit, notify) = (checker.audit(), checker.notify());
@@ -64,8 +66,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let declared = checker.declared_tools();
     let mcp = checker.servers();
     let agents = checker.agents(&models);
-    let tool_dirs = checker.tool_dirs(&agents);
-    let owners = checker.owners();
+    let (tool_dirs, owners) = (checker.tool_dirs(&agents), checker.owners());
     let home_budget = checker.root.table("home").and_then(|home| home.table("budget"));
     let shared = checker.root.table("budget");
     let policy = Policy {
@@ -156,6 +157,13 @@ impl<'a> Checker<'a> {
         }
         self.ground.protect(&real);
         Some(real.path.into())
+    }
+
+    fn open_up(&mut self) {
+        let agents = self.root.named("agents");
+        let grants = agents.iter().filter_map(|(_, agent)| agent.table("grants")?.texts("write"));
+        let written: Vec<&str> = grants.flat_map(|spot| spot.value).map(|spot| spot.value.as_str()).collect();
+        self.ground.open_up(written.into_iter());
     }
 
     pub fn real(&mut self, key: &str, written: &Spot<&str>) -> Option<Real> {
@@ -276,10 +284,11 @@ impl<'a> Checker<'a> {
                 model: text("model"),
                 instructions: text("instructions"),
                 grants: self.grants(table.table("grants")),
-                rules: rules::rules(self, name, table),
+                rules: rules::rules(self, name, table).into(),
                 budget: budget(table.table("budget")),
                 caps: caps(table.table("caps")),
                 in_doubt: in_doubt(table.text("in_doubt").map_or("", |spot| spot.value)),
+                scope: table.flag("scope"),
             };
             out.insert(name.to_owned(), agent);
         }
@@ -312,6 +321,7 @@ impl<'a> Checker<'a> {
             write: self.directories(table, "write"),
             programs: self.programs(table),
             hosts: self.hosts(table),
+            git: self.repositories(table),
             secrets: self.granted_secrets(table),
         }
     }
@@ -378,7 +388,10 @@ impl<'a> Checker<'a> {
                     quoted(value)
                 );
                 self.mistakes.add(*place, Code::BadPath, message);
-            } else if !real.missing && !std::path::Path::new(&real.path).is_dir() {
+            } else if !real.missing
+                && !self.ground.is_below_open(&real.path)
+                && !std::path::Path::new(&real.path).is_dir()
+            {
                 let message = format!("{}: {} is not a directory", quoted(key), quoted(value));
                 self.mistakes.add(*place, Code::BadPath, message);
             } else {

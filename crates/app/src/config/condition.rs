@@ -1,13 +1,14 @@
 //! Conditions of rules as they are written: a scalar, a list, or a table of operators, each only
 //! where it can mean something.
 use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
+use backstay_kernel::money::Money;
 use backstay_kernel::rule::{Order, Test};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Kind, On, WEEKDAYS};
 use super::limits;
 use super::mistake::{Code, Place, quoted};
-use super::value::{Reader, Spot};
+use super::value::{AMOUNT, Reader, Spot};
 use super::zone::zone;
 
 const MINUTES: u16 = 24 * 60;
@@ -18,10 +19,11 @@ const fn operators(on: On) -> &'static [&'static str] {
         On::Words => &["glob", "not_in"],
         On::Paths => &["glob", "under", "not_in", "intersects", "subset_of"],
         On::Hosts => &["not_in", "subdomain_of"],
-        On::UrlPaths => &["glob", "under", "not_in"],
-        On::Number => &["lt", "lte", "gt", "gte"],
+        On::Segments => &["glob", "under", "not_in"],
+        On::Number | On::Amount => &["lt", "lte", "gt", "gte"],
+        On::Values => &["glob", "not_in", "intersects", "subset_of"],
         On::Clock => &["between", "tz"],
-        On::Weekday => &[],
+        On::Flag | On::Weekday => &[],
     }
 }
 
@@ -34,8 +36,13 @@ pub const fn words(on: On) -> &'static str {
             "text, list of texts, `{ glob = \"…\" }`, `{ under = \"…\" }`, `{ not_in = […] }`, `{ intersects = […] }` or `{ subset_of = […] }`"
         }
         On::Hosts => "text, list of texts, `{ subdomain_of = \"…\" }` or `{ not_in = […] }`",
-        On::UrlPaths => "text, list of texts, `{ glob = \"…\" }`, `{ under = \"…\" }` or `{ not_in = […] }`",
+        On::Segments => "text, list of texts, `{ glob = \"…\" }`, `{ under = \"…\" }` or `{ not_in = […] }`",
         On::Number => "whole number, or `{ … }` with one or two of `lt`, `lte`, `gt` and `gte`",
+        On::Amount => "text, or `{ … }` with one or two of `lt`, `lte`, `gt` and `gte`, each such as `\"50.00 EUR\"`",
+        On::Values => {
+            "text, list of texts, `{ glob = \"…\" }`, `{ not_in = […] }`, `{ intersects = […] }` or `{ subset_of = […] }`"
+        }
+        On::Flag => "true or false",
         On::Clock => "`{ between = [\"08:00\", \"18:00\"], tz = \"Europe/Zurich\" }`",
         On::Weekday => "`mon`, `tue`, `wed`, `thu`, `fri`, `sat` or `sun`, or a list of these",
     }
@@ -45,19 +52,25 @@ impl Reader<'_> {
     pub fn condition(&mut self, name: &str, on: On, place: Place, value: &DeValue<'_>) -> Option<Test> {
         match (on, value) {
             (On::Weekday, DeValue::String(_) | DeValue::Array(_)) => self.weekdays(name, place, value),
-            (On::Words | On::Paths | On::Hosts | On::UrlPaths, DeValue::String(text)) => {
+            (On::Amount, DeValue::String(text)) => {
+                let amount = self.or_bad(name, AMOUNT, place, text, Money::read(text))?;
+                Some(Test::Amount(vec![(Order::Equal, amount)]))
+            }
+            (On::Words | On::Paths | On::Hosts | On::Segments | On::Values, DeValue::String(text)) => {
                 Some(Test::Equal(text.to_string()))
             }
-            (On::Words | On::Paths | On::Hosts | On::UrlPaths, DeValue::Array(_)) => {
+            (On::Words | On::Paths | On::Hosts | On::Segments | On::Values, DeValue::Array(_)) => {
                 self.list(name, place, value).map(Test::AnyOf)
             }
+            (On::Flag, DeValue::Boolean(flag)) => Some(Test::Equal(flag.to_string())),
             (On::Number, DeValue::Integer(_)) => {
                 let number = self.count(name, 0, limits::INTEGER_MAX, place, value)?;
                 Some(Test::Number(vec![(Order::Equal, number)]))
             }
-            (On::Words | On::Paths | On::Hosts | On::UrlPaths | On::Number | On::Clock, DeValue::Table(table)) => {
-                self.operators(name, on, place, table)
-            }
+            (
+                On::Words | On::Paths | On::Hosts | On::Segments | On::Number | On::Amount | On::Values | On::Clock,
+                DeValue::Table(table),
+            ) => self.operators(name, on, place, table),
             _ => self.wrong_type(name, words(on), place, value),
         }
     }
@@ -108,7 +121,12 @@ impl Reader<'_> {
             found.push((key.get_ref().as_ref(), self.place(&value.span()), value.get_ref()));
         }
         match (on, found.as_slice()) {
-            (On::Number, [_] | [_, _]) => self.bounds(&found),
+            (On::Number, [_] | [_, _]) => {
+                let max = limits::INTEGER_MAX;
+                self.bounds(&found, |reader, word, place, value| reader.count(word, 0, max, place, value))
+                    .map(Test::Number)
+            }
+            (On::Amount, [_] | [_, _]) => self.bounds(&found, Self::amount).map(Test::Amount),
             (On::Clock, _) => self.hours(place, &found),
             (_, [(word, at, value)]) => match *word {
                 "glob" => Some(Test::Glob(self.text_of(word, *at, value)?.to_owned())),
@@ -126,7 +144,16 @@ impl Reader<'_> {
         }
     }
 
-    fn bounds(&mut self, found: &[(&str, Place, &DeValue<'_>)]) -> Option<Test> {
+    fn amount(&mut self, name: &str, place: Place, value: &DeValue<'_>) -> Option<Money> {
+        let text = self.text_of(name, place, value)?;
+        self.or_bad(name, AMOUNT, place, text, Money::read(text))
+    }
+
+    fn bounds<T>(
+        &mut self,
+        found: &[(&str, Place, &DeValue<'_>)],
+        read: impl Fn(&mut Self, &str, Place, &DeValue<'_>) -> Option<T>,
+    ) -> Option<Vec<(Order, T)>> {
         let mut out = Vec::new();
         for (word, place, value) in found {
             let order = match *word {
@@ -135,9 +162,9 @@ impl Reader<'_> {
                 "gt" => Order::Gt,
                 _ => Order::Gte,
             };
-            out.push((order, self.count(word, 0, limits::INTEGER_MAX, *place, value)?));
+            out.push((order, read(self, word, *place, value)?));
         }
-        Some(Test::Number(out))
+        Some(out)
     }
 
     fn hours(&mut self, place: Place, found: &[(&str, Place, &DeValue<'_>)]) -> Option<Test> {

@@ -47,10 +47,7 @@ impl<'a> Checker<'a> {
                     let message = "`mode = \"tunnel\"` needs `secrets = true`: nobody sees what a command sends there";
                     self.mistakes.add(written.place, Code::BadValue, message);
                 }
-                if secrets && audience == Audience::Public {
-                    let message = "`secrets` needs an `audience` other than \"public\"";
-                    self.mistakes.add(written.place, Code::BadValue, message);
-                }
+                self.told_to_some(written.place, audience, secrets);
                 let path_prefix = path_prefix?;
                 Some(HostGrant { host, port, methods, path_prefix, allow_private, audience, secrets, tunnel })
             }
@@ -60,6 +57,13 @@ impl<'a> Checker<'a> {
                 self.mistakes.suggest(written.place, Code::BadValue, message, out);
                 None
             }
+        }
+    }
+
+    pub fn told_to_some(&mut self, place: Place, audience: Audience, secrets: bool) {
+        if secrets && audience == Audience::Public {
+            let message = "`secrets` needs an `audience` other than \"public\"";
+            self.mistakes.add(place, Code::BadValue, message);
         }
     }
 
@@ -87,6 +91,7 @@ impl<'a> Checker<'a> {
             | Test::Intersects(_)
             | Test::SubsetOf(_)
             | Test::Number(_)
+            | Test::Amount(_)
             | Test::Clock(_)
             | Test::Weekday(_) => None,
         };
@@ -110,6 +115,7 @@ impl<'a> Checker<'a> {
             | Test::Intersects(_)
             | Test::SubsetOf(_)
             | Test::Number(_)
+            | Test::Amount(_)
             | Test::Clock(_)
             | Test::Weekday(_) => return None,
         };

@@ -15,14 +15,27 @@ pub const ROLES: &[&str] = &["owner", "operator", "approver", "user", "metrics"]
 pub const APPROVING_ROLES: &[&str] = &["owner", "operator", "approver", "user"];
 pub const PROVIDER_KINDS: &[&str] = &["openai", "anthropic", "rehearsal"];
 pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
-pub const SUMS: &[&str] = &["bytes_out", "url_bytes"];
+pub const SUMS: &[&str] = &["bytes_out", "url_bytes", "amount"];
 pub const OVERS: &[&str] = &["ask", "deny"];
 /// Fields that are one word.
-pub const LIMIT_FIELDS: &[&str] =
-    &["agent", "principal", "role", "channel", "tool", "class", "label.conf", "label.integrity", "mode", "host"];
+pub const LIMIT_FIELDS: &[&str] = &[
+    "agent",
+    "principal",
+    "role",
+    "channel",
+    "tool",
+    "class",
+    "label.conf",
+    "label.integrity",
+    "mode",
+    "host",
+    "recipient",
+    "account",
+];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
 pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
 pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
+pub const SEEN: &[&str] = &["never", "allowed", "approved"];
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];
@@ -264,6 +277,13 @@ static AGENT: &[Key] = &[
         "\"assume_done\"",
         "What becomes of an unsafe effect that was started and whose outcome nobody knows.",
     ),
+    value(
+        "scope",
+        Kind::Flag,
+        Default("false"),
+        "true",
+        "Once a session has seen untrusted words, ask about every call that sends, spends or chooses and that the person's own words do not want. The agent's model plans from these words and the tools alone which calls they want: one more call of it for each message of such a task.",
+    ),
     table(
         "grants",
         GRANTS,
@@ -312,6 +332,11 @@ static GRANTS: &[Key] = &[
         name: "hosts",
         shape: Shape::Rows { keys: HOST, bare: Some("host") },
         doc: "Where requests may go. A text is a table with its `host` alone: `hosts = [\"api.example.com:443\"]`. An empty list is none.",
+    },
+    Key {
+        name: "git",
+        shape: Shape::Rows { keys: GIT, bare: Some("url") },
+        doc: "Repositories that `git_fetch` and `git_push` speak with. A text is a table with its `url` alone: `git = [\"https://git.example.com/team\"]`. What `hosts` names is nothing to them, and the other way round.",
     },
     value(
         "secrets",
@@ -371,6 +396,44 @@ static HOST: &[Key] = &[
         Default("\"terminated\""),
         "\"tunnel\"",
         "How commands that name this host in `network` reach it: `terminated`, each request is read and held to `methods` and `path_prefix`; or `tunnel`, an unrestricted send to this host that nobody reads, for programs that do not trust the certificates that they are given. A tunnel needs `secrets = true`.",
+    ),
+];
+
+static GIT: &[Key] = &[
+    value(
+        "url",
+        Kind::Name,
+        Required,
+        "\"https://git.example.com/team/app\"",
+        "A repository, or what stands above several, by whole segments; with or without `.git`.",
+    ),
+    value(
+        "push",
+        Kind::Names,
+        Default("[]"),
+        "[\"refs/heads/agent/*\"]",
+        "Globs of refs, in full, that `git_push` may move there. `*` never crosses `/`, `**` does. None: it is fetched from alone.",
+    ),
+    value(
+        "allow_private",
+        Kind::IpAddresses,
+        Default("[]"),
+        "[\"10.0.0.7\"]",
+        "As for `hosts`: addresses that are not public, and may be what its host leads to all the same.",
+    ),
+    value(
+        "audience",
+        Kind::Choice(AUDIENCES),
+        Default("\"public\""),
+        "\"home\"",
+        "As for `hosts`: who gets to know what is sent there.",
+    ),
+    value(
+        "secrets",
+        Kind::Flag,
+        Default("false"),
+        "true",
+        "As for `hosts`: whether a session that has seen a secret may send there. Needs an `audience`.",
     ),
 ];
 

@@ -19,6 +19,7 @@ use backstay_tools::Declared;
 mod audit;
 mod check;
 mod condition;
+mod examples;
 mod hosts;
 mod keys;
 mod known;
@@ -29,6 +30,7 @@ mod notify;
 mod paths;
 mod raw;
 mod reference;
+mod repositories;
 mod rules;
 mod secrets;
 mod shape;
@@ -43,12 +45,12 @@ pub use value::duration_ms;
 #[cfg(test)]
 mod tests;
 
+pub use examples::{Example, ExampleCall};
 pub use mcp::{JOINT, McpServer};
 pub use mistake::{Code, FILE, Mistake, Mistakes, Place};
 pub use paths::WORKSPACE;
 pub use raw::is_name;
 pub use reference::{reference_markdown, schema};
-pub use rules::{Example, ExampleCall};
 pub use template::{Choice, template};
 
 /// What a file that was found good says.

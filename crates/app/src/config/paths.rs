@@ -1,4 +1,6 @@
 //! Real paths of grants and rules, and the ground that no grant may touch: the home's own files.
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -6,6 +8,9 @@ use backstay_kernel::rule::is_under;
 
 /// The one directory of a home that may be granted.
 pub const WORKSPACE: &str = "workspace";
+
+/// As many as Linux follows.
+const LINKS_MAX: usize = 40;
 
 /// Why a path cannot be used.
 pub type Problem = &'static str;
@@ -23,6 +28,8 @@ pub struct Ground {
     /// Real paths of the home's files (a link in the home may point anywhere), of the running
     /// binary and of the TLS key.
     own: Vec<String>,
+    /// Real paths of directories in which some agent may write: who does, decides what lies below them.
+    open: BTreeSet<String>,
 }
 
 impl Ground {
@@ -39,12 +46,32 @@ impl Ground {
                 own.push(lossless(&real));
             }
         }
-        Ok(Self { home: lossless(&home), own })
+        Ok(Self { home: lossless(&home), own, open: BTreeSet::new() })
     }
 
     /// Adds a file that no agent may read or write, such as a TLS key.
     pub fn protect(&mut self, real: &Real) {
         self.own.push(real.path.clone());
+    }
+
+    /// Adds directories in which agents may write, as the config names them: from now on no link below one is followed.
+    pub fn open_up<'w>(&mut self, written: impl Iterator<Item = &'w str>) {
+        let written: Vec<&str> = written.collect();
+        // Until it stays the same: a link that leads into one of them is followed only so far.
+        for _ in 0..=written.len() {
+            let real = written.iter().filter_map(|written| self.real(written).ok()).map(|real| real.path);
+            let open: BTreeSet<String> = real.filter(|path| self.reaches(path).is_none()).collect();
+            if open == self.open {
+                break;
+            }
+            self.open = open;
+        }
+    }
+
+    /// Whether an agent may write where it lies, and so put a link or a file in its place.
+    #[must_use]
+    pub fn is_below_open(&self, path: &str) -> bool {
+        self.open.iter().any(|open| path != open.as_str() && is_under(path, open))
     }
 
     /// Whether a path is in the home or is it.
@@ -63,25 +90,59 @@ impl Ground {
         self.own.iter().find(|own| is_under(own, path) || is_under(path, own)).map(String::as_str)
     }
 
-    /// Resolves every link of the part that exists; what does not exist yet is kept as written.
+    /// Resolves every link of the part that exists; what does not exist yet is kept as written, and so is all that lies
+    /// below a directory in which agents write: a link there would be theirs, and no word of the operator's.
     pub fn real(&self, written: &str) -> Result<Real, Problem> {
         if written.is_empty() || written.contains('\0') {
             return Err("is no path");
         }
         let joined = Path::new(&self.home).join(written);
-        for ancestor in joined.ancestors() {
-            match ancestor.canonicalize() {
-                Ok(real) => {
-                    let rest = joined.strip_prefix(ancestor).unwrap_or(Path::new(""));
-                    return extend(real, rest);
+        let mut rest: VecDeque<OsString> =
+            joined.components().skip(1).map(|part| part.as_os_str().to_owned()).collect();
+        // How many of them a link has put there, and how many links there were.
+        let (mut of_link, mut links) = (0usize, 0);
+        let mut real = PathBuf::from("/");
+        while let Some(part) = rest.pop_front() {
+            let from_link = of_link > 0;
+            of_link = of_link.saturating_sub(1);
+            let is_open = real.to_str().is_some_and(|real| self.open.iter().any(|open| is_under(real, open)));
+            if part == ".." && !is_open {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&part);
+            let found = if is_open { Err(ErrorKind::NotFound) } else { next.symlink_metadata().map_err(|e| e.kind()) };
+            match found {
+                Ok(found) if found.is_symlink() => {
+                    links += 1;
+                    let target = next.read_link().ok().filter(|_| links <= LINKS_MAX).ok_or("cannot be resolved")?;
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                    }
+                    let parts =
+                        target.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir));
+                    let parts: Vec<OsString> = parts.map(|part| part.as_os_str().to_owned()).collect();
+                    of_link += parts.len();
+                    parts.into_iter().rev().for_each(|part| rest.push_front(part));
                 }
-                // Not there yet: the directory above it may be.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.kind() == ErrorKind::NotADirectory => return Err("leads through a file"),
+                Ok(found) if !found.is_dir() && !rest.is_empty() => return Err("leads through a file"),
+                Ok(_) => real = next,
+                Err(ErrorKind::NotFound) if from_link && !is_open => return Err("is a link that leads nowhere"),
+                Err(ErrorKind::NotFound) => {
+                    rest.push_front(part);
+                    let whole = rest.iter().fold(real, |path, part| path.join(part));
+                    if rest.iter().any(|part| part == "..") {
+                        return Err(
+                            "goes up (`..`) from a directory that does not exist, or in which an agent may write",
+                        );
+                    }
+                    let missing = whole.symlink_metadata().is_err();
+                    return utf8(whole, missing);
+                }
                 Err(_) => return Err("cannot be resolved"),
             }
         }
-        Err("cannot be resolved")
+        utf8(real, false)
     }
 
     /// A glob with the directories before its first wildcard made real.
@@ -103,19 +164,6 @@ impl Ground {
         let tail: String = after.iter().flat_map(|part| ["/", *part]).collect();
         Ok(format!("{}{tail}", base.trim_end_matches('/')))
     }
-}
-
-fn extend(real: PathBuf, rest: &Path) -> Result<Real, Problem> {
-    let Some(first) = rest.components().next() else {
-        return utf8(real, false);
-    };
-    if rest.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err("goes up (`..`) from a directory that does not exist");
-    }
-    if real.join(first).symlink_metadata().is_ok() {
-        return Err("is a link that leads nowhere");
-    }
-    utf8(real.join(rest), true)
 }
 
 fn utf8(path: PathBuf, missing: bool) -> Result<Real, Problem> {

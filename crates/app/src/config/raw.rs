@@ -340,6 +340,11 @@ impl<'a> View<'a> {
     }
 
     #[must_use]
+    pub fn amount(self, key: &str) -> Option<Spot<&'a backstay_kernel::money::Money>> {
+        let Spot { place, value } = self.value(key)?;
+        if let Value::Amount(amount) = value { Some(Spot { place, value: amount }) } else { None }
+    }
+
     pub fn condition(self, key: &str) -> Option<&'a Spot<backstay_kernel::rule::Test>> {
         let value = self.value(key)?.value;
         if let Value::Condition(condition) = value { Some(condition) } else { None }

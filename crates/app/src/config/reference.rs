@@ -74,6 +74,9 @@ fn schema_of_kind(kind: Kind) -> Json {
         Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words }, "minItems": 1 }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Most { max } => {
+            json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": max }, { "type": "string" }] })
+        }
         Kind::Usd => json!({ "type": "number", "minimum": 0 }),
         Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" }),
         Kind::Address => json!({ "type": "string" }),
@@ -98,13 +101,21 @@ fn schema_of_condition(on: On) -> Json {
     match on {
         On::Words => json!({ "anyOf": [text, texts, one("glob", &text), one("not_in", &texts)] }),
         On::Hosts => json!({ "anyOf": [text, texts, one("subdomain_of", &text), one("not_in", &texts)] }),
-        On::UrlPaths => {
+        On::Segments => {
             json!({ "anyOf": [text, texts, one("glob", &text), one("under", &text), one("not_in", &texts)] })
+        }
+        On::Values => json!({ "anyOf": [
+            text, texts, one("glob", &text), one("not_in", &texts), one("intersects", &texts), one("subset_of", &texts),
+        ] }),
+        On::Amount => {
+            let bounds = table(&[("lt", &text), ("lte", &text), ("gt", &text), ("gte", &text)], &[]);
+            json!({ "anyOf": [text, bounds] })
         }
         On::Paths => json!({ "anyOf": [
             text, texts, one("glob", &text), one("under", &text),
             one("not_in", &texts), one("intersects", &texts), one("subset_of", &texts),
         ] }),
+        On::Flag => json!({ "type": "boolean" }),
         On::Number => {
             let bounds = table(&[("lt", &number), ("lte", &number), ("gt", &number), ("gte", &number)], &[]);
             json!({ "anyOf": [number, bounds] })

@@ -1,21 +1,18 @@
-//! Rules as the kernel reads them, and the examples that each must live up to.
+//! Rules as the kernel reads them.
 use std::collections::BTreeSet;
 
-use backstay_kernel::destination::Method;
+use backstay_kernel::flow::folded;
 use backstay_kernel::home::Speaks;
-use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::limit::{Limit, Measure, Over};
-use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
-use backstay_kernel::record::Used;
 use backstay_kernel::rule::{AT_HOME, Approvers, Conditions, Field, Rule, RuleVerdict, Test, Who};
-use backstay_kernel::subject::{Going, Subject, To};
-use backstay_kernel::tool::{ArgumentRole, EffectClass, Manifest};
-use backstay_kernel::words::Kind;
+use backstay_kernel::tool::EffectClass;
+use backstay_kernel::words::{Atom, Kind};
 
 use super::check::{Checker, role};
-use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES};
-use super::mistake::{Code, Place, list, quoted};
+use super::examples::{Example, call_of, try_example};
+use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES, SEEN};
+use super::mistake::{Code, Place, quoted};
 use super::raw::View;
 use super::value::Spot;
 
@@ -160,6 +157,7 @@ fn limit(checker: &mut Checker<'_>, table: View<'_>) -> Option<Limit> {
     let measure = match (table.flag("count"), table.text("sum").map(|spot| spot.value)) {
         (true, None) => Measure::Count,
         (false, Some("url_bytes")) => Measure::UrlBytes,
+        (false, Some("amount")) => Measure::Amount,
         (false, Some(_)) => Measure::BytesOut,
         _ => {
             let message = "a limit has either `count = true` or `sum`";
@@ -173,11 +171,21 @@ fn limit(checker: &mut Checker<'_>, table: View<'_>) -> Option<Limit> {
         "ask" => Over::Ask,
         _ => Over::Deny,
     };
+    let (max, currency) = match (measure, table.integer("max"), table.amount("max")) {
+        (Measure::Amount, None, Some(spot)) => (spot.value.hundredths, spot.value.currency.clone()),
+        (Measure::Count | Measure::BytesOut | Measure::UrlBytes, Some(spot), None) => (spot.value, None),
+        _ => {
+            let message = "`max` is an amount such as \"50.00 EUR\" where `sum` is \"amount\", and else a number";
+            checker.mistakes.add(table.place, Code::BadValue, message);
+            return None;
+        }
+    };
     Some(Limit {
         measure,
         per: Field::ALL.into_iter().filter(of_word).collect(),
         window_ms: table.integer("window")?.value,
-        max: table.integer("max")?.value,
+        max,
+        currency,
         over,
     })
 }
@@ -221,11 +229,11 @@ fn exception<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Condition
 
 fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditions> {
     let mut out = Conditions::new();
-    let label = table.table("label");
-    let mut good = table.is_sound() && label.is_none_or(View::is_sound);
+    let inner = |field| table.table(table_of(field)?.0);
+    let mut good = table.is_sound() && Field::ALL.into_iter().filter_map(inner).all(View::is_sound);
     for field in Field::ALL {
-        let written = match label_key(field) {
-            Some(key) => label.and_then(|label| label.condition(key)),
+        let written = match table_of(field) {
+            Some((_, key)) => inner(field).and_then(|table| table.condition(key)),
             None => table.condition(field.word()),
         };
         let Some(Spot { place, value }) = written else { continue };
@@ -233,7 +241,16 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             Field::Path => paths(checker, *place, value),
             Field::Host => checker.hosts_of_rule(*place, value),
             Field::UrlPath => checker.url_paths_of_rule(*place, value),
-            Field::BytesOut | Field::Port | Field::UrlBytes | Field::Clock | Field::Weekday => Some(value.clone()),
+            Field::Recipient => values(checker, Kind::Email, field, *place, value),
+            Field::Account => values(checker, Kind::Account, field, *place, value),
+            Field::Repo | Field::Ref | Field::Changed => checker.repositories_of_rule(field, *place, value),
+            Field::BytesOut
+            | Field::Amount
+            | Field::Port
+            | Field::UrlBytes
+            | Field::Force
+            | Field::Clock
+            | Field::Weekday => Some(value.clone()),
             Field::Agent
             | Field::Principal
             | Field::Role
@@ -241,6 +258,7 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Tool
             | Field::Class
             | Field::LabelConf
+            | Field::Seen
             | Field::LabelIntegrity
             | Field::Mode
             | Field::Method => words(checker, field, *place, value),
@@ -257,11 +275,12 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
     good.then_some(out)
 }
 
-/// In the table `label`.
-fn label_key(field: Field) -> Option<&'static str> {
+/// Of what stands in a table of its own, that and the key.
+fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
     match field {
-        Field::LabelConf => Some("conf"),
-        Field::LabelIntegrity => Some("integrity"),
+        Field::LabelConf => Some(("label", "conf")),
+        Field::LabelIntegrity => Some(("label", "integrity")),
+        Field::Seen => Some(("destination", "seen")),
         Field::Mode
         | Field::Agent
         | Field::Principal
@@ -271,12 +290,19 @@ fn label_key(field: Field) -> Option<&'static str> {
         | Field::Class
         | Field::Path
         | Field::BytesOut
+        | Field::Recipient
+        | Field::Account
+        | Field::Amount
         | Field::Clock
         | Field::Host
         | Field::Port
         | Field::Method
         | Field::UrlPath
         | Field::UrlBytes
+        | Field::Repo
+        | Field::Ref
+        | Field::Force
+        | Field::Changed
         | Field::Weekday => None,
     }
 }
@@ -293,7 +319,7 @@ fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
         Test::SubsetOf(globs) => globs.iter().map(glob).collect::<Result<_, _>>().map(Test::SubsetOf),
         Test::Under(path) => real(path).map(Test::Under),
         // The table of keys lets none of these stand here.
-        Test::SubdomainOf(_) | Test::Number(_) | Test::Clock(_) | Test::Weekday(_) => return None,
+        Test::SubdomainOf(_) | Test::Number(_) | Test::Amount(_) | Test::Clock(_) | Test::Weekday(_) => return None,
     };
     if let Err(problem) = &read {
         checker.mistakes.add(place, Code::BadPath, format!("`path`: this path {problem}"));
@@ -301,8 +327,47 @@ fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
     read.ok()
 }
 
+/// In the form in which the values of a call are: written otherwise it would look right and never fire.
+fn values(checker: &mut Checker<'_>, kind: Kind, field: Field, place: Place, test: &Test) -> Option<Test> {
+    let one = |text: &String| Atom::of(kind, text).map(folded).map(|Atom(_, text)| text);
+    let read = match test {
+        Test::Equal(text) => one(text).map(Test::Equal),
+        Test::AnyOf(texts) => texts.iter().map(one).collect::<Option<_>>().map(Test::AnyOf),
+        Test::NotIn(texts) => texts.iter().map(one).collect::<Option<_>>().map(Test::NotIn),
+        Test::Glob(pattern) => pattern_of(kind, pattern).map(Test::Glob),
+        Test::Intersects(globs) => {
+            globs.iter().map(|glob| pattern_of(kind, glob)).collect::<Option<_>>().map(Test::Intersects)
+        }
+        Test::SubsetOf(globs) => {
+            globs.iter().map(|glob| pattern_of(kind, glob)).collect::<Option<_>>().map(Test::SubsetOf)
+        }
+        // The table of keys lets none of these stand here.
+        Test::Under(_)
+        | Test::SubdomainOf(_)
+        | Test::Number(_)
+        | Test::Amount(_)
+        | Test::Clock(_)
+        | Test::Weekday(_) => return None,
+    };
+    if read.is_none() {
+        checker.mistakes.add(place, Code::BadValue, format!("a text of {} is none", quoted(field.word())));
+    }
+    read
+}
+
+/// In the letters in which such values are; `None` where it could fit none. A `/` means nothing in them.
+fn pattern_of(kind: Kind, pattern: &str) -> Option<String> {
+    let is_account = kind == Kind::Account;
+    let pattern = if is_account { pattern.replace(' ', "").to_ascii_uppercase() } else { pattern.to_ascii_lowercase() };
+    let stars = pattern.split('*').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("**");
+    let (first, last) = (pattern.starts_with('*'), pattern.ends_with('*'));
+    let whole =
+        format!("{}{stars}{}", if first { "**" } else { "" }, if last && !stars.is_empty() { "**" } else { "" });
+    (whole.is_ascii() && !whole.contains(char::is_whitespace)).then_some(whole)
+}
+
 /// Names must exist: a rule with a misspelt tool would look right and never fire.
-fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> Option<Test> {
+pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> Option<Test> {
     let key = field.word();
     let known: Vec<String> = match field {
         Field::Agent => checker.root.named("agents").iter().map(|(name, _)| (*name).to_owned()).collect(),
@@ -312,16 +377,24 @@ fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> 
         Field::Class => CLASSES.iter().map(|word| (*word).to_owned()).collect(),
         Field::LabelConf => CONFIDENTIALITY.iter().map(|word| (*word).to_owned()).collect(),
         Field::LabelIntegrity => INTEGRITY.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Seen => SEEN.iter().map(|word| (*word).to_owned()).collect(),
         Field::Mode => MODES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
         Field::Channel
         | Field::Path
         | Field::BytesOut
+        | Field::Recipient
+        | Field::Account
+        | Field::Amount
         | Field::Host
         | Field::Port
         | Field::UrlPath
         | Field::UrlBytes
+        | Field::Repo
+        | Field::Ref
+        | Field::Force
+        | Field::Changed
         | Field::Clock
         | Field::Weekday => return Some(test.clone()),
     };
@@ -342,6 +415,7 @@ fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> 
         | Test::Intersects(_)
         | Test::SubsetOf(_)
         | Test::Number(_)
+        | Test::Amount(_)
         | Test::Clock(_)
         | Test::Weekday(_) => return None,
     };
@@ -358,171 +432,6 @@ fn is_known(checker: &mut Checker<'_>, place: Place, key: &str, word: &str, know
         checker.mistakes.unknown(place, Code::UnknownName, key, word, known.iter().map(String::as_str));
     }
     good
-}
-
-/// An example says enough where what it leaves out could not change whether the rule matches: with
-/// what doubt makes of it, and with the opposite.
-fn try_example(checker: &mut Checker<'_>, rule: &Rule, place: Place, call: &ExampleCall, expected: bool) {
-    let subject = call.subject();
-    let (strict, lenient) = (RuleVerdict::Deny, RuleVerdict::Allow);
-    let fits = |verdict| Rule { verdict, ..rule.clone() }.fits(&subject);
-    let name = quoted(&rule.name);
-    let message = match (fits(strict), fits(lenient)) {
-        (true, false) => {
-            let silent: Vec<&str> = rule
-                .fields()
-                .filter(|field| matches!(subject.used(*field), Used::Missing(_)))
-                .map(Field::word)
-                .collect();
-            format!("this example does not say {}, which the rule {name} looks at", list(&silent))
-        }
-        (true, true) if !expected => format!("the rule {name} matches this example of `does_not_match`"),
-        (false, _) if expected => format!("the rule {name} does not match this example of `matches`"),
-        _ => return,
-    };
-    checker.mistakes.add(place, Code::Example, message);
-}
-
-/// One of `matches` or `does_not_match`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Example {
-    pub line: usize,
-    /// Whose rule it is of.
-    pub agent: String,
-    pub rule: String,
-    pub matches: bool,
-    pub call: ExampleCall,
-}
-
-/// The facts of an example.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ExampleCall {
-    pub agent: String,
-    principal: Option<String>,
-    role: Option<Role>,
-    channel: Option<String>,
-    pub tool: Option<String>,
-    class: Option<EffectClass>,
-    pub path: Option<String>,
-    bytes_out: Option<u64>,
-    going: ExampleGoing,
-    at: Option<u64>,
-    conf: Option<Confidentiality>,
-    integrity: Option<Integrity>,
-    mode: Option<WorkMode>,
-}
-
-/// Where the call of an example goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum ExampleGoing {
-    NotSaid,
-    Nowhere,
-    To { host: Option<String>, port: Option<u16>, method: Option<Method>, path: Option<String>, url_bytes: Option<u64> },
-}
-
-impl ExampleCall {
-    #[must_use]
-    pub fn subject(&self) -> Subject<'_> {
-        let reads = self.class == Some(EffectClass::Read);
-        Subject {
-            agent: Some(&self.agent),
-            principal: self.principal.as_deref(),
-            role: self.role,
-            channel: self.channel.as_deref(),
-            tool: self.tool.as_deref(),
-            class: self.class,
-            tier: None,
-            paths: self.path.as_deref().map(|path| vec![path]),
-            bytes_out: self.bytes_out.or(reads.then_some(0)),
-            going: match &self.going {
-                ExampleGoing::NotSaid => Going::Unknown,
-                ExampleGoing::Nowhere => Going::Nowhere,
-                ExampleGoing::To { host, port, method, path, url_bytes } => Going::To(To {
-                    host: host.as_deref(),
-                    port: *port,
-                    method: *method,
-                    path: path.as_deref(),
-                    url_bytes: *url_bytes,
-                }),
-            },
-            now: self.at,
-            conf: self.conf,
-            integrity: self.integrity,
-            mode: self.mode,
-        }
-    }
-}
-
-/// `None` where one of its facts is mistaken.
-fn going(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifest>) -> Option<ExampleGoing> {
-    let host = match example.text("host") {
-        Some(spot) => Some(checker.hosts_of_rule(spot.place, &Test::Equal(spot.value.to_owned()))?),
-        None => None,
-    };
-    let path = match example.text("url_path") {
-        Some(spot) => Some(checker.url_paths_of_rule(spot.place, &Test::Equal(spot.value.to_owned()))?),
-        None => None,
-    };
-    let text = |test| if let Test::Equal(text) = test { Some(text) } else { None };
-    let (host, path) = (host.and_then(text), path.and_then(text));
-    let method = example.text("method").and_then(|spot| Method::read(spot.value));
-    let port = example.integer("port").and_then(|spot| u16::try_from(spot.value).ok());
-    let url_bytes = example.integer("url_bytes").map(|spot| spot.value);
-    if host.is_some() || path.is_some() || method.is_some() || port.is_some() || url_bytes.is_some() {
-        return Some(ExampleGoing::To { host, port, method, path, url_bytes });
-    }
-    let stays = |tool: &Manifest| {
-        let sends = tool.arguments.iter().any(|(_, role)| *role == ArgumentRole::Authority(Kind::Url));
-        !sends && matches!(tool.class, EffectClass::Read | EffectClass::Write)
-    };
-    Some(if tool.is_some_and(stays) { ExampleGoing::Nowhere } else { ExampleGoing::NotSaid })
-}
-
-/// `None` where one of its facts is mistaken.
-fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<ExampleCall> {
-    if !example.is_sound() {
-        return None;
-    }
-    let mut named = |field: Field| {
-        let Some(spot) = example.text(field.word()) else { return Some(None) };
-        words(checker, field, spot.place, &Test::Equal(spot.value.to_owned()))?;
-        Some(Some(spot.value.to_owned()))
-    };
-    let (of_agent, principal, channel) = (named(Field::Agent)?, named(Field::Principal)?, named(Field::Channel)?);
-    let (tool, as_role, as_class) = (named(Field::Tool)?, named(Field::Role)?, named(Field::Class)?);
-    let path = match example.text("path") {
-        Some(spot) => Some(checker.real("path", &spot)?.path),
-        None => None,
-    };
-    let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
-    let label = |key| example.table("label")?.text(key).map(|spot| spot.value);
-    let manifest = tool.as_ref().and_then(|name| checker.tools.get(name)).cloned();
-    let of_tool = manifest.as_ref().map(|tool| tool.class);
-    let going = going(checker, example, manifest.as_ref())?;
-    Some(ExampleCall {
-        agent: of_agent.unwrap_or_else(|| agent.to_owned()),
-        role: as_role.and_then(|word| role(&word)).or(of_principal),
-        class: as_class.and_then(|word| class(&word)).or(of_tool),
-        principal,
-        channel,
-        tool,
-        path,
-        bytes_out: example.integer("bytes_out").map(|spot| spot.value),
-        going,
-        at: example.integer("at").map(|spot| spot.value),
-        conf: label("conf").and_then(conf),
-        integrity: label("integrity").and_then(integrity),
-        mode: example.text("mode").and_then(|spot| WorkMode::ALL.into_iter().find(|mode| mode.word() == spot.value)),
-    })
-}
-
-fn conf(word: &str) -> Option<Confidentiality> {
-    let all = [Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret];
-    all.into_iter().find(|conf| conf.word() == word)
-}
-
-fn integrity(word: &str) -> Option<Integrity> {
-    [Integrity::Untrusted, Integrity::Trusted].into_iter().find(|integrity| integrity.word() == word)
 }
 
 #[must_use]

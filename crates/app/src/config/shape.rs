@@ -74,6 +74,10 @@ pub enum Kind {
     },
     /// Decimal USD with at most six places.
     Usd,
+    /// A count, or a text that is an amount.
+    Most {
+        max: u64,
+    },
     Duration,
     Address,
     IpAddresses,
@@ -93,8 +97,13 @@ pub enum On {
     Words,
     Paths,
     Hosts,
-    UrlPaths,
+    /// A text of segments between slashes.
+    Segments,
     Number,
+    Amount,
+    /// Texts that stand in a form of their own.
+    Values,
+    Flag,
     Clock,
     Weekday,
 }

@@ -1,6 +1,7 @@
 //! Values of the file: how each kind is written, read exactly (no floats), and bounded.
 use std::net::{IpAddr, SocketAddr};
 
+use backstay_kernel::money::Money;
 use backstay_kernel::rule::Test;
 use toml::de::DeValue;
 
@@ -22,6 +23,7 @@ pub enum Value {
     Flag(bool),
     /// A count, micro-USD or milliseconds, by the key's kind.
     Integer(u64),
+    Amount(Money),
     Address(SocketAddr),
     Addresses(Vec<IpAddr>),
     Condition(Spot<Test>),
@@ -34,6 +36,9 @@ pub struct Reader<'d> {
     text: &'d str,
     pub mistakes: Collector,
 }
+
+/// What an amount is, for messages and for the reference page.
+pub const AMOUNT: &str = "an amount such as \"50.00 EUR\" or, without a currency, \"50\"";
 
 type Span = std::ops::Range<usize>;
 
@@ -70,6 +75,12 @@ impl<'d> Reader<'d> {
             }
             Kind::Count { min, max } => self.count(name, min, max, place, value).map(Value::Integer),
             Kind::Usd => self.usd(name, place, value).map(Value::Integer),
+            Kind::Most { max } => {
+                let DeValue::String(text) = value else {
+                    return self.count(name, 0, max, place, value).map(Value::Integer);
+                };
+                self.or_bad(name, AMOUNT, place, text, Money::read(text)).map(Value::Amount)
+            }
             Kind::Duration => {
                 let text = self.text_of(name, place, value)?;
                 let read = duration_ms(text).filter(|ms| (1..=limits::DURATION_MS_MAX).contains(ms));
@@ -124,6 +135,7 @@ impl<'d> Reader<'d> {
             | Kind::Flag
             | Kind::Count { .. }
             | Kind::Usd
+            | Kind::Most { .. }
             | Kind::Duration
             | Kind::Address
             | Kind::IpAddresses
@@ -278,6 +290,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Choices(words) => format!("list of {}", list(words)),
         Kind::Flag => "true or false".into(),
         Kind::Count { min, max } => format!("whole number, {min} to {max}"),
+        Kind::Most { max } => format!("whole number, 0 to {max}, or {AMOUNT}"),
         Kind::Usd => "USD, at most six decimal places".into(),
         Kind::Duration => "duration: \"30s\", \"10m\", \"2h\", \"1d\"".into(),
         Kind::Address => "IP address with port".into(),

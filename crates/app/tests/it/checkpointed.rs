@@ -258,3 +258,25 @@ fn an_incidents_archive_is_read_and_verified_by_others_and_holds_no_texts() {
     let verify = ["pkeyutl", "-verify", "-pubin", "-inkey", "key.der", "-keyform", "DER", "-rawin"];
     run("openssl", &[&verify[..], &["-in", "manifest.json", "-sigfile", "signature"]].concat());
 }
+
+#[test]
+fn an_archive_is_made_without_a_key_and_before_the_first_checkpoint() {
+    let bare = Place::with_home();
+    let archive = bare.path("incident.tar");
+    let said = bare.run(&["incident", "bundle", archive.to_str().unwrap()]);
+    assert!(said.expect(0).stdout.contains("not signed, without [audit]"), "{}", said.stdout);
+    let names = |archive: &std::path::Path| {
+        let listed = std::process::Command::new("tar").arg("-tf").arg(archive).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    let found = names(&archive);
+    assert!(found.contains("journal.jsonl") && found.contains("manifest.json") && !found.contains("manifest.sig"));
+
+    let sink = tempfile::tempdir().unwrap();
+    let early = home(sink.path().join("checkpoints.jsonl").to_str().unwrap());
+    let archive = early.path("incident.tar");
+    let said = early.run(&["incident", "bundle", archive.to_str().unwrap()]);
+    assert!(said.expect(0).stderr.contains("no checkpoint was made yet"), "{}", said.stderr);
+    let found = names(&archive);
+    assert!(found.contains("manifest.sig") && !found.contains("checkpoints.jsonl"), "{found}");
+}

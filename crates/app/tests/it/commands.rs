@@ -310,3 +310,41 @@ fn until(is_so: impl Fn() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// One agent may write where a directory lies that is granted to another: it can put a link there, or a file.
+#[test]
+fn what_an_agent_puts_in_the_place_of_a_granted_directory_grants_nothing() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let config = home.place.config().replace("write = [\"workspace/out\"]", "write = [\"workspace\"]");
+    let other = "[agents.other]\nmodel = \"default\"\n[agents.other.grants]\ntools = [\"run_command\"]\nprograms = [\"*\"]\n\
+                 read = [\"workspace/c\"]\nwrite = [\"workspace/a/b\"]\n";
+    home.place.write_config(&format!("{config}{other}"));
+    let elsewhere = home.place.path("elsewhere");
+    for directory in [home.workspace().join("a/b"), home.workspace().join("c"), elsewhere.join("b")] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    home.own(&home.workspace());
+    home.own(&elsewhere);
+    let workspace = home.workspace().canonicalize().unwrap();
+    let touch = |name: &str| {
+        let command = format!("touch {}/a/b/{name}; echo ended", workspace.display());
+        let call = json!({ "command": command, "cwd": "c" });
+        home.place.run(&["run", "--agent", "other", &format!("/call run_command {call}")]).expect(0);
+    };
+    let served = home.serve_with("LD_PRELOAD", "/nowhere/x.so");
+    touch("before");
+    assert!(workspace.join("a/b/before").exists(), "{:?}", home.latest());
+    let swap = format!("mv a kept && ln -s {} a", elsewhere.display());
+    assert_eq!(home.run(&swap)["exit_code"], 0);
+    touch("while");
+    assert_eq!(served.stop(), 0);
+    home.place.run(&["config", "check"]).expect(0);
+    touch("after");
+    home.run("rm a; mkdir a; echo x > a/b; rm -r out; touch out");
+    home.place.run(&["config", "check"]).expect(0);
+    touch("later");
+    let found = home.place.run(&["doctor"]).stdout.clone();
+    assert!(found.contains("/workspace/a/b is void: a file or a link lies there"), "{found}");
+    assert_eq!(std::fs::read_dir(elsewhere.join("b")).unwrap().count(), 0);
+    assert_eq!(home.run("echo on")["stdout"], "on\n", "nobody else is kept from what is theirs");
+}

@@ -248,3 +248,76 @@ fn a_yes_is_for_the_program_as_it_was_and_its_record_names_the_file() {
     home.place.run(&["approve", &waiting(&home)]).expect(0);
     assert_eq!((&home.latest()["exit_code"], &home.latest()["stdout"]), (&json!(0), &json!("done\n")));
 }
+
+const PAY: &str = r#"
+[tools.pay]
+description = "Pays."
+argv = ["echo", "paid", "{amount}", "{to}"]
+schema = '{"type":"object","properties":{"to":{"type":"string"},"amount":{"type":"string"}},"required":["to","amount"]}'
+class = "read"
+arguments.to.role = "email"
+arguments.amount.role = "money"
+[[agents.main.rules]]
+name = "no large sums"
+verdict = "deny"
+match = { tool = "pay", amount = { gt = "50 EUR" } }
+does_not_match = [{ tool = "pay", amount = ["50 EUR"] }]
+[[agents.main.rules]]
+name = "only ours"
+verdict = "deny"
+match = { tool = "pay", recipient = { not_in = ["ann@Example.com", "bob@example.com"] } }
+matches = [{ tool = "pay", recipient = ["eve@example.org"] }]
+[[agents.main.rules]]
+name = "pays"
+verdict = "allow"
+match = { tool = "pay" }
+limit = [{ sum = "amount", per = ["recipient"], window = "30d", max = "80.00 EUR", over = "deny" }]
+"#;
+
+#[test]
+fn rules_bound_whom_a_declared_tool_pays_and_how_much() {
+    let home = home(&["pay"], PAY);
+    for (to, amount, expected) in [
+        ("ann@example.com", "50 EUR", "paid 50 EUR ann@example.com"),
+        ("ann@example.com", "EUR 50.01", "rule `no large sums`"),
+        ("ann@example.com", "1 USD", "rule `no large sums`"),
+        ("ann@EXAMPLE.com", "30.01 EUR", "limit of rule `pays`"),
+        ("ann@example.com", "30 EUR", "paid 30 EUR"),
+        ("bob@example.com", "30 EUR", "paid 30 EUR"),
+        ("eve@example.com", "1 EUR", "rule `only ours`"),
+        ("Ann <ann@example.com>", "1 EUR", "deny, rule `no large sums`"),
+    ] {
+        let arguments = json!({ "to": to, "amount": amount });
+        home.place.run(&["run", &format!("/call pay {arguments}")]).expect(0);
+        let said = home.place.run(&["trace"]).stdout.clone();
+        assert!(said.contains(expected), "{to} {amount}: {said}");
+    }
+    let call = r#"{"to":"ann@example.com","amount":"9 EUR"}"#;
+    let told = home.place.run(&["policy", "explain", "pay", call]).stdout.clone();
+    assert!(told.contains("  email: ann@example.com\n") && told.contains("  money: 9 EUR\n"), "{told}");
+}
+
+#[test]
+fn people_are_asked_once_for_each_place() {
+    let ask = PAY.split("[[agents.main.rules]]").next().unwrap().to_owned()
+        + "[[agents.main.rules]]\nname = \"new ones\"\nverdict = \"ask\"\nmatch = { tool = \"pay\", destination = { seen = \"never\" } }\n\
+           matches = [{ tool = \"pay\", destination = { seen = \"never\" } }]\n\
+           does_not_match = [{ tool = \"pay\", destination = { seen = \"approved\" } }]\n";
+    let home = home(&["pay"], &ask);
+    let pay = |to: &str, code| {
+        let arguments = json!({ "to": to, "amount": "1 EUR" });
+        home.place.run(&["run", &format!("/call pay {arguments}")]).expect(code);
+    };
+    pay("ann@example.com", 4);
+    let waits = home.place.run(&["approvals"]).stdout.clone();
+    assert!(waits.contains("  FOR THE FIRST TIME: \"email ann@example.com\""), "{waits}");
+    home.place.run(&["deny", &waiting(&home)]).expect(0);
+    pay("ann@example.com", 4);
+    home.place.run(&["approve", &waiting(&home)]).expect(0);
+    pay("ann@example.com", 0);
+    pay("eve@example.com", 4);
+    let kept = "SELECT data -> '$.places', data ->> '$.by_person', agent FROM v_records WHERE kind = 'reached'";
+    let kept = home.place.run(&["sql", kept, "--json"]).json(0);
+    assert!(kept.to_string().contains("email ann@example.com"), "{kept}");
+    home.place.run(&["audit", "verify"]).expect(0);
+}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::place::Place;
 use crate::tls::certified;
 use crate::vault;
@@ -72,6 +73,34 @@ fn a_request_goes_to_a_granted_host_and_the_journal_says_where_it_went() {
     assert_eq!(heard.lock().unwrap().len(), 1);
     let waits = place.run(&["approvals"]).expect(0).stdout.clone();
     assert!(waits.contains(&format!("goes to POST http://127.0.0.1:{}/, ", at.port())), "{waits}");
+}
+
+#[test]
+fn a_request_that_a_person_wrote_with_its_method_is_made_whatever_the_session_has_seen() {
+    let (at, heard) = server();
+    let rule = "[[agents.main.rules]]\nname = \"sends\"\nverdict = \"allow\"\nmatch = { class = \"send\" }\n";
+    let host = "methods = [\"GET\", \"POST\"], allow_private = [\"127.0.0.1\"], audience = \"named\"";
+    let place = home(&format!("{{ host = \"{at}\", {host} }}"), rule);
+    place.write_config(&place.config().replace("127.0.0.1:7717", "127.0.0.1:0"));
+    let door = Door::serve_to("human", &place, &[]);
+    let (get, post) = (
+        json!({ "url": format!("http://{at}/a") }),
+        json!({ "method": "POST", "url": format!("http://{at}/b"), "body": "x" }),
+    );
+    // As a word, not in quotes.
+    let post = post.to_string().replace("POST", "\\u0050OST");
+    let task = format!("/call web_fetch {get}\n/then\n/call http_request {post}\n/then\n/say I did POST it");
+    let (_, turn) = door.say(&task);
+    let ended = loop {
+        let view = door.get(&format!("/api/turns/{turn}")).json;
+        assert_ne!(view["state"], "waiting", "{}", door.get("/api/approvals").text);
+        if view["state"] == "ended" {
+            break view;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(ended["reply"], "I did POST it");
+    assert_eq!(*heard.lock().unwrap(), ["GET /a HTTP/1.1", "POST /b HTTP/1.1"]);
 }
 
 #[test]

@@ -48,6 +48,9 @@ fn one_call_is_explained_by_its_rule_its_facts_and_its_exit_code() {
     assert_eq!(found["policy"].as_str().unwrap().len(), 64);
     let shown = place.run(&night).expect(4).stdout.clone();
     assert!(shown.contains("ask by rule `large files at night` (backstay.toml:"), "{shown}");
+    assert!(shown.contains("  as in a new session of owner by cli that has read nothing yet"), "{shown}");
+    let server = place.run(&["policy", "explain", "files__read", "{}"]).expect(3).stdout.clone();
+    assert!(server.contains("next: backstay mcp test"), "{server}");
     assert!(shown.contains("  bytes_out: 6\n") && shown.contains("  looked at role owner\n"), "{shown}");
 
     let said = |more: &[&str], code| place.run(&[&["policy", "explain", "--json"], more].concat()).json(code);

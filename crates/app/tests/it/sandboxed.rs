@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::place::{Place, Served};
 
 /// Whom commands become where the tests run as root: somebody who owns nothing else.
-const NOBODYS_UID: u32 = 20_000;
+pub const NOBODYS_UID: u32 = 20_000;
 
 pub struct Sandboxed {
     pub place: Place,
@@ -31,6 +31,15 @@ impl Sandboxed {
         let home = Self { place };
         home.own(&home.workspace());
         home
+    }
+
+    /// Commands become somebody else from here on, where the tests run as root.
+    pub fn become_user(&self, uid: u32) {
+        let config = self.place.config();
+        let lines = config
+            .lines()
+            .map(|line| if line.starts_with("uid = ") { format!("uid = {uid}") } else { line.to_owned() });
+        self.place.write_config(&lines.collect::<Vec<_>>().join("\n"));
     }
 
     pub fn workspace(&self) -> PathBuf {

@@ -115,6 +115,7 @@ pub fn frame(policy: &Policy) -> Frame<'_> {
         slots: Slots { model: 1, tool: 1 },
         allowance: Vec::new(),
         standing: Vec::new(),
+        reached: std::sync::Arc::default(),
     }
 }
 
@@ -123,10 +124,11 @@ pub fn policy() -> Policy {
         model: "default".to_owned(),
         instructions: String::new(),
         grants: Grants { tools: vec!["read_file".to_owned()], ..Grants::default() },
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         budget: Budget::default(),
         caps: Caps { steps: 100, tool_calls: 500, wall_ms: 7_200_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
+        scope: false,
     };
     let model = Model {
         provider: "rehearsal".to_owned(),

@@ -145,7 +145,7 @@ impl Follow {
             let mut own = BTreeSet::new();
             let mut usage = Usage::default();
             for placed in door.turn(place)?.view.records {
-                if let Record::Planned(Planned::Model { turn, .. }) = &placed.record
+                if let Record::Planned(Planned::Model { turn, .. } | Planned::Scope { turn, .. }) = &placed.record
                     && *turn == place.seq
                 {
                     own.insert(placed.seq);
@@ -181,7 +181,7 @@ impl Follow {
 
     /// Notes what a record says of this turn; returns its end.
     fn take<'a>(&mut self, seq: Seq, record: &'a Record) -> Option<&'a TurnEnded> {
-        if let Record::Planned(Planned::Model { turn, .. }) = record
+        if let Record::Planned(Planned::Model { turn, .. } | Planned::Scope { turn, .. }) = record
             && *turn == self.place.seq
         {
             self.heard.insert(seq);

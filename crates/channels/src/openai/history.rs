@@ -175,7 +175,7 @@ impl<'a> Reading<'a> {
             | Record::TurnStarted(_)
             | Record::Entered { .. }
             | Record::Windowed { .. }
-            | Record::Planned(Planned::Model { .. } | Planned::Lookup { .. })
+            | Record::Planned(Planned::Model { .. } | Planned::Scope { .. } | Planned::Lookup { .. })
             | Record::Decided { .. }
             | Record::Started(_)
             | Record::Unfunded { .. }
@@ -183,6 +183,7 @@ impl<'a> Reading<'a> {
             | Record::Bounced { .. }
             | Record::Connected { .. }
             | Record::Created { .. }
+            | Record::Scoped(_)
             | Record::Retried(_)
             | Record::Lapsed { .. }
             | Record::Resolved { .. }

@@ -53,7 +53,8 @@ pub fn policy() -> Policy {
         Rule { speaks: Some(Speaks::Human), ..ask("signed") },
         Rule { approvers: Approvers::from(Who::Principals(vec!["carl".into()])), ..ask("for_carl") },
         Rule { approvers: Approvers { quorum: 2, but_requester: true, ..people.into() }, ..ask("for_two") },
-    ];
+    ]
+    .into();
     agent.budget.day.tokens = Some(1_000_000);
     agent.caps.steps = 4;
     policy.agents = ["main", "other"].map(|name| (name.to_owned(), agent.clone())).into();

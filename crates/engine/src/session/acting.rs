@@ -57,8 +57,9 @@ impl SessionTask {
             return Ok(false);
         }
         match effect {
-            Effect::Prepare { id, model, output_tokens_max } => {
-                return self.prepare(*id, model, *output_tokens_max, policy, draft);
+            Effect::Prepare { id, model, output_tokens_max, plans } => {
+                let target = (model.as_str(), *output_tokens_max, *plans);
+                return self.prepare(*id, target, policy, draft);
             }
             Effect::Inspect { id, call } => {
                 if let Some(call) = self.tool_call(Key::Inspect(*id), call)? {
@@ -80,8 +81,7 @@ impl SessionTask {
     fn prepare(
         &mut self,
         id: EffectId,
-        model: &str,
-        output_tokens_max: u64,
+        (model, output_tokens_max, plans): (&str, u64, bool),
         policy: &Policy,
         draft: &mut Draft,
     ) -> Result<bool, Setback> {
@@ -91,8 +91,13 @@ impl SessionTask {
         // From here on no settlement is missed that the ledger does not show yet.
         self.settlements.mark_unchanged();
         let (records, mark) = (draft.records.len(), self.bodies.mark());
-        let target = Target { world: &*self.shared.world, policy, model, output_tokens_max };
-        let request = self.requests.prepare(&target, &self.state, &mut self.bodies, id);
+        let world = Arc::clone(&self.shared.world);
+        let target = Target { world: &*world, policy, model, output_tokens_max };
+        let request = if plans {
+            self.prepare_plan(&target, id)
+        } else {
+            self.requests.prepare(&target, &self.state, &mut self.bodies, id)
+        };
         match request {
             Ok(request) => {
                 let _ = self.decide(Input::Prepared { effect: id, request }, policy, draft);
@@ -104,7 +109,7 @@ impl SessionTask {
             Err(Unrendered::Unread(error)) => return Err(unreadable(&error)),
         }
         if !self.state.effects.get(&id).is_some_and(|open| matches!(open.state, State::Started { .. })) {
-            self.requests.withdrawn();
+            self.requests.withdrawn(id);
             self.bodies.back_to(mark);
             self.slots.give_back_model();
         }
@@ -172,12 +177,16 @@ impl SessionTask {
                     self.bounce(effect, BounceReason::Busy);
                     return Ok(());
                 };
-                let (listeners, attempt) = (self.listeners.clone(), permit.attempt());
-                if attempt > 1 {
+                // A plan is no word to anybody.
+                let listeners = Some(self.listeners.clone()).filter(|_| !self.plans(id));
+                let attempt = permit.attempt();
+                if let (Some(listeners), true) = (&listeners, attempt > 1) {
                     listeners.tell(Event::Reset { effect: id });
                 }
                 let on_delta = Box::new(move |delta| {
-                    listeners.tell(Event::Delta { effect: id, attempt, delta });
+                    if let Some(listeners) = &listeners {
+                        listeners.tell(Event::Delta { effect: id, attempt, delta });
+                    }
                 });
                 let call = ModelCall { permit, model: model.clone(), wire };
                 self.running.model(call, self.slots.use_model(), on_delta);

@@ -44,7 +44,7 @@ impl SessionTask {
     }
 
     /// The words of each of them, which are stored in its text alone.
-    fn words(&self) -> Vec<Vec<Atom>> {
+    pub(super) fn words(&self) -> Vec<Vec<Atom>> {
         let words = |said: &Said| {
             let bytes = self.bodies.get(&said.body).ok().flatten()?;
             Some(extract(std::str::from_utf8(&bytes).ok()?, &said.typed.quotes))
@@ -89,9 +89,6 @@ impl SessionTask {
     /// What is known of a call's values besides what the messages name by itself, and the words of these.
     pub(super) fn known(&self, id: EffectId, asking: &Asking<'_>) -> (Lists, Vec<Vec<Atom>>) {
         let known = &asking.manifest.known;
-        if known.is_empty() {
-            return (Lists::default(), Vec::new());
-        }
         let found = self.state.effects.get(&id).map(|open| open.found.as_slice()).unwrap_or_default();
         let names = known.iter().enumerate().filter_map(|(place, (_, known))| match known {
             Known::Listing(listing) => Some((place, self.list(id, listing, found)?)),

@@ -1,7 +1,7 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
 use backstay_kernel::Session;
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Named as NamedValues, named};
+use backstay_kernel::flow::{Named as NamedValues, Sources, named};
 use backstay_kernel::id::{Digest, EffectId, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
@@ -102,8 +102,8 @@ impl SessionTask {
         };
         let jitter = self.shared.world.random() % 1000;
         self.label(&mut finished, policy);
-        let named = self.named(&finished, policy);
-        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter, named);
+        let (named, planned) = (self.named(&finished, policy), self.planned(&finished, policy));
+        let (input, memory) = running::input(finished, &mut self.bodies, &known, jitter, (named, planned));
         let records = draft.records.len();
         // An end is never refused; one that is stale says nothing.
         let _ = self.decide(input, policy, draft);
@@ -133,7 +133,8 @@ impl SessionTask {
             return NamedValues::default();
         };
         let agent = policy.agents.get(&self.state.agent);
-        let reads = (!facts.network.is_empty()).then(|| self.shared.home.label(roots::read(agent, facts)).conf);
+        let sends = !facts.network.is_empty() || facts.git.is_some();
+        let reads = sends.then(|| self.shared.home.label(roots::read(agent, facts)).conf);
         NamedValues { reads, arguments: self.arguments(id), ..self.said(id, facts, policy) }
     }
 
@@ -152,8 +153,9 @@ impl SessionTask {
         let Asking { tool, manifest, values, messages } = &asking;
         let tuple = self.bodies.call_key(tool, &values.choice());
         let (lists, words) = self.known(id, &asking);
-        let known = (!manifest.known.is_empty()).then_some((*manifest, &lists, words.as_slice()));
-        named(&self.state, id, facts, policy, (values, tuple), messages, known)
+        let wishes = self.wishes(tool);
+        let sources = Sources { messages, words: &words, known: Some((*manifest, &lists)), wishes: &wishes };
+        named(&self.state, id, facts, policy, (values, tuple), &sources)
     }
 
     pub(super) fn speaker(&self) -> String {

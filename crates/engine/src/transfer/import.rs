@@ -86,6 +86,7 @@ impl Engine {
             slots: Slots { model: 0, tool: 0 },
             allowance: Vec::new(),
             standing: Vec::new(),
+            reached: std::sync::Arc::default(),
         };
         let mut say = |input: Input| -> Result<usize, Refusal> {
             let records = decide(session, input, &frame)?;

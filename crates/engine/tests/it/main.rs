@@ -20,6 +20,7 @@ mod naming;
 mod overdue;
 mod panics;
 mod restarts;
+mod scope;
 mod slots;
 mod stage;
 mod transfer;

@@ -96,9 +96,10 @@ async fn a_bill_above_its_reservation_ends_the_turn_whose_next_call_would_start_
 /// Each of these tools may be called this often in an hour, by all sessions together.
 fn limited(max: u64) -> Policy {
     let mut policy = policy();
-    let limit = Limit { measure: Measure::Count, per: vec![], window_ms: 3_600_000, max, over: Over::Deny };
+    let limit =
+        Limit { measure: Measure::Count, per: vec![], window_ms: 3_600_000, max, currency: None, over: Over::Deny };
     let rule = Rule { limits: vec![limit], ..Rule::new("few", RuleVerdict::Allow, Conditions::new()) };
-    policy.agents.get_mut("main").unwrap().rules = vec![rule];
+    policy.agents.get_mut("main").unwrap().rules = vec![rule].into();
     policy
 }
 

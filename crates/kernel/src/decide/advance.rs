@@ -11,7 +11,7 @@ use crate::budget::{Amount, Used, WindowState, next_window_at};
 use crate::destination::Destination;
 use crate::effect::{CallRef, Finish, Inspection};
 use crate::facts::{Facts, Invalid};
-use crate::flow::Named;
+use crate::flow::{Named, wants_scope};
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::judge::{Judgement, judge};
@@ -112,6 +112,11 @@ fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -
     let Some(model) = frame.policy.models.get(&agent.model) else {
         return end_turn(session, turn, StopReason::Policy, frame);
     };
+    if wants_scope(session, turn, agent) {
+        let output_tokens_max = model.max_output_tokens.min(limits::SCOPE_OUTPUT_TOKENS_MAX);
+        let (turn, model) = (turn.id, agent.model.clone());
+        return Vec::from([Record::Planned(Planned::Scope { turn, model, output_tokens_max })]);
+    }
     match window::first_that_fits(session, model, agent, frame.policy) {
         None => return end_turn(session, turn, StopReason::ContextBlocked, frame),
         Some(first) if first > session.first_item => return Vec::from([Record::Windowed { first }]),

@@ -2,7 +2,7 @@
 //! probes, bounces.
 use alloc::vec::Vec;
 
-use crate::budget::Amount;
+use crate::budget::{Amount, Usage};
 use crate::effect::{CallRef, Failure, FailureClass, Outcome, Probed};
 use crate::frame::Frame;
 use crate::id::{EffectId, Millis, RepeatKey, Seq};
@@ -10,7 +10,7 @@ use crate::label::{Label, Source};
 use crate::limits;
 use crate::permit::{Bounce, is_of_this_boot, is_wanted};
 use crate::policy::InDoubt;
-use crate::record::{BounceReason, End, Ended, Planned, Record, Resolution, Retried};
+use crate::record::{BounceReason, End, Ended, Planned, Record, Reservation, Resolution, Retried, Scoped};
 use crate::session::{Open, Session, State, Work};
 use crate::tool::Idempotency;
 
@@ -30,19 +30,20 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
     let end =
         |end, spent| Vec::from([Record::Ended(Ended { effect, at: frame.now, started: Some(started), end, spent })]);
     match (&open.work, outcome) {
-        (Work::Model { turn, model, .. }, Outcome::Replied { text, calls, finish, usage }) => {
-            let price = frame.policy.models.get(model).map(|model| model.price);
-            let spent = usage.zip(price).map(|(usage, price)| price.bill(&usage));
-            let reserved = reservation.as_ref().map(|reservation| reservation.amount);
-            let overrun = spent.zip(reserved).is_some_and(|(spent, reserved)| {
-                spent.tokens > reserved.tokens || spent.micro_usd > reserved.micro_usd
-            });
+        (Work::Model { turn, model, plans: false, .. }, Outcome::Replied { text, calls, finish, usage }) => {
+            let (spent, overrun) = bill(model, reservation.as_ref(), usage, frame);
             let body = calls.first().map(|call| call.calls);
             let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
             let mut records = end(End::Replied { text, calls: body, count, finish, usage, overrun }, spent);
             let plan = |call| Record::Planned(Planned::Tool { turn: *turn, call });
             records.extend(calls.into_iter().map(plan));
             records
+        }
+        (Work::Model { model, plans: true, .. }, Outcome::Scoped { said, entries, body, finish, usage }) => {
+            let (spent, overrun) = bill(model, reservation.as_ref(), usage, frame);
+            let scoped = Record::Scoped(Scoped { effect, entries, body, said });
+            let replied = End::Replied { text: None, calls: None, count: 0, finish, usage, overrun };
+            [Vec::from([scoped]), end(replied, spent)].concat()
         }
         (Work::Model { .. }, Outcome::ModelFailed(failure)) => match backoff(effect, open, &failure, frame.now) {
             Some(retried) => Vec::from([Record::Retried(retried)]),
@@ -79,8 +80,25 @@ pub fn ended(session: &Session, effect: EffectId, started: Seq, outcome: Outcome
         },
         // Not the outcome of such an effect: no outcome at all.
         (Work::Model { .. }, Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Overdue)
-        | (Work::Tool { .. }, Outcome::Replied { .. } | Outcome::ModelFailed(_)) => Vec::new(),
+        | (Work::Model { plans: true, .. }, Outcome::Replied { .. })
+        | (Work::Model { plans: false, .. }, Outcome::Scoped { .. })
+        | (Work::Tool { .. }, Outcome::Replied { .. } | Outcome::Scoped { .. } | Outcome::ModelFailed(_)) => Vec::new(),
     }
+}
+
+/// What a reply cost, where that is known, and whether it is more than was reserved.
+fn bill(
+    model: &str,
+    reserved: Option<&Reservation>,
+    usage: Option<Usage>,
+    frame: &Frame<'_>,
+) -> (Option<Amount>, bool) {
+    let price = frame.policy.models.get(model).map(|model| model.price);
+    let spent = usage.zip(price).map(|(usage, price)| price.bill(&usage));
+    let reserved = reserved.map(|reservation| reservation.amount);
+    let is_more =
+        |(spent, reserved): (Amount, Amount)| spent.tokens > reserved.tokens || spent.micro_usd > reserved.micro_usd;
+    (spent, spent.zip(reserved).is_some_and(is_more))
 }
 
 /// The end of an effect that is not to be started any more.

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
-use super::named::{exact, is_at_most};
+use super::named::{Named, exact, is_at_most};
 use super::to_be_named;
 use crate::facts::Facts;
 use crate::id::Seq;
@@ -27,14 +27,18 @@ pub struct Choice {
     pub atoms: Vec<Atom>,
     /// The message or answer of the task that names all of it.
     pub said: Option<Seq>,
+    /// It was not spelled out there: a name that is known to stand for it was said, or this session made it.
+    pub is_by_name: bool,
 }
 
 /// Every value that chooses, as far as the manifest tells, equal ones of an argument once; `messages` as for
 /// [`super::named`]. That a value is there does not make the call one that is wanted: whoever is asked says that.
+///
+/// Names were looked up when the call was judged, and are not again: they count where one message named all.
 #[must_use]
 pub fn choices(
     session: &Session,
-    facts: &Facts,
+    (facts, named): (&Facts, &Named),
     policy: &Policy,
     (manifest, arguments): (&Manifest, &str),
     messages: &[(Seq, Vec<Atom>)],
@@ -53,14 +57,18 @@ pub fn choices(
         for (one, times) in parts(value) {
             let atoms = kind.and_then(|kind| exact(kind, one)).unwrap_or_default();
             let value = one.as_str().map_or_else(|| one.to_string(), ToOwned::to_owned);
-            let said = said(&atoms, messages);
-            all.push(Choice { argument: Some(name.clone()), value, times, atoms, said });
+            let spelled = said(&atoms, messages);
+            // Or the plan of the task gives the argument words of the message.
+            let is_known = named.entry.is_some() || manifest.known.iter().any(|(known, _)| known == name);
+            let said = spelled.or(named.warrant.filter(|_| is_known).map(|warrant| warrant.from));
+            let is_by_name = spelled.is_none() && said.is_some();
+            all.push(Choice { argument: Some(name.clone()), value, times, atoms, said, is_by_name });
         }
     }
     let path = |(_, real): (u32, &str)| {
         let atoms: Vec<Atom> = Atom::of(Kind::Path, real).into_iter().collect();
         let said = said(&atoms, messages);
-        Choice { argument: None, value: real.to_string(), times: 1, atoms, said }
+        Choice { argument: None, value: real.to_string(), times: 1, atoms, said, is_by_name: false }
     };
     all.extend(to_be_named(session, facts, policy).map(path));
     all

@@ -37,6 +37,9 @@ pub fn wanted<'m>(
             !chosen.is_named(atoms) && !is_said(manifest, known, chosen, words) && !is_created(manifest, known, chosen)
         };
         let open: Vec<&Chosen> = chosen.iter().filter(is_open).collect();
+        if !open.iter().all(|chosen| chosen.has_form()) {
+            continue;
+        }
         if open.is_empty() {
             return Vec::new();
         }
@@ -57,6 +60,9 @@ fn listings<'m>(manifest: &'m Manifest, chosen: &Chosen) -> impl Iterator<Item =
 
 /// Whether the message chose these values of an argument by names for which they are known to stand.
 pub fn is_said(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom]) -> bool {
+    if !chosen.has_form() {
+        return false;
+    }
     let known = manifest.known.iter().enumerate().filter(|(_, (argument, _))| *argument == chosen.argument);
     known.into_iter().any(|(place, (_, known))| match known {
         Known::Listed(names) => stand_for(names, Manner::Plain, chosen, said),
@@ -71,6 +77,9 @@ pub fn is_said(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom
 
 /// Whether each of these values is what the session itself made. Nobody said that anything be done with it.
 pub fn is_created(manifest: &Manifest, lists: &Lists, chosen: &Chosen) -> bool {
+    if !chosen.has_form() {
+        return false;
+    }
     let is_by = |tools: &[String], atom: &Atom| {
         let same = |(tool, id): &(String, String)| tools.contains(tool) && Atom::of(atom.0, id).as_ref() == Some(atom);
         lists.created.iter().any(same)
@@ -79,6 +88,21 @@ pub fn is_created(manifest: &Manifest, lists: &Lists, chosen: &Chosen) -> bool {
     known.into_iter().any(|(_, known)| match known {
         Known::Created(tools) => !chosen.atoms.is_empty() && chosen.atoms.iter().all(|atom| is_by(tools, atom)),
         Known::Listed(_) | Known::Listing(_) => false,
+    })
+}
+
+/// Whether `name` is one of those that are known to stand for this value of an argument.
+pub(super) fn is_called(manifest: &Manifest, lists: &Lists, argument: &str, atom: &Atom, name: &str) -> bool {
+    let bare = |name: &str| Atom::of(Kind::Words, name.strip_prefix(['@', '#']).unwrap_or(name));
+    let is_it = |entry: &Name| {
+        Atom::of(atom.0, &entry.value).as_ref() == Some(atom)
+            && bare(name).is_some_and(|name| bare(&entry.name) == Some(name))
+    };
+    let known = manifest.known.iter().enumerate().filter(|(_, (of, _))| of == argument);
+    known.into_iter().any(|(place, (_, known))| match known {
+        Known::Listed(names) => names.iter().any(is_it),
+        Known::Listing(_) => lists.names.iter().any(|(of, names)| *of == place && names.iter().any(is_it)),
+        Known::Created(_) => false,
     })
 }
 

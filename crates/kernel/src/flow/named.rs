@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::known::{self, Lists};
+use super::scope::{self, Wish};
 use super::{leaves, to_be_named};
 use crate::facts::Facts;
 use crate::id::{Digest, EffectId, RepeatKey, Seq};
@@ -14,6 +15,9 @@ use crate::policy::Policy;
 use crate::session::{Session, Work};
 use crate::tool::{ArgumentRole, EffectClass, Manifest};
 use crate::words::{Atom, Kind, is_clear, passes};
+
+/// What a person calls it that commits are sent to a repository.
+const PUSH: &str = "push";
 
 /// Where a value of a call was named: the path at this place of its facts, by the message or answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -45,6 +49,21 @@ pub struct Named {
     /// Its arguments, where somebody has said yes to some of its tool for longer than once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Digest>,
+    /// The entry of the task's scope that it is inside of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u32>,
+}
+
+/// All that tells who chose the values of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// The atoms of the task's messages, the oldest first.
+    pub messages: &'a [(Seq, Vec<Atom>)],
+    /// Their words, by their places.
+    pub words: &'a [Vec<Atom>],
+    pub known: Option<(&'a Manifest, &'a Lists)>,
+    /// What was planned of calls of this tool, by their places in the scope.
+    pub wishes: &'a [(u32, Wish)],
 }
 
 /// The values of a call, as its manifest knows them, in their normal forms; `None` where one has none,
@@ -65,8 +84,13 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// What of it has no form of its type is a name, or words: no message names that by itself.
+    pub(super) fn has_form(&self) -> bool {
+        self.atoms.iter().all(|atom| atom.0 != Kind::Words)
+    }
+
     pub(super) fn is_named(&self, said: &[Atom]) -> bool {
-        self.atoms.iter().all(|atom| passes(atom.0, &atom.1, said))
+        self.has_form() && self.atoms.iter().all(|atom| passes(atom.0, &atom.1, said))
     }
 }
 
@@ -80,8 +104,14 @@ impl Values {
             match role {
                 Some(ArgumentRole::UpTo(most)) if is_at_most(value, most) => {}
                 Some(ArgumentRole::Authority(_) | ArgumentRole::UpTo(_)) => {
-                    let kind = if let Some(ArgumentRole::Authority(kind)) = role { kind } else { Kind::Number };
-                    let chosen = exact(kind, value).map(|atoms| Chosen { argument: name.clone(), atoms });
+                    let found = match role {
+                        Some(ArgumentRole::Authority(kind)) => {
+                            let of = |text: &str| has_form(kind).then(|| Atom::of(kind, text)).flatten();
+                            atoms(value, &|text| of(text).or_else(|| as_words(text)))
+                        }
+                        _ => exact(Kind::Number, value),
+                    };
+                    let chosen = found.map(|atoms| Chosen { argument: name.clone(), atoms });
                     authority = authority.zip(chosen).map(|(all, chosen)| [all, Vec::from([chosen])].concat());
                 }
                 Some(ArgumentRole::Payload) => texts(value, &mut payload),
@@ -111,15 +141,29 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
 
 /// A name or words alone are no value: what is known of the argument says for which they stand.
 pub(super) fn exact(kind: Kind, value: &Value) -> Option<Vec<Atom>> {
-    match (kind, value) {
-        (Kind::Handle | Kind::Words, _) => None,
+    if has_form(kind) { atoms(value, &|text| Atom::of(kind, text)) } else { None }
+}
+
+fn has_form(kind: Kind) -> bool {
+    !matches!(kind, Kind::Handle | Kind::Words)
+}
+
+/// A text that is no value of its type: as it is, for the plan of the person's words alone.
+fn as_words(text: &str) -> Option<Atom> {
+    Atom::of(Kind::QuotedString, text).map(|Atom(_, text)| Atom(Kind::Words, text))
+}
+
+fn atoms(value: &Value, of: &dyn Fn(&str) -> Option<Atom>) -> Option<Vec<Atom>> {
+    match value {
         // Of nothing some programs make everything.
-        (_, Value::Array(all)) if all.is_empty() => None,
-        (_, Value::Array(all)) => {
-            let all: Option<Vec<_>> = all.iter().map(|one| exact(kind, one)).collect();
+        Value::Array(all) if all.is_empty() => None,
+        Value::Array(all) => {
+            let all: Option<Vec<_>> = all.iter().map(|one| atoms(one, of)).collect();
             all.map(|all| all.concat())
         }
-        (_, value) => Atom::of(kind, &scalar(value)?).map(|atom| Vec::from([atom])),
+        Value::String(_) | Value::Number(_) | Value::Null | Value::Bool(_) | Value::Object(_) => {
+            of(&scalar(value)?).map(|atom| Vec::from([atom]))
+        }
     }
 }
 
@@ -160,8 +204,7 @@ pub fn wants_names(session: &Session, tool: Option<&str>, facts: &Facts, policy:
     to_be_named(session, facts, policy).next().is_some() || !session.label.is_trusted() && (leaves(facts) || chooses)
 }
 
-/// What the messages say; `messages`: their atoms, the oldest first; `tuple`: of these values; `known`: what was
-/// looked up, and the words of the messages by their places, where something was.
+/// What the messages say; `tuple`: of these values.
 #[must_use]
 pub fn named(
     session: &Session,
@@ -169,9 +212,11 @@ pub fn named(
     facts: &Facts,
     policy: &Policy,
     (values, tuple): (&Values, RepeatKey),
-    messages: &[(Seq, Vec<Atom>)],
-    known: Option<(&Manifest, &Lists, &[Vec<Atom>])>,
+    sources: &Sources<'_>,
 ) -> Named {
+    let Sources { messages, words, known, wishes } = *sources;
+    // What only reads is in no scope, and uses none up.
+    let wishes = if facts.class == EffectClass::Read { &[] } else { wishes };
     let origin = |(path, real)| {
         let (from, _) = messages.iter().find(|(_, atoms)| passes(Kind::Path, real, atoms))?;
         Some(Origin { path, from: *from })
@@ -182,31 +227,53 @@ pub fn named(
     // Whoever names a place to be looked at has not said that something be sent or deleted there.
     let method =
         facts.destination.as_ref().map(|to| to.method).filter(|method| !values.is_remote && !method.only_asks());
-    let says_what = |atoms: &[Atom]| method.is_none_or(|method| passes(Kind::Words, method.word(), atoms));
-    let is_said = |chosen: &Chosen, place: usize, atoms: &[Atom]| {
-        let by_name = |(manifest, lists, words): (&Manifest, &Lists, &[Vec<Atom>])| {
-            words.get(place).is_some_and(|words| known::is_said(manifest, lists, chosen, words))
-        };
-        chosen.is_named(atoms) || known.is_some_and(by_name)
+    let word = method.map(|method| if facts.git.is_some() { PUSH } else { method.word() });
+    let says_what = |words: &[Atom]| word.is_none_or(|word| passes(Kind::Words, word, words));
+    let is_said = |chosen: &Chosen, wish: Option<&Wish>, (atoms, words): (&[Atom], &[Atom])| {
+        let by_name = |(manifest, lists)| known::is_said(manifest, lists, chosen, words);
+        chosen.is_named(atoms) || known.is_some_and(by_name) || wish.is_some_and(|wish| wish.says(chosen, words))
     };
     let is_created =
-        |chosen: &Chosen| known.is_some_and(|(manifest, lists, _)| known::is_created(manifest, lists, chosen));
-    let names_all = |place: usize, atoms: &Vec<Atom>| {
+        |chosen: &Chosen| known.is_some_and(|(manifest, lists)| known::is_created(manifest, lists, chosen));
+    let names_all = |wish: Option<&Wish>, place: usize, atoms: &[Atom]| {
         let Some(all) = &values.authority else { return false };
-        let (said, unsaid): (Vec<_>, Vec<_>) = all.iter().partition(|chosen| is_said(chosen, place, atoms));
-        // What the session made is no word of anybody's that something be sent or spent by it.
-        let wants_it = may_choose_nothing || !said.is_empty();
-        wants_it && says_what(atoms) && unsaid.into_iter().all(is_created)
+        let of = (atoms, words.get(place).map(Vec::as_slice).unwrap_or_default());
+        let (said, unsaid): (Vec<_>, Vec<_>) = all.iter().partition(|chosen| is_said(chosen, wish, of));
+        // What the session made is no word of anybody's that something be sent or spent by it; a plan is.
+        let wants_it = may_choose_nothing || !said.is_empty() || wish.is_some();
+        wants_it && says_what(of.1) && unsaid.into_iter().all(is_created)
     };
-    let warrants = messages.iter().enumerate().filter(|(place, (_, atoms))| names_all(*place, atoms));
-    let warrants = warrants.map(|(_, (from, _))| Warrant { from: *from, tuple });
+    let warrants = |wish: Option<&Wish>| {
+        let all = messages.iter().enumerate().filter(|(place, (_, atoms))| names_all(wish, *place, atoms));
+        let all: Vec<Warrant> = all.map(|(_, (from, _))| Warrant { from: *from, tuple }).collect();
+        all.iter().find(|warrant| !is_spent(session, effect, **warrant)).or(all.first()).copied()
+    };
+    let (entry, warrant) = inside(session, effect, wishes, warrants, |wish| wish.admits(known, values));
     let all: Vec<Atom> = messages.iter().flat_map(|(_, atoms)| atoms.iter().cloned()).collect();
     Named {
         origins,
-        warrant: warrants.clone().find(|warrant| !is_spent(session, effect, *warrant)).or(warrants.clone().next()),
+        warrant,
         is_clear: values.payload.iter().all(|text| is_clear(text, &all)),
         reads: None,
         arguments: None,
+        entry,
+    }
+}
+
+/// The entry of the scope that a call is inside of, and what warrants it: the first that does both and has a call left.
+fn inside(
+    session: &Session,
+    effect: EffectId,
+    wishes: &[(u32, Wish)],
+    warrant: impl Fn(Option<&Wish>) -> Option<Warrant>,
+    admits: impl Fn(&Wish) -> bool,
+) -> (Option<u32>, Option<Warrant>) {
+    let of_it: Vec<_> =
+        wishes.iter().filter(|(entry, wish)| scope::is_open(session, effect, *entry) && admits(wish)).collect();
+    let warranted = of_it.iter().find_map(|(entry, wish)| Some((*entry, warrant(Some(wish))?)));
+    match warranted {
+        Some((entry, warrant)) => (Some(entry), Some(warrant)),
+        None => (of_it.first().map(|(entry, _)| *entry), warrant(None)),
     }
 }
 

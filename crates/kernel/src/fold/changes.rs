@@ -1,11 +1,13 @@
 //! The small changes that the records' folds are made of.
+use alloc::vec::Vec;
+
 use crate::budget::Amount;
 use crate::context::{Answer, Item, Notice};
 use crate::id::{BodyRef, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::Label;
 use crate::limits;
-use crate::record::Reservation;
-use crate::session::{Created, Repeat, Said, Session, Step, Turn, Work};
+use crate::record::{InScope, Reservation, Scoped};
+use crate::session::{Created, Repeat, Said, ScopeEntry, Session, Step, Turn, Work};
 use crate::words::Typed;
 
 impl Session {
@@ -36,6 +38,31 @@ impl Session {
                 self.created.pop_front();
             }
             self.created.push_back(Created { tool, id });
+        }
+    }
+
+    /// The calls of a plan are in the scope of its task from now on.
+    pub(super) fn widen(&mut self, scoped: &Scoped) {
+        let turn = self.effects.get(&scoped.effect).map(|open| open.work.turn());
+        if let Some(turn) = self.turn.as_mut().filter(|open| Some(open.id) == turn && !open.said.is_empty()) {
+            let entry = |(InScope { tool, count }, place): (&InScope, u32)| {
+                let (tool, body, taken) = (tool.clone(), scoped.body, Vec::new());
+                ScopeEntry { tool, count: *count, taken, body, place }
+            };
+            turn.scope.entries.extend(scoped.entries.iter().zip(0..).map(entry));
+        }
+    }
+
+    /// A call that starts takes its place in the scope, once: nobody gives it back.
+    pub(super) fn take_of_scope(&mut self, effect: EffectId) {
+        let work = self.effects.get(&effect).map(|open| &open.work);
+        let Some(Work::Tool { judged: Some(judged), .. }) = work else { return };
+        let place = judged.named.entry.and_then(|entry| usize::try_from(entry).ok());
+        let entries = self.turn.as_mut().map(|turn| &mut turn.scope.entries);
+        if let Some(entry) = place.zip(entries).and_then(|(place, entries)| entries.get_mut(place))
+            && !entry.taken.contains(&effect)
+        {
+            entry.taken.push(effect);
         }
     }
 

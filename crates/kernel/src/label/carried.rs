@@ -25,6 +25,8 @@ impl Record {
                 | Verdict::Parked { .. }
                 | Verdict::TooMany => None,
             },
+            // Of a model that was shown the person's words alone.
+            Self::Scoped(_) => Some(Label::TYPED.said_by_model()),
             Self::Created { .. } => Some(Label::of(Source::Tool)),
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.map(|_| Label::of(Source::Principal)),
             Self::Started(started) => started.request.map(|_| session),
@@ -39,7 +41,7 @@ impl Record {
             Self::TurnStarted(_)
             | Self::Entered { .. }
             | Self::Windowed { .. }
-            | Self::Planned(Planned::Model { .. })
+            | Self::Planned(Planned::Model { .. } | Planned::Scope { .. })
             | Self::Unfunded { .. }
             | Self::Overdue { .. }
             | Self::Bounced { .. }

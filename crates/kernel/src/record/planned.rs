@@ -13,6 +13,12 @@ pub enum Planned {
         model: String,
         output_tokens_max: u64,
     },
+    /// A model is to say what the person's own words want done, and is shown nothing else of the session.
+    Scope {
+        turn: TurnId,
+        model: String,
+        output_tokens_max: u64,
+    },
     Tool {
         turn: TurnId,
         call: CallRef,
@@ -30,7 +36,7 @@ impl Planned {
     #[must_use]
     pub fn call(&self) -> Option<(TurnId, &CallRef)> {
         match self {
-            Self::Model { .. } => None,
+            Self::Model { .. } | Self::Scope { .. } => None,
             Self::Tool { turn, call } | Self::Lookup { turn, call, .. } => Some((*turn, call)),
         }
     }

@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 /// A value that stands in somebody's own words, in its normal form; stored as `[kind, value]`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Atom(pub Kind, pub String);
 
 impl Atom {

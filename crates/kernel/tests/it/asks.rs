@@ -110,7 +110,7 @@ pub fn a_parked_call_is_judged_anew_and_ends_as_an_ask_does() {
     t.settle();
     assert_eq!((asked(&t).len(), parked(&t).len(), t.session.effects.len()), (0, 0, 1), "both are denied");
     let mut t = TestSession::new();
-    t.agent().rules = vec![rule("posts", RuleVerdict::Ask, &[(Field::Tool, Test::Equal("post".into()))])];
+    t.agent().rules = vec![rule("posts", RuleVerdict::Ask, &[(Field::Tool, Test::Equal("post".into()))])].into();
     t.say(1);
     t.reply(&[("mail", 1), ("post", 2)]);
     let behind = parked(&t)[0].0;

@@ -3,14 +3,16 @@ use backstay_kernel::Input;
 use backstay_kernel::budget::{Used, WindowState};
 use backstay_kernel::context::{Answer, Item, Note};
 use backstay_kernel::effect::Inspection;
-use backstay_kernel::facts::Facts;
+use backstay_kernel::facts::{Addressed, Facts};
 use backstay_kernel::flow::Named;
 use backstay_kernel::label::Label;
 use backstay_kernel::limit::{Limit, Measure, Over, passed, windows};
 use backstay_kernel::record::{Counted, Judged, Reason, Record, Resolution, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::session::State;
+use backstay_kernel::subject::Subject;
 use backstay_kernel::tool::EffectClass;
+use backstay_kernel::words::{Atom, Kind};
 use proptest::prelude::*;
 
 use crate::harness::TestSession;
@@ -19,13 +21,13 @@ use crate::rules::{any_subject, forget};
 const HOUR_MS: u64 = 3_600_000;
 
 fn calls(max: u64, over: Over) -> Limit {
-    Limit { measure: Measure::Count, per: Vec::new(), window_ms: HOUR_MS, max, over }
+    Limit { measure: Measure::Count, per: Vec::new(), window_ms: HOUR_MS, max, currency: None, over }
 }
 
 fn limited(limits: Vec<Limit>) -> TestSession {
     let mut t = TestSession::new();
     let when = Conditions::from([(Field::Tool, Test::AnyOf(vec!["shell".into(), "post".into(), "write".into()]))]);
-    t.agent().rules = vec![Rule { limits, ..Rule::new("few", RuleVerdict::Allow, when) }];
+    t.agent().rules = vec![Rule { limits, ..Rule::new("few", RuleVerdict::Allow, when) }].into();
     t.say(1);
     t
 }
@@ -113,6 +115,63 @@ fn calls_that_differ_in_what_the_limit_is_per_are_counted_apart() {
 }
 
 #[test]
+fn amounts_are_added_up_in_their_currency_alone() {
+    let limit = Limit {
+        measure: Measure::Amount,
+        per: vec![Field::Account],
+        currency: Some("EUR".into()),
+        ..calls(10_000, Over::Deny)
+    };
+    let mut t = limited(vec![limit]);
+    let pay = |t: &mut TestSession, number: u8, values: &[(Kind, &str)], more_values| {
+        let values = values.iter().map(|(kind, text)| Atom::of(*kind, text).unwrap()).collect();
+        let facts = Facts {
+            declared: Some(Box::default()),
+            addressed: Some(Box::new(Addressed { values, more: more_values })),
+            ..Facts::new(EffectClass::Write, Vec::new())
+        };
+        let before = started(t).len();
+        t.only_reply(&[("shell", number)]);
+        let effect = t.call("shell");
+        t.tell(Input::Inspected { effect, inspection: Inspection::Facts(facts), named: Named::default() });
+        t.settle();
+        let starts = started(t).len() > before;
+        if starts {
+            t.done(effect, number);
+        }
+        starts
+    };
+    let one = (Kind::Account, "CH9300762011623852957");
+    let other = (Kind::Account, "DE89370400440532013000");
+    assert!(pay(&mut t, 1, &[one, (Kind::Money, "60.50 EUR")], false));
+    assert!(!pay(&mut t, 2, &[one, (Kind::Money, "39.51 EUR")], false), "a hundredth too much");
+    assert!(pay(&mut t, 3, &[one, (Kind::Money, "39.50 EUR")], false));
+    assert!(pay(&mut t, 4, &[other, (Kind::Money, "100 EUR")], false), "another account");
+    // Of this one nothing has been taken.
+    let fresh = (Kind::Account, "GB82WEST12345698765432");
+    for (number, values, more) in [
+        (5, vec![fresh, (Kind::Money, "1 USD")], false),
+        (6, vec![fresh, (Kind::Number, "1")], false),
+        (7, vec![fresh, one, (Kind::Money, "1 EUR")], false),
+        (8, vec![fresh], true),
+    ] {
+        assert!(!pay(&mut t, number, &values, more), "{values:?} {more}");
+    }
+    assert!(pay(&mut t, 9, &[fresh, (Kind::Money, "1 EUR")], false));
+}
+
+#[test]
+fn what_is_counted_apart_cannot_say_that_it_is_something_else() {
+    let t = TestSession::new();
+    let limit = Limit { per: vec![Field::Recipient], ..calls(9, Over::Deny) };
+    let rules = [Rule { limits: vec![limit], ..Rule::new("few", RuleVerdict::Allow, Conditions::new()) }];
+    let values = [Atom::of(Kind::Email, "a/tool=x@y.test").unwrap()];
+    let subject = Subject { agent: Some("main"), values: Some(&values), now: Some(t.now), ..Subject::default() };
+    let key = windows(&rules, &subject).remove(0).key;
+    assert!(key.ends_with("/recipient=a%2Ftool=x@y.test/few"), "{key}");
+}
+
+#[test]
 fn what_certainly_did_nothing_is_given_back_and_what_may_have_happened_is_not() {
     let mut t = limited(vec![calls(9, Over::Deny)]);
     t.reply(&[("shell", 1)]);
@@ -174,7 +233,8 @@ fn windows_of(t: &TestSession) -> Vec<String> {
 fn bytes_are_added_up_and_a_call_of_unknown_size_passes_the_limit() {
     let limit = Limit { measure: Measure::BytesOut, ..calls(10, Over::Deny) };
     let mut t = TestSession::new();
-    t.agent().rules = vec![Rule { limits: vec![limit], ..Rule::new("small", RuleVerdict::Allow, Conditions::new()) }];
+    t.agent().rules =
+        vec![Rule { limits: vec![limit], ..Rule::new("small", RuleVerdict::Allow, Conditions::new()) }].into();
     t.say(1);
     for (bytes, starts) in [(Some(6), 1), (Some(5), 1), (Some(4), 2), (None, 2), (Some(0), 3)] {
         // The harness would look at it as of unknown size.
@@ -197,7 +257,8 @@ fn bytes_are_added_up_and_a_call_of_unknown_size_passes_the_limit() {
 fn a_call_that_the_rule_might_match_counts() {
     let under = Conditions::from([(Field::Path, Test::Under("/w".into()))]);
     let mut t = TestSession::new();
-    t.agent().rules = vec![Rule { limits: vec![calls(0, Over::Deny)], ..Rule::new("w", RuleVerdict::Allow, under) }];
+    t.agent().rules =
+        vec![Rule { limits: vec![calls(0, Over::Deny)], ..Rule::new("w", RuleVerdict::Allow, under) }].into();
     t.say(1);
     t.only_reply(&[("shell", 1)]);
     let facts = Facts { more_paths: true, ..Facts::new(EffectClass::Write, Vec::new()) };
@@ -230,6 +291,7 @@ fn any_limit() -> impl Strategy<Value = Limit> {
         per,
         window_ms: HOUR_MS,
         max,
+        currency: None,
         over,
     })
 }

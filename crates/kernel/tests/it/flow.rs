@@ -2,7 +2,7 @@
 use backstay_kernel::destination::{Audience, Destination, HostGrant, Method, Reachable};
 use backstay_kernel::effect::{CallRef, Effect, FailureClass};
 use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
-use backstay_kernel::flow::{Composed, Flow, Named, Origin, Values, Warrant, named, wants_names};
+use backstay_kernel::flow::{Composed, Flow, Named, Origin, Sources, Values, Warrant, named, wants_names};
 use backstay_kernel::id::{Digest, Seq};
 use backstay_kernel::judge::judge;
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
@@ -17,6 +17,11 @@ use backstay_kernel::{Input, Session, apply};
 use proptest::prelude::*;
 
 use crate::harness::{TestSession, body, repeat, rule};
+
+/// What the messages alone name.
+fn naming(messages: &[(Seq, Vec<Atom>)]) -> Sources<'_> {
+    Sources { messages, ..Sources::default() }
+}
 
 /// The call that is judged.
 const EFFECT: Seq = Seq(9);
@@ -88,7 +93,7 @@ fn a_tainted_session_writes_outside_of_the_workspace_only_where_a_person_said() 
 #[test]
 fn no_rule_lifts_what_information_flow_asks() {
     let mut t = tainted();
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
     assert_eq!(flow(&verdict(&t, "shell", &writes(&["/srv/a"]), &[])), Some(Flow::UnnamedPath));
     assert!(is_allowed(&verdict(&t, "shell", &writes(&["/w/a"]), &[])));
     let send = Facts::new(EffectClass::Send, Vec::new());
@@ -101,7 +106,7 @@ fn no_rule_lifts_what_information_flow_asks() {
 fn where_a_rule_asks_too_no_lesser_role_answers_for_what_was_seen() {
     let mut t = tainted();
     let asks = |t: &mut TestSession, approvers: Approvers, path| {
-        t.agent().rules = vec![Rule { approvers, expires_ms: 7, ..rule("ask", RuleVerdict::Ask, &[]) }];
+        t.agent().rules = vec![Rule { approvers, expires_ms: 7, ..rule("ask", RuleVerdict::Ask, &[]) }].into();
         match verdict(t, "shell", &writes(&[path]), &[]) {
             Verdict::Ask { by, approvers, expires_at, .. } => (by, approvers, expires_at - t.frame().now),
             other => panic!("{other:?}"),
@@ -141,7 +146,7 @@ fn a_command_that_reaches_the_network_asks_once_untrusted_words_were_seen_and_wh
     let facts = |host: &str, methods: &[Method], tunnel| {
         let place = Reachable { host: host.into(), port: 443, methods: methods.to_vec(), tunnel };
         let class = if place.only_asked() { EffectClass::Execute } else { EffectClass::Send };
-        Facts { network: vec![place], tier: Some(Tier::Full), ..Facts::new(class, Vec::new()) }
+        Facts { network: [place].into(), tier: Some(Tier::Full), ..Facts::new(class, Vec::new()) }
     };
     let (asks, sends) =
         (facts("api.example.com", &[Method::Get], false), facts("api.example.com", &[Method::Post], false));
@@ -175,7 +180,7 @@ fn a_command_that_reaches_the_network_asks_once_untrusted_words_were_seen_and_wh
     t.agent().grants.hosts =
         vec![grant("api.example.com", Audience::Named, true), grant("b.example.com", Audience::Named, false)];
     let other = facts("b.example.com", &[Method::Get], false);
-    let both = Facts { network: [asks.network.clone(), other.network].concat(), ..asks.clone() };
+    let both = Facts { network: [asks.network.clone(), other.network].concat().into(), ..asks.clone() };
     assert_eq!(flow(&said(&t, "shell", &both, &named)), Some(Flow::AboveClearance));
     t.agent().grants.hosts =
         vec![HostGrant { methods: vec![Method::Get], ..grant("api.example.com", named_one, true) }];
@@ -197,7 +202,7 @@ fn origins_are_the_messages_that_name_the_whole_path() {
     ];
     let values = Values::read(&t.policy.tools["shell"], "{}");
     let of = |session: &Session, paths: &[&str]| {
-        named(session, EFFECT, &writes(paths), &t.policy, (&values, repeat("x", 1)), &messages, None).origins
+        named(session, EFFECT, &writes(paths), &t.policy, (&values, repeat("x", 1)), &naming(&messages)).origins
     };
     assert_eq!(of(&t.session, &["/srv/b", "/srv/a"]), [Origin { path: 1, from: Seq(5) }]);
     assert_eq!(of(&t.session, &["/w/c", "/srv/a/b", "/srv/a.txt"]), [], "inside nobody asks, and no parent counts");
@@ -233,7 +238,7 @@ fn grant(host: &str, audience: Audience, secrets: bool) -> HostGrant {
 fn cleared() -> (TestSession, Named) {
     let mut t = tainted();
     t.agent().grants.hosts = vec![grant("api.example.com", Audience::Named, false)];
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
     let warrant = Some(Warrant { from: message(&t), tuple: repeat("values", 1) });
     (t, Named { warrant, is_clear: true, ..Named::default() })
 }
@@ -300,7 +305,7 @@ fn a_tainted_session_sends_what_one_message_names_once_and_nothing_that_leads_el
 
 /// The record of a call that is allowed, with what it rests on.
 fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>) -> Record {
-    let Named { origins, warrant, is_clear, reads, arguments } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments, entry } = named.clone();
     let (policy, used) = (Digest::default(), Vec::new());
     Record::Judged(Judged {
         effect,
@@ -319,6 +324,7 @@ fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>
             composed,
             reads,
             arguments,
+            entry,
         })),
     })
 }
@@ -431,7 +437,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
     ] {
         let (values, tuple) = (Values::read(&manifest, arguments), repeat("x", 1));
         let facts = Facts::new(EffectClass::Send, Vec::new());
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &messages, None);
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &naming(&messages));
         assert_eq!(found.warrant.map(|warrant| warrant.from), from, "{arguments}");
     }
     // What stays here goes nowhere: nothing that was given chooses nothing.
@@ -444,16 +450,17 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         (EffectClass::Spend, "{}", false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(class, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages, None);
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&messages));
         assert_eq!(found.warrant.is_some(), is_named, "{class:?} {arguments}");
-        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &[], None);
+        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&[]));
         assert_eq!(unsaid.warrant, None, "in a task that nobody began");
     }
     // Whoever names a place to look at has not said that something be done there.
     let mut said = vec![(message(&t), vec![Atom(Kind::Email, "ann@a.ch".into())])];
     let by = |method, said: &[(Seq, Vec<Atom>)]| {
         let (values, facts) = (Values::read(&manifest, r#"{"to":"ann@a.ch"}"#), to(URL, method));
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), said, None).warrant.is_some()
+        let sources = Sources { words: &[said[0].1.clone()], ..naming(said) };
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &sources).warrant.is_some()
     };
     assert!(by(Method::Get, &said) && !by(Method::Post, &said));
     said[0].1.push(Atom(Kind::Words, "please POST it to this post".into()));
@@ -462,7 +469,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
         let facts = Facts::new(EffectClass::Send, Vec::new());
         let values = Values::read(&manifest, &arguments);
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages, None).is_clear
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&messages)).is_clear
     };
     assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
 }
@@ -498,7 +505,7 @@ fn a_number_up_to_what_the_operator_said_needs_no_name_where_its_payee_has_one()
         (r#"{"amount":4}"#, false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(EffectClass::Spend, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &messages, None);
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&messages));
         assert_eq!(found.warrant.is_some(), is_named, "{arguments}");
     }
 }
@@ -580,6 +587,7 @@ fn any_named() -> impl Strategy<Value = Named> {
         is_clear,
         reads: None,
         arguments: None,
+        entry: None,
     })
 }
 
@@ -592,6 +600,7 @@ fn of_task(t: &TestSession, named: &Named) -> Named {
         is_clear: named.is_clear,
         reads: named.reads,
         arguments: named.arguments,
+        entry: named.entry,
     }
 }
 
@@ -618,7 +627,7 @@ fn with_hosts() -> TestSession {
         grant("own.example.com", Audience::Own, false),
         grant("public.example.com", Audience::Public, false),
     ];
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
     t
 }
 

@@ -6,24 +6,26 @@ use std::net::IpAddr;
 use backstay_kernel::budget::{Amount, Usage};
 use backstay_kernel::destination::{Connection, Destination, Method, Reachable};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Probe, ProgramFile, Tier};
+use backstay_kernel::facts::{Access, Addressed, Facts, Invalid, PathFact, Probe, ProgramFile, Tier};
 use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
+use backstay_kernel::git::{Git, Push};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, TokenScope, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
 use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::Role;
+use backstay_kernel::reached::Seen;
 use backstay_kernel::record::{
-    Admitted, BounceReason, Cap, Completion, Counted, Decision, End, Ended, Entry, Grounds, Judged, LoopRule, Mode,
-    Opened, Planned, Reason, Record, Reservation, Resolution, Retried, Started, StopReason, TurnEnded, TurnStarted,
-    Used, VERSION, Verdict,
+    Admitted, BounceReason, Cap, Completion, Counted, Decision, End, Ended, Entry, Grounds, InScope, Judged, LoopRule,
+    Mode, Opened, Planned, Reason, Record, Reservation, Resolution, Retried, Scoped, Started, StopReason, TurnEnded,
+    TurnStarted, Used, VERSION, Verdict,
 };
 use backstay_kernel::request::Request;
 use backstay_kernel::rule::{Approvers, Field, RuleVerdict, Who};
 use backstay_kernel::standing::Standing;
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency};
 use backstay_kernel::url::Url;
-use backstay_kernel::words::Typed;
+use backstay_kernel::words::{Atom, Kind, Typed};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::harness::record_word;
@@ -34,8 +36,10 @@ fn body(id: u64) -> BodyRef {
 
 fn facts() -> Facts {
     Facts {
-        network: Vec::new(),
+        network: Box::default(),
+        git: None,
         declared: None,
+        addressed: None,
         class: EffectClass::Write,
         paths: vec![
             PathFact { access: Access::Read, real: "/w/a".to_owned() },
@@ -44,7 +48,7 @@ fn facts() -> Facts {
         probe: Some(Probe { before: None, after: Digest([7; 32]) }),
         more_paths: false,
         bytes_out: None,
-        programs: Vec::new(),
+        programs: Box::default(),
         files: Box::default(),
         tier: None,
         destination: None,
@@ -66,6 +70,7 @@ fn bare() -> Grounds {
         composed: None,
         reads: None,
         arguments: None,
+        entry: None,
     }
 }
 
@@ -230,7 +235,7 @@ fn reaching() -> Vec<Record> {
         tunnel,
     };
     let network = vec![place("a.example.com", false), place("b.example.com", true)];
-    let facts = Some(Facts { network, ..Facts::new(EffectClass::Send, Vec::new()) });
+    let facts = Some(Facts { network: network.into(), ..Facts::new(EffectClass::Send, Vec::new()) });
     let (by, approvers) = (Reason::Flow(Flow::OpenNetwork), Approvers::owners());
     let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
@@ -241,10 +246,34 @@ fn reaching() -> Vec<Record> {
 fn judged_with_files() -> Vec<Record> {
     let file = ProgramFile { real: "/usr/bin/cat".to_owned(), digest: Digest([5; 32]) };
     let (programs, tier) = (vec!["cat".to_owned()], Some(Tier::Full));
-    let facts = Facts { programs, files: Box::new([file]), tier, ..Facts::new(EffectClass::Read, Vec::new()) };
+    let facts =
+        Facts { programs: programs.into(), files: Box::new([file]), tier, ..Facts::new(EffectClass::Read, Vec::new()) };
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     let (verdict, facts) = (Verdict::Allow { by: Reason::ClassDefault }, Some(facts));
     vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
+}
+
+/// Of a fetch, and of a push that other programs act by.
+fn speaks_with_a_repository() -> Vec<Record> {
+    let url = Url::read("https://git.example.com/acme/app.git").unwrap();
+    let git = |method, push: Option<Push>| {
+        let (repo, refs) = ("git.example.com/acme/app".to_owned(), vec!["refs/heads/main".to_owned()]);
+        let git = Some(Box::new(Git { repo, refs, push: push.map(Box::new) }));
+        let destination = Some(Destination::of(&url, method, 0));
+        Some(Facts { destination, git, ..Facts::new(EffectClass::Send, Vec::new()) })
+    };
+    let (old, changed) = (Some("1".repeat(40)), Some(vec![".github/workflows/ci.yml".to_owned()]));
+    let push = Push { old, new: "2".repeat(40), force: true, changed, acts: true };
+    let (by, approvers) = (Reason::Flow(Flow::ActsElsewhere), Approvers::owners());
+    let ask = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
+    let used = vec![Used::Repo, Used::Ref, Used::Force, Used::Changed];
+    let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
+    let judged = |verdict, facts, grounds: Option<Grounds>| {
+        let grounds = grounds.map(Box::new);
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
+    };
+    let fetch = judged(Verdict::Allow { by: Reason::ClassDefault }, git(Method::Get, None), None);
+    vec![fetch, judged(ask, git(Method::Post, Some(push)), Some(Grounds { used, ..bare() }))]
 }
 
 /// Of a question that takes two people, and the yes of one of them.
@@ -519,6 +548,13 @@ fn home_records() -> Vec<HomeRecord> {
         )),
         HomeRecord::StandingGranted(standing("", "")),
         HomeRecord::StandingRevoked { id: "0123456789abcdef.7".to_owned(), by: by() },
+        HomeRecord::Reached {
+            agent: "main".to_owned(),
+            places: vec!["email ann@x.test".to_owned(), "host api.example.com:443".to_owned()],
+            by_person: true,
+            session: SessionId([7; 10]),
+            effect: Seq(8),
+        },
     ]
 }
 
@@ -580,6 +616,63 @@ fn bounded() -> Vec<Record> {
     verdicts.map(judged).into_iter().chain([Record::TurnEnded(ended)]).collect()
 }
 
+/// Of what a declared tool is told.
+fn judged_by_its_values() -> Record {
+    let facts = Facts {
+        addressed: Some(Box::new(Addressed {
+            values: vec![Atom(Kind::Email, "ann@x.test".into()), Atom(Kind::Money, "50 EUR".into())],
+            more: true,
+        })),
+        ..facts()
+    };
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: Some(facts),
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Allow { by: Reason::Rule("r".to_owned()) },
+        grounds: Some(Box::new(Grounds {
+            line: Some(3),
+            used: vec![Used::Recipient, Used::Account, Used::Amount, Used::Missing(Field::Amount)],
+            ..bare()
+        })),
+    })
+}
+
+fn scoped() -> Vec<Record> {
+    let grounds = Grounds { entry: Some(1), ..bare() };
+    let (facts, idempotency, answerer) = (None, Idempotency::Unsafe, Answerer::Tool);
+    let judged = |verdict, grounds: Option<Grounds>| {
+        let (facts, grounds) = (facts.clone(), grounds.map(Box::new));
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
+    };
+    let by = Reason::Flow(Flow::OutsideScope);
+    let ask = Verdict::Ask { by, approvers: Approvers::owners(), expires_at: 9, digest: Digest([8; 32]), at: 7 };
+    let entries = vec![InScope { tool: "mail".to_owned(), count: 2 }];
+    vec![
+        Record::Planned(Planned::Scope { turn: Seq(5), model: "m".to_owned(), output_tokens_max: 1_000 }),
+        Record::Scoped(Scoped { effect: Seq(8), entries, body: body(20), said: Some(body(21)) }),
+        Record::Scoped(Scoped { effect: Seq(8), entries: Vec::new(), body: body(20), said: None }),
+        judged(Verdict::Allow { by: Reason::ClassDefault }, Some(grounds)),
+        judged(ask, None),
+    ]
+}
+
+/// Of a place that no call had reached, and of a call that leads nowhere.
+fn judged_by_where_it_leads() -> Record {
+    let used = vec![Used::Seen(Some(Seen::Never)), Used::Seen(None), Used::Missing(Field::Seen)];
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: None,
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Deny { by: Reason::Rule("r".to_owned()) },
+        grounds: Some(Box::new(Grounds { line: Some(3), used, ..bare() })),
+    })
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -590,10 +683,14 @@ fn the_stored_form_of_every_record_stays() {
         bounded(),
         looked_up(),
         vec![stands()],
+        vec![judged_by_its_values()],
+        speaks_with_a_repository(),
+        scoped(),
+        vec![judged_by_where_it_leads()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
-    assert_eq!(kinds.len(), 25, "every kind of record is there: {kinds:?}");
+    assert_eq!(kinds.len(), 26, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));
 }
 

@@ -1,4 +1,6 @@
 //! One session, its policy and its clock, driven as the engine drives it.
+use std::sync::Arc;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +17,7 @@ use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Se
 use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::ledger::{entries, wanted};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
+use backstay_kernel::reached::Places;
 use backstay_kernel::record::{Mode, Opened, Record, Resolution, StopReason, TurnEnded};
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::request::Request;
@@ -47,6 +50,8 @@ pub struct TestSession {
     pub slots: Slots,
     pub allowance: Vec<WindowState>,
     pub standing: Vec<Standing>,
+    /// Where its agent has been.
+    pub reached: Arc<Places>,
     /// What the limits of rules have taken in.
     pub ledger: BTreeMap<String, Used>,
     pub request_bytes: u64,
@@ -88,10 +93,11 @@ pub fn policy() -> Policy {
         model: "m".to_owned(),
         instructions: "Help.".to_owned(),
         grants: Grants { tools: TOOLS.map(|tool| tool.0.to_owned()).to_vec(), ..Grants::default() },
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         budget: Budget::default(),
         caps: Caps { steps: 100, tool_calls: 500, wall_ms: 7_200_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
+        scope: false,
     };
     let model = Model {
         provider: "p".to_owned(),
@@ -135,6 +141,7 @@ impl TestSession {
             slots: Slots { model: 4, tool: 8 },
             allowance: Vec::new(),
             standing: Vec::new(),
+            reached: Arc::default(),
             ledger: BTreeMap::new(),
             request_bytes: 100,
             goes: None,
@@ -163,6 +170,7 @@ impl TestSession {
             slots: self.slots,
             allowance: self.allowance.clone(),
             standing: self.standing.clone(),
+            reached: Arc::clone(&self.reached),
         }
     }
 
@@ -529,6 +537,7 @@ pub fn record_word(record: &Record) -> &'static str {
         Record::Lapsed { .. } => "lapsed",
         Record::Connected { .. } => "connected",
         Record::Created { .. } => "created",
+        Record::Scoped(_) => "scoped",
         Record::Doubted { .. } => "doubted",
         Record::Resolved { .. } => "resolved",
         Record::Ended(_) => "ended",

@@ -3,7 +3,7 @@
 use backstay_kernel::Input;
 use backstay_kernel::effect::{CallRef, Effect, Outcome};
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Chosen, Flow, Lists, Values, choices, named, wanted};
+use backstay_kernel::flow::{Choice, Chosen, Flow, Lists, Named, Sources, Values, Warrant, choices, named, wanted};
 use backstay_kernel::id::{EffectId, RepeatKey, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::limits::{CREATED_MAX, LOOKUPS_MAX};
@@ -47,9 +47,9 @@ fn passes_of(class: EffectClass, message: &str, kind: Kind, value: &str, known: 
     let atoms = extract(message, &quotes(message));
     let stored: Vec<Atom> = atoms.iter().filter(|atom| atom.0 != Kind::Words).cloned().collect();
     let facts = Facts::new(class, Vec::new());
-    let known = (&manifest, lists, &[atoms][..]);
-    let of = (&values, repeat("x", 1));
-    named(&t.session, Seq(9), &facts, &t.policy, of, &[(Seq(2), stored)], Some(known)).warrant.is_some()
+    let (messages, words) = ([(Seq(2), stored)], [atoms]);
+    let sources = Sources { messages: &messages, words: &words, known: Some((&manifest, lists)), wishes: &[] };
+    named(&t.session, Seq(9), &facts, &t.policy, (&values, repeat("x", 1)), &sources).warrant.is_some()
 }
 
 const PEOPLE: [(&str, &str); 5] =
@@ -315,7 +315,7 @@ fn asking() -> (TestSession, EffectId) {
     list.idempotency = Idempotency::Idempotent;
     t.policy.tools.insert("list".into(), list);
     t.agent().grants.tools.push("list".into());
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
     t.type_in(1);
     t.reply(&[("read", 1)]);
     let read = t.call("read");
@@ -449,14 +449,14 @@ fn a_session_remembers_what_it_created_unless_a_person_had_to_choose_it() {
     };
     let ids = |t: &TestSession| t.session.created.iter().map(|created| created.id.id).collect::<Vec<_>>();
     let mut t = TestSession::new();
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
     t.type_in(1);
     t.reply(&[("post", 1)]);
     creates(&mut t, 0);
     assert_eq!(ids(&t), [2_000]);
     assert_eq!(t.session.created[0].tool, "post");
     // Chosen by nobody who was asked for it by a rule; chosen by a person for what the session had seen.
-    t.agent().rules = vec![rule("ask", RuleVerdict::Ask, &[])];
+    t.agent().rules = vec![rule("ask", RuleVerdict::Ask, &[])].into();
     t.policy.epoch += 1;
     for (number, authority, remembered) in [(1u64, false, true), (2, true, false)] {
         let role = if authority { ArgumentRole::Authority(Kind::Email) } else { ArgumentRole::Payload };
@@ -472,7 +472,7 @@ fn a_session_remembers_what_it_created_unless_a_person_had_to_choose_it() {
     }
     // So many, and none of a journal that nobody knows.
     t.policy.tools.get_mut("post").unwrap().arguments.clear();
-    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])];
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
     t.policy.epoch += 1;
     for number in 0..u64::try_from(CREATED_MAX).unwrap() {
         if t.session.turn.is_none() {
@@ -507,7 +507,7 @@ fn what_chooses_is_named_only_where_one_message_names_all_of_it() {
     let messages = [said(2, "tell ann@x.test"), said(3, "tell bob@x.test"), said(4, "tell ann@x.test, cat@x.test")];
     let facts = Facts::new(EffectClass::Send, Vec::new());
     let of = |arguments: &str| {
-        let found = choices(&t.session, &facts, &t.policy, (&manifest, arguments), &messages);
+        let found = choices(&t.session, (&facts, &Named::default()), &t.policy, (&manifest, arguments), &messages);
         found.into_iter().map(|choice| (choice.said.map(|seq| seq.0), choice.times)).collect::<Vec<_>>()
     };
     for (value, expected) in [
@@ -522,4 +522,30 @@ fn what_chooses_is_named_only_where_one_message_names_all_of_it() {
     ] {
         assert_eq!(of(&format!(r#"{{"to":{value}}}"#)), expected, "{value}");
     }
+}
+
+#[test]
+fn a_value_that_a_list_names_is_shown_as_named_where_the_call_was_judged_so() {
+    let t = TestSession::new();
+    let mut manifest: Manifest = t.policy.tools["mail"].clone();
+    manifest.arguments = vec![
+        ("to".into(), ArgumentRole::Authority(Kind::Email)),
+        ("cc".into(), ArgumentRole::Authority(Kind::Email)),
+        ("note".into(), ArgumentRole::Authority(Kind::Number)),
+    ];
+    manifest.known = vec![("to".into(), Known::Created(vec!["post".into()]))];
+    let messages = [(Seq(2), extract("tell Ann 7", &[]))];
+    let facts = Facts::new(EffectClass::Send, Vec::new());
+    let arguments = r#"{"to":"ann@x.test","cc":"eve@x.test","note":7}"#;
+    let of = |warrant: Option<Warrant>| {
+        let named = Named { warrant, ..Named::default() };
+        let found = choices(&t.session, (&facts, &named), &t.policy, (&manifest, arguments), &messages);
+        let told = |choice: Choice| (choice.argument.unwrap(), choice.said.map(|seq| seq.0), choice.is_by_name);
+        found.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let (to, cc, note) = (String::from("to"), String::from("cc"), String::from("note"));
+    let unnamed = [(cc.clone(), None, false), (note.clone(), Some(2), false), (to.clone(), None, false)];
+    assert_eq!(of(None), unnamed, "nothing is shown as named that the call was not judged by");
+    let warrant = Warrant { from: Seq(2), tuple: RepeatKey([0; 8]) };
+    assert_eq!(of(Some(warrant)), [(cc, None, false), (note, Some(2), false), (to, Some(2), true)]);
 }

@@ -127,7 +127,7 @@ proptest! {
     ) {
         let mut t = TestSession::new();
         t.say(1);
-        t.agent().rules = rules;
+        t.agent().rules = rules.into();
         t.agent().grants.read = vec!["/w".into(), "/r".into()];
         t.agent().grants.write = vec!["/w".into()];
         let call = CallRef { calls: body(1), index: 0, tool: Some(TOOLS[tool].0.into()), repeat: repeat("x", 1) };
@@ -152,7 +152,7 @@ proptest! {
         t.agent().grants.read = vec!["/".into()];
         t.agent().grants.write = vec!["/".into()];
         let place = place.index(rules.len() + 1);
-        t.agent().rules = rules;
+        t.agent().rules = rules.into();
         t.agent().rules.insert(place, rule("never", RuleVerdict::Deny, &[]));
         let call = CallRef { calls: body(1), index: 0, tool: Some("read".into()), repeat: repeat("x", 1) };
         prop_assert_eq!(rank(&judge(&t.session, Seq(9), &call, &facts, &Named::default(), &t.frame()).verdict), 0);
@@ -191,7 +191,7 @@ proptest! {
     fn what_the_policy_does_not_know_is_denied(facts in any_facts(), missing in 0u8..4) {
         let mut t = TestSession::new();
         t.say(1);
-        t.agent().rules = vec![rule("all", RuleVerdict::Allow, &[])];
+        t.agent().rules = vec![rule("all", RuleVerdict::Allow, &[])].into();
         let mut call = CallRef { calls: body(1), index: 0, tool: Some("read".into()), repeat: repeat("x", 1) };
         match missing {
             0 => call.tool = None,

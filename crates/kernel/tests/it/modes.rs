@@ -65,7 +65,7 @@ fn what_the_model_is_told_says_that_nothing_was_done() {
 #[test]
 fn a_switch_thrown_while_a_call_waits_for_its_yes_is_seen_before_it_starts() {
     let mut t = TestSession::new();
-    t.agent().rules = vec![rule("mail", RuleVerdict::Ask, &[(Field::Tool, Test::Equal("mail".into()))])];
+    t.agent().rules = vec![rule("mail", RuleVerdict::Ask, &[(Field::Tool, Test::Equal("mail".into()))])].into();
     t.say(1);
     t.reply(&[("mail", 1)]);
     t.switches.mode = WorkMode::ReadOnly;
@@ -101,7 +101,7 @@ fn the_last_look_makes_no_permit_of_a_call_that_does_more_than_read() {
 fn a_rule_may_look_at_the_mode() {
     let mut t = TestSession::new();
     let dry = (Field::Mode, Test::Equal("dry_run".into()));
-    t.agent().rules = vec![rule("no reading either", RuleVerdict::Deny, &[dry])];
+    t.agent().rules = vec![rule("no reading either", RuleVerdict::Deny, &[dry])].into();
     t.say(1);
     t.reply(&[("read", 1)]);
     assert_eq!(starts(&t, "read"), 1);

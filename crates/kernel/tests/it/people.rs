@@ -103,7 +103,7 @@ fn a_yes_is_to_this_action_and_to_no_other() {
             judged(t, effect).1.facts.paths.push(PathFact { access: Access::Read, real: "/w".into() })
         }),
         ("bytes", |t, effect| judged(t, effect).1.facts.bytes_out = Some(7)),
-        ("program", |t, effect| judged(t, effect).1.facts.programs.push("sh".into())),
+        ("program", |t, effect| judged(t, effect).1.facts.programs = Box::new(["sh".into()])),
         ("sandbox", |t, effect| judged(t, effect).1.facts.tier = Some(Tier::Full)),
         ("declaration", |t, effect| judged(t, effect).1.facts.declared = Some(Box::new(Digest([1; 32])))),
         ("who named it", |t, effect| judged(t, effect).1.named.is_clear ^= true),
@@ -127,7 +127,7 @@ fn asked_of_two() -> TestSession {
     let who = Who::Principals([OWNER, "bea", "cem", "dan"].map(str::to_owned).to_vec());
     let approvers = Approvers { quorum: 2, but_requester: true, ..who.into() };
     let mail = [(Field::Tool, Test::Equal("mail".into()))].into();
-    t.agent().rules = vec![Rule { approvers, ..Rule::new("two", RuleVerdict::Ask, mail) }];
+    t.agent().rules = vec![Rule { approvers, ..Rule::new("two", RuleVerdict::Ask, mail) }].into();
     t.say(1);
     t.reply(&[("mail", 1)]);
     t
@@ -206,7 +206,7 @@ pub fn a_rule_names_the_doors_where_a_yes_counts() {
     let mut t = TestSession::new();
     let approvers = Approvers { channels: vec!["api".into()], ..Approvers::owners() };
     let mail = [(Field::Tool, Test::Equal("mail".into()))].into();
-    t.agent().rules = vec![Rule { approvers, ..Rule::new("there", RuleVerdict::Ask, mail) }];
+    t.agent().rules = vec![Rule { approvers, ..Rule::new("there", RuleVerdict::Ask, mail) }].into();
     t.say(1);
     t.reply(&[("mail", 1)]);
     let effect = t.call("mail");

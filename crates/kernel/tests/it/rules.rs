@@ -1,18 +1,26 @@
 //! What rules say of a call, and that no missing fact ever says more than the fact would.
+use std::sync::LazyLock;
+
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
 use backstay_kernel::destination::{Destination, Method, Reachable};
-use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
+use backstay_kernel::facts::{Access, Addressed, Facts, PathFact, Tier};
+use backstay_kernel::flow::{addressed, folded};
+use backstay_kernel::git::{Git, Push};
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::mode::WorkMode;
+use backstay_kernel::money::Money;
 use backstay_kernel::policy::Role;
+use backstay_kernel::reached::Seen;
 use backstay_kernel::record::{Grounds, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
+use backstay_kernel::rules::Rules;
 use backstay_kernel::session::State;
-use backstay_kernel::subject::{Going, Subject, To, ruling};
-use backstay_kernel::tool::EffectClass;
+use backstay_kernel::subject::{Going, Subject, To, With, ruling};
+use backstay_kernel::tool::{ArgumentRole, EffectClass, Manifest};
 use backstay_kernel::url::Url;
+use backstay_kernel::words::{Atom, Kind};
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
@@ -41,11 +49,14 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         tier: None,
         paths: Some(paths.to_vec()),
         bytes_out: Some(100),
+        values: Some(&[]),
         going: Going::Nowhere,
+        git: With::None,
         now: Some(NOON),
         conf: Some(Confidentiality::Internal),
         integrity: Some(Integrity::Trusted),
         mode: Some(WorkMode::Normal),
+        seen: Some(None),
     }
 }
 
@@ -160,6 +171,179 @@ fn each_part_of_where_a_call_goes_is_met_by_its_own_field() {
     }
 }
 
+/// Of a declared tool that spends and is given these values.
+fn paying(values: &[(Kind, &str)], more: bool) -> Facts {
+    Facts {
+        declared: Some(Box::default()),
+        addressed: Some(Box::new(Addressed {
+            values: values.iter().map(|(kind, text)| folded(Atom::of(*kind, text).unwrap())).collect(),
+            more,
+        })),
+        ..Facts::new(EffectClass::Spend, Vec::new())
+    }
+}
+
+#[test]
+fn rules_on_whom_and_how_much_are_met_by_the_values_of_declared_tools() {
+    let money = |order, text| Test::Amount(vec![(order, Money::read(text).unwrap())]);
+    let equal = |text: &str| Test::Equal(text.to_owned());
+    let facts = paying(
+        &[
+            (Kind::Email, "Ann@X.test"),
+            (Kind::Email, "bob@y.test"),
+            (Kind::Account, "CH93 0076 2011 6238 5295 7"),
+            (Kind::Money, "€50"),
+        ],
+        false,
+    );
+    let (allow, deny) = (RuleVerdict::Allow, RuleVerdict::Deny);
+    let matches = |verdict, field, test: &Test, call: &Facts| {
+        rule("r", verdict, &[(field, test.clone())]).matches(&Subject::of_facts(call))
+    };
+    let globs = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
+    // (field, test, denied by it, allowed by it)
+    for (field, test, denies, allows) in [
+        (Field::Recipient, equal("bob@y.test"), true, false),
+        (Field::Recipient, equal("ann@x.test"), true, false),
+        (Field::Recipient, Test::Glob("*@*.test".into()), true, true),
+        (Field::Recipient, Test::NotIn(globs(&["bob@y.test"])), true, false),
+        (Field::Recipient, Test::SubsetOf(globs(&["*@x.test", "*@y.test"])), true, true),
+        (Field::Recipient, Test::Intersects(globs(&["*@x.test"])), true, true),
+        (Field::Account, equal("CH9300762011623852957"), true, true),
+        (Field::Amount, money(Order::Lte, "50 EUR"), true, true),
+        (Field::Amount, money(Order::Gt, "50 EUR"), false, false),
+        // Which is more, nobody knows.
+        (Field::Amount, money(Order::Gt, "50 USD"), true, false),
+        (Field::Amount, money(Order::Lt, "100"), true, false),
+    ] {
+        assert_eq!(
+            (matches(deny, field, &test, &facts), matches(allow, field, &test, &facts)),
+            (denies, allows),
+            "{field:?} {test:?}"
+        );
+    }
+    let all = [
+        (Field::Recipient, Test::Glob("**".into())),
+        (Field::Account, Test::Glob("**".into())),
+        (Field::Amount, money(Order::Gte, "0 EUR")),
+    ];
+    let request = Facts { declared: None, addressed: None, ..paying(&[], false) };
+    let unreadable = Facts { addressed: paying(&[], true).addressed, ..facts.clone() };
+    let file = Facts::new(EffectClass::Write, Vec::new());
+    for (field, test) in &all {
+        for unknown in [&unreadable, &request] {
+            assert!(
+                matches(deny, *field, test, unknown) && !matches(allow, *field, test, unknown),
+                "{field:?} of {unknown:?}"
+            );
+        }
+        for without in [&paying(&[], false), &file] {
+            assert!(!matches(deny, *field, test, without) && !matches(allow, *field, test, without), "{field:?}");
+        }
+    }
+    let two = paying(&[(Kind::Number, "40"), (Kind::Number, "60")], false);
+    assert!(matches(deny, Field::Amount, &money(Order::Gt, "50"), &two));
+    assert!(!matches(allow, Field::Amount, &money(Order::Lte, "50"), &two));
+}
+
+#[test]
+fn what_a_call_is_told_of_whom_and_how_much_is_read_by_its_manifest() {
+    let t = crate::harness::TestSession::new();
+    let role = |name: &str, role| (String::from(name), role);
+    let manifest = Manifest {
+        arguments: vec![
+            role("to", ArgumentRole::Authority(Kind::Email)),
+            role("who", ArgumentRole::Authority(Kind::Handle)),
+            role("what", ArgumentRole::Authority(Kind::QuotedString)),
+            role("sum", ArgumentRole::UpTo(5)),
+            role("iban", ArgumentRole::Authority(Kind::Account)),
+            role("page", ArgumentRole::Authority(Kind::Url)),
+            role("id", ArgumentRole::Selector),
+            role("text", ArgumentRole::Payload),
+        ],
+        ..t.policy.tools["mail"].clone()
+    };
+    let email = |text: &str| Atom(Kind::Email, text.into());
+    for (arguments, values, more) in [
+        (
+            r#"{"to":["Ann@X.test","b@y.test"],"text":"c@z.test 5 EUR"}"#,
+            vec![email("ann@x.test"), email("b@y.test")],
+            false,
+        ),
+        (r#"{"to":null,"page":"https://a.test","id":7}"#, vec![], false),
+        (r#"{"sum":"3.50"}"#, vec![Atom(Kind::Number, "3.5".into())], false),
+        (r#"{"to":"Ann <ann@x.test>"}"#, vec![], true),
+        (r#"{"to":[]}"#, vec![], true),
+        // To one program half a thousand, to another fifty.
+        (r#"{"sum":"50,00"}"#, vec![Atom(Kind::Number, "50".into())], true),
+        (r#"{"sum":"0.500"}"#, vec![], true),
+        (r#"{"iban":"012345678"}"#, vec![Atom(Kind::Account, "012345678".into())], true),
+        (r#"{"who":"@ann"}"#, vec![], true),
+        (r#"{"what":"ann@x.test"}"#, vec![], true),
+        (r#"{"cc":"ann@x.test"}"#, vec![], true),
+        (r#"{"sum":{"of":3}}"#, vec![], true),
+        ("[]", vec![], true),
+    ] {
+        let expected = (more || !values.is_empty()).then_some(Addressed { values, more });
+        assert_eq!(addressed(&manifest, arguments), expected, "{arguments}");
+    }
+}
+
+#[test]
+fn what_a_call_does_with_a_repository_is_met_by_the_fields_of_it() {
+    let push = Push {
+        old: Some("1".repeat(40)),
+        new: "2".repeat(40),
+        force: true,
+        changed: Some(vec!["src/a.rs".into(), ".github/workflows/ci.yml".into()]),
+        acts: true,
+    };
+    let git = |push: Option<Push>, refs: &[&str]| Facts {
+        git: Some(Box::new(Git {
+            repo: "git.test/acme/app".into(),
+            refs: refs.iter().map(|name| (*name).into()).collect(),
+            push: push.map(Box::new),
+        })),
+        ..Facts::new(EffectClass::Send, Vec::new())
+    };
+    let pushed = git(Some(push.clone()), &["refs/heads/agent/x"]);
+    let (text, texts) = (|word: &str| Test::Equal(word.into()), |word: &str| vec![word.to_owned()]);
+    let (allow, deny) = (RuleVerdict::Allow, RuleVerdict::Deny);
+    let matches =
+        |verdict, field, test: &Test, call: &Subject<'_>| rule("r", verdict, &[(field, test.clone())]).matches(call);
+    for (field, met, missed) in [
+        (Field::Repo, Test::Under("git.test/acme".into()), text("git.test/acme")),
+        (Field::Ref, Test::Glob("refs/heads/agent/*".into()), text("refs/heads/main")),
+        (Field::Force, text("true"), text("false")),
+        (Field::Changed, Test::Intersects(texts(".github/**")), Test::SubsetOf(texts("src/*"))),
+    ] {
+        let nowhere = Facts::new(EffectClass::Send, Vec::new());
+        for verdict in [allow, deny] {
+            assert!(matches(verdict, field, &met, &Subject::of_facts(&pushed)), "{field:?}");
+            assert!(!matches(verdict, field, &missed, &Subject::of_facts(&pushed)), "{field:?}");
+            assert!(!matches(verdict, field, &met, &Subject::of_facts(&nowhere)), "{field:?} of what speaks with none");
+        }
+        let silent = With::Repository { repo: None, refs: None, force: None, changed: None };
+        for unknown in [With::Unknown, silent] {
+            let call = Subject { git: unknown, ..Subject::of_facts(&pushed) };
+            assert!(matches(deny, field, &missed, &call) && !matches(allow, field, &met, &call), "{field:?}");
+            assert_eq!(call.used(field), Used::Missing(field));
+        }
+        assert_ne!(Subject::of_facts(&pushed).used(field), Used::Missing(field));
+    }
+    // What nobody can tell stops a call and lets none pass.
+    let unknown = git(Some(Push { changed: None, ..push }), &["refs/heads/agent/x"]);
+    let source = Test::SubsetOf(texts("src/**"));
+    assert!(matches(deny, Field::Changed, &Test::Intersects(texts("x")), &Subject::of_facts(&unknown)));
+    assert!(!matches(allow, Field::Changed, &source, &Subject::of_facts(&unknown)));
+    // What only fetches changes nothing there; of several refs one stops it, and all must fit.
+    let fetched = git(None, &["HEAD", "refs/heads/main"]);
+    let fetched = Subject::of_facts(&fetched);
+    assert!(matches(deny, Field::Ref, &text("HEAD"), &fetched) && !matches(allow, Field::Ref, &text("HEAD"), &fetched));
+    assert!(matches(allow, Field::Force, &text("false"), &fetched));
+    assert!(!matches(deny, Field::Changed, &Test::Intersects(texts("**")), &fetched));
+}
+
 #[test]
 fn a_rule_on_hosts_speaks_of_every_place_that_a_command_may_reach() {
     use backstay_kernel::destination::Method::{Get, Head};
@@ -170,7 +354,7 @@ fn a_rule_on_hosts_speaks_of_every_place_that_a_command_may_reach() {
         tunnel,
     };
     let facts = |network| Facts { network, ..Facts::new(EffectClass::Execute, Vec::new()) };
-    let two = facts(vec![place("a.test", &[Get, Head], false), place("b.test", &[Get], false)]);
+    let two = facts([place("a.test", &[Get, Head], false), place("b.test", &[Get], false)].into());
     let (allow, deny) = (RuleVerdict::Allow, RuleVerdict::Deny);
     let matches = |verdict, field, test: Test, facts: &Facts| {
         rule("r", verdict, &[(field, test)]).matches(&Subject::of_facts(facts))
@@ -185,7 +369,7 @@ fn a_rule_on_hosts_speaks_of_every_place_that_a_command_may_reach() {
     assert!(!matches(allow, Field::UrlPath, Test::Under("/".into()), &two));
     let few = || Test::Number(vec![(Order::Lt, 10)]);
     assert!(matches(deny, Field::UrlBytes, few(), &two) && !matches(allow, Field::UrlBytes, few(), &two));
-    let tunnel = facts(vec![place("a.test", &[Get], true)]);
+    let tunnel = facts([place("a.test", &[Get], true)].into());
     assert!(matches(deny, Field::Method, equal("DELETE"), &tunnel));
     assert!(
         !matches(allow, Field::Method, equal("GET"), &tunnel) && matches(allow, Field::Host, equal("a.test"), &tunnel)
@@ -222,7 +406,7 @@ fn a_rule_ends_when_it_says() {
 fn hours_that_pass_while_a_call_waits_are_over_when_it_starts() {
     let mut t = TestSession::new();
     t.now = NOON;
-    t.agent().rules = vec![rule("till one", RuleVerdict::Allow, &[hours(720, 780)])];
+    t.agent().rules = vec![rule("till one", RuleVerdict::Allow, &[hours(720, 780)])].into();
     t.slots.tool = 0;
     t.type_in(1);
     t.reply(&[("mail", 1)]);
@@ -244,7 +428,7 @@ fn a_yes_stands_for_its_own_question_and_for_no_later_one() {
     {
         let mut t = TestSession::new();
         t.now = NOON + HOUR - 1;
-        t.agent().rules = vec![rule("from one on", later, &[hours(780, 1_440)])];
+        t.agent().rules = vec![rule("from one on", later, &[hours(780, 1_440)])].into();
         if always {
             t.agent().rules.insert(0, rule("always", RuleVerdict::Ask, &[]));
         }
@@ -281,7 +465,7 @@ fn every_program_of_a_call_is_granted_or_the_call_is_not() {
     let t = TestSession::new();
     let mut agent = t.policy.agents.values().next().unwrap().clone();
     let programs = ["sh", "git"].map(str::to_owned).to_vec();
-    let facts = Facts { programs, ..Facts::new(EffectClass::Execute, Vec::new()) };
+    let facts = Facts { programs: programs.into(), ..Facts::new(EffectClass::Execute, Vec::new()) };
     for (granted, possible) in
         [(&[][..], false), (&["sh"], false), (&["git", "sh"], true), (&["*"], true), (&["s*", "git"], false)]
     {
@@ -292,10 +476,25 @@ fn every_program_of_a_call_is_granted_or_the_call_is_not() {
 
 /// What has entered the session is a fact of each of its calls.
 #[test]
+fn of_rules_about_other_paths_and_tools_none_is_looked_at() {
+    let of_path = |number| rule("path", RuleVerdict::Deny, &[under(&format!("/w/kept-{number}"))]);
+    let of_tool = |number: u32| rule("tool", RuleVerdict::Ask, &[(Field::Tool, Test::Equal(format!("t{number}")))]);
+    let mut rules: Rules = (0..250).map(of_path).chain((0..250).map(of_tool)).collect();
+    rules.push(rule("any", RuleVerdict::Allow, &[]));
+    assert_eq!(rules.near(&writing(&["/w/a"])).len(), 501, "what was changed in place has no index");
+    let rules: Rules = Vec::from(rules).into();
+    let names = |call: &Subject<'_>| rules.near(call).iter().map(|rule| rule.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&writing(&["/w/a", "/w/kept-7x"])), ["any"]);
+    assert_eq!(names(&writing(&["/w/a", "/w/kept-7/x/y"])), ["path", "any"]);
+    assert_eq!(names(&Subject { tool: Some("t3"), ..writing(&["/w/kept-7"]) }), ["path", "tool", "any"]);
+    assert_eq!(names(&Subject { tool: None, paths: None, ..writing(&[]) }).len(), 501, "what is not known may be any");
+}
+
+#[test]
 fn a_rule_may_look_at_the_label_of_the_session() {
     let mut t = TestSession::new();
     let tainted = (Field::LabelIntegrity, Test::Equal("untrusted".into()));
-    t.agent().rules = vec![rule("tainted", RuleVerdict::Deny, &[tainted])];
+    t.agent().rules = vec![rule("tainted", RuleVerdict::Deny, &[tainted])].into();
     t.say(1);
     t.reply(&[("mail", 1)]);
     let Some(Record::Judged(judged)) = t.records.iter().find(|record| matches!(record, Record::Judged(_))) else {
@@ -313,7 +512,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
     let large = (Field::BytesOut, Test::Number(vec![(Order::Gt, 10)]));
     let owner = (Field::Role, Test::Equal("owner".into()));
     let unless = conditions(&[(Field::Channel, Test::Equal("chat".into()))]);
-    t.agent().rules = vec![Rule { line: 40, unless, ..rule("large", RuleVerdict::Deny, &[large, owner]) }];
+    t.agent().rules = vec![Rule { line: 40, unless, ..rule("large", RuleVerdict::Deny, &[large, owner]) }].into();
     t.say(1);
     t.reply(&[("mail", 1), ("read", 2)]);
     let of = |record: &Record| if let Record::Judged(judged) = record { judged.grounds.clone() } else { None };
@@ -333,6 +532,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 composed: None,
                 reads: None,
                 arguments: None,
+                entry: None,
             },
             Grounds {
                 policy,
@@ -344,6 +544,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 composed: None,
                 reads: None,
                 arguments: None,
+                entry: None,
             }
         ]
     );
@@ -369,7 +570,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         select(GLOBS).prop_map(|glob| Test::Glob(glob.to_owned())),
     ];
     let order = select(vec![Order::Equal, Order::Lt, Order::Lte, Order::Gt, Order::Gte]);
-    let number = prop::collection::vec((order, 0u64..4), 1..3).prop_map(Test::Number);
+    let number = prop::collection::vec((order.clone(), 0u64..4), 1..3).prop_map(Test::Number);
     let clock = (0u16..1_440, 0u16..=1_440).prop_map(|(from, until)| hours(from, until));
     let days = subsequence(Weekday::ALL.to_vec(), 1..7)
         .prop_map(|days| (Field::Weekday, Test::Weekday(Days { days, zone: Zone::utc() })));
@@ -383,8 +584,14 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::LabelConf, &["public", "internal", "secret"]),
         word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         word(Field::Mode, &["normal", "dry_run", "read_only"]),
+        word(Field::Seen, &["never", "allowed", "approved"]),
         path.prop_map(|test| (Field::Path, test)),
         (select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]), number),
+        word(Field::Recipient, &["a@x.test", "b@x.test"]),
+        prop::collection::vec((order.clone(), 0u64..4), 1..3).prop_map(|bounds| {
+            let amount = |hundreds| Money { hundredths: hundreds * 100, currency: None };
+            (Field::Amount, Test::Amount(bounds.into_iter().map(|(order, bound)| (order, amount(bound))).collect()))
+        }),
         word(Field::Host, &["a.test", "b.test"]),
         select(vec!["a.test", "test"]).prop_map(|name: &str| (Field::Host, Test::SubdomainOf(name.to_owned()))),
         word(Field::Method, &["GET", "POST"]),
@@ -405,6 +612,10 @@ pub fn any_rule() -> impl Strategy<Value = Rule> {
     })
 }
 
+/// What a call of a declared tool is told of whom it reaches and of how much it is.
+static VALUED: LazyLock<[Atom; 2]> =
+    LazyLock::new(|| [Atom(Kind::Email, "a@x.test".into()), Atom(Kind::Number, "2".into())]);
+
 pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let paths = subsequence(vec!["/w", "/w/a", "/w/b", "/x", "/x/y/z"], 0..4);
     let classes = select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send]);
@@ -412,7 +623,8 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let tool = select(vec!["read", "write", "mail"]);
     let role = select(vec![Role::Owner, Role::User]);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
-    let tier = (select(vec![None, Some(Tier::Full)]), select(WorkMode::ALL.to_vec()));
+    let seen = select(vec![None, Some(Seen::Never), Some(Seen::Allowed), Some(Seen::Approved)]);
+    let tier = (select(vec![None, Some(Tier::Full)]), (select(WorkMode::ALL.to_vec()), seen));
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to = (select(vec!["a.test", "b.test", "test"]), 0u16..4, select(vec!["/", "/v1", "/v1/a"]), 0u64..4).prop_map(
         |(host, port, path, url_bytes)| {
@@ -421,17 +633,19 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
         },
     );
     let going = prop_oneof![Just(Going::Nowhere), to];
-    (names, tool, role, classes, paths, (0u64..4, going), NOON..NOON + 24 * HOUR, label).prop_map(
+    let size = (0u64..4, select(vec![0usize, 1, 2]));
+    (names, tool, role, classes, paths, (size, going), NOON..NOON + 24 * HOUR, label).prop_map(
         |(
             (agent, principal, channel),
             tool,
             role,
             class,
             paths,
-            (bytes_out, going),
+            ((bytes_out, values), going),
             now,
-            (conf, integrity, (tier, mode)),
+            (conf, integrity, (tier, (mode, seen))),
         )| {
+            let values: &[Atom] = VALUED.get(..values).unwrap();
             Subject {
                 agent: Some(agent),
                 principal: Some(principal),
@@ -442,11 +656,14 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
                 tier,
                 paths: Some(paths),
                 bytes_out: Some(bytes_out),
+                values: Some(values),
                 going,
+                git: With::None,
                 now: Some(now),
                 conf: Some(conf),
                 integrity: Some(integrity),
                 mode: Some(mode),
+                seen: Some(seen),
             }
         },
     )
@@ -478,6 +695,8 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
             }
         }
         17 => subject.mode = None,
+        18 => subject.values = None,
+        19 => subject.seen = None,
         _ => subject.now = None,
     }
 }
@@ -509,7 +728,7 @@ proptest! {
     #[test]
     fn removing_a_fact_never_widens(
         rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
-        forgotten in prop::collection::vec(0usize..19, 1..5),
+        forgotten in prop::collection::vec(0usize..21, 1..5),
     ) {
         let mut less = whole.clone();
         forgotten.into_iter().for_each(|fact| forget(&mut less, fact));
@@ -518,6 +737,20 @@ proptest! {
     }
 
     /// The exception of a deny or an ask only ever takes from what it matches, that of an allow too.
+    #[test]
+    fn the_rules_near_a_call_say_what_all_of_them_say(
+        rules in prop::collection::vec(any_rule(), 0..12), mut call in any_subject(), forgotten in 0usize..21,
+    ) {
+        let known: Rules = rules.clone().into();
+        for _ in 0..2 {
+            prop_assert_eq!(ruling(known.near(&call), &call), ruling(&rules, &call));
+            let all: Vec<&Rule> = rules.iter().filter(|rule| rule.matches(&call)).collect();
+            let near: Vec<&Rule> = known.near(&call).into_iter().filter(|rule| rule.matches(&call)).collect();
+            prop_assert_eq!(near, all);
+            forget(&mut call, forgotten);
+        }
+    }
+
     #[test]
     fn an_exception_never_makes_a_rule_match(rules in prop::collection::vec(any_rule(), 1..4), call in any_subject()) {
         for rule in rules {

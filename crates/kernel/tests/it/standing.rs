@@ -22,7 +22,7 @@ fn posts() -> Rule {
 /// A session in which one post is asked about.
 fn asked() -> (TestSession, EffectId) {
     let mut t = TestSession::new();
-    t.agent().rules = vec![posts()];
+    t.agent().rules = vec![posts()].into();
     t.say(1);
     t.reply(&[("post", 1)]);
     let effect = t.call("post");
@@ -83,7 +83,7 @@ fn a_change_of_the_rule_that_asked_ends_it_and_another_rule_still_asks() {
     ];
     for rule in changed {
         let (mut t, _) = standing();
-        t.agent().rules = vec![rule];
+        t.agent().rules = vec![rule].into();
         t.policy.epoch += 1;
         t.reply(&[("post", 1)]);
         assert!(is_asked(&t));
@@ -161,7 +161,7 @@ fn what_is_asked_for_its_own_sake_is_answered_for_once() {
         |facts| facts.class = EffectClass::Spend,
         |facts| facts.class = EffectClass::Execute,
         |facts| facts.more_paths = true,
-        |facts| facts.programs = vec!["sh".into()],
+        |facts| facts.programs = Box::new(["sh".into()]),
         |facts| facts.paths = vec![PathFact { access: Access::Write, real: "/w/.git/config".into() }],
     ];
     for change in inexact {

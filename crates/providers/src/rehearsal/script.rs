@@ -6,6 +6,7 @@
 //! /big N              say N bytes
 //! /fail CLASS [MS]    fail: retry_same, wait, shrink, auth, quota, policy, invalid
 //! /then               the next line belongs to the next step
+//! /plan {json}        the plan of the task's scope, where one is made; no step of its own
 //! ```
 //! A text before a call is said in the same reply; a text after a call, and a failure, are steps of
 //! their own. The arguments are passed on as they stand, well-formed or not. A failure is played on
@@ -17,6 +18,8 @@ use backstay_kernel::id::Millis;
 use super::Step;
 use crate::limits::REHEARSAL_BIG_BYTES_MAX;
 
+const PLAN: &str = "/plan ";
+
 /// Step `number` of the message's script; none if it is no script.
 pub(super) fn step(message: &str, number: usize) -> Option<Step> {
     if !message.trim_start().starts_with('/') {
@@ -24,7 +27,7 @@ pub(super) fn step(message: &str, number: usize) -> Option<Step> {
     }
     let mut steps = vec![Step::default()];
     let mut begun = false;
-    for line in message.lines().map(str::trim).filter(|l| !l.is_empty()) {
+    for line in message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(PLAN)) {
         if line == "/then" {
             if std::mem::take(&mut begun) {
                 steps.push(Step::default());
@@ -44,6 +47,12 @@ pub(super) fn step(message: &str, number: usize) -> Option<Step> {
         steps.pop();
     }
     Some(steps.into_iter().nth(number).unwrap_or_else(|| Step::say("done")))
+}
+
+/// What the message's script has it plan: without a line for it, nothing.
+pub(super) fn plan(message: &str) -> Step {
+    let mut plans = message.lines().filter_map(|line| line.trim().strip_prefix(PLAN));
+    Step::say(plans.next_back().unwrap_or("{\"tools\":[]}").trim())
 }
 
 fn joins(step: &Step, part: &Step) -> bool {

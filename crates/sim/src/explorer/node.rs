@@ -177,6 +177,7 @@ impl Node {
             slots: Slots { model: 8, tool: 8 },
             allowance: self.allowance(&self.now().seen),
             standing: Vec::new(),
+            reached: std::sync::Arc::default(),
         }
     }
 

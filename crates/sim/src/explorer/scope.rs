@@ -184,6 +184,7 @@ impl Scope {
             budget: Budget { turn, ..Budget::default() },
             caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX, asks_per_hour: self.asks_per_hour },
             in_doubt: self.in_doubt,
+            scope: false,
         }
     }
 }

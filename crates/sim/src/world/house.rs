@@ -54,8 +54,14 @@ pub fn policy(changes: &[Change]) -> Policy {
             Change::Deny(tool) => agent.rules.push(rule(RuleVerdict::Deny, tool)),
             Change::DayTokens(most) => policy.home_budget.day.tokens = Some(*most),
             Change::Limit(tool, max) => {
-                let limit =
-                    Limit { measure: Measure::Count, per: vec![], window_ms: HOUR_MS, max: *max, over: Over::Deny };
+                let limit = Limit {
+                    measure: Measure::Count,
+                    per: vec![],
+                    window_ms: HOUR_MS,
+                    max: *max,
+                    currency: None,
+                    over: Over::Deny,
+                };
                 agent.rules.push(Rule { limits: vec![limit], ..rule(RuleVerdict::Allow, tool) });
             }
             Change::AssumeDone => agent.in_doubt = InDoubt::AssumeDone,

@@ -21,11 +21,11 @@ fn body(id: u64) -> BodyRef {
 fn records() -> Vec<Record> {
     let call = CallRef { calls: body(4), index: 0, tool: Some("write_file".into()), repeat: RepeatKey([0; 8]) };
     let request = Request { rope: body(3), digest: Digest([2; 32]), bytes: 900, bytes_unchanged: 0 };
-    let ask = Verdict::Ask {
-        by: Reason::Rule("careful".into()),
+    let ask = |rule: &str, expires_at, byte| Verdict::Ask {
+        by: Reason::Rule(rule.into()),
         approvers: Approvers::from(Who::Roles(Vec::new())),
-        expires_at: 99_000,
-        digest: Digest([3; 32]),
+        expires_at,
+        digest: Digest([byte; 32]),
         at: 0,
     };
     let (model, tool, boot) = (Seq(2), Seq(5), Boot(9));
@@ -50,21 +50,26 @@ fn records() -> Vec<Record> {
         overrun: false,
     };
     let spent = Amount { tokens: 120, micro_usd: 34 };
-    vec![
-        Record::TurnStarted(TurnStarted { messages: vec![Seq(1)], label: None }),
-        Record::Planned(Planned::Model { turn: Seq(1), model: "small".into(), output_tokens_max: 10 }),
-        started(model, Some(request)),
-        Record::Ended(Ended { effect: model, at: 8, started: Some(Seq(3)), end: replied, spent: Some(spent) }),
-        Record::Planned(Planned::Tool { turn: Seq(1), call }),
+    let judged = |verdict| {
         Record::Judged(Judged {
             effect: tool,
             epoch: 1,
             facts: None,
             idempotency: Idempotency::Unsafe,
             answerer: Answerer::Tool,
-            verdict: ask,
+            verdict,
             grounds: None,
-        }),
+        })
+    };
+    vec![
+        Record::TurnStarted(TurnStarted { messages: vec![Seq(1)], label: None }),
+        Record::Planned(Planned::Model { turn: Seq(1), model: "small".into(), output_tokens_max: 10 }),
+        started(model, Some(request)),
+        Record::Ended(Ended { effect: model, at: 8, started: Some(Seq(3)), end: replied, spent: Some(spent) }),
+        Record::Planned(Planned::Tool { turn: Seq(1), call }),
+        judged(Verdict::Parked { by: Reason::Rule("zealous".into()), until: None }),
+        judged(ask("zealous", 98_000, 9)),
+        judged(ask("careful", 99_000, 3)),
         Record::Decided { effect: tool, decision: Decision::Approve, by: Some("olga".into()), note: None },
         started(tool, None),
         Record::Doubted { effect: tool, boot },
@@ -112,7 +117,7 @@ fn every_record_is_a_row_at_its_own_seq() {
     check(
         "SELECT group_concat(seq || ' ' || kind, ', ') FROM (SELECT * FROM v_records ORDER BY seq)",
         &[&[
-            "1 turn_started, 2 planned, 3 started, 4 ended, 5 planned, 6 judged, 7 decided, 8 started, 9 doubted, 10 turn_ended",
+            "1 turn_started, 2 planned, 3 started, 4 ended, 5 planned, 6 judged, 7 judged, 8 judged, 9 decided, 10 started, 11 doubted, 12 turn_ended",
         ]],
     );
 }
@@ -121,7 +126,7 @@ fn every_record_is_a_row_at_its_own_seq() {
 fn turns_have_their_reason_and_their_cost() {
     check(
         "SELECT session, turn, agent, principal, started_at, ended_at, reason, tokens, micro_usd, reply FROM v_turns",
-        &[&["01010101010101010101", "1", "main", "ann", "86400000", "86400008", "claimed", "120", "34", "8"]],
+        &[&["01010101010101010101", "1", "main", "ann", "86400000", "86400010", "claimed", "120", "34", "8"]],
     );
 }
 
@@ -141,7 +146,7 @@ fn spend_context_and_approvals_are_read_from_the_records() {
     check("SELECT day, effect, agent, tokens, micro_usd FROM v_spend", &[&["1970-01-02", "2", "main", "120", "34"]]);
     check("SELECT effect, started, attempt, rope, bytes FROM v_context", &[&["2", "3", "1", "3", "900"]]);
     check(
-        "SELECT effect, rule, expires_at, decision, decided_by, decided_at - asked_at FROM v_approvals",
-        &[&["5", "careful", "99000", "approve", "olga", "2"]],
+        "SELECT effect, rule, expires_at, substr(digest, 1, 2), decision, decided_by, decided_at - asked_at FROM v_approvals",
+        &[&["5", "careful", "99000", "03", "approve", "olga", "2"]],
     );
 }

@@ -153,7 +153,7 @@ fn a_file_that_changes_while_the_new_content_is_staged_is_not_lost() {
     for file in ["out/a", "out/new"] {
         let write = prepared(&home, &content(file, "mine"));
         home.put(file, "theirs");
-        let Ran::Failed { text } = crate::write::write(Acting::in_a_test(), &KEY, &write) else { panic!("{file}") };
+        let Ran::Failed { text } = crate::write::write(&Acting::in_a_test(), &KEY, &write) else { panic!("{file}") };
         assert!(text.starts_with("stale: "), "{text}");
         assert_eq!(home.text(file), "theirs");
     }
@@ -203,7 +203,7 @@ fn a_failed_write_leaves_nothing() {
     // The place of the temporary file is taken by something that cannot be removed.
     let taken = home.at(&format!("out/.backstay-{KEY}.tmp"));
     fs::create_dir(&taken).unwrap();
-    assert!(matches!(crate::write::write(Acting::in_a_test(), &KEY, &write), Ran::Failed { .. }));
+    assert!(matches!(crate::write::write(&Acting::in_a_test(), &KEY, &write), Ran::Failed { .. }));
     fs::remove_dir(taken).unwrap();
     assert_eq!((home.text("out/a"), names(&home.at("out"))), ("before".to_owned(), vec!["a".to_owned()]));
 }

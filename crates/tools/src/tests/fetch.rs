@@ -47,7 +47,8 @@ fn calling(answer: impl Into<Vec<u8>>) -> (Home, String, Arc<Mutex<Vec<String>>>
         tunnel: false,
     };
     let Home { dir, roots } = Home::new();
-    let roots = roots.reaching(Hosts { network: Network::default(), granted: vec![granted], credentials: None });
+    let (network, granted, repositories) = (Network::default(), vec![granted], Vec::new());
+    let roots = roots.reaching(Hosts { network, granted, repositories, credentials: None });
     (Home { dir, roots }, format!("http://{at}/v1"), heard)
 }
 

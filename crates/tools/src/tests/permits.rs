@@ -31,10 +31,11 @@ fn policy(roots: &Roots) -> Policy {
             write: roots.granted(Access::Write),
             ..Grants::default()
         },
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         budget: Budget::default(),
         caps: Caps { steps: 10, tool_calls: 10, wall_ms: 60_000, asks_per_hour: 5 },
         in_doubt: InDoubt::Ask,
+        scope: false,
     };
     let model = Model {
         provider: "p".to_owned(),
@@ -63,6 +64,7 @@ fn frame(policy: &Policy) -> Frame<'_> {
         slots: Slots { model: 1, tool: 1 },
         allowance: Vec::new(),
         standing: Vec::new(),
+        reached: std::sync::Arc::default(),
     }
 }
 

@@ -124,7 +124,7 @@ fn a_directory_that_was_moved_out_is_not_written_to() {
     let prepared = crate::prepare::prepare(&home.roots, "write_file", &arguments.to_string()).unwrap();
     let crate::prepare::Action::Write(write) = prepared.action else { panic!() };
     fs::rename(home.at("out/dir"), home.outside().join("dir")).unwrap();
-    assert!(matches!(crate::write::write(Acting::in_a_test(), &super::KEY, &write), Ran::Failed { .. }));
+    assert!(matches!(crate::write::write(&Acting::in_a_test(), &super::KEY, &write), Ran::Failed { .. }));
     assert_eq!(fs::read_to_string(home.outside().join("dir/file")).unwrap(), "0");
     assert_eq!(names(&home.outside().join("dir")), ["file"]);
 }

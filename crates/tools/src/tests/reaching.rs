@@ -21,7 +21,7 @@ fn grant(host: &str, methods: &[Method], tunnel: bool) -> HostGrant {
 }
 
 fn hosts(granted: Vec<HostGrant>) -> Hosts {
-    Hosts { network: Network::default(), granted, credentials: None }
+    Hosts { network: Network::default(), granted, repositories: Vec::new(), credentials: None }
 }
 
 #[test]

@@ -277,21 +277,18 @@ fn wrong_arguments_are_named() {
 fn granted_directories_are_made_and_must_be_usable() {
     let dir = tempfile::tempdir().unwrap();
     let real = dir.path().canonicalize().unwrap();
-    let linked = dir.path().join("linked");
-    symlink("a/b", &linked).unwrap();
-    fs::create_dir_all(dir.path().join("a/b")).unwrap();
-    let roots = Roots::open(&real.join("w"), from_ref(&linked), &[real.join("w/out")]).unwrap();
-    assert!(real.join("w/out").is_dir());
-    // A grant by another name is the real directory, and is reached by both names.
-    let wanted = real.join("a/b").to_str().unwrap().to_owned();
-    assert_eq!(roots.granted(Access::Read), from_ref(&wanted));
-    for name in [linked.to_str().unwrap(), &wanted] {
-        let facts = inspect(&roots, "list_dir", &path(name).to_string()).unwrap();
-        assert_eq!(facts.paths[0].real, wanted);
-    }
-    fs::write(dir.path().join("file"), "").unwrap();
-    let file = Roots::open(&real, &[dir.path().join("file")], &[]).unwrap_err();
-    assert!(matches!(file, RootsError::Unusable { .. }), "{file}");
+    let (linked, deep) = (real.join("linked"), real.join("w/deep/out"));
+    symlink("a", &linked).unwrap();
+    fs::create_dir_all(real.join("a/b")).unwrap();
+    fs::write(real.join("file"), "").unwrap();
+    // What another agent may have put in the place of a directory grants nothing, and keeps nobody else from theirs.
+    let void = [linked.clone(), linked.join("b"), linked.join("new"), real.join("file"), real.join("file/new")];
+    let roots = Roots::open(&real.join("w"), &void, from_ref(&deep)).unwrap();
+    assert_eq!((roots.void(), roots.granted(Access::Read).len()), (&void[..], 0));
+    assert!(!real.join("a/new").exists(), "nothing is made through a link");
+    assert!(deep.is_dir());
+    assert_eq!(roots.granted(Access::Write), from_ref(&deep.to_str().unwrap().to_owned()));
+    assert!(inspect(&roots, "list_dir", &path(real.join("a").to_str().unwrap()).to_string()).is_err());
     let relative = Roots::open(&real, &[], &["out".into()]).unwrap_err();
     assert!(matches!(relative, RootsError::NotAbsolute(_)), "{relative}");
 }

@@ -17,24 +17,31 @@ const READ: u32 = 0o5;
 const WRITE: u32 = 0o3;
 
 pub fn findings(checked: &Checked) -> Vec<Finding> {
-    let mut findings = directories(checked);
-    findings.extend(checkpoints(checked));
+    let mut findings: Vec<Finding> = checkpoints(checked).into_iter().collect();
     if let Err(why) = Key::find(checked.secrets_key.as_deref()) {
         findings.push(bad("secrets", format!("their key: {why}"), secrets::next(&why)));
     }
     findings
 }
 
-/// Of every agent that runs commands what it is granted, as whoever its commands run as.
-fn directories(checked: &Checked) -> Vec<Finding> {
-    let whom = if rustix::process::geteuid().is_root() { checked.sandbox.uid } else { None };
+/// Of every agent that runs commands what it is granted, as whoever its commands run as; of what is copied for them,
+/// as whoever copies it.
+pub fn directories(checked: &Checked, on_copies: bool) -> Vec<Finding> {
+    let becomes = rustix::process::geteuid().is_root() && !on_copies;
+    let whom = if becomes { checked.sandbox.uid } else { None };
     let runs_others = !checked.declared.is_empty() || !checked.mcp.is_empty();
     let mut findings = Vec::new();
     for (agent, config) in &checked.policy.agents {
         let reads = config.grants.read.iter().map(|path| (path, "read", READ));
         let writes = config.grants.write.iter().map(|path| (path, "written", WRITE));
+        let places = config.grants.read.iter().chain(&config.grants.write);
+        for path in places.filter(|path| Path::new(path).symlink_metadata().is_ok() && !is_directory(path)) {
+            let detail =
+                format!("agent {agent}: {} is void: a file or a link lies there", home::quoted(Path::new(path)));
+            findings.push(bad("grants", detail, "see who put it there; make it a directory again"));
+        }
         // What is missing is made at start.
-        for (path, word, bits) in reads.chain(writes).filter(|(path, ..)| Path::new(path).exists()) {
+        for (path, word, bits) in reads.chain(writes).filter(|(path, ..)| is_directory(path)) {
             let shown = home::quoted(Path::new(path));
             match whom {
                 Some(uid) if (runs_others || !config.grants.programs.is_empty()) && !may(path, uid, bits) => {
@@ -55,6 +62,12 @@ fn directories(checked: &Checked) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A directory to which no link leads.
+fn is_directory(path: &str) -> bool {
+    let real = Path::new(path).canonicalize();
+    real.is_ok_and(|real| real.is_dir() && real.as_os_str() == path)
 }
 
 /// By the directory's owner, group and mode: its parents are passed as root.

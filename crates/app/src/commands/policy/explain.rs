@@ -8,10 +8,11 @@ use backstay_kernel::id::{BodyRef, Digest, RepeatKey, Seq, SessionId};
 use backstay_kernel::judge::{Judgement, judge};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Opened, Record, Verdict};
+use backstay_kernel::words::Atom;
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
-use super::super::conversation::reachable;
+use super::super::conversation::{reachable, repository};
 use super::{Said, past};
 use crate::cli::ExplainArgs;
 use crate::config::Checked;
@@ -37,6 +38,9 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
                 out.value(&json!({ "verdict": "invalid", "why": refused.why, "detail": refused.detail }));
             } else {
                 out.line(&visible_line(&format!("no call: {}", refused.detail)));
+                if args.tool.contains("__") {
+                    out.line("  next: backstay mcp test SERVER (the tools of a server are those of its pin, which only the running home reads)");
+                }
             }
             return Ok(Exit::Refused);
         }
@@ -45,6 +49,12 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
     let line = judged.grounds.line;
     let reason = agent.rules.iter().find(|rule| line == Some(rule.line)).and_then(|rule| rule.reason.as_deref());
     show(&judged, &facts, reason, out);
+    if !out.json {
+        let ExplainArgs { principal, channel, .. } = args;
+        out.line(&visible_line(&format!(
+            "  as in a new session of {principal} by {channel} that has read nothing yet, in no mode of `backstay mode`; a yes for longer than once is not looked for"
+        )));
+    }
     Ok(match judged.verdict {
         Verdict::Allow { .. } => Exit::Ok,
         Verdict::Ask { .. } | Verdict::Parked { .. } => Exit::Waiting,
@@ -79,11 +89,16 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     lines.push(format!("  class: {}", facts.class.word()));
     lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));
     lines.extend(facts.bytes_out.map(|bytes| format!("  bytes_out: {bytes}")));
+    if let Some(addressed) = &facts.addressed {
+        lines.extend(addressed.values.iter().map(|Atom(kind, value)| format!("  {}: {value}", words(&json!(kind)))));
+        lines.extend(addressed.more.then(|| "  whom it reaches or what it pays besides, cannot be read".to_owned()));
+    }
     lines.extend(facts.destination.iter().map(|to| {
         let backstay_kernel::destination::Destination { scheme, host, port, method, path, url_bytes, header_bytes: _ } =
             to;
         format!("  goes to: {} {}://{host}:{port}{path} ({url_bytes} bytes)", method.word(), scheme.word())
     }));
+    lines.extend(repository(&json!(facts)).iter().map(|line| format!("  {line}")));
     lines.extend(reachable(&json!(facts)).iter().map(|place| format!("  may reach: {place}")));
     lines.iter().for_each(|line| out.line(&visible_line(line)));
 }

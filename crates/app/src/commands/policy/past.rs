@@ -54,8 +54,16 @@ impl Past<'_> {
 /// What a verdict of that moment may see, where nobody has taken anything of a limit yet.
 pub fn frame<'p>(session: &Session, call: &CallRef, facts: &Facts, policy: &'p Policy, at: Millis) -> Frame<'p> {
     let (slots, switches) = (Slots { model: 0, tool: 0 }, Switches::default());
-    let mut frame =
-        Frame { now: at, boot: Boot(0), policy, switches, slots, allowance: Vec::new(), standing: Vec::new() };
+    let mut frame = Frame {
+        now: at,
+        boot: Boot(0),
+        policy,
+        switches,
+        slots,
+        allowance: Vec::new(),
+        standing: Vec::new(),
+        reached: std::sync::Arc::default(),
+    };
     let rules = policy.agents.get(&session.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
     let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, &frame));
     let windows = subject.map(|subject| windows(rules, &subject)).unwrap_or_default();

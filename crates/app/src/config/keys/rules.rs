@@ -1,9 +1,9 @@
 //! Keys of rules: what they match, ask, limit, and the calls that try them.
 use super::Need::{Default, Optional, Required};
-use super::On::{Clock, Hosts, Number, Paths, UrlPaths, Weekday, Words};
+use super::On::{Amount, Clock, Flag, Hosts, Number, Paths, Segments, Values, Weekday, Words};
 use super::{
     APPROVING_ROLES, CLASSES, CONFIDENTIALITY, INTEGRITY, Key, Kind, LIMIT_FIELDS, METHODS, MODES, OVERS, Presence,
-    ROLES, SUMS, Shape, VERDICTS, limits, optional_table, rows, value,
+    ROLES, SEEN, SUMS, Shape, VERDICTS, limits, optional_table, rows, value,
 };
 
 pub static RULE: &[Key] = &[
@@ -76,7 +76,13 @@ static LIMIT: &[Key] = &[
         "\"1h\"",
         "Windows follow each other without a gap, from 1970-01-01 in UTC: of `1h` one begins with each full hour, of `24h` at midnight. Each takes `max`, so two that touch take twice that.",
     ),
-    value("max", Kind::Count { min: 0, max: limits::INTEGER_MAX }, Required, "20", "The most that one window takes."),
+    value(
+        "max",
+        Kind::Most { max: limits::INTEGER_MAX },
+        Required,
+        "20",
+        "The most that one window takes: a number, and of `sum = \"amount\"` an amount such as `\"200.00 EUR\"`. An amount in another currency, or in none where this names one, passes the limit.",
+    ),
     value(
         "over",
         Kind::Choice(OVERS),
@@ -120,6 +126,27 @@ static MATCH: &[Key] = &[
         "Bytes that the call writes: the size of the file that it leaves behind, or of the text that is remembered; 0 where it only reads.",
     ),
     value(
+        "recipient",
+        Kind::Condition(Values),
+        Optional("any"),
+        "{ glob = \"*@example.com\" }",
+        "The e-mail addresses that the call names: its arguments with the role `email`, in their normal form and in lower case, of a domain its ASCII form. `*` and `**` are any text. As of paths, one that fits is enough for a deny or an ask, and for an allow all must fit. Of a call that reads or writes there are none; of a command, a request and a tool with an argument of the role `authority` or of none nobody knows them.",
+    ),
+    value(
+        "account",
+        Kind::Condition(Values),
+        Optional("any"),
+        "[\"CH9300762011623852957\"]",
+        "The accounts that the call names: its arguments with the role `account`, without spaces; one that begins with 0 may be another to the program, and is a fact that is missing. The rest as for `recipient`.",
+    ),
+    value(
+        "amount",
+        Kind::Condition(Amount),
+        Optional("any"),
+        "{ gt = \"50.00 EUR\" }",
+        "What the call pays: each of its arguments with the role `money`, or `number`, whose currency the tool alone knows. An amount in another currency than the rule's is one that nobody can compare, and so a fact that is missing; so is one with a comma, or finer than a hundredth, which programs read in two ways. The rest as for `recipient`.",
+    ),
+    value(
         "host",
         Kind::Condition(Hosts),
         Optional("any"),
@@ -136,7 +163,7 @@ static MATCH: &[Key] = &[
     ),
     value(
         "url_path",
-        Kind::Condition(UrlPaths),
+        Kind::Condition(Segments),
         Optional("any"),
         "{ under = \"/v1/orders\" }",
         "The path of the URL, decoded and without the query. `*` never crosses `/`, `**` does.",
@@ -147,6 +174,34 @@ static MATCH: &[Key] = &[
         Optional("any"),
         "{ gt = 2048 }",
         "Bytes of the URL with its query, and of the headers that the call sets: what it can tell the host without a body.",
+    ),
+    value(
+        "repo",
+        Kind::Condition(Segments),
+        Optional("any"),
+        "\"git.example.com/team/app\"",
+        "The repository elsewhere that a call speaks with: its host, the port where it is not 443, and its path. It is compared in lower case and without any closing `.git`, in whatever spelling a call or the rule names it; grants are exact. A call that speaks with none is matched by this and by the three below in no case.",
+    ),
+    value(
+        "ref",
+        Kind::Condition(Segments),
+        Optional("any"),
+        "{ glob = \"refs/heads/agent/*\" }",
+        "The refs that are fetched or moved there, in full; `HEAD` is the default branch. One that fits is enough for a deny or an ask; for an allow all must fit.",
+    ),
+    value(
+        "force",
+        Kind::Condition(Flag),
+        Optional("any"),
+        "false",
+        "Whether a ref would lose commits that it holds there.",
+    ),
+    value(
+        "changed",
+        Kind::Condition(Paths),
+        Optional("any"),
+        "{ intersects = [\".github/**\", \"**/build.rs\"] }",
+        "The paths in the repository that differ between what a ref holds there and what it would hold. As for `path`; none where nothing is pushed.",
     ),
     value(
         "clock",
@@ -163,8 +218,20 @@ static MATCH: &[Key] = &[
         "The day of the week, in the zone of the `clock` beside it, and in UTC where there is none.",
     ),
     value("mode", Kind::Condition(Words), Optional("any"), "\"dry_run\"", "The strictest that `backstay mode` set."),
+    optional_table("destination", DESTINATION_MATCH, "Where the call leads."),
     optional_table("label", LABEL_MATCH, "The label of the session when the call is judged."),
 ];
+
+static DESTINATION_MATCH: &[Key] = &[value(
+    "seen",
+    Kind::Condition(Words),
+    Optional("any"),
+    "\"never\"",
+    "Whether a call of this agent that was made has led there before: `never`, `allowed`, or `approved` where a person has said yes to one. Hosts with their ports, e-mail addresses and accounts are places; of several the least known counts. A tool that sends where its arguments do not say is one place. Of a call that leads nowhere it holds in no case. 4,096 places are kept for each agent.",
+)];
+
+static DESTINATION_EXAMPLE: &[Key] =
+    &[value("seen", Kind::Choice(SEEN), Optional("not said"), "\"never\"", "Whether a call has led there before.")];
 
 static LABEL_MATCH: &[Key] = &[
     value(
@@ -255,6 +322,9 @@ static EXAMPLE: &[Key] = &[
         "1024",
         "Bytes that the call writes.",
     ),
+    value("recipient", Kind::Names, Optional("not said"), "[\"ann@example.com\"]", "E-mail addresses that it names."),
+    value("account", Kind::Names, Optional("not said"), "[\"CH9300762011623852957\"]", "Accounts that it names."),
+    value("amount", Kind::Names, Optional("not said"), "[\"12.50 EUR\"]", "What it pays."),
     value(
         "host",
         Kind::Name,
@@ -273,6 +343,16 @@ static EXAMPLE: &[Key] = &[
         "Bytes of the URL, and of the headers that the call sets.",
     ),
     value(
+        "repo",
+        Kind::Name,
+        Optional("not said; none where the tool speaks with none"),
+        "\"git.example.com/team/app\"",
+        "The repository that the call speaks with.",
+    ),
+    value("ref", Kind::Name, Optional("not said"), "\"refs/heads/main\"", "A ref that the call fetches or moves."),
+    value("force", Kind::Condition(Flag), Optional("not said"), "true", "Whether it would lose commits."),
+    value("changed", Kind::Name, Optional("not said"), "\"src/main.rs\"", "A path that differs."),
+    value(
         "at",
         Kind::Moment,
         Optional("not said"),
@@ -280,5 +360,6 @@ static EXAMPLE: &[Key] = &[
         "When it is, for `clock` and `weekday`.",
     ),
     value("mode", Kind::Choice(MODES), Optional("not said"), "\"dry_run\"", "What the agent is switched to."),
+    optional_table("destination", DESTINATION_EXAMPLE, "Where it leads."),
     optional_table("label", LABEL_EXAMPLE, "The label of the session."),
 ];

@@ -11,7 +11,7 @@ pub static SANDBOX: &[Key] = &[
         Kind::Count { min: 1, max: limits::UID_MAX },
         Optional("none: a process of root runs no command"),
         "20000",
-        "The user that commands become where Backstay runs as root, which it should not: one that owns nothing but the directories that agents may write. Its group has the same number. Not used where Backstay runs as another user, whose rights commands then have.",
+        "The user that commands become where Backstay runs as root, which it should not: one that nobody else is and that owns nothing but the directories that agents may write. Where there are no namespaces (tier `copy`) all of its processes are ended with each command. Its group has the same number. Not used where Backstay runs as another user, whose rights commands then have.",
     ),
     value(
         "memory_mib",

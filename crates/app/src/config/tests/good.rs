@@ -95,9 +95,9 @@ fn every_template_is_good() {
     };
     for choice in [Choice::Rehearsal, Choice::Anthropic, Choice::OpenAi, odd] {
         // Commands and hosts are for the operator to grant.
-        let asked = [(false, &[][..], &["http_request", "run_command", "web_fetch"][..])];
+        let asked = [(false, &[][..], &["git_fetch", "git_push", "http_request", "run_command", "web_fetch"][..])];
         for (commands, programs, tools) in
-            asked.into_iter().chain([(true, &["*"][..], &["http_request", "web_fetch"][..])])
+            asked.into_iter().chain([(true, &["*"][..], &["git_fetch", "git_push", "http_request", "web_fetch"][..])])
         {
             match home.check(&template(&choice, commands)) {
                 Ok(checked) => {

@@ -139,3 +139,58 @@ fn what_the_system_shows_of_itself_cannot_be_granted() {
         assert_eq!(refused(&home, path), Some(Code::BadPath), "{path}");
     }
 }
+
+/// A link there would be an agent's, and say nothing of what the operator meant.
+#[test]
+fn below_a_directory_that_an_agent_writes_in_paths_are_taken_as_they_are_written() {
+    let home = Home::new();
+    let inside = |path: &str| home.path().canonicalize().unwrap().join("workspace").join(path);
+    std::fs::create_dir(home.path().join("../data")).unwrap();
+    symlink("../../data", inside("out")).unwrap();
+    let open = super::GOOD.replace("write = [\"workspace/out/a\"]", "write = [\"workspace\", \"workspace/out\"]");
+    let checked = home.check(&open).unwrap();
+    let agent = &checked.policy.agents["main"];
+    assert_eq!(
+        agent.grants.write,
+        [inside("").to_str().unwrap().trim_end_matches('/'), inside("out").to_str().unwrap()]
+    );
+    let glob = format!("{}/reports/**", inside("out").display());
+    assert_eq!(agent.rules[0].when[&Field::Path], Test::Glob(glob));
+    // A file there keeps nobody from starting.
+    std::fs::remove_file(inside("out")).unwrap();
+    std::fs::write(inside("out"), "").unwrap();
+    assert!(home.check(&open).is_ok());
+    let up = open.replace("\"workspace/out\"]", "\"workspace/out/../..\"]");
+    assert!(home.check(&up).is_err());
+}
+
+/// A link of the operator's is followed as far as no agent decides where it leads, and no farther.
+#[test]
+fn an_agents_link_opens_nothing_and_closes_no_rule_of_the_operators() {
+    let home = Home::new();
+    let root = home.path().parent().unwrap().canonicalize().unwrap();
+    let inside = |path: &str| home.path().canonicalize().unwrap().join("workspace").join(path);
+    for directory in ["private/x", "mnt/data", "al"] {
+        std::fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    // The operator's: one into the workspace, one to a disk.
+    symlink(inside("x"), root.join("proj")).unwrap();
+    symlink(root.join("mnt/data"), root.join("al/data")).unwrap();
+    // An agent's, in the place of two granted directories.
+    symlink(root.join("private/x"), inside("x")).unwrap();
+    symlink(root.join("al"), inside("b")).unwrap();
+    let write = "write = [\"../proj\", \"workspace/b\", \"workspace\"]";
+    let rule = "path = { under = \"../al/data/secret\" }";
+    let text = super::GOOD.replace("write = [\"workspace/out/a\"]", write);
+    let text = text.replace("path = { glob = \"workspace/out/reports/**\" }", rule);
+    let text: String = text
+        .lines()
+        .filter(|line| !line.contains("match = [{") && !line.contains("matches = [{"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let checked = home.check(&text).unwrap();
+    let agent = &checked.policy.agents["main"];
+    let real = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    assert_eq!(agent.grants.write, [real(inside("x")), real(inside("b")), real(inside("").components().collect())]);
+    assert_eq!(agent.rules[0].when[&Field::Path], Test::Under(real(root.join("mnt/data/secret"))));
+}

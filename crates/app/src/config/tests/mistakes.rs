@@ -93,11 +93,15 @@ fn each_mistake_is_found() {
         ("[limits]", "[sandbox]\nuid = 0\n[limits]", Code::BadValue),
         ("audience = \"home\"", "audience = \"home\"\nmode = \"tunnel\"", Code::BadValue),
         ("audience = \"home\"", "audience = \"home\"\nmode = \"open\"", Code::BadValue),
+        ("\"https://Git.Example.com/team.git\"", "\"Git.Example.com/team.git\"", Code::BadValue),
+        ("\"https://Git.Example.com/team.git\"", "\"https://git.example.com/team?x\"", Code::BadValue),
+        ("team.git\"\naudience = \"named\"", "team.git\"\nsecrets = true", Code::BadValue),
+        ("team.git\"\naudience", "team.git\"\npush = [\"main\"]\naudience", Code::BadValue),
         ("[limits]", "[sandbox]\nallow_unsandboxed = true\n[limits]", Code::UnknownKey),
         ("verdict = \"ask\"", "verdict = \"maybe\"", Code::BadValue),
         ("verdict = \"ask\"", "verdict = \"deny\"", Code::NotUsed),
         ("match = { tool = \"write_file\", path", "match = { tool = \"writ_file\", path", Code::UnknownName),
-        ("match = { tool = \"write_file\", path", "match = { tool = { glob = \"git_*\" }, path", Code::UnknownName),
+        ("match = { tool = \"write_file\", path", "match = { tool = { glob = \"svn_*\" }, path", Code::UnknownName),
         ("match = { tool = \"write_file\", path", "match = { class = \"writes\", path", Code::UnknownName),
         ("match = { tool = \"write_file\", path", "match = { tool = [], path", Code::BadValue),
         ("{ glob = \"workspace/out/reports/**\" }", "{ globs = \"workspace/out/reports/**\" }", Code::UnknownKey),
@@ -275,7 +279,7 @@ fn an_empty_file_needs_an_agent() {
 fn columns_count_characters() {
     assert_eq!(
         Home::new().mistakes(&format!("{GOOD}\nowners = {{ behaviour = \"äöü😀\", surprise = \"x\" }}\n")),
-        ["97:32 unknown_key"]
+        ["101:32 unknown_key"]
     );
 }
 

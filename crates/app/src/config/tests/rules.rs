@@ -103,6 +103,13 @@ fn what_can_mean_nothing_is_refused() {
         ("url_path = { under = \"/a/../b\" }", Code::BadValue),
         ("url_path = { intersects = [\"/a\"] }", Code::UnknownKey),
         ("url_bytes = { glob = \"1\" }", Code::UnknownKey),
+        ("repo = \"https://git.test/a\"", Code::BadValue),
+        ("repo = { intersects = [\"git.test/a\"] }", Code::UnknownKey),
+        ("ref = \"main\"", Code::BadValue),
+        ("ref = { not_in = [\"main\"] }", Code::BadValue),
+        ("force = \"no\"", Code::WrongType),
+        ("force = { not_in = [\"true\"] }", Code::WrongType),
+        ("changed = \"/src/a.rs\"", Code::BadValue),
         ("clock = \"08:00\"", Code::WrongType),
         ("clock = { tz = \"UTC\" }", Code::MissingKey),
         ("clock = { between = [\"08:00\"] }", Code::BadValue),
@@ -121,6 +128,23 @@ fn what_can_mean_nothing_is_refused() {
     refused("verdict = \"deny\"\nmatch = {}\nunless = {}", Code::BadValue);
     refused("verdict = \"deny\"\nmatch = {}\nuntil = 2026-11-21", Code::BadValue);
     refused("verdict = \"deny\"\nmatch = {}\nuntil = \"2026-11-21T10:00:00Z\"", Code::WrongType);
+}
+
+#[test]
+fn repositories_are_read_into_the_form_in_which_calls_name_them() {
+    let rule = checked(
+        "verdict = \"deny\"\nmatch = { repo = [\"Git.TEST:443/a/b.git\"], ref = { glob = \"refs/heads/*\" }, force = true }\n\
+         unless = { changed = { subset_of = [\"docs/**\"] } }\n\
+         matches = [{ repo = \"git.test/a/b\", ref = \"refs/heads/x\", force = true, changed = \"src/a\" }]\n\
+         does_not_match = [{ repo = \"git.test/a/b\", force = false }, { tool = \"read_file\" }, \
+         { repo = \"git.test/a/b\", ref = \"refs/heads/x\", force = true, changed = \"docs/a/b\" }]",
+    );
+    assert_eq!(rule.when[&Field::Repo], Test::AnyOf(vec!["git.test/a/b".into()]));
+    let any = checked(
+        "verdict = \"deny\"\nmatch = { repo = { glob = \"*/A/b.Git\" } }\nmatches = [{ repo = \"git.test/a/B.GIT\" }]",
+    );
+    assert_eq!(any.when[&Field::Repo], Test::Glob("*/a/b".into()));
+    assert_eq!(rule.when[&Field::Force], Test::Equal("true".into()));
 }
 
 /// Written in any spelling, compared in one.
@@ -208,17 +232,32 @@ fn an_ask_that_too_few_could_answer_is_found_when_the_config_is_read() {
 #[test]
 fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
     let rule = checked(
-        "verdict = \"allow\"\nmatch = {}\nask = { principal = [\"owner\"] }\nlimit = [{ count = true, per = [\"tool\", \"principal\"], window = \"1h\", max = 3, over = \"ask\" }, { sum = \"bytes_out\", window = \"24h\", max = 0, over = \"deny\" }]",
+        "verdict = \"allow\"\nmatch = {}\nask = { principal = [\"owner\"] }\nlimit = [{ count = true, per = [\"tool\", \"principal\"], window = \"1h\", max = 3, over = \"ask\" }, { sum = \"bytes_out\", window = \"24h\", max = 0, over = \"deny\" }, { sum = \"amount\", per = [\"account\"], window = \"24h\", max = \"€200.00\", over = \"deny\" }]",
     );
     let hour = Limit {
         measure: Measure::Count,
         per: vec![Field::Principal, Field::Tool],
         window_ms: 3_600_000,
         max: 3,
+        currency: None,
         over: Over::Ask,
     };
-    let day = Limit { measure: Measure::BytesOut, per: vec![], window_ms: 86_400_000, max: 0, over: Over::Deny };
-    assert_eq!(rule.limits, [hour, day]);
+    let day = Limit {
+        measure: Measure::BytesOut,
+        per: vec![],
+        window_ms: 86_400_000,
+        max: 0,
+        currency: None,
+        over: Over::Deny,
+    };
+    let paid = Limit {
+        measure: Measure::Amount,
+        per: vec![Field::Account],
+        max: 20_000,
+        currency: Some("EUR".into()),
+        ..day.clone()
+    };
+    assert_eq!(rule.limits, [hour, day, paid]);
     assert_eq!(rule.approvers, Approvers::from(Who::Principals(vec!["owner".into()])));
     let limit = "count = true, window = \"1h\", max = 3, over = \"deny\"";
     for (verdict, limits, code) in [
@@ -228,6 +267,9 @@ fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
         ("allow", format!("{{ {limit}, per = [\"path\"] }}"), Code::BadValue),
         ("allow", format!("{{ {limit} }}, {{ {limit} }}"), Code::Duplicate),
         ("allow", "{ count = true, window = \"1h\", max = 3 }".to_owned(), Code::MissingKey),
+        ("allow", "{ count = true, window = \"1h\", max = \"3 EUR\", over = \"deny\" }".to_owned(), Code::BadValue),
+        ("allow", "{ sum = \"amount\", window = \"1h\", max = 3, over = \"deny\" }".to_owned(), Code::BadValue),
+        ("allow", "{ sum = \"amount\", window = \"1h\", max = \"much\", over = \"deny\" }".to_owned(), Code::BadValue),
     ] {
         refused(&format!("verdict = \"{verdict}\"\nmatch = {{}}\nlimit = [{limits}]"), code);
     }
