@@ -39,7 +39,7 @@ async fn sandbox(State(world): State<Arc<RealWorld>>) -> Response {
             match sandbox.tried() {
                 Tried::Full => json!({ "tier": "full", "why": "every attempt to get out was refused" }),
                 Tried::Copy(why) => json!({ "tier": "copy", "why": format!("{ON_COPIES}: {why}") }),
-                Tried::Off(why) => json!({ "tier": "off", "why": why }),
+                Tried::Off(why) | Tried::Unknown(why) => json!({ "tier": "off", "why": why }),
             }
         })
     });

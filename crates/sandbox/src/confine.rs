@@ -121,7 +121,7 @@ pub fn landlock(profile: &Profile) -> Step<()> {
 pub fn enforce(ruleset: RulesetCreated) -> Step<()> {
     let status = ruleset.restrict_self().map_err(step("Landlock"))?;
     if status.ruleset != RulesetStatus::FullyEnforced || !status.no_new_privs {
-        return Err("Landlock holds in part only".to_owned());
+        return Err("Landlock holds in part only".into());
     }
     Ok(())
 }

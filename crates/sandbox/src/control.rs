@@ -16,6 +16,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::helper::Unmade;
 use crate::limits::{PROFILE_BYTES_MAX, REPORT_BYTES_MAX};
 use crate::profile::Profile;
 
@@ -26,7 +27,7 @@ pub enum Report {
     Exited(i32),
     Signalled(i32),
     /// The sandbox could not be made; the command did not run.
-    Failed(String),
+    Failed(Unmade),
     /// An order was carried out.
     Obeyed,
 }
@@ -104,7 +105,7 @@ pub fn give_listener(control: impl AsFd, listener: &TcpListener) -> std::io::Res
 }
 
 /// Waits for it no longer than this; a helper that has no listener to give says why in a report, if it can.
-pub fn take_listener(control: impl AsFd, patience: Duration) -> Result<TcpListener, Option<String>> {
+pub fn take_listener(control: impl AsFd, patience: Duration) -> Result<TcpListener, Option<Unmade>> {
     let mut one = [PollFd::new(&control, PollFlags::IN)];
     let time = Timespec { tv_sec: i64::try_from(patience.as_secs()).unwrap_or(0), tv_nsec: 0 };
     rustix::io::retry_on_intr(|| poll(&mut one, Some(&time))).map_err(|_| None)?;

@@ -14,6 +14,7 @@ use rustix::process::{
     pidfd_send_signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, waitpid,
 };
 use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
 
 use crate::control::{self, Report};
 use crate::exit;
@@ -28,11 +29,39 @@ pub const ARGUMENT: &str = "__sandbox";
 /// Whom the command is inside: nobody of the machine, and not its root.
 const INNER_ID: u32 = 1000;
 
-/// A step that failed, and why: nothing was run.
-pub type Step<T> = Result<T, String>;
+pub type Step<T> = Result<T, Unmade>;
 
-pub fn step<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
-    move |error| format!("{what}: {error}")
+/// A step that failed: nothing was run.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("{why}")]
+pub struct Unmade {
+    pub why: String,
+    /// The machine gives namespaces to nobody like this process, now and later.
+    pub is_refused: bool,
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Self {
+        Self { why, is_refused: false }
+    }
+}
+
+impl From<&str> for Unmade {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
+}
+
+pub fn step<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Unmade {
+    move |error| format!("{what}: {error}").into()
+}
+
+/// The same of what only namespaces give.
+pub fn wall(what: &str) -> impl FnOnce(Errno) -> Unmade {
+    move |errno| Unmade {
+        why: format!("{what}: {errno}"),
+        is_refused: matches!(errno, Errno::PERM | Errno::ACCESS | Errno::NOSYS | Errno::INVAL),
+    }
 }
 
 /// Runs the helper; its caller has started nothing before: no thread, no runtime.
@@ -75,7 +104,7 @@ fn begin(control: &OwnedFd) -> Step<()> {
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWCGROUP;
-    raw::unshare(rest).map_err(step("namespaces"))?;
+    raw::unshare(rest).map_err(wall("namespaces"))?;
     die_with_parent(&profile)?;
     if profile.certificates.is_some() {
         exit::open(control)?;
@@ -99,7 +128,7 @@ fn die_with_parent(profile: &Profile) -> Step<()> {
 fn is_wanted(profile: &Profile) -> Step<()> {
     let parent = getppid().map_or(0, Pid::as_raw_pid);
     if parent != profile.parent {
-        return Err("the runtime is gone".to_owned());
+        return Err("the runtime is gone".into());
     }
     Ok(())
 }
@@ -115,7 +144,7 @@ fn as_root(profile: &Profile) -> Step<Option<Vec<Tree>>> {
     if !geteuid().is_root() || profile.uid.is_none() {
         return Ok(None);
     }
-    raw::unshare(UnshareFlags::NEWNS).map_err(step("mounts of its own"))?;
+    raw::unshare(UnshareFlags::NEWNS).map_err(wall("mounts of its own"))?;
     root::cut(profile).map(Some)
 }
 
@@ -125,7 +154,7 @@ fn become_nobody(profile: &Profile) -> Step<()> {
         return Ok(());
     }
     let Some(uid) = profile.uid.filter(|uid| *uid > 0) else {
-        return Err("the runtime runs as root: set `[sandbox] uid` to a user that owns nothing else".to_owned());
+        return Err("the runtime runs as root: set `[sandbox] uid` to a user that owns nothing else".into());
     };
     confine::become_user(uid)?;
     // A change of user takes a process its own files in /proc, where the next step writes.
@@ -134,10 +163,9 @@ fn become_nobody(profile: &Profile) -> Step<()> {
 
 fn own_user_namespace() -> Step<()> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    raw::unshare(UnshareFlags::NEWUSER).map_err(step("a user namespace"))?;
-    let write = |path: &str, text: String| {
-        std::fs::write(path, text).map_err(|error| format!("a user namespace: {path}: {error}"))
-    };
+    raw::unshare(UnshareFlags::NEWUSER).map_err(wall("a user namespace"))?;
+    let write =
+        |path: &str, text: String| std::fs::write(path, text).map_err(step(&format!("a user namespace: {path}")));
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/gid_map", format!("{INNER_ID} {group} 1"))?;
     write("/proc/self/uid_map", format!("{INNER_ID} {user} 1"))?;

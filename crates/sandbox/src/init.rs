@@ -35,7 +35,7 @@ pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helpe
 fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> Step<Programs> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the helper"))?;
     if has_ended(helper) {
-        return Err("the helper is gone".to_owned());
+        return Err("the helper is gone".into());
     }
     let trees = trees.map_or_else(|| root::cut(profile), Ok)?;
     root::make(profile, trees)?;
@@ -65,7 +65,7 @@ pub fn has_ended(helper: &OwnedFd) -> bool {
 pub fn keep_only(control: &OwnedFd, programs: &Programs) -> Step<()> {
     let number = u32::try_from(control.as_raw_fd()).map_err(step("the control socket"))?;
     if number != 3 {
-        return Err(format!("the control socket is descriptor {number}, not 3"));
+        return Err(format!("the control socket is descriptor {number}, not 3").into());
     }
     programs.keep_only(number.saturating_add(1))
 }
@@ -78,7 +78,7 @@ fn command(profile: &Profile, programs: &Programs) -> Step<Report> {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == child => return Ok(ended(status)),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(format!("waiting for the command: {error}")),
+            Err(error) => return Err(format!("waiting for the command: {error}").into()),
         }
     }
 }
@@ -95,7 +95,7 @@ fn server(profile: &Profile, programs: &Programs, control: &OwnedFd) -> Step<Rep
         let mut both = [PollFd::new(control, PollFlags::IN), PollFd::new(&handle, PollFlags::IN)];
         match poll(&mut both, None) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(format!("waiting for the server: {error}")),
+            Err(error) => return Err(format!("waiting for the server: {error}").into()),
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == child {
@@ -123,7 +123,7 @@ fn stop_all() -> Step<()> {
             return Ok(());
         }
         if Instant::now() >= until {
-            return Err("it did not come to rest".to_owned());
+            return Err("it did not come to rest".into());
         }
         std::thread::sleep(LOOK_AT_REST);
     }
@@ -164,14 +164,14 @@ pub fn ended(status: WaitStatus) -> Report {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Report::Exited(code),
         (None, Some(signal)) => Report::Signalled(signal),
-        (None, None) => Report::Failed("the command neither ended nor was ended".to_owned()),
+        (None, None) => Report::Failed("the command neither ended nor was ended".into()),
     }
 }
 
 pub fn become_command(profile: &Profile, programs: &Programs) -> i32 {
     // The descriptors of the other process are not this one's.
     let free = set_parent_process_death_signal(None).and(setsid().map(|_: Pid| ()));
-    if let Err(error) = free.map_err(|errno| errno.to_string()).and_then(|()| programs.keep_only(3)) {
+    if let Err(error) = free.map_err(step("a session of its own")).and_then(|()| programs.keep_only(3)) {
         eprintln!("the command was not started: {error}");
         return NOT_STARTED;
     }

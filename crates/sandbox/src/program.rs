@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::helper::Step;
+use crate::helper::{Step, step};
 use crate::init::{NOT_FOUND, NOT_STARTED};
 use crate::limits::{INTERPRETER_BYTES_MAX, PROGRAMS_KNOWN_MAX, SETTLED_S};
 use crate::mark::Mark;
@@ -111,7 +111,7 @@ impl Seen {
         let found = File::from(found);
         let stat = found.metadata().map_err(|error| format!("{}: {error}", self.at))?;
         if Mark::of(&stat) != self.mark {
-            return Err(format!("{} is another file than the one that was judged", self.at));
+            return Err(format!("{} is another file than the one that was judged", self.at).into());
         }
         Ok(found.into())
     }
@@ -193,7 +193,7 @@ impl Programs {
         let mut kept: Vec<u32> =
             self.0.values().filter_map(|(_, handle)| u32::try_from(handle.as_raw_fd()).ok()).collect();
         kept.sort_unstable();
-        raw::close_but(first, &kept).map_err(|errno| format!("closing what it was given: {errno}"))
+        raw::close_but(first, &kept).map_err(step("closing what it was given"))
     }
 
     /// Becomes the program that the first word names, or says on stderr why not, and the code to end with.
@@ -247,7 +247,7 @@ mod tests {
                     ran += 1;
                 }
                 Err(why) => {
-                    assert!(why.contains("another file than the one that was judged"), "{why}");
+                    assert!(why.why.contains("another file than the one that was judged"), "{why}");
                     refused += 1;
                 }
             }

@@ -9,7 +9,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use rustix::process::pivot_root;
 use rustix::system::sethostname;
 
-use crate::helper::{Step, step};
+use crate::helper::{Step, step, wall};
 use crate::limits::{SHM_BYTES, TMP_BYTES, TMP_FILES_MAX};
 use crate::profile::Profile;
 use crate::tree::Tree;
@@ -25,8 +25,8 @@ const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 /// Cuts every granted part of the machine loose, in a mount namespace of its own.
 pub fn cut(profile: &Profile) -> Step<Vec<Tree>> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(step("mounts of its own"))?;
-    let cut = |bind| Tree::cut(bind).map_err(step(&format!("granting {}", bind.from)));
+    mount_change("/", private).map_err(wall("mounts of its own"))?;
+    let cut = |bind| Tree::cut(bind).map_err(wall(&format!("granting {}", bind.from)));
     profile.binds.iter().map(cut).collect()
 }
 
@@ -77,7 +77,7 @@ fn hang(tree: &Tree) -> Step<()> {
             std::fs::write(&at, b"").map_err(step(&at))?;
         }
     }
-    tree.hang(&at).map_err(step(&format!("granting {}", tree.bind.from)))
+    tree.hang(&at).map_err(wall(&format!("granting {}", tree.bind.from)))
 }
 
 /// Leads nowhere and shows nothing, whatever is beneath.
@@ -93,7 +93,7 @@ fn mask(at: &str) -> Step<()> {
             };
             Tree::cut(&nothing).and_then(|tree| tree.hang(at)).map_err(step(&format!("hiding {at}")))
         }
-        Err(error) => Err(format!("hiding {at}: {error}")),
+        Err(error) => Err(format!("hiding {at}: {error}").into()),
     }
 }
 
@@ -101,9 +101,9 @@ fn mask(at: &str) -> Step<()> {
 fn close() -> Step<()> {
     let top = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let top = top.map_err(step("the new root"))?;
-    raw::restrict_mount(top.as_fd(), libc::MOUNT_ATTR_RDONLY, false).map_err(step("a read-only root"))?;
-    sethostname(b"sandbox").map_err(step("a name of its own"))?;
-    pivot_root(".", ".").map_err(step("the new root"))?;
+    raw::restrict_mount(top.as_fd(), libc::MOUNT_ATTR_RDONLY, false).map_err(wall("a read-only root"))?;
+    sethostname(b"sandbox").map_err(wall("a name of its own"))?;
+    pivot_root(".", ".").map_err(wall("the new root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(step("leaving the old root"))?;
     rustix::process::chdir("/").map_err(step("the new root"))
 }
@@ -114,7 +114,7 @@ fn memory(at: &str, bytes: u64, mode: &str, flags: MountFlags) -> Step<()> {
 
 fn special(kind: &str, at: &str, flags: MountFlags, options: &str) -> Step<()> {
     let options = CString::new(options).map_err(step(at))?;
-    mount(kind, at, kind, flags, options.as_c_str()).map_err(step(&format!("{kind} at {at}")))
+    mount(kind, at, kind, flags, options.as_c_str()).map_err(wall(&format!("{kind} at {at}")))
 }
 
 fn directory_at(path: &str) -> Step<()> {

@@ -13,6 +13,7 @@ use crate::clip::Clip;
 use crate::control::{self, Report};
 use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
+use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
 use crate::profile::{Ask, Profile, Walls, Work};
 use crate::stage::Stage;
@@ -60,9 +61,19 @@ pub enum Fault {
     /// Certainly nothing ran.
     #[error("{0}")]
     NotRun(String),
+    /// The same, and nothing will: this machine gives no namespaces.
+    #[error("{0}")]
+    NoNamespaces(String),
     /// Something may have run.
     #[error("the helper of the sandbox ended without a word; the command may have run")]
     Lost,
+}
+
+impl From<Unmade> for Fault {
+    fn from(unmade: Unmade) -> Self {
+        let why = format!("the sandbox cannot be made: {unmade}");
+        if unmade.is_refused { Self::NoNamespaces(why) } else { Self::NotRun(why) }
+    }
 }
 
 /// Blocks until the command has ended, or was ended, and nothing of it is left. `halt` ends it from outside.
@@ -123,7 +134,7 @@ pub fn run_on_copies(
     // What ends one command ends every process of its user.
     let _alone = crate::turns::alone(&[format!("user {uid}")], until, halt)
         .ok_or_else(|| Fault::NotRun(format!("another command runs as the user {uid}; nothing was run")))?;
-    let stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(Fault::NotRun)?;
+    let stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(|unmade| Fault::NotRun(unmade.why))?;
     let ask = stage.ask(ask);
     let work = Work::Commands(ask.commands.clone());
     let profile = Profile::of(&ask, work, &Shield::default(), bounds, tool_dirs).on_copies(&stage);
@@ -159,17 +170,13 @@ pub(crate) fn confined(
     let mut watched = Watched { child, patience, control: Some(ours), stopped: None, until, halt };
     if let (Some(exit), Some(control)) = (exit, &watched.control) {
         let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
-        let not_made = |why: Option<String>| match why {
-            Some(why) => Fault::NotRun(format!("the sandbox cannot be made: {why}")),
-            None => Fault::Lost,
-        };
-        let listener = listener.map_err(not_made)?;
+        let listener = listener.map_err(|why| why.map_or(Fault::Lost, Fault::from))?;
         (exit.serve)(listener).map_err(|_| Fault::Lost)?;
     }
     let (mut stdout, mut stderr) = (Clip::default(), Clip::default());
     let report = watched.follow(written, bounds, &mut stdout, &mut stderr).map_err(|_| Fault::Lost)?;
     let ended = match (watched.stopped, report) {
-        (_, Some(Report::Failed(why))) => return Err(Fault::NotRun(format!("the sandbox cannot be made: {why}"))),
+        (_, Some(Report::Failed(why))) => return Err(why.into()),
         (Some(stop), _) => Ended::Stopped(stop),
         (None, Some(Report::Exited(code))) => Ended::Exited(code),
         (None, Some(Report::Signalled(signal))) => Ended::Signalled(signal),

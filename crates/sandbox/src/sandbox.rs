@@ -1,7 +1,7 @@
 //! The sandbox as the runtime holds it: tried before its first command, and closed where it does not hold.
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::exit::Exit;
@@ -21,14 +21,15 @@ pub struct Sandbox {
     scratch: PathBuf,
     bounds: Bounds,
     tool_dirs: Vec<String>,
-    tried: OnceLock<Tried>,
+    /// As far as it is known.
+    tried: Mutex<Option<Tried>>,
 }
 
 impl Sandbox {
     /// `scratch` is a path that nobody else uses; a test makes a directory there, and removes it.
     #[must_use]
     pub fn new(scratch: PathBuf, bounds: Bounds) -> Self {
-        Self { scratch, bounds, tool_dirs: Vec::new(), tried: OnceLock::new() }
+        Self { scratch, bounds, tool_dirs: Vec::new(), tried: Mutex::new(None) }
     }
 
     /// Real directories in which the operator keeps further programs, with what these need. They are there in
@@ -44,15 +45,16 @@ impl Sandbox {
         self.bounds
     }
 
-    /// Whether every attempt to get out is refused on this machine; tried once, by whoever asks first.
+    /// Whether every attempt to get out is refused on this machine; tried by whoever asks first, and again where that
+    /// could not be told.
     ///
     /// # Errors
     /// Why no command is run, in words.
-    pub fn holds(&self) -> Result<Tier, &str> {
+    pub fn holds(&self) -> Result<Tier, String> {
         match self.tried() {
             Tried::Full => Ok(Tier::Full),
             Tried::Copy(_) => Ok(Tier::Copy),
-            Tried::Off(why) => Err(why),
+            Tried::Off(why) | Tried::Unknown(why) => Err(why),
         }
     }
 
@@ -60,17 +62,25 @@ impl Sandbox {
     ///
     /// # Errors
     /// Why it is not run, in words.
-    pub fn holds_in_full(&self) -> Result<(), &str> {
+    pub fn holds_in_full(&self) -> Result<(), String> {
         match self.holds()? {
             Tier::Full => Ok(()),
-            Tier::Copy => Err(NO_NAMESPACES),
+            Tier::Copy => Err(NO_NAMESPACES.to_owned()),
         }
     }
 
     /// What was found, with why it is no more than that.
     #[must_use]
-    pub fn tried(&self) -> &Tried {
-        self.tried.get_or_init(|| test(&self.scratch, self.bounds))
+    pub fn tried(&self) -> Tried {
+        let mut known = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tried) = known.as_ref() {
+            return tried.clone();
+        }
+        let tried = test(&self.scratch, self.bounds);
+        if !matches!(tried, Tried::Unknown(_)) {
+            *known = Some(tried.clone());
+        }
+        tried
     }
 
     /// Blocks until the command has ended, or was ended, and nothing of it is left. `hides` tells the
@@ -87,7 +97,7 @@ impl Sandbox {
         halt: &AtomicBool,
         exit: Option<&Exit<'_>>,
     ) -> Result<Ran, Fault> {
-        match (self.holds().map_err(|why| Fault::NotRun(why.to_owned()))?, exit) {
+        match (self.holds().map_err(Fault::NotRun)?, exit) {
             (Tier::Full, _) => run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt, exit),
             (Tier::Copy, None) => run_on_copies(ask, self.bounds, &self.tool_dirs, timeout, hides, halt),
             (Tier::Copy, Some(_)) => Err(Fault::NotRun(NO_NAMESPACES.to_owned())),
@@ -106,7 +116,7 @@ impl Sandbox {
         hides: &dyn Fn(&str) -> bool,
         halt: &AtomicBool,
     ) -> Result<Held, Fault> {
-        self.holds_in_full().map_err(|why| Fault::NotRun(why.to_owned()))?;
+        self.holds_in_full().map_err(Fault::NotRun)?;
         Held::start(ask, self.bounds, &self.tool_dirs, until, hides, halt)
     }
 
@@ -116,7 +126,7 @@ impl Sandbox {
     /// The sandbox does not hold, or the directory cannot be made.
     pub fn workplace(&self) -> Result<Workplace, String> {
         // Whoever tries the sandbox begins by removing what an earlier process left here.
-        self.holds().map_err(str::to_owned)?;
+        self.holds()?;
         Workplace::new(&self.scratch).map_err(|error| format!("no place to work in can be made: {error}"))
     }
 

@@ -112,13 +112,13 @@ impl Stage {
         }
         self.entries = self.entries.saturating_add(1);
         if self.entries > STAGE_ENTRIES_MAX || at.depth > STAGE_DEPTH_MAX {
-            return Err(format!("{path}: {}", too_much()));
+            return Err(format!("{path}: {}", too_much()).into());
         }
         let found = match rustix::fs::statat(at.from, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             // Gone since it was listed.
             Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(format!("{path}: {errno}")),
+            Err(errno) => return Err(format!("{path}: {errno}").into()),
         };
         let is_owned = found.st_uid == self.uid;
         if is_owned && !at.is_owned {
@@ -177,7 +177,7 @@ impl Stage {
         let mut to = File::from(openat(at.to, name, flags, Mode::RUSR | Mode::WUSR).map_err(step(path))?);
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
         if size > left {
-            return Err(format!("{path}: {}", too_much()));
+            return Err(format!("{path}: {}", too_much()).into());
         }
         let copied = std::io::copy(&mut std::io::Read::take(from, left), &mut to).map_err(step(path))?;
         self.bytes = self.bytes.saturating_add(copied);
@@ -251,14 +251,14 @@ fn fresh(uid: u32) -> Step<(PathBuf, OwnedFd)> {
                 return Ok((top, held.map_err(step("a place for copies"))?));
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(format!("{}: {error}", top.display())),
+            Err(error) => return Err(format!("{}: {error}", top.display()).into()),
         }
     }
 }
 
 /// Removes what runtimes left behind that were killed.
 pub fn clear() {
-    let Ok(entries) = base().and_then(|base| std::fs::read_dir(base).map_err(|error| error.to_string())) else {
+    let Ok(entries) = base().and_then(|base| std::fs::read_dir(base).map_err(step("a place for copies"))) else {
         return;
     };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)) {
@@ -367,12 +367,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let large = std::fs::File::create(dir.path().join("large")).unwrap();
         large.set_len(STAGE_BYTES_MAX + 1).unwrap();
-        assert!(made(dir.path()).unwrap_err().contains("large: more is granted than can be copied"));
+        assert!(made(dir.path()).unwrap_err().why.contains("large: more is granted than can be copied"));
         large.set_len(STAGE_BYTES_MAX / 1_000_000).unwrap();
         drop(made(dir.path()).unwrap());
         let deep = dir.path().join("d/".repeat(usize::try_from(STAGE_DEPTH_MAX).unwrap() + 1));
         create_dir_all(&deep).unwrap();
-        assert!(made(dir.path()).unwrap_err().contains("/d: more is granted"));
+        assert!(made(dir.path()).unwrap_err().why.contains("/d: more is granted"));
     }
 
     #[test]

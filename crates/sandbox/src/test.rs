@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::{Guard, Shield};
+use crate::helper::{Step, Unmade};
 use crate::probe::{COMPLETE, Targets};
 use crate::profile::{Ask, Profile, Programs, Reach, Work};
 use crate::run::{Bounds, Ended, Ending, Fault, confined};
@@ -38,6 +39,8 @@ pub enum Tried {
     Copy(String),
     /// No command is run: why.
     Off(String),
+    /// The same, since it could not be tried: another time it may.
+    Unknown(String),
 }
 
 const SEALED: &[u8] = b"sealed";
@@ -60,7 +63,9 @@ pub fn test(scratch: &Path, bounds: Bounds) -> Tried {
         Ok(escapes) if escapes.is_empty() => return Tried::Full,
         // What can be built and does not hold is a fault, and no reason to trust less.
         Ok(escapes) => return Tried::Off(off(&escapes)),
-        Err(why) => why,
+        // Nor is a full disk: what commands write would be gone.
+        Err(unmade) if !unmade.is_refused => return Tried::Unknown(unmade.why),
+        Err(refused) => refused.why,
     };
     if bounds.uid.is_none() || !geteuid().is_root() {
         return Tried::Off(why);
@@ -69,16 +74,18 @@ pub fn test(scratch: &Path, bounds: Bounds) -> Tried {
     match attempt(Tier::Copy) {
         Ok(escapes) if escapes.is_empty() => Tried::Copy(why),
         Ok(escapes) => Tried::Off(format!("{why}; without namespaces: {}", off(&escapes))),
-        Err(other) => Tried::Off(format!("{why}; without namespaces: {other}")),
+        Err(other) => Tried::Unknown(format!("{why}; without namespaces: {other}")),
     }
 }
 
-fn attempt(scratch: &Path, bounds: Bounds, tier: Tier) -> Result<Vec<String>, String> {
-    let io = |error: std::io::Error| format!("the sandbox cannot be tried: {error}");
+fn attempt(scratch: &Path, bounds: Bounds, tier: Tier) -> Step<Vec<String>> {
+    let io = |error: std::io::Error| Unmade::from(format!("the sandbox cannot be tried: {error}"));
     let user = bounds.uid.filter(|_| tier == Tier::Copy);
     // They would be ended.
     if let Some(uid) = user.filter(|uid| usage::has_processes(*uid)) {
-        return Err(format!("processes of the user {uid} run already, and `[sandbox] uid` is to be nobody else's"));
+        return Err(
+            format!("processes of the user {uid} run already, and `[sandbox] uid` is to be nobody else's").into()
+        );
     }
     let [written, sealed, outside] = lay_out(scratch).map_err(io)?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(io)?;
@@ -115,10 +122,8 @@ fn attempt(scratch: &Path, bounds: Bounds, tier: Tier) -> Result<Vec<String>, St
         None => Profile::of(&ask, work, &shield(&ask.reach)?, bounds, &[]),
         Some(stage) => Profile::of(&stage.ask(&ask), work, &Shield::default(), bounds, &[]).on_copies(stage),
     };
-    let ran = confined(&profile, &[], bounds, Ending { until, halt: &halt }, None).map_err(|fault| match fault {
-        Fault::NotRun(why) => why,
-        Fault::Lost => fault.to_string(),
-    })?;
+    let ran = confined(&profile, &[], bounds, Ending { until, halt: &halt }, None)
+        .map_err(|fault| Unmade { why: fault.to_string(), is_refused: matches!(fault, Fault::NoNamespaces(_)) })?;
     let said = ran.stdout.text();
     let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
     match (ran.ended, lines.pop()) {
@@ -139,7 +144,9 @@ fn attempt(scratch: &Path, bounds: Bounds, tier: Tier) -> Result<Vec<String>, St
             }
             Ok(lines)
         }
-        (ended, _) => Err(format!("the sandbox could not be tried to the end ({ended:?}): {}", ran.stderr.text())),
+        (ended, _) => {
+            Err(format!("the sandbox could not be tried to the end ({ended:?}): {}", ran.stderr.text()).into())
+        }
     }
 }
 

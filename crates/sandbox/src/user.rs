@@ -49,7 +49,7 @@ pub fn run(profile: &Profile, control: &OwnedFd) -> Step<()> {
 
 fn prepare(profile: &Profile, uid: u32, programs: &Programs, control: &OwnedFd, helper: &OwnedFd) -> Step<()> {
     if has_ended(helper) {
-        return Err("the helper is gone".to_owned());
+        return Err("the helper is gone".into());
     }
     // Of all processes the kernel is to end these first.
     std::fs::write("/proc/self/oom_score_adj", "1000").map_err(step("/proc/self/oom_score_adj"))?;
@@ -73,7 +73,8 @@ fn no_file_of_it_is_outside(profile: &Profile, uid: u32) -> Step<()> {
         Some(path) => Err(format!(
             "{path} belongs to the user {uid}, whom commands become, and can be reached by it: without namespaces \
              give it to another user, or close a directory above it to others"
-        )),
+        )
+        .into()),
     }
 }
 
@@ -115,17 +116,17 @@ fn end_all(uid: u32) -> Step<()> {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => was_sent |= pid == killer && status.exit_status() == Some(0),
                 Ok(None) if Instant::now() < until => std::thread::sleep(LOOK_AT_REST),
-                Ok(None) => return Err("what a command left running could not be ended".to_owned()),
+                Ok(None) => return Err("what a command left running could not be ended".into()),
                 Err(Errno::CHILD) => break,
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(format!("ending what is left: {errno}")),
+                Err(errno) => return Err(format!("ending what is left: {errno}").into()),
             }
         }
         if was_sent {
             return Ok(());
         }
         if Instant::now() >= until {
-            return Err("nothing can be sent to what a command left running".to_owned());
+            return Err("nothing can be sent to what a command left running".into());
         }
     }
 }

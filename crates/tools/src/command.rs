@@ -43,9 +43,9 @@ pub struct Run {
 }
 
 pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
-    let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
+    let no = |why: String| Refused::new(Invalid::NoSandbox, why);
     let commands = roots.commands().filter(|commands| !commands.programs.is_empty());
-    let commands = commands.ok_or_else(|| no("this agent is granted no programs"))?;
+    let commands = commands.ok_or_else(|| no("this agent is granted no programs".to_owned()))?;
     let held = commands.sandbox.holds().map_err(no)?;
     let (_, cwd) = roots.open_read(call.cwd.as_deref().unwrap_or("."), OFlags::DIRECTORY)?;
     let known = match read(&call.command) {
@@ -158,7 +158,7 @@ pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
     };
     let ran = match ran {
         Ok(ran) => shown(&ran, timeout, &reached.refused, on_copies),
-        Err(Fault::NotRun(why)) => Ran::failed(why),
+        Err(Fault::NotRun(why) | Fault::NoNamespaces(why)) => Ran::failed(why),
         Err(Fault::Lost) => Ran::Unknown,
     };
     Acted { connections: reached.connections, ..ran.into() }

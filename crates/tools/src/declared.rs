@@ -221,8 +221,8 @@ impl Declared {
         if let Means::Server { server, tool, at: Some(url) } = &self.means {
             return self.elsewhere(server, tool, url, arguments);
         }
-        let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
-        let commands = roots.commands().ok_or_else(|| no("this agent has no sandbox"))?;
+        let no = |why: String| Refused::new(Invalid::NoSandbox, why);
+        let commands = roots.commands().ok_or_else(|| no("this agent has no sandbox".to_owned()))?;
         let held = commands.sandbox.holds().map_err(no)?;
         let mut values = self.schema.arguments(&self.manifest.name, arguments)?;
         let cwd = roots.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);

@@ -14,6 +14,7 @@ use crate::place::Ran;
 use crate::sandboxed::{Sandboxed, is_root};
 
 const CANARY: &str = "canary-77c";
+const NOMEM: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Copied {
@@ -222,4 +223,27 @@ fn nobody_is_left_when_a_command_has_ended() {
     let told = copied.run("x=ok; echo $x; mkdir -p a/b/c; chmod 000 a");
     assert_eq!(told["stdout"], "ok\n", "{told}");
     assert_eq!(fs::read_dir(copied.copies.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_could_not_be_tried_is_no_lesser_tier_and_is_tried_again() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let scratch = home.place.home().join("sandbox.test");
+    // Nothing can be made where the sandbox is tried.
+    fs::write(&scratch, "").unwrap();
+    let served = home.place.serve();
+    let tier = || home.place.run(&["status", "--json"]).json(0)["sandbox"].clone();
+    let found = tier();
+    assert_eq!(found["tier"], "off", "{found}");
+    assert!(found["why"].as_str().unwrap().contains("cannot be tried"), "{found}");
+    let told = home.run("echo a > made");
+    assert!(told.as_str().unwrap().contains("cannot be tried"), "{told}");
+    fs::remove_file(&scratch).unwrap();
+    assert_eq!(tier()["tier"], "full");
+    home.run("echo a > made");
+    assert_eq!(fs::read_to_string(home.workspace().join("made")).unwrap(), "a\n");
+    // Memory that is short now is no machine without namespaces.
+    drop(served);
+    let status = Ran::of(&without(&home.place, UNSHARE, NOMEM, &["status", "--json"]).output().unwrap()).json(0);
+    assert_eq!(status["sandbox"]["tier"], "off", "{status}");
 }

@@ -29,7 +29,7 @@ const CONFIG: &str =
 pub fn found(roots: &Roots) -> Result<(Vec<Program>, Box<[ProgramFile]>), Refused> {
     let no = |why: &str| Refused::new(Invalid::NoSandbox, why);
     let commands = roots.commands().ok_or_else(|| no("this agent has no sandbox"))?;
-    commands.sandbox.holds_in_full().map_err(no)?;
+    commands.sandbox.holds_in_full().map_err(|why| no(&why))?;
     let found = command::found(roots, &commands.sandbox, &[GIT.to_owned()])?;
     if found.0.is_empty() {
         return Err(no("git is not installed on this machine, and its tools need it"));
@@ -129,7 +129,7 @@ impl Work {
         let timeout = Duration::from_secs(GIT_WORK_S);
         let ran = sandbox.sandbox.run(&ask, timeout, &|real| roots.hides(real), halt, None);
         let ran = ran.map_err(|fault| match fault {
-            Fault::NotRun(why) => Undone::Failed(why),
+            Fault::NotRun(why) | Fault::NoNamespaces(why) => Undone::Failed(why),
             Fault::Lost => Undone::Lost,
         })?;
         match ran.ended {

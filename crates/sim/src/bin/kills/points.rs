@@ -59,17 +59,25 @@ fn tracer(log: &Path) -> Vec<String> {
 /// To count by.
 pub fn counting(log: &Path) -> Vec<String> {
     let mut line = tracer(log);
-    line.extend(["-y".to_owned(), "-e".to_owned(), format!("trace={},execve,{}", WRITES.join(","), STARTS.join(","))]);
+    line.extend([
+        "-y".to_owned(),
+        "-e".to_owned(),
+        format!("trace={},{},{}", WRITES.join(","), EXECUTES.join(","), STARTS.join(",")),
+    ]);
     line
 }
 
 /// System calls that start a thread or a process.
 const STARTS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
 
+/// System calls by which a process becomes another program.
+const EXECUTES: [&str; 2] = ["execve", "execveat"];
+
 /// The threads of other programs than the one that was begun with.
 fn others(log: &str) -> BTreeSet<&str> {
     let lines = || log.lines().filter_map(|line| line.split_once(' '));
-    let executes = lines().filter(|(_, rest)| rest.trim_start().starts_with("execve(")).map(|(thread, _)| thread);
+    let is_one = |rest: &str| EXECUTES.iter().any(|call| rest.trim_start().starts_with(&format!("{call}(")));
+    let executes = lines().filter(|(_, rest)| is_one(rest)).map(|(thread, _)| thread);
     let first = lines().next().map(|(thread, _)| thread);
     let mut others: BTreeSet<&str> = executes.filter(|thread| Some(*thread) != first).collect();
     loop {
