@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
@@ -133,6 +134,12 @@ pub fn report(control: impl AsFd, report: &Report) {
 /// `None`: the helper ended without one.
 pub fn take_report(control: impl AsFd) -> Option<Report> {
     let mut bytes = [0u8; REPORT_BYTES_MAX];
-    let (length, _) = recv(control, &mut bytes, RecvFlags::DONTWAIT).ok()?;
+    let mut take = || recv(&control, &mut bytes, RecvFlags::DONTWAIT);
+    let (length, _) = match take() {
+        // It has ended without its profile. What it said before is still there, and is given to whoever asks again.
+        Err(Errno::CONNRESET) => take(),
+        taken => taken,
+    }
+    .ok()?;
     serde_json::from_slice(bytes.get(..length)?).ok()
 }

@@ -26,6 +26,8 @@ use crate::{confine, raw, root, user};
 /// The argument by which the binary knows that it is the helper; no person types it.
 pub const ARGUMENT: &str = "__sandbox";
 
+pub const NO_USER: &str = "the runtime runs as root: set `[sandbox] uid` to a user that owns nothing else";
+
 /// Whom the command is inside: nobody of the machine, and not its root.
 const INNER_ID: u32 = 1000;
 
@@ -72,7 +74,9 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
-    match begin(&control) {
+    let walls = std::env::args().nth(2).and_then(|word| Walls::ALL.into_iter().find(|walls| walls.word() == word));
+    let Some(walls) = walls else { return ExitCode::FAILURE };
+    match begin(&control, walls) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             control::report(&control, &Report::Failed(why));
@@ -81,37 +85,56 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn begin(control: &OwnedFd) -> Step<()> {
-    let (profile, stdin) = control::receive_profile(control).map_err(step("reading the profile"))?;
-    if profile.walls == Walls::User {
-        // It ends with the runtime as well, but not before it has ended the command.
-        is_wanted(&profile)?;
-    } else {
-        die_with_parent(&profile)?;
-    }
+fn begin(control: &OwnedFd, walls: Walls) -> Step<()> {
     raw::reset_signals();
     setsid().map_err(step("a session of its own"))?;
+    match walls {
+        Walls::Namespaces => ahead()?,
+        // It ends with the runtime as well, but not before it has ended the command.
+        Walls::User => {}
+    }
+    let (profile, stdin) = control::receive_profile(control).map_err(step("reading the profile"))?;
+    is_wanted(&profile)?;
     take_stdin(stdin).map_err(step("a stdin"))?;
-    if profile.walls == Walls::User {
+    if walls == Walls::User {
         return user::run(&profile, control);
     }
-    let trees = as_root(&profile)?;
-    become_nobody(&profile)?;
-    own_user_namespace()?;
-    let rest = UnshareFlags::NEWNET
-        | UnshareFlags::NEWNS
+    if profile.certificates.is_some() {
+        exit::open(control)?;
+    }
+    if geteuid().is_root() {
+        // What only root can reach, such as what lies in a home of root's, is cut loose while this is root.
+        raw::unshare(UnshareFlags::NEWNS).map_err(wall("mounts of its own"))?;
+        let trees = root::cut(&profile)?;
+        become_nobody(&profile)?;
+        own_user_namespace()?;
+        return sandboxed(&profile, Some(trees), control);
+    }
+    sandboxed(&profile, None, control)
+}
+
+/// What takes longest and needs no profile. Mounts are not among it: until there is a command, the machine's may change.
+fn ahead() -> Step<()> {
+    if !geteuid().is_root() {
+        own_user_namespace()?;
+    }
+    raw::unshare(UnshareFlags::NEWNET).map_err(wall("a network of its own"))?;
+    // A runtime that is gone already sends no signal, and no profile.
+    die_with_parent()
+}
+
+fn sandboxed(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd) -> Step<()> {
+    let rest = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWCGROUP;
     raw::unshare(rest).map_err(wall("namespaces"))?;
-    die_with_parent(&profile)?;
-    if profile.certificates.is_some() {
-        exit::open(control)?;
-    }
+    die_with_parent()?;
+    is_wanted(profile)?;
     let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
     match raw::fork().map_err(step("the first process of the sandbox"))? {
-        None => init::run(&profile, trees, control, &helper),
+        None => init::run(profile, trees, control, &helper),
         Some(init) => {
             drop(helper);
             watch(control.as_fd(), init).map_err(step("watching the sandbox"))
@@ -120,9 +143,8 @@ fn begin(control: &OwnedFd) -> Step<()> {
 }
 
 /// The signal follows the thread that started this process: a parent that is gone already sends none.
-fn die_with_parent(profile: &Profile) -> Step<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the runtime"))?;
-    is_wanted(profile)
+fn die_with_parent() -> Step<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the runtime"))
 }
 
 fn is_wanted(profile: &Profile) -> Step<()> {
@@ -139,22 +161,10 @@ fn take_stdin(given: Option<OwnedFd>) -> Result<(), Errno> {
     rustix::stdio::dup2_stdin(&given.map_or_else(null, Ok)?)
 }
 
-/// What only root can reach, such as what lies in a home of root's, is cut loose while this is root.
-fn as_root(profile: &Profile) -> Step<Option<Vec<Tree>>> {
-    if !geteuid().is_root() || profile.uid.is_none() {
-        return Ok(None);
-    }
-    raw::unshare(UnshareFlags::NEWNS).map_err(wall("mounts of its own"))?;
-    root::cut(profile).map(Some)
-}
-
 /// Root outside would own everything that is not mapped inside.
 fn become_nobody(profile: &Profile) -> Step<()> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
     let Some(uid) = profile.uid.filter(|uid| *uid > 0) else {
-        return Err("the runtime runs as root: set `[sandbox] uid` to a user that owns nothing else".into());
+        return Err(NO_USER.into());
     };
     confine::become_user(uid)?;
     // A change of user takes a process its own files in /proc, where the next step writes.

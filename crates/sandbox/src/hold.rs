@@ -14,7 +14,7 @@ use crate::guard::{Found, Guard, Shield};
 use crate::limits::STOP;
 use crate::profile::{Ask, Profile, Reach, Work};
 use crate::run::{Bounds, Fault, Stop, is_low, takes_too_much};
-use crate::spawner;
+use crate::spawner::{self, Ready};
 use crate::turns::{Alone, alone};
 
 /// What it says and is told, until its first rest.
@@ -79,16 +79,16 @@ impl Held {
         let argv = ask.commands.first().map(|simple| simple.argv.clone()).unwrap_or_default();
         let work = Work::Server { argv };
         let profile = Profile::of(ask, work, &at.before.shield, bounds, tool_dirs);
-        let (ours, theirs) = control::pair().map_err(not_run)?;
         let (read, stdin) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| not_run(errno.into()))?;
-        control::send_profile(&ours, &profile, Some(read.as_fd())).map_err(not_run)?;
+        let Ready { mut child, control } = spawner::start(profile.walls).map_err(not_run)?;
+        // Of one that is gone already it is asked what it said.
+        let _ = control::send_profile(&control, &profile, Some(read.as_fd()));
         drop(read);
-        let mut child = spawner::start(theirs).map_err(not_run)?;
         let pipes = child.stdout.take().zip(child.stderr.take());
         let pipes = pipes.map(|(out, err)| Started { stdin, stdout: out.into(), stderr: err.into() });
         let shield = at.before.shield.clone();
         let reach = ask.reach.clone();
-        Ok(Self { child, control: Some(ours), reach, bounds, shield, work: Some(at), pipes })
+        Ok(Self { child, control: Some(control), reach, bounds, shield, work: Some(at), pipes })
     }
 
     /// What it is spoken to by, once.

@@ -47,6 +47,8 @@ pub const INTERPRETER_BYTES_MAX: u64 = 256;
 pub const SETTLED_S: i64 = 2;
 /// Programs whose digests are kept: more than most machines have.
 pub const PROGRAMS_KNOWN_MAX: usize = 4096;
+/// How long a helper waits for the next command: what lies between two of one task, and far less than idle.
+pub const AHEAD: Duration = Duration::from_secs(60);
 /// A report of the helper, bytes.
 pub const REPORT_BYTES_MAX: usize = 4096;
 /// What one command's copies hold, bytes, entries and directories in each other: a project, made anew for each command.

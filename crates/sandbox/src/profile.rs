@@ -114,6 +114,18 @@ pub enum Walls {
     User,
 }
 
+impl Walls {
+    pub const ALL: [Self; 2] = [Self::Namespaces, Self::User];
+
+    /// What the helper is told before its profile.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::User => "user",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Profile {
     pub walls: Walls,

@@ -16,8 +16,9 @@ use crate::guard::{Guard, Shield};
 use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
 use crate::profile::{Ask, Profile, Walls, Work};
+use crate::spawner::{self, Ready};
 use crate::stage::Stage;
-use crate::{spawner, usage};
+use crate::usage;
 
 /// What the operator sets; what has no number here is a constant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,12 +163,12 @@ pub(crate) fn confined(
 ) -> Result<Ran, Fault> {
     let Ending { until, halt } = ending;
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
-    let (ours, theirs) = control::pair().map_err(not_run)?;
-    control::send_profile(&ours, profile, None).map_err(not_run)?;
-    let child = spawner::start(theirs).map_err(not_run)?;
+    let Ready { child, control } = spawner::start(profile.walls).map_err(not_run)?;
+    let told = control::send_profile(&control, profile, None);
     // The one ends with its namespaces in any case, the other has to be left to end what it has.
     let patience = if profile.walls == Walls::User { STOP + ENDS } else { STOP };
-    let mut watched = Watched { child, patience, control: Some(ours), stopped: None, until, halt };
+    let mut watched = Watched { child, patience, control: Some(control), stopped: None, until, halt };
+    watched.has_profile(told)?;
     if let (Some(exit), Some(control)) = (exit, &watched.control) {
         let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
         let listener = listener.map_err(|why| why.map_or(Fault::Lost, Fault::from))?;
@@ -204,6 +205,16 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
+    /// A helper that could not go as far as to take it says why.
+    fn has_profile(&self, told: std::io::Result<()>) -> Result<(), Fault> {
+        told.map_err(|error| match self.control.as_ref().and_then(control::take_report) {
+            Some(Report::Failed(why)) => why.into(),
+            Some(Report::Exited(_) | Report::Signalled(_) | Report::Obeyed) | None => {
+                Fault::NotRun(format!("the sandbox cannot be made: {error}"))
+            }
+        })
+    }
+
     fn follow(
         &mut self,
         written: &[String],

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::guard::{Guard, Shield};
-use crate::helper::{Step, Unmade};
+use crate::helper::{NO_USER, Step, Unmade};
 use crate::probe::{COMPLETE, Targets};
 use crate::profile::{Ask, Profile, Programs, Reach, Work};
 use crate::run::{Bounds, Ended, Ending, Fault, confined};
@@ -58,6 +58,9 @@ pub fn test(scratch: &Path, bounds: Bounds) -> Tried {
         let _ = fs::remove_dir_all(scratch);
         tried
     };
+    if bounds.uid.is_none() && geteuid().is_root() {
+        return Tried::Off(NO_USER.to_owned());
+    }
     let off = |escapes: &[String]| format!("the sandbox does not hold here: a command {}", escapes.join(", "));
     let why = match attempt(Tier::Full) {
         Ok(escapes) if escapes.is_empty() => return Tried::Full,
@@ -67,7 +70,7 @@ pub fn test(scratch: &Path, bounds: Bounds) -> Tried {
         Err(unmade) if !unmade.is_refused => return Tried::Unknown(unmade.why),
         Err(refused) => refused.why,
     };
-    if bounds.uid.is_none() || !geteuid().is_root() {
+    if !geteuid().is_root() {
         return Tried::Off(why);
     }
     crate::stage::clear();
