@@ -29,7 +29,7 @@ pub fn policies(rules: &[Rule], question: Question) -> String {
     let mut out = match question {
         Question::MayRun => String::from(
             "permit(principal, action, resource) when { [\"read\", \"write\"].contains(context.class) };\n\
-             permit(principal, action, resource) when { context.class == \"execute\" && context.sandboxed };\n",
+             permit(principal, action, resource) when { context.class == \"execute\" && context has tier };\n",
         ),
         Question::MayRunWithAYes => String::from("permit(principal, action, resource);\n"),
     };
@@ -72,6 +72,9 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::LabelConf => attribute("conf"),
         Field::LabelIntegrity => attribute("integrity"),
         Field::Mode => attribute("mode"),
+        Field::Speaks => attribute("speaks"),
+        // A tool that runs nothing has no tier, and meets none.
+        Field::Tier => format!("context has tier && ({})", attribute("tier")),
         Field::Seen => going(&attribute("seen")),
         Field::Path => several("paths", &PATHS, fits, test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
 use backstay_kernel::destination::Method;
 use backstay_kernel::facts::Tier;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::money::Money;
@@ -76,6 +77,8 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         1 => word(Field::Seen, &["never", "allowed", "approved"]),
         1 => word(Field::Mode, &["normal", "dry_run", "read_only"]),
+        1 => word(Field::Speaks, &["human", "program"]),
+        1 => word(Field::Tier, &["full", "copy"]),
         3 => word(Field::Recipient, &RECIPIENTS),
         1 => select(vec!["*@x.test", "*"]).prop_map(|glob: &str| (Field::Recipient, Test::Glob(glob.to_owned()))),
         2 => amount.prop_map(|bounds| (Field::Amount, Test::Amount(bounds))),
@@ -117,8 +120,8 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
         &*values.leak()
     });
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
-    let switches = (select(WorkMode::ALL.to_vec()), select(Seen::ALL.to_vec()));
-    let tier = (select(vec![None, Some(Tier::Full)]), switches);
+    let switches = (select(WorkMode::ALL.to_vec()), select(Seen::ALL.to_vec()), select(Speaks::ALL.to_vec()));
+    let tier = (select(vec![None, Some(Tier::Full), Some(Tier::Copy)]), switches);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to =
         (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
@@ -135,11 +138,12 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             (paths, values),
             (bytes_out, going),
             now,
-            (conf, integrity, (tier, (mode, seen))),
+            (conf, integrity, (tier, (mode, seen, speaks))),
         )| Subject {
             agent: Some(agent),
             principal: Some(principal),
             role: Some(role),
+            speaks: Some(speaks),
             channel: Some(channel),
             tool: Some(tool),
             class: Some(class),
@@ -153,7 +157,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             integrity: Some(integrity),
             mode: Some(mode),
             seen: Some((going != Going::Nowhere).then_some(seen)),
-            tier,
+            tier: Some(tier),
         },
     )
 }
@@ -173,7 +177,7 @@ fn request(call: &Subject<'_>) -> Request {
     let now = call.now.unwrap();
     let to = if let Going::To(to) = call.going { to } else { To::default() };
     let day = WEEK[usize::try_from((now - MONDAY) / DAY_MS).unwrap()];
-    let context = Context::from_pairs([
+    let context = [
         ("role".to_owned(), text(call.role.unwrap().word())),
         ("channel".to_owned(), text(call.channel.unwrap())),
         ("class".to_owned(), text(call.class.unwrap().word())),
@@ -190,12 +194,14 @@ fn request(call: &Subject<'_>) -> Request {
         ("conf".to_owned(), text(call.conf.unwrap().word())),
         ("integrity".to_owned(), text(call.integrity.unwrap().word())),
         ("mode".to_owned(), text(call.mode.unwrap().word())),
-        ("sandboxed".to_owned(), RestrictedExpression::new_bool(call.tier == Some(Tier::Full))),
+        ("speaks".to_owned(), text(call.speaks.unwrap().word())),
         ("seen".to_owned(), text(call.seen.flatten().map_or("", Seen::word))),
         ("now".to_owned(), long(now)),
         ("minute".to_owned(), long(now % DAY_MS / 60_000)),
         ("weekday".to_owned(), text(weekday(day))),
-    ]);
+    ];
+    let tier = call.tier.flatten().map(|tier| ("tier".to_owned(), text(tier.word())));
+    let context = Context::from_pairs(context.into_iter().chain(tier));
     let (who, tool, agent) = (entity("Who", call.principal), entity("Action", call.tool), entity("Agent", call.agent));
     Request::new(who, tool, agent, context.unwrap(), None).unwrap()
 }

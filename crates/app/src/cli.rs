@@ -348,6 +348,9 @@ pub struct ExplainArgs {
     /// Who speaks
     #[arg(long, default_value = "owner")]
     pub principal: String,
+    /// Whether a person or a program speaks
+    #[arg(long, value_enum, default_value_t = Speaker::Human)]
+    pub speaks: Speaker,
     /// The door that the message came in by
     #[arg(long, default_value = "cli")]
     pub channel: String,

@@ -55,6 +55,18 @@ pub enum Tier {
     Copy,
 }
 
+impl Tier {
+    pub const ALL: [Self; 2] = [Self::Full, Self::Copy];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Copy => "copy",
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {

@@ -13,6 +13,7 @@ use crate::budget::Amount;
 use crate::context::{Answer, Item, Note, Notice};
 use crate::effect::CallRef;
 use crate::flow::is_irreversible;
+use crate::home::Speaks;
 use crate::id::{EffectId, Millis, Seq};
 use crate::label::{Label, Source};
 use crate::record::{Admitted, BounceReason, Completion, End, Ended, Planned, Record, Resolution, Retried, Started};
@@ -46,6 +47,9 @@ pub fn apply(session: &mut Session, record: &Record) {
             session.effects.remove(effect);
             let seq = session.seq;
             session.hear(seq, by, *body, typed.as_ref());
+            if let (None, Some(turn)) = (typed, &mut session.turn) {
+                turn.speaks = Some(Speaks::Program);
+            }
             session.take_in(Some(*label));
             let answer = Answer::Body { body: *body, warned: false };
             finish_call(session, *effect, answer, |c| &mut c.done, true);
@@ -108,6 +112,7 @@ fn distrust(session: &mut Session) {
     }
     session.created.clear();
     if let Some(turn) = &mut session.turn {
+        turn.speaks = None;
         turn.said.clear();
         turn.scope = Scope::default();
     }
@@ -126,12 +131,15 @@ fn admit(session: &mut Session, admitted: &Admitted) {
 }
 
 fn start_turn(session: &mut Session, messages: &[Seq]) {
-    let first = session.queue.iter().find(|waiting| messages.contains(&waiting.seq));
+    let mut entering = session.queue.iter().filter(|waiting| messages.contains(&waiting.seq));
+    let speaks = entering.clone().find(|waiting| !waiting.is_quoted()).and_then(Waiting::speaks);
+    let first = entering.next();
     let (principal, channel) = first.map(|w| (w.principal.clone(), w.channel.clone())).unwrap_or_default();
     session.turn = Some(Turn {
         id: messages.last().copied().unwrap_or(session.seq),
         principal,
         channel,
+        speaks,
         label_before: session.label,
         said: Vec::new(),
         spent_warrants: Vec::new(),
@@ -159,6 +167,9 @@ fn enter(session: &mut Session, messages: &[Seq]) {
     for waiting in entering {
         session.take_in(Some(waiting.label));
         session.hear(waiting.seq, &waiting.principal, waiting.body, waiting.typed.as_ref());
+        if let (false, Some(turn)) = (waiting.is_quoted(), &mut session.turn) {
+            turn.speaks = Speaks::of_both(turn.speaks, waiting.speaks());
+        }
         session.items.push_back(Item::User { body: waiting.body, label: waiting.label });
     }
     session.repeats.clear();

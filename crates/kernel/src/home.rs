@@ -112,11 +112,33 @@ pub enum FreezeReason {
 
 /// Whether a person or a program holds the token; only a person's word is an approval on a door
 /// that asks for one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Speaks {
     Human,
     Program,
+}
+
+impl Speaks {
+    pub const ALL: [Self; 2] = [Self::Human, Self::Program];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Program => "program",
+        }
+    }
+
+    /// Who said what two said one after the other: a program as soon as one of them is. `None`: nobody knows.
+    #[must_use]
+    pub fn of_both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(Self::Program), _) | (_, Some(Self::Program)) => Some(Self::Program),
+            (Some(Self::Human), Some(Self::Human)) => Some(Self::Human),
+            (None, _) | (_, None) => None,
+        }
+    }
 }
 
 /// What a token is for, one thing each: whoever finds the one that a chat uses can neither say yes nor stop anything.

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Ceiling, Window, WindowState};
+use crate::facts::Tier;
 use crate::money::Money;
 use crate::record::Counted;
 use crate::rule::{Field, Rule, RuleVerdict};
@@ -191,6 +192,8 @@ impl Subject<'_> {
             Field::LabelConf => self.conf.map(|conf| conf.word().to_owned()),
             Field::LabelIntegrity => self.integrity.map(|integrity| integrity.word().to_owned()),
             Field::Mode => self.mode.map(|mode| mode.word().to_owned()),
+            Field::Speaks => self.speaks.map(|speaks| speaks.word().to_owned()),
+            Field::Tier => self.tier.map(|tier| tier.map_or("", Tier::word).to_owned()),
             Field::Host => match self.going {
                 Going::Unknown => None,
                 Going::Nowhere => Some(String::new()),

@@ -23,6 +23,7 @@ use crate::destination::Connection;
 use crate::effect::{FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::flow::{Composed, Named, Origin, Warrant};
+use crate::home::Speaks;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Confidentiality, Integrity, Label, Source};
 use crate::mode::WorkMode;
@@ -303,6 +304,8 @@ pub enum Used {
     LabelIntegrity(Integrity),
     Mode(WorkMode),
     Seen(Option<Seen>),
+    Speaks(Speaks),
+    Tier,
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }

@@ -50,10 +50,12 @@ pub enum Field {
     LabelIntegrity,
     Mode,
     Seen,
+    Speaks,
+    Tier,
 }
 
 impl Field {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -80,6 +82,8 @@ impl Field {
         Self::LabelIntegrity,
         Self::Mode,
         Self::Seen,
+        Self::Speaks,
+        Self::Tier,
     ];
 
     #[must_use]
@@ -111,6 +115,8 @@ impl Field {
             Self::LabelIntegrity => "label.integrity",
             Self::Mode => "mode",
             Self::Seen => "destination.seen",
+            Self::Speaks => "speaks",
+            Self::Tier => "tier",
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::effect::{CallRef, Finish};
 use crate::facts::Facts;
 use crate::flow::{Composed, Named as NamedValues, Spent, Warrant};
 use crate::frame::Switches;
+use crate::home::Speaks;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::{Label, Source};
 use crate::record::{Completion, Counted, Mode, Reason, Reservation, StopReason};
@@ -23,7 +24,7 @@ use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 17;
+pub const FOLD_VERSION: u32 = 18;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -89,6 +90,16 @@ impl Waiting {
     pub fn is_quoted(&self) -> bool {
         self.label.is_only(Source::Quoted)
     }
+
+    /// `None`: another home heard it.
+    #[must_use]
+    pub fn speaks(&self) -> Option<Speaks> {
+        match &self.typed {
+            Some(_) => Some(Speaks::Human),
+            None if self.label.sources.contains(Source::Elsewhere) => None,
+            None => Some(Speaks::Program),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -111,6 +122,8 @@ pub struct Turn {
     /// Of the message that began it: whose rules, budgets and route count.
     pub principal: String,
     pub channel: String,
+    /// Who said what it answers; a program as soon as one has said some of it.
+    pub speaks: Option<Speaks>,
     /// Of the session, before the turn.
     pub label_before: Label,
     /// What its principal typed in messages and answers: the task's.

@@ -6,6 +6,7 @@ use crate::destination::{Destination, Method, Reachable};
 use crate::facts::{Facts, Tier};
 use crate::frame::Frame;
 use crate::git::{Git, compared};
+use crate::home::Speaks;
 use crate::id::Millis;
 use crate::label::{Confidentiality, Integrity};
 use crate::mode::WorkMode;
@@ -24,12 +25,13 @@ pub struct Subject<'a> {
     pub agent: Option<&'a str>,
     /// Who spoke.
     pub principal: Option<&'a str>,
+    pub speaks: Option<Speaks>,
     pub role: Option<Role>,
     pub channel: Option<&'a str>,
     pub tool: Option<&'a str>,
     pub class: Option<EffectClass>,
-    /// How a call that runs something would be held; no rule looks at it.
-    pub tier: Option<Tier>,
+    /// How a call that runs something would be held; the inner `None`: it runs nothing.
+    pub tier: Option<Option<Tier>>,
     /// All that the call touches.
     pub paths: Option<Vec<&'a str>>,
     pub bytes_out: Option<u64>,
@@ -211,7 +213,7 @@ pub fn ruling<'r>(rules: impl IntoIterator<Item = &'r Rule>, subject: &Subject<'
     let verdict = match (subject.class, subject.tier) {
         (Some(EffectClass::Read | EffectClass::Write), _) => RuleVerdict::Allow,
         // What runs is held, whatever it is.
-        (Some(EffectClass::Execute), Some(Tier::Full | Tier::Copy)) => RuleVerdict::Allow,
+        (Some(EffectClass::Execute), Some(Some(Tier::Full | Tier::Copy))) => RuleVerdict::Allow,
         (Some(EffectClass::Execute | EffectClass::Send | EffectClass::Spend) | None, _) => RuleVerdict::Ask,
     };
     Ruling { verdict, rule: None }
@@ -276,6 +278,7 @@ impl<'a> Subject<'a> {
         Some(Self {
             agent: Some(&session.agent),
             principal: Some(principal),
+            speaks: session.turn.as_ref().and_then(|turn| turn.speaks),
             role: Some(*frame.policy.principals.get(principal)?),
             channel: Some(channel),
             tool: Some(tool),
@@ -294,7 +297,7 @@ impl<'a> Subject<'a> {
         let reads = facts.class == EffectClass::Read;
         Self {
             class: Some(facts.class),
-            tier: facts.tier,
+            tier: tier(facts),
             paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
             values: values(facts),
@@ -334,6 +337,8 @@ impl<'a> Subject<'a> {
             Field::LabelIntegrity => self.integrity.map(Used::LabelIntegrity),
             Field::Mode => self.mode.map(Used::Mode),
             Field::Seen => self.seen.map(Used::Seen),
+            Field::Speaks => self.speaks.map(Used::Speaks),
+            Field::Tier => self.tier.map(|_| Used::Tier),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -351,6 +356,8 @@ impl<'a> Subject<'a> {
             Field::LabelIntegrity => self.integrity.map(|integrity| test.holds(integrity.word())),
             Field::Mode => self.mode.map(|mode| test.holds(mode.word())),
             Field::Seen => self.seen.map(|seen| seen.is_some_and(|seen| test.holds(seen.word()))),
+            Field::Speaks => self.speaks.map(|speaks| test.holds(speaks.word())),
+            Field::Tier => self.tier.map(|tier| tier.is_some_and(|tier| test.holds(tier.word()))),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
             Field::Recipient => self.texts(Kind::Email).map(|all| meet(&all, test, doubt)),
@@ -384,6 +391,16 @@ impl<'a> Subject<'a> {
     pub(crate) fn amounts(&self) -> Option<Vec<Money>> {
         self.values?.iter().filter(|Atom(of, _)| matches!(of, Kind::Money | Kind::Number)).map(Money::of).collect()
     }
+}
+
+/// Whether a process of its own does what the call does.
+fn runs(facts: &Facts) -> bool {
+    facts.tier.is_some() || !facts.programs.is_empty() || facts.class == EffectClass::Execute
+}
+
+/// Of what runs elsewhere, or was recorded before there were tiers, nobody knows it.
+fn tier(facts: &Facts) -> Option<Option<Tier>> {
+    (facts.tier.is_some() || !runs(facts)).then_some(facts.tier)
 }
 
 /// What is known of whom a call reaches and of what it costs: of a tool that is declared what its manifest says, of

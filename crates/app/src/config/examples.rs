@@ -1,6 +1,8 @@
 //! The examples of a rule: calls that it must match, and calls that it must not.
 use backstay_kernel::destination::Method;
+use backstay_kernel::facts::Tier;
 use backstay_kernel::flow::folded;
+use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
@@ -56,9 +58,11 @@ pub struct ExampleCall {
     pub agent: String,
     principal: Option<String>,
     role: Option<Role>,
+    speaks: Option<Speaks>,
     channel: Option<String>,
     pub tool: Option<String>,
     class: Option<EffectClass>,
+    tier: Option<Option<Tier>>,
     pub path: Option<String>,
     bytes_out: Option<u64>,
     values: Option<Vec<Atom>>,
@@ -110,10 +114,11 @@ impl ExampleCall {
             agent: Some(&self.agent),
             principal: self.principal.as_deref(),
             role: self.role,
+            speaks: self.speaks,
             channel: self.channel.as_deref(),
             tool: self.tool.as_deref(),
             class: self.class,
-            tier: None,
+            tier: self.tier,
             paths: self.path.as_deref().map(|path| vec![path]),
             bytes_out: self.bytes_out.or(reads.then_some(0)),
             values: self.values.as_deref(),
@@ -216,6 +221,7 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
         None => None,
     };
     let of_principal = principal.as_ref().and_then(|name| checker.principals.get(name)).copied();
+    let text = |key| example.text(key).map(|spot| spot.value);
     let label = |key| example.table("label")?.text(key).map(|spot| spot.value);
     let manifest = tool.as_ref().and_then(|name| checker.tools.get(name)).cloned();
     let of_tool = manifest.as_ref().map(|tool| tool.class);
@@ -225,6 +231,11 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
         class: as_class.and_then(|word| class(&word)).or(of_tool),
+        speaks: text("speaks").and_then(|word| Speaks::ALL.into_iter().find(|speaks| speaks.word() == word)),
+        tier: match text("tier").and_then(|word| Tier::ALL.into_iter().find(|tier| tier.word() == word)) {
+            Some(tier) => Some(Some(tier)),
+            None => manifest.as_ref().is_some_and(runs_nothing).then_some(None),
+        },
         principal,
         channel,
         tool,
@@ -237,8 +248,13 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
         conf: label("conf").and_then(conf),
         integrity: label("integrity").and_then(integrity),
         seen: example.table("destination").and_then(|to| to.text("seen")).and_then(|spot| seen(spot.value)),
-        mode: example.text("mode").and_then(|spot| WorkMode::ALL.into_iter().find(|mode| mode.word() == spot.value)),
+        mode: text("mode").and_then(|word| WorkMode::ALL.into_iter().find(|mode| mode.word() == word)),
     })
+}
+
+/// One of the runtime's own that starts no process: what others declare, or a server offers, does.
+fn runs_nothing(tool: &Manifest) -> bool {
+    tool.program.is_none() && !tool.name.contains("__") && tool.class != EffectClass::Execute
 }
 
 fn conf(word: &str) -> Option<Confidentiality> {

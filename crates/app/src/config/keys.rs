@@ -31,11 +31,15 @@ pub const LIMIT_FIELDS: &[&str] = &[
     "host",
     "recipient",
     "account",
+    "speaks",
+    "tier",
 ];
 pub const CLASSES: &[&str] = &["read", "write", "execute", "send", "spend"];
 pub const CONFIDENTIALITY: &[&str] = &["public", "internal", "secret"];
 pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
 pub const SEEN: &[&str] = &["never", "allowed", "approved"];
+pub const SPEAKERS: &[&str] = &["human", "program"];
+pub const TIERS: &[&str] = &["full", "copy"];
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];

@@ -11,7 +11,7 @@ use backstay_kernel::words::{Atom, Kind};
 
 use super::check::{Checker, role};
 use super::examples::{Example, call_of, try_example};
-use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES, SEEN};
+use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES, SEEN, SPEAKERS, TIERS};
 use super::mistake::{Code, Place, quoted};
 use super::raw::View;
 use super::value::Spot;
@@ -261,6 +261,8 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Seen
             | Field::LabelIntegrity
             | Field::Mode
+            | Field::Speaks
+            | Field::Tier
             | Field::Method => words(checker, field, *place, value),
         };
         match read {
@@ -282,6 +284,8 @@ fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
         Field::LabelIntegrity => Some(("label", "integrity")),
         Field::Seen => Some(("destination", "seen")),
         Field::Mode
+        | Field::Speaks
+        | Field::Tier
         | Field::Agent
         | Field::Principal
         | Field::Role
@@ -379,6 +383,8 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
         Field::LabelIntegrity => INTEGRITY.iter().map(|word| (*word).to_owned()).collect(),
         Field::Seen => SEEN.iter().map(|word| (*word).to_owned()).collect(),
         Field::Mode => MODES.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Speaks => SPEAKERS.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Tier => TIERS.iter().map(|word| (*word).to_owned()).collect(),
         Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
         Field::Channel

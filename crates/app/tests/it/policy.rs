@@ -67,6 +67,28 @@ fn one_call_is_explained_by_its_rule_its_facts_and_its_exit_code() {
 }
 
 #[test]
+fn a_call_is_explained_as_a_persons_or_as_a_programs() {
+    let place = Place::with_home();
+    let rule = "\n[[agents.main.rules]]\nname = \"people write\"\nverdict = \"deny\"\n\
+                match = { class = \"write\", speaks = \"program\" }\n\
+                does_not_match = [{ tool = \"write_file\", speaks = \"human\" }]\n";
+    place.write_config(&(place.config() + rule));
+    let call = r#"{"path":"a.md","content":"1"}"#;
+    let explain = ["policy", "explain", "write_file", call, "--json"];
+    assert_eq!(place.run(&explain).json(0)["by"], "class default");
+    assert_eq!(place.run(&[&explain[..], &["--speaks", "human"]].concat()).json(0)["verdict"], "allow");
+    let denied = place.run(&[&explain[..], &["--speaks", "program"]].concat()).json(3);
+    assert_eq!(
+        (&denied["by"], &denied["used"]),
+        (&json!("rule `people write`"), &json!(["class", { "speaks": "program" }]))
+    );
+    // Where no terminal is, a program runs it.
+    write(&place, "a.md", "1");
+    assert!(place.run(&["trace"]).stdout.contains("rule `people write`"));
+    assert!(!place.home().join("workspace/a.md").exists());
+}
+
+#[test]
 fn rules_and_examples_are_listed_and_mistakes_are_told() {
     let place = home();
     let found = place.run(&["policy", "check", "--json"]).json(0);

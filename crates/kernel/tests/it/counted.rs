@@ -16,7 +16,7 @@ use backstay_kernel::words::{Atom, Kind};
 use proptest::prelude::*;
 
 use crate::harness::TestSession;
-use crate::rules::{any_subject, forget};
+use crate::rules::{FACTS, any_subject, forget};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -303,7 +303,7 @@ proptest! {
     #[test]
     fn a_forgotten_fact_takes_a_call_out_of_no_limit(
         rules in prop::collection::vec((crate::rules::any_rule(), prop::collection::vec(any_limit(), 0..3)), 1..4),
-        whole in any_subject(), taken in 0u64..4, forgotten in prop::collection::vec(0usize..19, 1..5),
+        whole in any_subject(), taken in 0u64..4, forgotten in prop::collection::vec(0..FACTS, 1..5),
     ) {
         let rules: Vec<Rule> = rules.into_iter().map(|(rule, limits)| Rule { limits, ..rule }).collect();
         let mut less = whole.clone();

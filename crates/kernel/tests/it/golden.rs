@@ -673,6 +673,20 @@ fn judged_by_where_it_leads() -> Record {
     })
 }
 
+/// Of who speaks, and of how it would be held.
+fn judged_by_who_speaks() -> Record {
+    let used = vec![Used::Speaks(Speaks::Human), Used::Speaks(Speaks::Program), Used::Tier, Used::Missing(Field::Tier)];
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: None,
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Deny { by: Reason::Rule("r".to_owned()) },
+        grounds: Some(Box::new(Grounds { line: Some(3), used, ..bare() })),
+    })
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -687,6 +701,7 @@ fn the_stored_form_of_every_record_stays() {
         speaks_with_a_repository(),
         scoped(),
         vec![judged_by_where_it_leads()],
+        vec![judged_by_who_speaks()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

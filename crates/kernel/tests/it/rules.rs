@@ -6,6 +6,7 @@ use backstay_kernel::destination::{Destination, Method, Reachable};
 use backstay_kernel::facts::{Access, Addressed, Facts, PathFact, Tier};
 use backstay_kernel::flow::{addressed, folded};
 use backstay_kernel::git::{Git, Push};
+use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
 use backstay_kernel::label::{Confidentiality, Integrity};
@@ -46,7 +47,8 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         channel: Some("api"),
         tool: Some("write"),
         class: Some(EffectClass::Write),
-        tier: None,
+        speaks: Some(Speaks::Human),
+        tier: Some(None),
         paths: Some(paths.to_vec()),
         bytes_out: Some(100),
         values: Some(&[]),
@@ -450,11 +452,13 @@ fn what_runs_is_allowed_by_its_class_only_where_it_is_held() {
     let of = |class, tier| ruling(&[], &Subject { class, tier, ..Subject::default() }).verdict;
     use EffectClass::{Execute, Send, Spend};
     for (class, tier, verdict) in [
-        (Some(Execute), Some(Tier::Full), RuleVerdict::Allow),
+        (Some(Execute), Some(Some(Tier::Full)), RuleVerdict::Allow),
+        (Some(Execute), Some(Some(Tier::Copy)), RuleVerdict::Allow),
+        (Some(Execute), Some(None), RuleVerdict::Ask),
         (Some(Execute), None, RuleVerdict::Ask),
-        (Some(Send), Some(Tier::Full), RuleVerdict::Ask),
-        (Some(Spend), Some(Tier::Full), RuleVerdict::Ask),
-        (None, Some(Tier::Full), RuleVerdict::Ask),
+        (Some(Send), Some(Some(Tier::Full)), RuleVerdict::Ask),
+        (Some(Spend), Some(Some(Tier::Full)), RuleVerdict::Ask),
+        (None, Some(Some(Tier::Full)), RuleVerdict::Ask),
     ] {
         assert_eq!(of(class, tier), verdict, "{class:?} {tier:?}");
     }
@@ -585,6 +589,8 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         word(Field::Mode, &["normal", "dry_run", "read_only"]),
         word(Field::Seen, &["never", "allowed", "approved"]),
+        word(Field::Speaks, &["human", "program"]),
+        word(Field::Tier, &["full", "copy"]),
         path.prop_map(|test| (Field::Path, test)),
         (select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]), number),
         word(Field::Recipient, &["a@x.test", "b@x.test"]),
@@ -624,7 +630,8 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let role = select(vec![Role::Owner, Role::User]);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let seen = select(vec![None, Some(Seen::Never), Some(Seen::Allowed), Some(Seen::Approved)]);
-    let tier = (select(vec![None, Some(Tier::Full)]), (select(WorkMode::ALL.to_vec()), seen));
+    let tier = select(vec![None, Some(Tier::Full), Some(Tier::Copy)]);
+    let tier = (tier, (select(WorkMode::ALL.to_vec()), seen, select(Speaks::ALL.to_vec())));
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to = (select(vec!["a.test", "b.test", "test"]), 0u16..4, select(vec!["/", "/v1", "/v1/a"]), 0u64..4).prop_map(
         |(host, port, path, url_bytes)| {
@@ -643,17 +650,18 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
             paths,
             ((bytes_out, values), going),
             now,
-            (conf, integrity, (tier, (mode, seen))),
+            (conf, integrity, (tier, (mode, seen, speaks))),
         )| {
             let values: &[Atom] = VALUED.get(..values).unwrap();
             Subject {
                 agent: Some(agent),
                 principal: Some(principal),
                 role: Some(role),
+                speaks: Some(speaks),
                 channel: Some(channel),
                 tool: Some(tool),
                 class: Some(class),
-                tier,
+                tier: Some(tier),
                 paths: Some(paths),
                 bytes_out: Some(bytes_out),
                 values: Some(values),
@@ -668,6 +676,9 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
         },
     )
 }
+
+/// As many as [`forget`] knows.
+pub const FACTS: usize = 22;
 
 pub fn forget(subject: &mut Subject<'_>, fact: usize) {
     match fact {
@@ -697,6 +708,7 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
         17 => subject.mode = None,
         18 => subject.values = None,
         19 => subject.seen = None,
+        20 => subject.speaks = None,
         _ => subject.now = None,
     }
 }
@@ -728,7 +740,7 @@ proptest! {
     #[test]
     fn removing_a_fact_never_widens(
         rules in prop::collection::vec(any_rule(), 0..6), whole in any_subject(),
-        forgotten in prop::collection::vec(0usize..21, 1..5),
+        forgotten in prop::collection::vec(0..FACTS, 1..5),
     ) {
         let mut less = whole.clone();
         forgotten.into_iter().for_each(|fact| forget(&mut less, fact));
@@ -739,7 +751,7 @@ proptest! {
     /// The exception of a deny or an ask only ever takes from what it matches, that of an allow too.
     #[test]
     fn the_rules_near_a_call_say_what_all_of_them_say(
-        rules in prop::collection::vec(any_rule(), 0..12), mut call in any_subject(), forgotten in 0usize..21,
+        rules in prop::collection::vec(any_rule(), 0..12), mut call in any_subject(), forgotten in 0..FACTS,
     ) {
         let known: Rules = rules.clone().into();
         for _ in 0..2 {

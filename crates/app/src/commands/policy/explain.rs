@@ -4,17 +4,18 @@ use std::path::Path;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
 use backstay_kernel::flow::Named;
-use backstay_kernel::id::{BodyRef, Digest, RepeatKey, Seq, SessionId};
+use backstay_kernel::id::{BodyRef, Digest, RepeatKey, SessionId};
 use backstay_kernel::judge::{Judgement, judge};
+use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Policy;
-use backstay_kernel::record::{Opened, Record, Verdict};
-use backstay_kernel::words::Atom;
+use backstay_kernel::record::{Admitted, Mode, Opened, Record, TurnStarted, Verdict};
+use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
 use super::super::conversation::{reachable, repository};
 use super::{Said, past};
-use crate::cli::ExplainArgs;
+use crate::cli::{ExplainArgs, Speaker};
 use crate::config::Checked;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{Out, visible_line};
@@ -62,16 +63,26 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
     })
 }
 
-/// In a session that was just opened: nothing untrusted has entered it.
+/// In a session whose one message names nothing: of a person's, nothing untrusted has entered it.
 fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Judgement {
     let mut session = Session::new(SessionId([1; 10]));
     let (principal, channel) = (args.principal.clone(), args.channel.clone());
     let opened = Opened { agent: agent.to_owned(), principal, channel, title: None, lineage: 1 };
+    let (principal, channel) = (opened.principal.clone(), opened.channel.clone());
     apply(&mut session, &Record::Opened(opened));
-    let calls = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
-    let call = CallRef { calls, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
+    let body = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
+    let typed = match args.speaks {
+        Speaker::Human => Some(Typed::default()),
+        Speaker::Program => None,
+    };
+    let label = typed.as_ref().map_or(Label::of(Source::Principal), Typed::label);
+    let admitted = Admitted { principal, channel, mode: Mode::default(), body, label, typed };
+    apply(&mut session, &Record::Admitted(admitted));
+    let messages = vec![session.seq];
+    apply(&mut session, &Record::TurnStarted(TurnStarted { messages, label: None }));
+    let call = CallRef { calls: body, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
     let frame = past::frame(&session, &call, facts, policy, args.at.unwrap_or_else(world::now));
-    judge(&session, Seq(1), &call, facts, &Named::default(), &frame)
+    judge(&session, session.seq.next(), &call, facts, &Named::default(), &frame)
 }
 
 fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {

@@ -3,7 +3,7 @@ use super::Need::{Default, Optional, Required};
 use super::On::{Amount, Clock, Flag, Hosts, Number, Paths, Segments, Values, Weekday, Words};
 use super::{
     APPROVING_ROLES, CLASSES, CONFIDENTIALITY, INTEGRITY, Key, Kind, LIMIT_FIELDS, METHODS, MODES, OVERS, Presence,
-    ROLES, SEEN, SUMS, Shape, VERDICTS, limits, optional_table, rows, value,
+    ROLES, SEEN, SPEAKERS, SUMS, Shape, TIERS, VERDICTS, limits, optional_table, rows, value,
 };
 
 pub static RULE: &[Key] = &[
@@ -97,6 +97,13 @@ static MATCH: &[Key] = &[
     value("principal", Kind::Condition(Words), Optional("any"), "[\"app\", \"owner\"]", "Who spoke."),
     value("role", Kind::Condition(Words), Optional("any"), "\"user\"", "The role of who spoke."),
     value(
+        "speaks",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"program\"",
+        "Who said what the turn answers: `human`, where all of it came from a terminal at this machine or with a token made by `--speaks human`, and `program` once a message or an answer in it came otherwise.",
+    ),
+    value(
         "channel",
         Kind::Condition(Words),
         Optional("any"),
@@ -110,6 +117,13 @@ static MATCH: &[Key] = &[
         Optional("any"),
         "\"write\"",
         "What the call does: `read`, `write`, `execute`, `send` or `spend`.",
+    ),
+    value(
+        "tier",
+        Kind::Condition(Words),
+        Optional("any"),
+        "\"copy\"",
+        "How well that is held which the call runs here: `full`, in namespaces of its own, or `copy`, as another user on copies, where the machine gives none. Of a call that runs nothing it holds in no case.",
     ),
     value(
         "path",
@@ -311,9 +325,17 @@ static EXAMPLE: &[Key] = &[
     value("agent", Kind::Name, Optional("the rule's agent"), "\"other\"", "The agent's name."),
     value("principal", Kind::Name, Optional("not said"), "\"app\"", "Who spoke."),
     value("role", Kind::Choice(ROLES), Optional("the principal's"), "\"user\"", "The role of who spoke."),
+    value("speaks", Kind::Choice(SPEAKERS), Optional("not said"), "\"program\"", "Who said what the turn answers."),
     value("channel", Kind::Name, Optional("not said"), "\"api\"", "The door that the message came in by."),
     value("tool", Kind::Name, Optional("not said"), "\"write_file\"", "The tool's name."),
     value("class", Kind::Choice(CLASSES), Optional("the tool's"), "\"write\"", "What the call does."),
+    value(
+        "tier",
+        Kind::Choice(TIERS),
+        Optional("not said; none where the tool runs nothing"),
+        "\"copy\"",
+        "How that is held which it runs.",
+    ),
     value("path", Kind::Path, Optional("not said"), "\"workspace/out/notes.md\"", "A path that the call touches."),
     value(
         "bytes_out",

@@ -79,13 +79,15 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 25] = [
+const MATCHED: [(&str, &str, &str); 27] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
+    ("speaks", "speaks", "\"human\""),
     ("channel", "channel", "\"chat\""),
     ("tool", "tool", "\"read_file\""),
     ("class", "class", "\"read\""),
+    ("tier", "tier", "\"full\""),
     ("path", "path", "\"workspace/elsewhere\""),
     ("bytes_out", "bytes_out", "{ gt = 100000 }"),
     ("label.conf", "label", "{ conf = \"public\" }"),

@@ -86,6 +86,10 @@ fn what_can_mean_nothing_is_refused() {
         ("tool = { under = \"read_file\" }", Code::UnknownKey),
         ("tool = { not_in = [\"read_fil\"] }", Code::UnknownName),
         ("tool = 5", Code::WrongType),
+        ("speaks = \"robot\"", Code::UnknownName),
+        ("speaks = { under = \"human\" }", Code::UnknownKey),
+        ("tier = \"thin\"", Code::UnknownName),
+        ("tier = { intersects = [\"full\"] }", Code::UnknownKey),
         ("path = { lt = 5 }", Code::UnknownKey),
         ("path = { glob = \"/a\", under = \"/a\" }", Code::BadValue),
         ("path = { subset_of = [] }", Code::BadValue),
@@ -185,6 +189,26 @@ fn examples_prove_what_a_rule_does() {
     checked(&hours("at = 2026-07-15T06:00:00Z"));
     refused(&hours("at = 2026-07-15T16:00:00Z"), Code::Example);
     refused(&hours("tool = \"read_file\""), Code::Example);
+}
+
+/// Nothing that it runs is held where it runs nothing; of others an example says how.
+#[test]
+fn an_example_says_how_it_would_be_held_where_its_tool_runs_something() {
+    let of = |verdict: &str, example: &str| {
+        format!(
+            "verdict = \"{verdict}\"\nmatch = {{ tier = {{ not_in = [\"full\"] }} }}\ndoes_not_match = [{{ {example} }}]"
+        )
+    };
+    for verdict in ["allow", "deny"] {
+        for tool in ["read_file", "web_fetch", "http_request"] {
+            checked(&of(verdict, &format!("tool = \"{tool}\"")));
+        }
+        checked(&of(verdict, "tool = \"run_command\", tier = \"full\""));
+        refused(&of(verdict, "tool = \"run_command\", tier = \"copy\""), Code::Example);
+        for tool in ["run_command", "git_push", "git_fetch"] {
+            refused(&of(verdict, &format!("tool = \"{tool}\"")), Code::Example);
+        }
+    }
 }
 
 #[test]

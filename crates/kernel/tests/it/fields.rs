@@ -1,0 +1,146 @@
+//! Who speaks and how a call is held, as rules look at it.
+use backstay_kernel::decide::{Input, Message};
+use backstay_kernel::facts::{Facts, Tier};
+use backstay_kernel::home::Speaks;
+use backstay_kernel::record::{Mode, Reason, Record, Used, Verdict};
+use backstay_kernel::rule::{Field, RuleVerdict, Test};
+use backstay_kernel::subject::Subject;
+use backstay_kernel::tool::EffectClass;
+use backstay_kernel::words::Typed;
+
+use crate::harness::{OWNER, TestSession, body, rule};
+
+/// Whether a rule of this one condition that allows, and one that denies, matches.
+fn matched(field: Field, test: &Test, subject: &Subject<'_>) -> (bool, bool) {
+    let of = |verdict| rule("r", verdict, &[(field, test.clone())]).matches(subject);
+    (of(RuleVerdict::Allow), of(RuleVerdict::Deny))
+}
+
+fn equal(word: &str) -> Test {
+    Test::Equal(word.into())
+}
+
+fn speaks(t: &TestSession) -> Option<Speaks> {
+    let facts = Facts::new(EffectClass::Read, Vec::new());
+    let used = Subject::of(&t.session, "read", &facts, &t.frame()).unwrap().used(Field::Speaks);
+    match used {
+        Used::Speaks(speaks) => Some(speaks),
+        Used::Missing(Field::Speaks) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Enters at the next step: the call of the step before is done.
+fn steered(t: &mut TestSession, typed: Option<Typed>) {
+    t.reply(&[("mail", 1)]);
+    let message = Message { typed, ..t.message(2, Mode::Steer) };
+    t.tell(Input::Message(message));
+    let effect = t.call("mail");
+    t.decide(effect, true).unwrap();
+    t.done(effect, 1);
+}
+
+#[test]
+fn a_turn_is_a_persons_as_long_as_no_program_has_spoken_in_it() {
+    let (human, program) = (Some(Speaks::Human), Some(Speaks::Program));
+    let typed = || Some(Typed::default());
+    let begun = |is_human: bool| {
+        let mut t = TestSession::new();
+        if is_human {
+            t.type_in(1)
+        } else {
+            t.say(1)
+        };
+        t
+    };
+    assert_eq!(speaks(&TestSession::new()), None);
+    assert_eq!((speaks(&begun(true)), speaks(&begun(false))), (human, program));
+    for (by_human, then, expected) in
+        [(true, typed(), human), (true, None, program), (false, typed(), program), (false, None, program)]
+    {
+        let mut t = begun(by_human);
+        steered(&mut t, then.clone());
+        assert_eq!(speaks(&t), expected, "steered: {by_human} {then:?}");
+        let mut t = begun(by_human);
+        t.reply(&[("question", 1)]);
+        let effect = t.call("question");
+        t.tell(Input::Answer { effect, body: body(5), by: OWNER.to_owned(), typed: then.clone() });
+        assert_eq!(speaks(&t), expected, "answered: {by_human} {then:?}");
+        t.settle();
+        t.reply(&[]);
+        t.type_in(3);
+        assert_eq!(speaks(&t), human, "the next turn is another");
+    }
+    // Whoever quotes a program speaks.
+    let mut t = TestSession::new();
+    let message = Message { typed: typed(), quoted: vec![body(9)], ..t.message(1, Mode::Queue) };
+    t.tell(Input::Message(message));
+    assert_eq!(speaks(&t), human);
+}
+
+#[test]
+fn nobody_knows_who_spoke_in_another_home() {
+    let mut t = TestSession::new();
+    t.type_in(1);
+    let waits = Message { typed: Some(Typed::default()), ..t.message(2, Mode::Queue) };
+    t.tell(Input::Message(waits));
+    t.tell(Input::Lineage { old: 1, new: 2 });
+    assert_eq!(speaks(&t), None);
+    t.cancel();
+    t.settle();
+    assert!(t.session.turn.is_some() && t.session.queue.is_empty(), "the one that waited");
+    assert_eq!(speaks(&t), None);
+    t.cancel();
+    t.settle();
+    t.type_in(3);
+    assert_eq!(speaks(&t), Some(Speaks::Human), "here somebody heard it");
+}
+
+#[test]
+fn a_rule_may_look_at_who_speaks() {
+    let by_program = |t: &mut TestSession| {
+        t.agent().rules = vec![rule("no program", RuleVerdict::Deny, &[(Field::Speaks, equal("program"))])].into();
+    };
+    for (is_human, denied) in [(true, false), (false, true)] {
+        let mut t = TestSession::new();
+        by_program(&mut t);
+        if is_human {
+            t.type_in(1)
+        } else {
+            t.say(1)
+        };
+        t.reply(&[("read", 1)]);
+        let judged =
+            t.records.iter().find_map(|record| if let Record::Judged(judged) = record { Some(judged) } else { None });
+        let judged = judged.unwrap();
+        assert_eq!(judged.verdict == Verdict::Deny { by: Reason::Rule("no program".into()) }, denied);
+        let used = &judged.grounds.as_ref().unwrap().used;
+        assert_eq!(used.as_slice(), if denied { &[Used::Speaks(Speaks::Program)][..] } else { &[] });
+    }
+    let nobody = Subject::default();
+    assert_eq!(matched(Field::Speaks, &equal("human"), &nobody), (false, true));
+    assert_eq!(matched(Field::Speaks, &Test::NotIn(vec!["program".into()]), &nobody), (false, true));
+}
+
+#[test]
+fn a_tier_is_of_what_runs_and_unknown_where_nobody_said_how() {
+    let held = |tier| Facts { tier, ..Facts::new(EffectClass::Read, Vec::new()) };
+    for (tier, word, other) in [(Tier::Full, "full", "copy"), (Tier::Copy, "copy", "full")] {
+        let facts = held(Some(tier));
+        let subject = Subject::of_facts(&facts);
+        assert_eq!(matched(Field::Tier, &equal(word), &subject), (true, true), "{word}");
+        assert_eq!(matched(Field::Tier, &equal(other), &subject), (false, false), "{word}");
+        assert_eq!(subject.used(Field::Tier), Used::Tier);
+    }
+    let still = held(None);
+    let command = Facts::new(EffectClass::Execute, Vec::new());
+    let program = Facts { programs: ["cat".to_owned()].into(), ..held(None) };
+    for test in [equal("full"), Test::NotIn(vec!["full".into()])] {
+        assert_eq!(matched(Field::Tier, &test, &Subject::of_facts(&still)), (false, false), "it runs nothing");
+        for facts in [&command, &program] {
+            assert_eq!(matched(Field::Tier, &test, &Subject::of_facts(facts)), (false, true), "{facts:?}");
+        }
+    }
+    assert_eq!(Subject::of_facts(&still).used(Field::Tier), Used::Tier);
+    assert_eq!(Subject::of_facts(&program).used(Field::Tier), Used::Missing(Field::Tier));
+}
