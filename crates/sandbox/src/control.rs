@@ -31,6 +31,8 @@ pub enum Report {
     Failed(Unmade),
     /// An order was carried out.
     Obeyed,
+    /// No process of the sandbox is left.
+    Gone,
 }
 
 /// What the runtime tells the first process of a sandbox that it holds.

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{self, Report};
 use crate::exit;
-use crate::init;
+use crate::init::{self, Made};
 use crate::profile::{Profile, Walls};
-use crate::tree::Tree;
+use crate::seccomp::{Calls, Filters};
 use crate::{confine, raw, root, user};
 
 /// The argument by which the binary knows that it is the helper; no person types it.
@@ -88,17 +88,15 @@ pub fn main() -> ExitCode {
 fn begin(control: &OwnedFd, walls: Walls) -> Step<()> {
     raw::reset_signals();
     setsid().map_err(step("a session of its own"))?;
-    match walls {
-        Walls::Namespaces => ahead()?,
+    let filters = match walls {
+        Walls::Namespaces => Some(ahead()?),
         // It ends with the runtime as well, but not before it has ended the command.
-        Walls::User => {}
-    }
+        Walls::User => None,
+    };
     let (profile, stdin) = control::receive_profile(control).map_err(step("reading the profile"))?;
     is_wanted(&profile)?;
     take_stdin(stdin).map_err(step("a stdin"))?;
-    if walls == Walls::User {
-        return user::run(&profile, control);
-    }
+    let Some(filters) = filters else { return user::run(&profile, control) };
     if profile.certificates.is_some() {
         exit::open(control)?;
     }
@@ -108,22 +106,23 @@ fn begin(control: &OwnedFd, walls: Walls) -> Step<()> {
         let trees = root::cut(&profile)?;
         become_nobody(&profile)?;
         own_user_namespace()?;
-        return sandboxed(&profile, Some(trees), control);
+        return sandboxed(&profile, Made { filters, trees: Some(trees) }, control);
     }
-    sandboxed(&profile, None, control)
+    sandboxed(&profile, Made { filters, trees: None }, control)
 }
 
 /// What takes longest and needs no profile. Mounts are not among it: until there is a command, the machine's may change.
-fn ahead() -> Step<()> {
+fn ahead() -> Step<Filters> {
     if !geteuid().is_root() {
         own_user_namespace()?;
     }
     raw::unshare(UnshareFlags::NEWNET).map_err(wall("a network of its own"))?;
     // A runtime that is gone already sends no signal, and no profile.
-    die_with_parent()
+    die_with_parent()?;
+    Filters::of(Calls::Command)
 }
 
-fn sandboxed(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd) -> Step<()> {
+fn sandboxed(profile: &Profile, made: Made, control: &OwnedFd) -> Step<()> {
     let rest = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
@@ -134,10 +133,13 @@ fn sandboxed(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd) -> 
     is_wanted(profile)?;
     let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
     match raw::fork().map_err(step("the first process of the sandbox"))? {
-        None => init::run(profile, trees, control, &helper),
+        None => init::run(profile, made, control, &helper),
         Some(init) => {
             drop(helper);
-            watch(control.as_fd(), init).map_err(step("watching the sandbox"))
+            drop(made);
+            watch(control.as_fd(), init).map_err(step("watching the sandbox"))?;
+            control::report(control, &Report::Gone);
+            Ok(())
         }
     }
 }

@@ -148,6 +148,7 @@ impl Held {
             Report::Failed(why) => Some(format!("the sandbox cannot be made: {why}")),
             Report::Exited(code) => Some(format!("it ended with code {code}")),
             Report::Signalled(signal) => Some(format!("it was ended by signal {signal}")),
+            Report::Gone => Some("it has ended".to_owned()),
             Report::Obeyed => None,
         }
     }
@@ -164,7 +165,9 @@ impl Held {
         control::order(control, order)?;
         match wait(control, STOP)?.then(|| control::take_report(control)) {
             Some(Some(Report::Obeyed)) => Ok(()),
-            Some(Some(Report::Exited(_) | Report::Signalled(_) | Report::Failed(_)) | None) | None => Err(gone()),
+            Some(Some(Report::Exited(_) | Report::Signalled(_) | Report::Failed(_) | Report::Gone) | None) | None => {
+                Err(gone())
+            }
         }
     }
 }

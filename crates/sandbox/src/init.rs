@@ -15,16 +15,23 @@ use crate::helper::{Step, let_go_of_streams, step};
 use crate::limits::{LOOK_AT_REST, REST};
 use crate::profile::{Profile, Work};
 use crate::program::Programs;
-use crate::seccomp::Calls;
+use crate::seccomp::{Calls, Filters};
 use crate::tree::Tree;
-use crate::{confine, list, probe, raw, root, seccomp};
+use crate::{confine, list, probe, raw, root};
 
 /// What shells say of a command that cannot be started, and of one that is not there.
 pub const NOT_STARTED: i32 = 126;
 pub const NOT_FOUND: i32 = 127;
 
-pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> ! {
-    let report = prepare(profile, trees, control, helper).and_then(|programs| match &profile.work {
+/// What the helper has made already.
+pub struct Made {
+    pub filters: Filters,
+    /// None where this process may cut them loose itself.
+    pub trees: Option<Vec<Tree>>,
+}
+
+pub fn run(profile: &Profile, made: Made, control: &OwnedFd, helper: &OwnedFd) -> ! {
+    let report = prepare(profile, made, control, helper).and_then(|programs| match &profile.work {
         Work::Commands(_) | Work::Probe(_) => command(profile, &programs),
         Work::Server { .. } => server(profile, &programs, control),
     });
@@ -32,23 +39,24 @@ pub fn run(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helpe
     std::process::exit(0)
 }
 
-fn prepare(profile: &Profile, trees: Option<Vec<Tree>>, control: &OwnedFd, helper: &OwnedFd) -> Step<Programs> {
+fn prepare(profile: &Profile, made: Made, control: &OwnedFd, helper: &OwnedFd) -> Step<Programs> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the helper"))?;
     if has_ended(helper) {
         return Err("the helper is gone".into());
     }
-    let trees = trees.map_or_else(|| root::cut(profile), Ok)?;
+    let trees = made.trees.map_or_else(|| root::cut(profile), Ok)?;
     root::make(profile, trees)?;
     let programs = Programs::open(&profile.found)?;
     confine::limits(profile)?;
     confine::close_capabilities().and_then(|()| confine::no_capabilities()).map_err(step("no capabilities"))?;
     keep_only(control, &programs)?;
     confine::landlock(profile)?;
-    seccomp::apply(match &profile.work {
+    let calls = match &profile.work {
         Work::Server { .. } => Calls::Server,
         Work::Commands(_) | Work::Probe(_) if profile.certificates.is_some() => Calls::CommandWithExit,
         Work::Commands(_) | Work::Probe(_) => Calls::Command,
-    })?;
+    };
+    made.filters.or(calls)?.apply()?;
     // The command is the same user in the same namespace: it may not look into this process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))?;
     Ok(programs)

@@ -1,6 +1,6 @@
 //! Runs one command in a sandbox of its own, watches it, and says how it ended.
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -167,7 +167,7 @@ pub(crate) fn confined(
     let told = control::send_profile(&control, profile, None);
     // The one ends with its namespaces in any case, the other has to be left to end what it has.
     let patience = if profile.walls == Walls::User { STOP + ENDS } else { STOP };
-    let mut watched = Watched { child, patience, control: Some(control), stopped: None, until, halt };
+    let mut watched = Watched { child, patience, control: Some(control), stopped: None, is_gone: false, until, halt };
     watched.has_profile(told)?;
     if let (Some(exit), Some(control)) = (exit, &watched.control) {
         let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
@@ -181,7 +181,7 @@ pub(crate) fn confined(
         (Some(stop), _) => Ended::Stopped(stop),
         (None, Some(Report::Exited(code))) => Ended::Exited(code),
         (None, Some(Report::Signalled(signal))) => Ended::Signalled(signal),
-        (None, None | Some(Report::Obeyed)) => return Err(Fault::Lost),
+        (None, None | Some(Report::Obeyed | Report::Gone)) => return Err(Fault::Lost),
     };
     Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
 }
@@ -200,6 +200,8 @@ struct Watched<'a> {
     /// Let go of, it tells the helper to end everything.
     control: Option<OwnedFd>,
     stopped: Option<Stop>,
+    /// Nothing of the command is left.
+    is_gone: bool,
     until: Instant,
     halt: &'a AtomicBool,
 }
@@ -209,7 +211,7 @@ impl Watched<'_> {
     fn has_profile(&self, told: std::io::Result<()>) -> Result<(), Fault> {
         told.map_err(|error| match self.control.as_ref().and_then(control::take_report) {
             Some(Report::Failed(why)) => why.into(),
-            Some(Report::Exited(_) | Report::Signalled(_) | Report::Obeyed) | None => {
+            Some(Report::Exited(_) | Report::Signalled(_) | Report::Obeyed | Report::Gone) | None => {
                 Fault::NotRun(format!("the sandbox cannot be made: {error}"))
             }
         })
@@ -231,14 +233,21 @@ impl Watched<'_> {
         let mut next_look = Instant::now() + LOOK;
         let mut report = None;
         loop {
-            let has_ended = wait(&helper, out.as_ref(), err.as_ref())?;
+            let has_ended = {
+                let (control, out, err) = (self.control.as_ref(), out.as_ref(), err.as_ref());
+                wait(&helper, [control.map(AsFd::as_fd), out.map(AsFd::as_fd), err.map(AsFd::as_fd)])?
+            };
+            while let Some(said) = self.control.as_ref().and_then(control::take_report) {
+                if said == Report::Gone {
+                    self.is_gone = true;
+                } else {
+                    report = report.or(Some(said));
+                }
+            }
+            // Nobody writes any more where one of the two holds.
             take(&mut out, stdout)?;
             take(&mut err, stderr)?;
-            if let Some(control) = &self.control {
-                report = report.or_else(|| control::take_report(control));
-            }
-            if has_ended {
-                self.child.wait()?;
+            if has_ended || self.is_gone {
                 return Ok(report);
             }
             let now = Instant::now();
@@ -269,6 +278,10 @@ impl Watched<'_> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.control = None;
+        if self.is_gone {
+            // What is left is the helper's own end, which takes the kernel a while.
+            return spawner::bury(self.child.id());
+        }
         let _ = self.child.wait();
     }
 }
@@ -294,10 +307,9 @@ fn without_waiting(stream: &impl AsFd) -> std::io::Result<()> {
 }
 
 /// Until one of them has something to say, or it is time to look. True: the helper has ended.
-fn wait(helper: &OwnedFd, out: Option<&impl AsFd>, err: Option<&impl AsFd>) -> std::io::Result<bool> {
+fn wait(helper: &OwnedFd, others: [Option<BorrowedFd<'_>>; 3]) -> std::io::Result<bool> {
     let mut polled = vec![PollFd::new(helper, PollFlags::IN)];
-    polled.extend(out.map(|stream| PollFd::new(stream, PollFlags::IN)));
-    polled.extend(err.map(|stream| PollFd::new(stream, PollFlags::IN)));
+    polled.extend(others.into_iter().flatten().map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN)));
     let nanoseconds = i64::try_from(LOOK.as_nanos()).unwrap_or(0);
     match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: nanoseconds })) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -30,12 +30,25 @@ pub enum Calls {
 }
 
 /// Of several filters the strictest answer counts. The one that refuses to set filters comes last.
-pub fn apply(calls: Calls) -> Step<()> {
-    let by_words = by_words(calls).map_err(step("system calls"))?;
-    for program in [by_words, by_number(calls)?] {
-        apply_filter(&program).map_err(step("system calls"))?;
+pub struct Filters {
+    calls: Calls,
+    programs: [BpfProgram; 2],
+}
+
+impl Filters {
+    pub fn of(calls: Calls) -> Step<Self> {
+        let by_words = by_words(calls).map_err(step("system calls"))?;
+        Ok(Self { calls, programs: [by_words, by_number(calls)?] })
     }
-    Ok(())
+
+    /// These, or those of other calls.
+    pub fn or(self, calls: Calls) -> Step<Self> {
+        if self.calls == calls { Ok(self) } else { Self::of(calls) }
+    }
+
+    pub fn apply(&self) -> Step<()> {
+        self.programs.iter().try_for_each(|program| apply_filter(program)).map_err(step("system calls"))
+    }
 }
 
 /// What is answered to whole system calls, whatever their words.

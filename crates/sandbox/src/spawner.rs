@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 
+use rustix::process::{Pid, WaitOptions, waitpid};
+
 use crate::control;
 use crate::helper::ARGUMENT;
 use crate::limits::AHEAD;
@@ -22,23 +24,38 @@ pub struct Ready {
 }
 
 type Started = std::io::Result<Ready>;
-type Order = (Walls, SyncSender<Started>);
+
+enum Order {
+    Start(Walls, SyncSender<Started>),
+    Bury(u32),
+}
 
 /// This very binary, whatever has become of its path.
 const SELF: &str = "/proc/self/exe";
 
 /// A helper with its end of the control socket as stdin, and pipes for what the command says.
 pub fn start(walls: Walls) -> Started {
-    static SPAWNER: OnceLock<Option<Sender<Order>>> = OnceLock::new();
     let gone = || std::io::Error::other("the thread that starts helpers is gone");
+    let (answer, started) = sync_channel(1);
+    spawner().ok_or_else(gone)?.send(Order::Start(walls, answer)).map_err(|_| gone())?;
+    started.recv().map_err(|_| gone())?
+}
+
+/// Waits for a helper that is about to end, so that nobody else has to.
+pub fn bury(helper: u32) {
+    if let Some(spawner) = spawner() {
+        let _ = spawner.send(Order::Bury(helper));
+    }
+}
+
+fn spawner() -> Option<&'static Sender<Order>> {
+    static SPAWNER: OnceLock<Option<Sender<Order>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, taken) = channel::<Order>();
         let thread = std::thread::Builder::new().name("sandbox".to_owned());
         thread.spawn(move || serve(&taken)).ok().map(|_| orders)
     });
-    let (answer, started) = sync_channel(1);
-    spawner.as_ref().ok_or_else(gone)?.send((walls, answer)).map_err(|_| gone())?;
-    started.recv().map_err(|_| gone())?
+    spawner.as_ref()
 }
 
 fn serve(orders: &Receiver<Order>) {
@@ -48,18 +65,19 @@ fn serve(orders: &Receiver<Order>) {
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(_) => orders.recv_timeout(AHEAD),
         };
-        let ready = ahead.take();
-        let (walls, answer) = match order {
-            Ok(order) => order,
-            // Nobody has needed it: it is not to be paid for.
-            Err(RecvTimeoutError::Timeout) => {
-                ready.into_iter().for_each(|(_, ready)| end(ready));
-                continue;
+        match order {
+            Ok(Order::Start(walls, answer)) => {
+                let _ = answer.send(taken(ahead.take(), walls).map_or_else(|| spawn(walls), Ok));
+                ahead = spawn(walls).ok().map(|ready| (walls, ready));
             }
+            Ok(Order::Bury(helper)) => {
+                let helper = i32::try_from(helper).ok().and_then(Pid::from_raw);
+                let _ = rustix::io::retry_on_intr(|| waitpid(helper, WaitOptions::empty()));
+            }
+            // Nobody has needed it: it is not to be paid for.
+            Err(RecvTimeoutError::Timeout) => ahead.take().into_iter().for_each(|(_, ready)| end(ready)),
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let _ = answer.send(taken(ready, walls).map_or_else(|| spawn(walls), Ok));
-        ahead = spawn(walls).ok().map(|ready| (walls, ready));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What holds a command, part by part: its environment, its system calls, names that others act on,
 //! paths that a rule keeps it from; and that nothing runs where one part is missing.
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -224,4 +225,55 @@ fn a_file_that_is_swapped_for_a_link_leads_nowhere() {
     let told = home.call(&json!({ "command": swap, "timeout_s": 100 }));
     assert_eq!(told["stdout"], "inside\n", "{told}");
     assert!(!outside.join("made").exists());
+}
+
+#[test]
+fn one_helper_waits_ahead_for_a_command_and_dies_with_the_runtime() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let served = home.place.serve();
+    let parent = served.id();
+    let helpers = || -> Vec<u32> {
+        let is_helper = |id: &u32| {
+            let of = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+            let child = of("status").contains(&format!("\nPPid:\t{parent}\n"));
+            child && of("cmdline").contains("__sandbox") && !of("status").contains("State:\tZ")
+        };
+        let ids =
+            std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.filter(is_helper).collect()
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    let wait_for = |count: usize| loop {
+        let found = helpers();
+        if found.len() == count {
+            return found;
+        }
+        assert!(Instant::now() < until, "{found:?}");
+        std::thread::yield_now();
+    };
+    assert_eq!(home.run("x=1; echo $x")["stdout"], "1\n");
+    let [ahead] = wait_for(1)[..] else { unreachable!() };
+    // It has no network, nor anything else to do before it is told.
+    let network = |id: &str| std::fs::read_link(format!("/proc/{id}/ns/net")).unwrap();
+    assert_ne!(network(&ahead.to_string()), network("self"));
+    // The next command is this one's.
+    assert_eq!(home.run("x=1; echo $x")["stdout"], "1\n");
+    let [next] = wait_for(1)[..] else { unreachable!() };
+    assert_ne!(next, ahead);
+    // One that is gone costs a command nothing but time.
+    let kill = |id: u32| {
+        let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    };
+    kill(next);
+    wait_for(0);
+    assert_eq!(home.run("x=2; echo $x")["stdout"], "2\n");
+    let [last] = wait_for(1)[..] else { unreachable!() };
+    served.kill();
+    let is_there =
+        || std::fs::read_to_string(format!("/proc/{last}/status")).is_ok_and(|status| !status.contains("State:\tZ"));
+    while is_there() {
+        assert!(Instant::now() < until, "it outlives the runtime");
+        std::thread::yield_now();
+    }
 }
