@@ -1,4 +1,5 @@
 //! One request and its answer, on a connection of its own.
+use std::fmt;
 use std::time::Duration;
 
 use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::dial::{Network, Times};
 use crate::headers::{is_shown, texts};
@@ -82,6 +83,9 @@ pub enum Fault {
     Lost(String),
 }
 
+/// Tells what went over a connection until now.
+pub type Reached = Box<dyn Fn() -> Connection + Send>;
+
 /// How a request ended, and the connection that was made for it.
 #[derive(Debug)]
 pub struct Made {
@@ -106,41 +110,127 @@ impl Network {
 
     /// The same on the caller's runtime, where all of it ends with the future.
     pub async fn send(&self, ask: &Ask<'_>) -> Made {
-        if ask.credential.is_some() && ask.url.scheme != Scheme::Https {
-            return not_sent("a secret is not sent in clear text".to_owned());
-        }
-        let request = match request(ask) {
-            Ok(request) => request,
-            Err(why) => return not_sent(why),
+        let mut reached = None;
+        let answer = match self.open(ask, &mut |made| reached = Some(made)).await {
+            Ok(coming) => coming.whole().await,
+            Err(fault) => Err(fault),
         };
+        Made { answer, connection: reached.map(|connection: Reached| connection()) }
+    }
+
+    /// The same until the answer begins. `reached` is given the connection as soon as there is one: what went over it
+    /// can be told at any time, however the request ends.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn open(&self, ask: &Ask<'_>, reached: &mut (dyn FnMut(Reached) + Send)) -> Result<Coming, Fault> {
+        if ask.credential.is_some() && ask.url.scheme != Scheme::Https {
+            return Err(Fault::NotSent("a secret is not sent in clear text".to_owned()));
+        }
+        let request = request(ask).map_err(Fault::NotSent)?;
         // The gate has said so already; what is dialled is held to it once more.
         if !ask.grant.covers(&Destination::of(ask.url, ask.method, 0)) {
-            return not_sent(format!("{} {} is not what was granted", ask.method.word(), ask.url.text()));
+            return Err(Fault::NotSent(format!("{} {} is not what was granted", ask.method.word(), ask.url.text())));
         }
-        let dialled = match self.in_time(self.dial(&ask.url.host, ask.url.port, ask.grant)).await {
-            Ok(dialled) => dialled,
-            Err(why) => return not_sent(why),
-        };
+        let dialled = self.in_time(self.dial(&ask.url.host, ask.url.port, ask.grant)).await.map_err(Fault::NotSent)?;
         let (stream, connection) = dialled.open();
+        let secret = ask.credential.as_ref().map(|credential| credential.secret.clone());
+        reached(Box::new(move || Connection { secret: secret.clone(), ..connection() }));
         let Times { head, whole, .. } = self.times;
-        let most = self.body_bytes_max;
+        let (until, late) = (Instant::now() + whole, late(whole));
         let answer = match ask.url.scheme {
-            Scheme::Http => timeout(whole, spoken(stream, request, head, most)).await,
-            Scheme::Https => match self.in_time(self.seal(stream, &ask.url.host)).await {
-                Ok(sealed) => timeout(whole, spoken(sealed, request, head, most)).await,
-                Err(why) => Ok(Err(Fault::NotSent(why))),
-            },
+            Scheme::Http => timeout_at(until, answered(stream, request, head)).await,
+            Scheme::Https => {
+                let sealed = self.in_time(self.seal(stream, &ask.url.host)).await.map_err(Fault::NotSent)?;
+                timeout_at(until, answered(sealed, request, head)).await
+            }
         };
-        let late = |_| Err(Fault::Lost(format!("no whole answer within {} s", whole.as_secs())));
-        let mut answer = answer.unwrap_or_else(late);
-        let mut connection = connection();
-        if let Some(credential) = &ask.credential {
-            connection.secret = Some(credential.secret.clone());
-            if let Ok(answer) = &mut answer {
-                redact(answer, credential);
+        let (parts, body) = answer.map_err(|_| late.clone())??.into_parts();
+        let mut headers = texts(&parts.headers);
+        for (_, field) in &mut headers {
+            *field = String::from_utf8_lossy(&Clean::new(ask.credential.as_ref()).all(field.as_bytes())).into_owned();
+        }
+        let head = Answer { status: parts.status.as_u16(), headers, body: Vec::new(), is_whole: false };
+        let clean = Clean::new(ask.credential.as_ref());
+        Ok(Coming { head, body, room: Some(self.body_bytes_max), clean, until, late })
+    }
+}
+
+fn late(whole: Duration) -> Fault {
+    Fault::Lost(format!("no whole answer within {} s", whole.as_secs()))
+}
+
+/// An answer whose body is taken as it comes, without the secret that was sent.
+pub struct Coming {
+    head: Answer,
+    body: Incoming,
+    /// Bytes of it that are still taken; absent once there were more.
+    room: Option<usize>,
+    clean: Clean,
+    until: Instant,
+    late: Fault,
+}
+
+/// What comes next of a body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Piece {
+    Bytes(Vec<u8>),
+    /// The last of it.
+    End(Vec<u8>),
+    /// It broke off.
+    Broken,
+    /// More of it is not taken.
+    TooLong,
+}
+
+impl fmt::Debug for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coming").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+impl Coming {
+    /// The answer without its body.
+    #[must_use]
+    pub fn head(&self) -> &Answer {
+        &self.head
+    }
+
+    /// Waits for what comes next; after an end of whatever kind nothing does.
+    ///
+    /// # Errors
+    /// The time of the request is over.
+    pub async fn piece(&mut self) -> Result<Piece, Fault> {
+        loop {
+            let Some(room) = self.room else { return Ok(Piece::TooLong) };
+            let frame = timeout_at(self.until, self.body.frame()).await.map_err(|_| self.late.clone())?;
+            let data = match frame {
+                None => return Ok(Piece::End(self.clean.end())),
+                Some(Err(_)) => return Ok(Piece::Broken),
+                Some(Ok(frame)) => frame.into_data(),
+            };
+            let Ok(data) = data else { continue };
+            let taken = data.get(..room).unwrap_or(&data);
+            self.room = room.checked_sub(data.len());
+            return Ok(Piece::Bytes(self.clean.take(taken)));
+        }
+    }
+
+    /// As much of it as is taken; the status is the news, and a body that is cut takes nothing from it.
+    ///
+    /// # Errors
+    /// The time of the request is over.
+    pub async fn whole(mut self) -> Result<Answer, Fault> {
+        loop {
+            match self.piece().await? {
+                Piece::Bytes(bytes) => self.head.body.extend(bytes),
+                Piece::End(bytes) => {
+                    self.head.body.extend(bytes);
+                    return Ok(Answer { is_whole: true, ..self.head });
+                }
+                Piece::Broken | Piece::TooLong => return Ok(self.head),
             }
         }
-        Made { answer, connection: Some(connection) }
     }
 }
 
@@ -184,73 +274,67 @@ where
     Ok(sender)
 }
 
-async fn spoken<S>(
+async fn answered<S>(
     stream: S,
     request: Request<Full<Bytes>>,
     head: Duration,
-    body_bytes_max: usize,
-) -> Result<Answer, Fault>
+) -> Result<http::Response<Incoming>, Fault>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut sender = speaking(stream).await.map_err(Fault::NotSent)?;
     let answer = timeout(head, sender.send_request(request)).await;
     let late = |_| Fault::Lost(format!("no answer within {} s", head.as_secs()));
-    let answer = answer.map_err(late)?.map_err(|error| Fault::Lost(format!("no answer: {error}")))?;
-    let (parts, body) = answer.into_parts();
-    let (body, is_whole) = read(body, body_bytes_max).await;
-    Ok(Answer { status: parts.status.as_u16(), headers: texts(&parts.headers), body, is_whole })
+    answer.map_err(late)?.map_err(|error| Fault::Lost(format!("no answer: {error}")))
 }
 
-/// Takes the secret out of whatever repeats it, and the beginning of one where the body was cut off. What a server
-/// has changed (encoded, split, reversed) it does not know.
-fn redact(answer: &mut Answer, credential: &Credential) {
-    let whole = credential.value.as_bytes();
-    // `Bearer VALUE` is given back as VALUE too.
-    let bare = whole.rsplit(|byte| *byte == b' ').next().unwrap_or(whole);
-    let shown = format!("[secret:{}]", credential.secret);
-    for value in [whole, bare] {
-        answer.body = without(&answer.body, value, shown.as_bytes());
-        for (_, field) in &mut answer.headers {
-            *field = String::from_utf8_lossy(&without(field.as_bytes(), value, shown.as_bytes())).into_owned();
-        }
-    }
-    if !answer.is_whole {
-        let begun =
-            (1..bare.len()).rev().find(|length| bare.get(..*length).is_some_and(|part| answer.body.ends_with(part)));
-        answer.body.truncate(answer.body.len().saturating_sub(begun.unwrap_or(0)));
-    }
+/// Takes the secret out of whatever repeats it, however that is cut into pieces, and holds back what may be the
+/// beginning of one: where the text breaks off, nobody sees it. What a server has changed (encoded, split, reversed)
+/// it does not know.
+struct Clean {
+    credential: Option<Credential>,
+    held: Vec<u8>,
 }
 
-fn without(text: &[u8], value: &[u8], shown: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        match rest.strip_prefix(value).filter(|_| !value.is_empty()) {
-            Some(behind) => {
-                out.extend_from_slice(shown);
+impl Clean {
+    fn new(credential: Option<&Credential>) -> Self {
+        Self { credential: credential.cloned(), held: Vec::new() }
+    }
+
+    /// What can be shown now.
+    fn take(&mut self, piece: &[u8]) -> Vec<u8> {
+        let Some(credential) = &self.credential else { return piece.to_vec() };
+        let whole = credential.value.as_bytes();
+        // `Bearer VALUE` is given back as VALUE too.
+        let bare = whole.rsplit(|byte| *byte == b' ').next().unwrap_or(whole);
+        let values = [whole, bare].map(|value| Some(value).filter(|value| !value.is_empty()));
+        let shown = format!("[secret:{}]", credential.secret);
+        self.held.extend_from_slice(piece);
+        let (mut out, mut rest) = (Vec::with_capacity(self.held.len()), self.held.as_slice());
+        while let Some((byte, after)) = rest.split_first() {
+            let mut values = values.iter().flatten();
+            if let Some(behind) = values.clone().find_map(|value| rest.strip_prefix(*value)) {
+                out.extend_from_slice(shown.as_bytes());
                 rest = behind;
-            }
-            None => {
+            } else if values.any(|value| value.starts_with(rest)) {
+                break;
+            } else {
                 out.push(*byte);
                 rest = after;
             }
         }
+        self.held = rest.to_vec();
+        out
     }
-    out
-}
 
-/// As much of it as is taken; the status is the news, and a body that is cut takes nothing from it.
-async fn read(mut body: Incoming, bytes_max: usize) -> (Vec<u8>, bool) {
-    let mut out = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return (out, false) };
-        let Ok(data) = frame.into_data() else { continue };
-        let room = bytes_max.saturating_sub(out.len());
-        out.extend_from_slice(data.get(..room).unwrap_or(&data));
-        if data.len() > room {
-            return (out, false);
-        }
+    /// What was held back, now that nothing follows.
+    fn end(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
     }
-    (out, true)
+
+    fn all(mut self, text: &[u8]) -> Vec<u8> {
+        let mut out = self.take(text);
+        out.extend(self.end());
+        out
+    }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{LOOPBACK, Server, answer, asking, authority, get, grant, network, not_sent, ok, silent};
 use crate::dial::Times;
-use crate::{Ask, BODY_BYTES_MAX, BadHeader, Credential, Fault, Network, chosen};
+use crate::{Ask, BODY_BYTES_MAX, BadHeader, Credential, Fault, Network, Piece, chosen};
 
 #[test]
 fn a_request_carries_what_was_judged_and_nothing_of_its_own() {
@@ -221,6 +221,84 @@ fn the_beginning_of_a_secret_at_the_end_of_a_cut_body_is_not_shown() {
         grant: &granted,
     });
     assert_eq!(answer(made).body, b"key: ");
+}
+
+/// In chunks, each of which is a piece of its own: the secret is split over two of them, and no piece shows a part of it.
+#[test]
+fn a_secret_that_is_split_over_the_pieces_of_an_answer_is_taken_out_on_the_way() {
+    let chunks = ["data: sesa", "me-", "open sesame", "-opal Bearer sesame-open\n", "Bearer ses"];
+    let body: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+    let (pem, config) = authority("a.test");
+    let server = Server::start(Some(config), move |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let _ = stream.write_all(format!("{head}{body}0\r\n\r\n").as_bytes());
+    });
+    let port = server.at.port();
+    let network = Network::new(Some(pem.as_bytes()), Vec::new()).unwrap().looking_up(|_| Ok(vec![LOOPBACK]));
+    let url = Url::read(&format!("https://a.test:{port}/")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pieces = runtime.block_on(async {
+        let ask = Ask {
+            url: &url,
+            method: Method::Get,
+            headers: &HeaderMap::new(),
+            body: Bytes::new(),
+            idempotency_key: None,
+            credential: Some(Credential {
+                secret: "crm".to_owned(),
+                header: HeaderName::from_static("authorization"),
+                value: HeaderValue::from_static("Bearer sesame-open"),
+            }),
+            grant: &grant("a.test", port),
+        };
+        let mut coming = network.open(&ask, &mut |_| ()).await.unwrap();
+        let mut pieces = Vec::new();
+        loop {
+            match coming.piece().await.unwrap() {
+                Piece::Bytes(bytes) => pieces.push(String::from_utf8(bytes).unwrap()),
+                Piece::End(bytes) => break pieces.push(String::from_utf8(bytes).unwrap()),
+                Piece::Broken | Piece::TooLong => panic!("{pieces:?}"),
+            }
+        }
+        pieces
+    });
+    // What only begins like it is itself.
+    let expected = ["data: ", "", "[secret:crm] ", "sesame-opal [secret:crm]\n", "", "Bearer ses"];
+    assert_eq!(pieces, expected);
+}
+
+/// What went over a connection is known before its request has ended, and whether it ends well or not.
+#[test]
+fn a_connection_is_told_as_soon_as_it_is_there() {
+    let (at, _held) = silent();
+    let url = Url::read(&format!("http://{at}/")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut told, network) = (Vec::new(), network());
+    runtime.block_on(async {
+        let (headers, grant) = (HeaderMap::new(), grant_at(at.port()));
+        let body = Bytes::from_static(b"{}");
+        let method = Method::Post;
+        let ask =
+            Ask { url: &url, method, headers: &headers, body, idempotency_key: None, credential: None, grant: &grant };
+        let mut reached = |connection| told.push(connection);
+        let asked = network.open(&ask, &mut reached);
+        // Nobody ever answers.
+        assert!(tokio::time::timeout(Duration::from_millis(100), asked).await.is_err());
+    });
+    let connection = told.remove(0)();
+    assert_eq!((connection.port, connection.received), (at.port(), 0));
+    assert!(connection.sent > 0 && told.is_empty());
+}
+
+/// Exactly as much as is taken is a whole answer.
+#[test]
+fn an_answer_that_fills_its_bound_is_whole() {
+    for (bytes, is_whole) in [(100, true), (101, false)] {
+        let body = "x".repeat(bytes);
+        let server = Server::answering(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}"));
+        let answer = answer(get(&network().taking(100), &server.url("/"), &plain(&server)));
+        assert_eq!((answer.body.len(), answer.is_whole), (100, is_whole));
+    }
 }
 
 #[test]
