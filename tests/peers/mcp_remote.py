@@ -1,6 +1,6 @@
 """A server of tools behind a URL, by the official SDK: speaks the newer era, and the older one to whoever greets it so.
 
-mcp_remote.py [json] [CERT KEY]: prints its port, answers with events or with JSON, sealed where it is given a
+mcp_remote.py [json|events] [CERT KEY]: prints its port, answers with events or with JSON, sealed where it is given a
 certificate, and ends with its stdin.
 """
 import socket
@@ -9,6 +9,7 @@ import threading
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
 
 server = MCPServer("remote", version="1")
 calls = 0
@@ -39,6 +40,13 @@ def header(name: str, context: Context) -> str:
 def big(size: int) -> str:
     """Many bytes."""
     return "x" * size
+
+
+@server.tool()
+def ask() -> InputRequiredResult:
+    """Asks back, whatever its client has said that it can."""
+    asked = ElicitRequestFormParams(message="Your password?", requested_schema={"type": "object", "properties": {}})
+    return InputRequiredResult(input_requests={"password": ElicitRequest(params=asked)})
 
 
 listener = socket.create_server(("127.0.0.1", 0))

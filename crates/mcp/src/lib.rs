@@ -5,6 +5,7 @@
 //! it says of itself is compared with what an operator pinned, and nothing of it is trusted. This crate speaks to
 //! it; whether a call may be made is decided elsewhere, before.
 
+mod events;
 mod files;
 mod limits;
 mod lines;

@@ -24,5 +24,15 @@ pub const STDERR_BYTES_MAX: usize = 2 << 10;
 /// What a pin covers of the files of a server: an installation with all that it needs.
 pub const FILES_MAX: usize = 200_000;
 pub const FILES_BYTES_MAX: u64 = 4 << 30;
-/// One request to a server behind a URL: as long as a call may take at most.
-pub const REQUEST: Duration = Duration::from_secs(600);
+/// Events of one answer of a server behind a URL, however often it was taken up: ten a second of the longest call.
+pub const EVENTS_MAX: usize = 6_000;
+/// Of an event's id, bytes: as of any header.
+pub const EVENT_ID_BYTES_MAX: usize = 1 << 10;
+/// From where an answer broke off until it is taken up again, where the server does not say: what the official clients wait.
+pub const RETRY: Duration = Duration::from_secs(1);
+/// The same at least, whatever the server says: it is not for it to make us hurry.
+pub const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Requests in a row that take an answer up again and bring no event of it.
+pub const FRUITLESS_MAX: usize = 5;
+/// What a server may ask during one call and be told no, or that we are there: each is a request of its own.
+pub const ASKED_MAX: usize = 16;

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::files;
-use crate::limits::{ENDING, LOOK, OFFERS_MAX, PAGES_MAX, REQUEST, START, STDERR_BYTES_MAX};
+use crate::limits::{ENDING, LOOK, OFFERS_MAX, PAGES_MAX, STDERR_BYTES_MAX};
 use crate::lines::{Broken, Lines};
 use crate::pin::{Pin, PinnedTool};
 use crate::remote::{At, Remote};
@@ -84,20 +84,21 @@ impl Service<RoleClient> for Refusing {
 }
 
 impl Live {
-    /// Starts a server, which then works.
+    /// Starts a server, which then works, until then at the latest.
     /// `made`: takes the connections of one that runs elsewhere.
     pub fn start(
         runtime: &Handle,
         sandbox: &Sandbox,
         server: &Server,
         place: &Where<'_>,
+        until: Instant,
         made: &mut Vec<Connection>,
     ) -> Result<Self, Fault> {
         match &server.means {
             Means::Program { command, environment } => {
-                Self::run(runtime, sandbox, server, (command, environment), place)
+                Self::run(runtime, sandbox, server, (command, environment), place, until)
             }
-            Means::Url(at) => Self::reach(runtime, server, at, place, made),
+            Means::Url(at) => Self::reach(runtime, server, at, place, until, made),
         }
     }
 
@@ -107,18 +108,19 @@ impl Live {
         server: &Server,
         at: &At,
         place: &Where<'_>,
+        until: Instant,
         made: &mut Vec<Connection>,
     ) -> Result<Self, Fault> {
         let name = &server.name;
         let not_reached =
             |why: String| Fault::NotCalled(format!("the server `{name}` cannot be spoken to: {}", one_line(&why)));
         let way = place.way.clone().ok_or_else(|| not_reached("there is no way out".to_owned()))?;
-        let (until, changed) = (Instant::now() + START, Arc::new(AtomicBool::new(false)));
+        let changed = Arc::new(AtomicBool::new(false));
         let greet = |lifecycle| {
-            let remote = Remote::new(at.clone(), way.clone(), REQUEST, Arc::clone(&changed));
+            let remote = Remote::new(at.clone(), way.clone(), Arc::clone(&changed));
             let mut config = StreamableHttpClientTransportConfig::with_uri(at.url.text());
             config.reinit_on_expired_session = false;
-            let _open = remote.open();
+            let _open = remote.open(until, place.halt);
             let service = runtime.block_on(async {
                 let transport = StreamableHttpClientTransport::with_client(remote.clone(), config);
                 let greeted = serve_client_with_lifecycle(Refusing, transport, lifecycle);
@@ -144,8 +146,8 @@ impl Live {
         server: &Server,
         (command, environment): (&[String], &BTreeMap<String, String>),
         place: &Where<'_>,
+        until: Instant,
     ) -> Result<Self, Fault> {
-        let until = Instant::now() + START;
         let not_started =
             |why: String| Fault::NotCalled(format!("the server `{}` cannot be started: {why}", server.name));
         let found = sandbox.find(command.first()).map_err(not_started)?;
@@ -181,11 +183,11 @@ impl Live {
         runtime: &Handle,
         sandbox: &Sandbox,
         server: &Server,
-        halt: &AtomicBool,
+        until: Instant,
+        halt: &Arc<AtomicBool>,
     ) -> Result<Pin, String> {
         let files = files::of(sandbox, &server.means)?;
         self.changed.store(false, Ordering::Release);
-        let until = Instant::now() + START;
         let said = runtime.block_on(self.watched(until, halt, self.offers()))?;
         let (tools, prompts, templates) = said.map_err(|error| error.to_string())?;
         let peer = self.service.peer_info().ok_or_else(|| "it did not say what it is".to_owned())?;
@@ -270,11 +272,16 @@ impl Live {
         if let End::Url(remote) = &self.end { remote.take_connections() } else { Vec::new() }
     }
 
-    async fn watched<T>(&self, until: Instant, halt: &AtomicBool, done: impl Future<Output = T>) -> Result<T, String> {
+    async fn watched<T>(
+        &self,
+        until: Instant,
+        halt: &Arc<AtomicBool>,
+        done: impl Future<Output = T>,
+    ) -> Result<T, String> {
         match &self.end {
             End::Process(process) => watched(&process.held, until, halt, done).await,
             End::Url(remote) => {
-                let _open = remote.open();
+                let _open = remote.open(until, halt);
                 in_time(until, halt, || None, done).await.map_err(str::to_owned)
             }
         }
@@ -287,7 +294,7 @@ impl Live {
         tool: &str,
         arguments: JsonObject,
         until: Instant,
-        halt: &AtomicBool,
+        halt: &Arc<AtomicBool>,
     ) -> Result<Answer, String> {
         let asked = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let answered = runtime.block_on(self.watched(until, halt, self.service.call_tool_once(asked)));

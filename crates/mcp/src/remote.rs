@@ -1,31 +1,32 @@
 //! A server behind a URL: every message is a request of its own to the one URL that the operator named, at an address
-//! that was checked. Nothing is sent twice: a session that has ended, a stream that broke off and a redirect are errors.
+//! that was checked, while somebody waits for it. No message is sent twice: a session that has ended and a redirect are
+//! errors, and so is an answer that broke off and could not be taken up again.
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use backstay_egress::{Answer, Ask, Credential, Fault, Network};
+use backstay_egress::{Answer, Ask, Coming, Credential, Fault, Network, Reached};
 use backstay_kernel::destination::{Connection, HostGrant, Method};
 use backstay_kernel::url::Url;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, ProtocolVersion, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
-use sse_stream::{Sse, SseStream};
+use sse_stream::Sse;
 
-use crate::limits::REQUESTS_MAX;
+use crate::events::{EVENTS, Events};
+use crate::limits::{ASKED_MAX, LINE_BYTES_MAX, REQUESTS_MAX};
 use crate::lines::{Broken, says_changed};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// Of an answer that is a no, what is told of its body.
 const SHOWN_BYTES: usize = 256;
-const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
 /// The header that is bound to a request at this URL, or why the request may not be made.
@@ -59,52 +60,98 @@ pub struct NoAnswer(String);
 
 type Failed = StreamableHttpError<NoAnswer>;
 
+/// Why a request has no answer.
+pub enum Setback {
+    /// Nor would another have one.
+    Final(String),
+    /// Another may have one.
+    Passing(String),
+}
+
+impl Setback {
+    fn why(self) -> String {
+        let (Self::Final(why) | Self::Passing(why)) = self;
+        why
+    }
+}
+
 #[derive(Clone)]
 pub struct Remote {
     at: Arc<At>,
     way: Way,
     /// All that were made since somebody asked.
-    connections: Arc<Mutex<Vec<Connection>>>,
+    connections: Arc<Mutex<Vec<Reached>>>,
     changed: Arc<AtomicBool>,
     broken: Broken,
-    /// Somebody waits for what is said; nothing is sent otherwise.
-    is_open: Arc<AtomicBool>,
+    /// Nothing is sent without one.
+    waits: Arc<Mutex<Option<Waits>>>,
+}
+
+/// Somebody who waits for what is said.
+struct Waits {
+    until: Instant,
+    halt: Arc<AtomicBool>,
+    /// By the server, and answered.
+    asked: usize,
 }
 
 /// While somebody waits.
-pub struct Open(Arc<AtomicBool>);
+pub struct Open(Arc<Mutex<Option<Waits>>>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        locked(&self.0).take();
     }
 }
 
 impl Remote {
-    /// `whole`: how long one request may take.
-    pub fn new(at: At, way: Way, whole: Duration, changed: Arc<AtomicBool>) -> Self {
-        let way = Way { network: way.network.patient(whole), ..way };
+    pub fn new(at: At, way: Way, changed: Arc<AtomicBool>) -> Self {
+        let way = Way { network: way.network.taking(LINE_BYTES_MAX), ..way };
         Self {
             at: Arc::new(at),
             way,
             connections: Arc::default(),
             changed,
             broken: Broken::default(),
-            is_open: Arc::default(),
+            waits: Arc::default(),
         }
     }
 
+    /// Those that are still open with what went over them until now.
     pub fn take_connections(&self) -> Vec<Connection> {
-        std::mem::take(&mut self.made())
+        std::mem::take(&mut *locked(&self.connections)).iter().map(|reached| reached()).collect()
     }
 
-    pub fn open(&self) -> Open {
-        self.is_open.store(true, Ordering::Release);
-        Open(Arc::clone(&self.is_open))
+    /// Somebody waits until then, or until `halt` is true.
+    pub fn open(&self, until: Instant, halt: &Arc<AtomicBool>) -> Open {
+        *locked(&self.waits) = Some(Waits { until, halt: Arc::clone(halt), asked: 0 });
+        Open(Arc::clone(&self.waits))
     }
 
-    fn made(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long somebody still waits, or why nothing is sent any more.
+    pub fn left(&self) -> Result<Duration, String> {
+        let waits = locked(&self.waits);
+        let waits = waits.as_ref().ok_or("nobody waits for it")?;
+        if waits.halt.load(Ordering::Acquire) {
+            return Err("it was stopped".to_owned());
+        }
+        let left = waits.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err("it took too long".to_owned()) } else { Ok(left) }
+    }
+
+    /// Whether something that the server asks is answered, though only by a no.
+    pub fn may_answer(&self) -> bool {
+        let mut waits = locked(&self.waits);
+        let Some(waits) = waits.as_mut() else { return false };
+        waits.asked = waits.asked.saturating_add(1);
+        waits.asked <= ASKED_MAX
+    }
+
+    /// It may say that what it offers has changed.
+    pub fn listen(&self, message: &ServerJsonRpcMessage) {
+        if says_changed(message) {
+            self.changed.store(true, Ordering::Release);
+        }
     }
 
     /// Why it is not spoken to any more, once there is a reason.
@@ -112,48 +159,44 @@ impl Remote {
         self.broken.why()
     }
 
+    pub fn give_up(&self, why: String) {
+        self.broken.set(why);
+    }
+
     fn no(&self, why: String) -> Failed {
-        self.broken.set(why.clone());
+        self.give_up(why.clone());
         StreamableHttpError::Client(NoAnswer(why))
     }
 
-    async fn ask(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Answer, Failed> {
-        if !self.is_open.load(Ordering::Acquire) {
-            return Err(StreamableHttpError::Client(NoAnswer("nobody waits for it".to_owned())));
+    /// One request, if one may be made now.
+    pub async fn ask(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Coming, Setback> {
+        let left = self.left().map_err(Setback::Final)?;
+        if locked(&self.connections).len() >= REQUESTS_MAX {
+            return Err(Setback::Final(format!("one call of it took more than {REQUESTS_MAX} requests")));
         }
-        if self.made().len() >= REQUESTS_MAX {
-            return Err(self.no(format!("one call of it took more than {REQUESTS_MAX} requests")));
-        }
-        let credential = (self.way.credential)(method).map_err(|why| self.no(format!("{why}; nothing was sent")))?;
+        let unsent = |why: String| format!("{why}; nothing was sent");
+        let credential = (self.way.credential)(method).map_err(|why| Setback::Final(unsent(why)))?;
         let At { url, grant } = &*self.at;
         let ask = Ask { url, method, headers, body, idempotency_key: None, credential, grant };
-        let made = self.way.network.send(&ask).await;
-        self.made().extend(made.connection);
-        let answer = made.answer.map_err(|fault| match fault {
-            Fault::NotSent(why) => self.no(format!("{why}; nothing was sent")),
-            Fault::Lost(why) => self.no(why),
-        })?;
+        let network = self.way.network.clone().patient(left);
+        let opened = network.open(&ask, &mut |reached| locked(&self.connections).push(reached)).await;
+        opened.map_err(|fault| match fault {
+            Fault::NotSent(why) => Setback::Passing(unsent(why)),
+            Fault::Lost(why) => Setback::Passing(why),
+        })
+    }
+
+    async fn whole(&self, coming: Coming) -> Result<Answer, String> {
+        let answer = coming.whole().await.map_err(|fault| fault.to_string())?;
         if !answer.is_whole {
-            return Err(self.no(format!("its answer broke off, or is longer than {} bytes", answer.body.len())));
+            return Err(format!("its answer broke off, or is longer than {LINE_BYTES_MAX} bytes"));
         }
         Ok(answer)
     }
+}
 
-    fn sse(&self, body: Vec<u8>) -> BoxStream<'static, Result<Sse, SseError>> {
-        let changed = Arc::clone(&self.changed);
-        let bytes = stream::once(async move { Ok::<_, std::convert::Infallible>(Bytes::from(body)) });
-        let seen = move |event: Result<Sse, SseError>| {
-            let text = event.as_ref().ok().and_then(|event| event.data.as_deref());
-            let message: Option<ServerJsonRpcMessage> = text.and_then(|text| serde_json::from_str(text).ok());
-            if message.as_ref().is_some_and(says_changed) {
-                changed.store(true, Ordering::Release);
-            }
-            // What it asks of us is not answered: each answer would be a request that no call of ours made.
-            let asks = matches!(message, Some(ServerJsonRpcMessage::Request(_)));
-            std::future::ready((!asks).then_some(event))
-        };
-        SseStream::from_bytes_stream(bytes).filter_map(seen).boxed()
-    }
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the protocol's own client adds to a request.
@@ -162,6 +205,21 @@ fn fields(session: Option<&str>, more: HashMap<HeaderName, HeaderValue>) -> Head
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     headers.extend(session.and_then(|session| Some((SESSION, HeaderValue::from_str(session).ok()?))));
     headers
+}
+
+/// Those of a request that takes the answer to this one up again. The newer era knows no such request.
+fn again(headers: &HeaderMap, given: Option<&str>) -> Option<HeaderMap> {
+    let is_newer = |version: &HeaderValue| version.as_bytes() >= ProtocolVersion::NO_INITIALIZE.as_str().as_bytes();
+    if headers.get(VERSION).is_some_and(is_newer) {
+        return None;
+    }
+    let kept = |name: HeaderName| headers.get(&name).map(|value| (name, value.clone()));
+    let mut again: HeaderMap = [kept(SESSION), kept(VERSION)].into_iter().flatten().collect();
+    again.insert(ACCEPT, HeaderValue::from_static(EVENTS));
+    if let Some(session) = given.and_then(|session| HeaderValue::from_str(session).ok()) {
+        again.insert(SESSION, session);
+    }
+    Some(again)
 }
 
 impl StreamableHttpClient for Remote {
@@ -177,17 +235,26 @@ impl StreamableHttpClient for Remote {
     ) -> Result<StreamableHttpPostResponse, Failed> {
         let mut headers = fields(session.as_deref(), more);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        let answer = self.ask(Method::Post, &headers, serde_json::to_vec(&message)?.into()).await?;
-        let kind = answer.content_type().unwrap_or_default();
-        let is_json = kind == JSON;
-        if !(200..300).contains(&answer.status) {
-            return refused(&message, session.is_some(), &answer, is_json).map_err(|why| self.no(why));
+        // Whether a server hears what it asked us is its own affair, and not what a call of ours ends by.
+        let is_answer = matches!(message, ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_));
+        let no = |why| if is_answer { StreamableHttpError::Client(NoAnswer(why)) } else { self.no(why) };
+        let sent = self.ask(Method::Post, &headers, serde_json::to_vec(&message)?.into()).await;
+        let coming = sent.map_err(|setback| no(setback.why()))?;
+        let (kind, status) = (coming.head().content_type().unwrap_or_default(), coming.head().status);
+        let given = coming.head().header(&SESSION).map(str::to_owned);
+        if let (200..=299, EVENTS, ClientJsonRpcMessage::Request(request)) = (status, kind.as_str(), &message) {
+            let again = again(&headers, given.as_deref());
+            let events = Events::new(self.clone(), request.id.clone(), coming, again);
+            return Ok(StreamableHttpPostResponse::Sse(events.messages(), given));
         }
-        let given = answer.header(&SESSION).map(str::to_owned);
+        let answer = self.whole(coming).await.map_err(no)?;
+        let is_json = kind == JSON;
+        if !(200..300).contains(&status) {
+            return refused(&message, session.is_some(), &answer, is_json).map_err(no);
+        }
         let wants_no_answer = !matches!(message, ClientJsonRpcMessage::Request(_));
         match kind.as_str() {
-            _ if wants_no_answer || matches!(answer.status, 202 | 204) => Ok(StreamableHttpPostResponse::Accepted),
-            EVENTS => Ok(StreamableHttpPostResponse::Sse(self.sse(answer.body), given)),
+            _ if wants_no_answer || matches!(status, 202 | 204) => Ok(StreamableHttpPostResponse::Accepted),
             JSON => Ok(StreamableHttpPostResponse::Json(serde_json::from_slice(&answer.body)?, given)),
             other => Err(StreamableHttpError::UnexpectedContentType(Some(other.to_owned()))),
         }
@@ -204,7 +271,7 @@ impl StreamableHttpClient for Remote {
         Ok(())
     }
 
-    /// What a server says without being asked is not listened to, and a stream that broke off is not taken up again.
+    /// What a server says without being asked is not listened to; what broke off is taken up where it is read.
     async fn get_stream(
         &self,
         _uri: Arc<str>,

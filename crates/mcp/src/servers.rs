@@ -14,7 +14,7 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::task::AbortHandle;
 
 use crate::files;
-use crate::limits::{IDLE, LIVE_MAX};
+use crate::limits::{IDLE, LIVE_MAX, START};
 use crate::live::{Live, in_time};
 use crate::pin::Pin;
 use crate::remote::{At, Way};
@@ -59,6 +59,16 @@ impl Means {
 }
 
 impl Server {
+    /// When it must have said what it is, for a call that ends then. To start a program has a time of its own; with a
+    /// server elsewhere all is one conversation.
+    fn greeted(&self, until: Instant) -> Instant {
+        let own = Instant::now() + START;
+        match self.means {
+            Means::Program { .. } => own,
+            Means::Url(_) => own.min(until),
+        }
+    }
+
     pub(crate) fn ask(
         &self,
         command: &[String],
@@ -92,7 +102,7 @@ pub struct Where<'a> {
     /// Real paths that it must not see.
     pub hides: &'a dyn Fn(&str) -> bool,
     /// Once true, whatever is under way ends.
-    pub halt: &'a AtomicBool,
+    pub halt: &'a Arc<AtomicBool>,
     /// How one is reached that runs elsewhere; absent for whoever has no way out.
     pub way: Option<Way>,
 }
@@ -167,8 +177,8 @@ impl Servers {
         let mut live = self.turn(name, &slot, until, place.halt)?;
         let mut running = self.working(server, live.take(), place, until, made)?;
         let answered = running.call(&self.runtime, tool, arguments, until, place.halt);
-        let drifted =
-            if answered.is_ok() && running.has_changed() { self.drift(server, &running, place.halt) } else { None };
+        let is_other = answered.is_ok() && running.has_changed();
+        let drifted = if is_other { self.drift(server, &running, until, place.halt) } else { None };
         made.extend(running.connections());
         let rested = running.rest(place);
         match (answered, rested) {
@@ -193,8 +203,9 @@ impl Servers {
     pub fn describe(&self, name: &str, mut place: Where<'_>) -> Result<Pin, Fault> {
         let server = self.servers.get(name).ok_or_else(|| unknown(name))?;
         place.reach.write.clear();
-        let mut running = Live::start(&self.runtime, &self.sandbox, server, &place, &mut Vec::new())?;
-        let pin = running.describe(&self.runtime, &self.sandbox, server, place.halt);
+        let until = Instant::now() + START;
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, &place, until, &mut Vec::new())?;
+        let pin = running.describe(&self.runtime, &self.sandbox, server, Instant::now() + START, place.halt);
         let _ = running.rest(&place);
         pin.map_err(|why| Fault::NotCalled(unseen(name, &why)))
     }
@@ -233,8 +244,8 @@ impl Servers {
         if let Some(why) = self.drift_of_files(server) {
             return Err(Fault::NotCalled(why));
         }
-        let mut running = Live::start(&self.runtime, &self.sandbox, server, place, made)?;
-        match self.drift(server, &running, place.halt) {
+        let mut running = Live::start(&self.runtime, &self.sandbox, server, place, server.greeted(until), made)?;
+        match self.drift(server, &running, until, place.halt) {
             None => Ok(running),
             Some(why) => {
                 made.extend(running.connections());
@@ -245,9 +256,9 @@ impl Servers {
     }
 
     /// How it differs from what was pinned, if it does; then it is told, too.
-    fn drift(&self, server: &Server, running: &Live, halt: &AtomicBool) -> Option<String> {
+    fn drift(&self, server: &Server, running: &Live, until: Instant, halt: &Arc<AtomicBool>) -> Option<String> {
         let Some(pin) = &server.pin else { return Some(unpinned(&server.name)) };
-        match running.describe(&self.runtime, &self.sandbox, server, halt) {
+        match running.describe(&self.runtime, &self.sandbox, server, server.greeted(until), halt) {
             Ok(now) => Some(self.drifted(server, &pin.drift(&now)?)),
             Err(why) => Some(unseen(&server.name, &why)),
         }

@@ -242,7 +242,7 @@ impl Declared {
                     arguments: values,
                     cwd,
                     timeout,
-                    is_pure: self.manifest.idempotency == Idempotency::Pure,
+                    only_reads: self.only_reads(facts.class),
                     creates: self.manifest.creates.clone(),
                 };
                 return Ok(Prepared { facts, action: Action::Serve(Box::new(call)) });
@@ -264,7 +264,8 @@ impl Declared {
         let to = Destination::of(url, Method::Post, 0);
         let to = Destination { url_bytes: to.url_bytes.saturating_add(said), ..to };
         let declared = Some(Box::new(self.digest));
-        let facts = Facts::new(self.manifest.class, Vec::new());
+        let class = self.class(&values);
+        let facts = Facts::new(class, Vec::new());
         let facts = Facts { destination: Some(to), bytes_out: Some(said), declared, ..facts };
         let call = ServerCall {
             server: server.to_owned(),
@@ -273,17 +274,31 @@ impl Declared {
             cwd: "/".to_owned(),
             timeout: std::time::Duration::from_millis(self.terms.timeout_ms),
             creates: self.terms.creates.clone(),
-            is_pure: self.manifest.idempotency == Idempotency::Pure,
+            only_reads: self.only_reads(class),
         };
         Ok(Prepared { facts, action: Action::Serve(Box::new(call)) })
+    }
+
+    /// What a call that gives these is.
+    fn class(&self, values: &Map<String, Value>) -> EffectClass {
+        let given = values.iter().filter(|(_, value)| !value.is_null());
+        let classes = given.filter_map(|(name, _)| self.terms.classes.get(name).copied());
+        classes.fold(self.manifest.class, EffectClass::max)
+    }
+
+    /// Whatever becomes of a call of this class, nothing was done by it.
+    fn only_reads(&self, class: EffectClass) -> bool {
+        match self.manifest.idempotency {
+            Idempotency::Pure => true,
+            Idempotency::Idempotent => class == EffectClass::Read,
+            Idempotency::Keyed | Idempotency::Probed | Idempotency::Unsafe => false,
+        }
     }
 
     /// Puts real paths in the place of those that were named. What only reads finds nothing that can be
     /// written; what is more than a writer may touch anything that is granted.
     pub(crate) fn facts(&self, roots: &Roots, values: &mut Map<String, Value>) -> Result<(Facts, Reach), Refused> {
-        let given = values.iter().filter(|(_, value)| !value.is_null());
-        let classes = given.filter_map(|(name, _)| self.terms.classes.get(name).copied());
-        let class = classes.fold(self.manifest.class, EffectClass::max);
+        let class = self.class(values);
         let (mut paths, mut more_paths) = (Vec::new(), false);
         for (name, value) in values.iter_mut() {
             let access = match self.terms.roles.get(name) {

@@ -1,4 +1,5 @@
 //! Acting: with a permit, on exactly what was judged, or not at all.
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::Permit;
@@ -70,7 +71,7 @@ pub struct Asked<'a> {
 /// Makes a permitted call; the permit ends with it. `judged` are the recorded facts that the permit was minted for.
 /// Once `halt` is true a command that runs is ended: its permit is taken back.
 #[must_use]
-pub fn run(permit: Permit, roots: &Roots, call: Asked<'_>, judged: &Facts, halt: &AtomicBool) -> Acted {
+pub fn run(permit: Permit, roots: &Roots, call: Asked<'_>, judged: &Facts, halt: &Arc<AtomicBool>) -> Acted {
     act(&permit.key(), permit.facts(), Acting::of(&permit), roots, call, judged, halt)
 }
 
@@ -97,7 +98,7 @@ pub(crate) fn act(
     roots: &Roots,
     call: Asked<'_>,
     judged: &Facts,
-    halt: &AtomicBool,
+    halt: &Arc<AtomicBool>,
 ) -> Acted {
     if permitted != Some(judged.digest()) {
         return Ran::failed("the permit is for another call; nothing was done").into();

@@ -33,7 +33,7 @@ pub struct ServerCall {
     pub cwd: String,
     pub timeout: Duration,
     /// Whatever became of it, nothing was done by it.
-    pub is_pure: bool,
+    pub only_reads: bool,
     /// Where in the answer the id of what it created stands.
     pub creates: Option<String>,
 }
@@ -51,7 +51,7 @@ impl Roots {
     }
 
     /// Where it works for this agent, until `halt` is true.
-    pub fn place_of<'a>(&self, server: &str, hides: &'a dyn Fn(&str) -> bool, halt: &'a AtomicBool) -> Where<'a> {
+    pub fn place_of<'a>(&self, server: &str, hides: &'a dyn Fn(&str) -> bool, halt: &'a Arc<AtomicBool>) -> Where<'a> {
         let cwd = self.open_read(".", OFlags::DIRECTORY).map_or_else(|_| "/tmp".to_owned(), |(_, real)| real);
         Where { reach: self.reach_of(server), cwd, hides, halt, way: self.way_to(server) }
     }
@@ -70,7 +70,7 @@ pub fn serve(
     (principal, session): (&str, SessionId),
     call: ServerCall,
     as_values: bool,
-    halt: &AtomicBool,
+    halt: &Arc<AtomicBool>,
 ) -> Acted {
     let Some(serving) = roots.serving() else { return Ran::failed("this agent has no servers").into() };
     let who = Who { agent: serving.agent.clone(), principal: principal.to_owned(), session: session.to_string() };
@@ -87,7 +87,7 @@ pub fn serve(
             Acted { created, ..shown(&answer).into() }
         }
         Err(Fault::NotCalled(why)) => Ran::failed(why).into(),
-        Err(Fault::Broken(why)) if call.is_pure => Ran::failed(why).into(),
+        Err(Fault::Broken(why)) if call.only_reads => Ran::failed(why).into(),
         Err(Fault::Broken(why)) => {
             tracing::warn!(tool = call.tool, why, "nobody knows whether this call did anything");
             Ran::Unknown.into()

@@ -21,6 +21,20 @@ async function begun() {
   server.registerTool("sessions", { description: "How many there are." }, () => ({
     content: [{ type: "text", text: `${sessions.size} open, ${deleted.length} ended` }],
   }));
+  // Whatever its client has said that it can: what comes of that is the answer.
+  server.registerTool("ask", { description: "Asks back." }, async (extra) => {
+    const said = [];
+    for (const [method, params] of [
+      ["ping", {}],
+      ["elicitation/create", { message: "Your password?", requestedSchema: { type: "object", properties: {} } }],
+      ["sampling/createMessage", { messages: [], maxTokens: 1 }],
+      ["roots/list", {}],
+    ]) {
+      const answered = extra.sendRequest({ method, params }, z.object({}).passthrough());
+      said.push(`${method}: ${await answered.then(JSON.stringify, (error) => error.code)}`);
+    }
+    return { content: [{ type: "text", text: said.join(", ") }] };
+  });
   const transport = new StreamableHTTPServerTransport({
     sessionIdGenerator: () => randomUUID(),
     onsessioninitialized: (id) => sessions.set(id, transport),

@@ -148,7 +148,7 @@ impl Checker<'_> {
         let grant = HostGrant {
             host: url.host.as_str().to_owned(),
             port: url.port,
-            methods: vec![Method::Post],
+            methods: vec![Method::Post, Method::Get],
             path_prefix: url.path.clone(),
             allow_private,
             audience: Audience::default(),

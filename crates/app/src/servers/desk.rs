@@ -1,7 +1,6 @@
 //! What the command line asks of servers: which there are, what one is now, and that it be pinned.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -120,7 +119,7 @@ impl Desk {
         let server = name.to_owned();
         let looked = tokio::task::spawn_blocking(move || {
             let hides = |real: &str| roots.hides(real);
-            servers.describe(&server, roots.place_of(&server, &hides, &AtomicBool::new(false)))
+            servers.describe(&server, roots.place_of(&server, &hides, &Arc::default()))
         });
         let looked = looked.await.map_err(|error| error.to_string());
         looked.and_then(|found| found.map_err(|fault| fault.to_string())).map_err(|why| {

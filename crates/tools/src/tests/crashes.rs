@@ -1,7 +1,7 @@
 //! What a write leaves behind, and what it does not, wherever it is cut off.
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use backstay_kernel::effect::Probed;
 use backstay_kernel::facts::Facts;
@@ -176,7 +176,7 @@ fn a_permit_for_something_else_does_nothing() {
             arguments: &arguments.to_string(),
             as_values: false,
         };
-        act(&KEY, permitted, acting, &home.roots, call, judged, &AtomicBool::new(false)).ran
+        act(&KEY, permitted, acting, &home.roots, call, judged, &Arc::default()).ran
     };
     let run = |permitted, arguments: &Value, judged| run_as(Some(Acting::in_a_test()), permitted, arguments, judged);
     for ran in [

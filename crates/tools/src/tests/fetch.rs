@@ -1,7 +1,6 @@
 //! What a request is before it is made, and what the model is told of what came back.
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use backstay_egress::{BODY_BYTES_MAX, Network};
@@ -66,7 +65,7 @@ fn acted(home: &Home, tool: &str, arguments: &Value) -> Acted {
         arguments: &arguments.to_string(),
         as_values: false,
     };
-    act(&KEY, Some(facts.digest()), Some(Acting::in_a_test()), &home.roots, call, &facts, &AtomicBool::new(false))
+    act(&KEY, Some(facts.digest()), Some(Acting::in_a_test()), &home.roots, call, &facts, &Arc::default())
 }
 
 #[test]

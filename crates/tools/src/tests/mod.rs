@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::id::{Digest, SessionId};
@@ -79,7 +79,7 @@ impl Home {
             as_values: false,
         };
         let acting = Some(Acting::in_a_test());
-        act(&KEY, Some(judged.digest()), acting, &self.roots, call, judged, &AtomicBool::new(false)).ran
+        act(&KEY, Some(judged.digest()), acting, &self.roots, call, judged, &Arc::default()).ran
     }
 
     /// Inspects and acts, with nothing in between.

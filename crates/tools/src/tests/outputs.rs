@@ -2,7 +2,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use backstay_kernel::id::SessionId;
 use backstay_kernel::rule::Test;
@@ -136,7 +136,7 @@ fn a_search_does_not_find_what_a_rule_hides() {
         Roots::open(&home.at(""), &[home.at("")], &[]).unwrap().hiding(vec![under, Test::Glob("**/.env".to_owned())]);
     let arguments = r#"{"pattern":"needle"}"#;
     let facts = inspect(&roots, "search_files", arguments).unwrap();
-    let halt = AtomicBool::new(false);
+    let halt = Arc::default();
     let call =
         Asked { principal: "owner", session: SessionId::default(), tool: "search_files", arguments, as_values: false };
     let ran = act(&super::KEY, Some(facts.digest()), None, &roots, call, &facts, &halt).ran;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use crate::{Asked, Ran, Roots, inspect, manifests, run};
 use backstay_kernel::budget::{Budget, Price};
@@ -152,16 +152,16 @@ fn what_the_gate_allowed_is_done_once_and_nothing_else_is() {
     assert_eq!(gate.permit(effect).facts(), Some(facts.digest()));
 
     let other = r#"{"path":"out/a","content":"other"}"#;
-    let ran = run(gate.permit(effect), &roots, asked(other), &facts, &AtomicBool::new(false)).ran;
+    let ran = run(gate.permit(effect), &roots, asked(other), &facts, &Arc::default()).ran;
     assert!(matches!(ran, Ran::Failed { .. }), "{ran:?}");
     let file = dir.path().join("workspace/out/a");
     assert!(!file.exists());
 
-    let ran = run(gate.permit(effect), &roots, asked(arguments), &facts, &AtomicBool::new(false)).ran;
+    let ran = run(gate.permit(effect), &roots, asked(arguments), &facts, &Arc::default()).ran;
     assert_eq!(ran, Ran::Done { text: "created `out/a`: 5 bytes".to_owned(), spill: None });
     assert_eq!(fs::read_to_string(file).unwrap(), "hello");
 
-    let again = run(gate.permit(effect), &roots, asked(arguments), &facts, &AtomicBool::new(false)).ran;
+    let again = run(gate.permit(effect), &roots, asked(arguments), &facts, &Arc::default()).ran;
     assert!(matches!(again, Ran::Failed { .. }), "{again:?}");
 }
 
