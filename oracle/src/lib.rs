@@ -9,6 +9,10 @@ use backstay_kernel::rule::{Conditions, Field, Order, Rule, RuleVerdict, Test};
 /// Every path that a call of this world may touch.
 pub const PATHS: [&str; 6] = ["/w", "/w/a", "/w/b", "/x", "/x/y/z", "/wide"];
 
+/// Every program that a call of this world may start, and each with its subcommand.
+pub const PROGRAMS: [&str; 3] = ["git", "ls", "timeout"];
+pub const COMMANDS: [&str; 4] = ["git push", "git status", "ls", "timeout"];
+
 /// Everybody whom a call of this world may reach.
 pub const RECIPIENTS: [&str; 3] = ["a@x.test", "b@x.test", "c@y.test"];
 
@@ -76,6 +80,8 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         // A tool that runs nothing has no tier, and meets none.
         Field::Tier => format!("context has tier && ({})", attribute("tier")),
         Field::Seen => going(&attribute("seen")),
+        Field::Program => several("programs", &PROGRAMS, fits, test, one_path),
+        Field::Subcommand => several("commands", &COMMANDS, fits, test, one_path),
         Field::Path => several("paths", &PATHS, fits, test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),
         Field::Recipient => several("recipients", &RECIPIENTS, fits, test, one_path),

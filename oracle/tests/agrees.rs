@@ -15,7 +15,7 @@ use backstay_kernel::subject::{Going, Subject, To, With, ruling};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::words::{Atom, Kind};
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
-use oracle::{AMOUNTS, PATHS, Question, RECIPIENTS, policies, weekday};
+use oracle::{AMOUNTS, COMMANDS, PATHS, PROGRAMS, Question, RECIPIENTS, policies, weekday};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -79,6 +79,10 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::Mode, &["normal", "dry_run", "read_only"]),
         1 => word(Field::Speaks, &["human", "program"]),
         1 => word(Field::Tier, &["full", "copy"]),
+        2 => word(Field::Program, &PROGRAMS),
+        1 => word(Field::Subcommand, &COMMANDS),
+        1 => texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::SubsetOf(globs))),
+        1 => texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::Intersects(globs))),
         3 => word(Field::Recipient, &RECIPIENTS),
         1 => select(vec!["*@x.test", "*"]).prop_map(|glob: &str| (Field::Recipient, Test::Glob(glob.to_owned()))),
         2 => amount.prop_map(|bounds| (Field::Amount, Test::Amount(bounds))),
@@ -121,7 +125,8 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     });
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let switches = (select(WorkMode::ALL.to_vec()), select(Seen::ALL.to_vec()), select(Speaks::ALL.to_vec()));
-    let tier = (select(vec![None, Some(Tier::Full), Some(Tier::Copy)]), switches);
+    let started = subsequence(COMMANDS.to_vec(), 0..4);
+    let tier = ((select(vec![None, Some(Tier::Full), Some(Tier::Copy)]), started), switches);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to =
         (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
@@ -138,7 +143,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             (paths, values),
             (bytes_out, going),
             now,
-            (conf, integrity, (tier, (mode, seen, speaks))),
+            (conf, integrity, ((tier, commands), (mode, seen, speaks))),
         )| Subject {
             agent: Some(agent),
             principal: Some(principal),
@@ -158,6 +163,8 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             mode: Some(mode),
             seen: Some((going != Going::Nowhere).then_some(seen)),
             tier: Some(tier),
+            programs: Some(commands.iter().filter_map(|command| command.split(' ').next()).collect()),
+            commands: Some(commands),
         },
     )
 }
@@ -173,6 +180,7 @@ fn of_kind(call: &Subject<'_>, kind: Kind) -> RestrictedExpression {
 
 fn request(call: &Subject<'_>) -> Request {
     let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
+    let texts = |all: Option<&Vec<&str>>| RestrictedExpression::new_set(all.into_iter().flatten().map(|one| text(one)));
     let long = |value: u64| RestrictedExpression::new_long(i64::try_from(value).unwrap());
     let now = call.now.unwrap();
     let to = if let Going::To(to) = call.going { to } else { To::default() };
@@ -181,7 +189,9 @@ fn request(call: &Subject<'_>) -> Request {
         ("role".to_owned(), text(call.role.unwrap().word())),
         ("channel".to_owned(), text(call.channel.unwrap())),
         ("class".to_owned(), text(call.class.unwrap().word())),
-        ("paths".to_owned(), RestrictedExpression::new_set(call.paths.iter().flatten().map(|path| text(path)))),
+        ("paths".to_owned(), texts(call.paths.as_ref())),
+        ("programs".to_owned(), texts(call.programs.as_ref())),
+        ("commands".to_owned(), texts(call.commands.as_ref())),
         ("recipients".to_owned(), of_kind(call, Kind::Email)),
         ("amounts".to_owned(), of_kind(call, Kind::Number)),
         ("bytes_out".to_owned(), long(call.bytes_out.unwrap())),

@@ -67,6 +67,26 @@ impl Tier {
     }
 }
 
+/// What is known of the programs that a call starts. What these start by themselves is no part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Starts {
+    /// There may be others: a shell reads the command, or a server runs.
+    #[default]
+    Unknown,
+    /// There are no others.
+    Programs,
+    /// There are no others, and each stands with its subcommand where it has one: `ls`, `git status`.
+    Commands,
+}
+
+impl Starts {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -79,9 +99,13 @@ pub struct Facts {
     /// Bytes that it would write or send, where that is known; a call that only reads puts out none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_out: Option<u64>,
-    /// Programs of the machine that the call starts by itself.
+    /// Programs of the machine that the call starts by itself: their names, before their subcommands where these
+    /// are known.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub programs: Box<[String]>,
+    /// Of all of them.
+    #[serde(default, skip_serializing_if = "Starts::is_unknown")]
+    pub starts: Starts,
     /// Their files, as they were when the call was judged.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub files: Box<[ProgramFile]>,
@@ -121,6 +145,12 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// The name of a program that may stand before its subcommand.
+#[must_use]
+pub fn program_of(command: &str) -> &str {
+    command.split_once(' ').map_or(command, |(program, _)| program)
+}
+
 impl Facts {
     /// Of a call of this class that touches these paths and of which nothing more is known.
     #[must_use]
@@ -132,6 +162,7 @@ impl Facts {
             more_paths: false,
             bytes_out: None,
             programs: Box::default(),
+            starts: Starts::Unknown,
             files: Box::default(),
             tier: None,
             destination: None,

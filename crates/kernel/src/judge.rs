@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::approval::Asking;
 use crate::destination::{HostGrant, Method, Reachable};
-use crate::facts::{Access, Facts};
+use crate::facts::{Access, Facts, program_of};
 use crate::flow::{Named, composed, flow};
 use crate::frame::Frame;
 use crate::id::EffectId;
@@ -138,8 +138,9 @@ fn paths_granted(agent: &Agent, facts: &Facts) -> bool {
 
 /// Every program that the call starts is granted by its name, or is the tool itself.
 fn programs_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {
-    let is_granted = |program: &_| agent.grants.programs.iter().any(|name| name == program || name == "*");
-    facts.programs.iter().all(|program| manifest.program.as_ref() == Some(program) || is_granted(program))
+    let is_granted = |program: &str| agent.grants.programs.iter().any(|name| name == program || name == "*");
+    let may_start = |program| manifest.program.as_deref() == Some(program) || is_granted(program);
+    facts.programs.iter().map(|command| program_of(command)).all(may_start)
 }
 
 fn hosts_granted(agent: &Agent, manifest: &Manifest, facts: &Facts) -> bool {

@@ -216,7 +216,9 @@ impl Subject<'_> {
             | Field::Repo
             | Field::Ref
             | Field::Force
-            | Field::Changed => None,
+            | Field::Changed
+            | Field::Program
+            | Field::Subcommand => None,
         }
     }
 }

@@ -306,6 +306,8 @@ pub enum Used {
     Seen(Option<Seen>),
     Speaks(Speaks),
     Tier,
+    Program,
+    Subcommand,
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }

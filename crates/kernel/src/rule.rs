@@ -52,10 +52,12 @@ pub enum Field {
     Seen,
     Speaks,
     Tier,
+    Program,
+    Subcommand,
 }
 
 impl Field {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -84,6 +86,8 @@ impl Field {
         Self::Seen,
         Self::Speaks,
         Self::Tier,
+        Self::Program,
+        Self::Subcommand,
     ];
 
     #[must_use]
@@ -117,6 +121,8 @@ impl Field {
             Self::Seen => "destination.seen",
             Self::Speaks => "speaks",
             Self::Tier => "tier",
+            Self::Program => "program",
+            Self::Subcommand => "subcommand",
         }
     }
 }

@@ -22,9 +22,13 @@ pub struct Rules {
 struct Index {
     /// By no condition that names one thing.
     others: Vec<usize>,
-    by_path: BTreeMap<String, Vec<usize>>,
-    by_tool: BTreeMap<String, Vec<usize>>,
+    by_path: Places,
+    by_program: Places,
+    by_command: Places,
+    by_tool: Places,
 }
+
+type Places = BTreeMap<String, Vec<usize>>;
 
 impl Rules {
     /// Every rule that may match the call, in their order, and few that cannot.
@@ -40,9 +44,16 @@ impl Rules {
                 places.extend(above.filter_map(|directory| index.by_path.get(directory)).flatten());
             }
         }
-        match subject.tool {
-            None => places.extend(index.by_tool.values().flatten()),
-            Some(tool) => places.extend(index.by_tool.get(tool).into_iter().flatten()),
+        let tool = subject.tool.as_ref().map(core::slice::from_ref);
+        for (by, named) in [
+            (&index.by_program, subject.programs.as_deref()),
+            (&index.by_command, subject.commands.as_deref()),
+            (&index.by_tool, tool),
+        ] {
+            match named {
+                None => places.extend(by.values().flatten()),
+                Some(named) => places.extend(named.iter().filter_map(|name| by.get(*name)).flatten()),
+            }
         }
         places.sort_unstable();
         places.dedup();
@@ -59,18 +70,35 @@ impl Index {
     fn of(rules: &[Rule]) -> Self {
         let mut index = Self::default();
         for (place, rule) in rules.iter().enumerate() {
-            let Self { others, by_path, by_tool } = &mut index;
-            match (rule.when.get(&Field::Path), rule.when.get(&Field::Tool)) {
-                (Some(Test::Under(directory)), _) => {
-                    let directory = directory.strip_suffix('/').unwrap_or(directory);
-                    by_path.entry(directory.into()).or_default().push(place);
+            let Self { others, by_path, by_program, by_command, by_tool } = &mut index;
+            let named = |field| match rule.when.get(&field)? {
+                Test::Equal(name) => Some(core::slice::from_ref(name)),
+                Test::AnyOf(names) => Some(names.as_slice()),
+                Test::NotIn(_)
+                | Test::Glob(_)
+                | Test::Under(_)
+                | Test::SubdomainOf(_)
+                | Test::Intersects(_)
+                | Test::SubsetOf(_)
+                | Test::Number(_)
+                | Test::Amount(_)
+                | Test::Clock(_)
+                | Test::Weekday(_) => None,
+            };
+            let path = match rule.when.get(&Field::Path) {
+                Some(Test::Under(directory)) => Some(directory.strip_suffix('/').unwrap_or(directory)),
+                Some(Test::Equal(path)) => Some(path.as_str()),
+                Some(_) | None => None,
+            };
+            // Those of fewer calls before that of many.
+            let by_name = [(by_program, Field::Program), (by_command, Field::Subcommand), (by_tool, Field::Tool)];
+            let found = by_name.into_iter().find_map(|(by, field)| Some((by, named(field)?)));
+            match (path, found) {
+                (Some(path), _) => by_path.entry(path.into()).or_default().push(place),
+                (None, Some((by, names))) => {
+                    names.iter().for_each(|name| by.entry(name.clone()).or_default().push(place));
                 }
-                (Some(Test::Equal(path)), _) => by_path.entry(path.clone()).or_default().push(place),
-                (_, Some(Test::Equal(tool))) => by_tool.entry(tool.clone()).or_default().push(place),
-                (_, Some(Test::AnyOf(tools))) => {
-                    tools.iter().for_each(|tool| by_tool.entry(tool.clone()).or_default().push(place));
-                }
-                (_, _) => others.push(place),
+                (None, None) => others.push(place),
             }
         }
         index

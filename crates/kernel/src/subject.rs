@@ -3,7 +3,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::destination::{Destination, Method, Reachable};
-use crate::facts::{Facts, Tier};
+use crate::facts::{Facts, Starts, Tier, program_of};
 use crate::frame::Frame;
 use crate::git::{Git, compared};
 use crate::home::Speaks;
@@ -32,6 +32,10 @@ pub struct Subject<'a> {
     pub class: Option<EffectClass>,
     /// How a call that runs something would be held; the inner `None`: it runs nothing.
     pub tier: Option<Option<Tier>>,
+    /// All programs that its words start.
+    pub programs: Option<Vec<&'a str>>,
+    /// The same, each with its subcommand where it has one.
+    pub commands: Option<Vec<&'a str>>,
     /// All that the call touches.
     pub paths: Option<Vec<&'a str>>,
     pub bytes_out: Option<u64>,
@@ -295,9 +299,12 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn of_facts(facts: &'a Facts) -> Self {
         let reads = facts.class == EffectClass::Read;
+        let (programs, commands) = started(facts);
         Self {
             class: Some(facts.class),
             tier: tier(facts),
+            programs,
+            commands,
             paths: (!facts.more_paths).then(|| facts.paths.iter().map(|path| path.real.as_str()).collect()),
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
             values: values(facts),
@@ -339,6 +346,8 @@ impl<'a> Subject<'a> {
             Field::Seen => self.seen.map(Used::Seen),
             Field::Speaks => self.speaks.map(Used::Speaks),
             Field::Tier => self.tier.map(|_| Used::Tier),
+            Field::Program => self.programs.as_ref().map(|_| Used::Program),
+            Field::Subcommand => self.commands.as_ref().map(|_| Used::Subcommand),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -358,6 +367,8 @@ impl<'a> Subject<'a> {
             Field::Seen => self.seen.map(|seen| seen.is_some_and(|seen| test.holds(seen.word()))),
             Field::Speaks => self.speaks.map(|speaks| test.holds(speaks.word())),
             Field::Tier => self.tier.map(|tier| tier.is_some_and(|tier| test.holds(tier.word()))),
+            Field::Program => self.programs.as_ref().map(|all| meet(all, test, doubt)),
+            Field::Subcommand => self.commands.as_ref().map(|all| meet(all, test, doubt)),
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
             Field::Recipient => self.texts(Kind::Email).map(|all| meet(&all, test, doubt)),
@@ -401,6 +412,17 @@ fn runs(facts: &Facts) -> bool {
 /// Of what runs elsewhere, or was recorded before there were tiers, nobody knows it.
 fn tier(facts: &Facts) -> Option<Option<Tier>> {
     (facts.tier.is_some() || !runs(facts)).then_some(facts.tier)
+}
+
+/// What it starts, and that with its subcommands: nothing where it runs nothing.
+fn started(facts: &Facts) -> (Option<Vec<&str>>, Option<Vec<&str>>) {
+    let commands = || facts.programs.iter().map(String::as_str);
+    let programs = || Some(commands().map(program_of).collect());
+    match facts.starts {
+        Starts::Unknown if runs(facts) => (None, None),
+        Starts::Programs => (programs(), None),
+        Starts::Unknown | Starts::Commands => (programs(), Some(commands().collect())),
+    }
 }
 
 /// What is known of whom a call reaches and of what it costs: of a tool that is declared what its manifest says, of

@@ -156,6 +156,28 @@ impl From<Refused> for Stop {
     }
 }
 
+impl Facts {
+    /// Each program that it starts, with its subcommand where it has one: of `timeout 5 git log -p` these are
+    /// `timeout` and `git log`.
+    pub fn commands(&self) -> impl Iterator<Item = String> {
+        let named = self.subcommand.iter().fold(self.program.clone(), |name, words| format!("{name} {words}"));
+        self.wrapper.clone().into_iter().chain([named])
+    }
+}
+
+/// The same of words that are run as they stand; `None` where they are not known to the last one.
+#[must_use]
+pub fn commands(argv: &[String]) -> Option<Vec<String>> {
+    let words: Vec<Word> = argv.iter().map(|text| Word { text: text.clone(), is_glob: false }).collect();
+    options::of_argv(&words).ok().map(|facts| facts.commands().collect())
+}
+
+/// Whether anything is known about a program: of any other every command is opaque.
+#[must_use]
+pub fn knows(program: &str) -> bool {
+    spec::knows(program)
+}
+
 /// Reads a command; the first step that says no decides.
 #[must_use]
 pub fn read(command: &[u8]) -> Reading {

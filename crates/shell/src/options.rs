@@ -30,7 +30,7 @@ fn redirected(redirect: &Redirect, facts: &mut Facts) {
     }
 }
 
-fn of_argv(argv: &[Word]) -> Result<Facts, Opaque> {
+pub fn of_argv(argv: &[Word]) -> Result<Facts, Opaque> {
     let texts: Vec<&str> = argv.iter().map(|word| word.text.as_str()).collect();
     let program = texts.first().copied().unwrap_or_default();
     let (tool, named) = spec::find(&texts).ok_or_else(|| Opaque::Program(describe(&texts)))?;
@@ -40,7 +40,9 @@ fn of_argv(argv: &[Word]) -> Result<Facts, Opaque> {
         return wrapped(program, rest);
     }
     call.place()?;
-    let subcommand = tool.name.split_once(' ').map(|(_, words)| words.to_owned());
+    // Its row may be one for an option: `git --no-pager log` is a `git log`.
+    let words: Vec<&str> = tool.name.split(' ').skip(1).filter(|word| !word.starts_with('-')).collect();
+    let subcommand = (!words.is_empty()).then(|| words.join(" "));
     let Call { reads, writes, .. } = call;
     Ok(Facts { wrapper: None, program: program.to_owned(), subcommand, class: tool.class, reads, writes })
 }

@@ -126,6 +126,11 @@ pub fn find(words: &[&str]) -> Option<(&'static Tool, usize)> {
     (1..=NAME_WORDS_MAX).rev().find_map(named)
 }
 
+/// Whether there is a row of this program.
+pub fn knows(program: &str) -> bool {
+    table().tools.keys().any(|name| name.split(' ').next() == Some(program))
+}
+
 /// Whether `text` has the form; a form that does not exist has no words.
 pub fn has_form(form: &str, text: &str) -> bool {
     table()

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use backstay_kernel::destination::{HostGrant, Reachable};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, ProgramFile, Tier};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, ProgramFile, Starts, Tier};
 use backstay_kernel::id::Digest;
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::EffectClass;
@@ -57,7 +57,11 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
     let (facts, reach) = known.facts(roots, &cwd).unwrap_or_else(|| everything(roots, &cwd));
     let network = network::named(roots.hosts(), &call.network)?;
     let (found, files) = found(roots, &commands.sandbox, &known.programs)?;
-    let facts = Facts { programs: known.programs.into(), files, tier: Some(tier(held)), ..facts };
+    let (programs, starts) = match known.commands {
+        Some(commands) => (commands, Starts::Commands),
+        None => (known.programs, Starts::Unknown),
+    };
+    let facts = Facts { programs: programs.into(), starts, files, tier: Some(tier(held)), ..facts };
     let facts = reaching(facts, network.places);
     possible(held, &facts)?;
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;

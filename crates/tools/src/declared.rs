@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use backstay_kernel::destination::{Destination, Method};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Starts};
 use backstay_kernel::flow::addressed;
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Confidentiality, Label};
@@ -250,8 +250,9 @@ impl Declared {
         };
         let programs = vec![argv.program().to_owned()];
         let argv = argv.filled(&values)?;
+        let (started, starts) = starts(&argv);
         let (found, files) = command::found(roots, &commands.sandbox, &programs)?;
-        let facts = Facts { programs: programs.clone().into(), files, ..facts };
+        let facts = Facts { programs: started, starts, files, ..facts };
         let commands = vec![Simple::alone(argv)];
         let run = Run { commands, found, cwd, reach, programs: Programs::Only(programs), timeout, open: Vec::new() };
         Ok(Prepared { facts, action: Action::Run(Box::new(run)) })
@@ -326,6 +327,14 @@ impl Declared {
             }
         }
         Ok((Facts { more_paths, ..Facts::new(class, paths) }, reach))
+    }
+}
+
+/// The one program that was declared, since no other is there; with its subcommand where all of its words are known.
+pub(crate) fn starts(argv: &[String]) -> (Box<[String]>, Starts) {
+    match backstay_shell::commands(argv).as_deref() {
+        Some([command]) => (Box::new([command.clone()]), Starts::Commands),
+        Some(_) | None => (argv.first().cloned().into_iter().collect(), Starts::Programs),
     }
 }
 

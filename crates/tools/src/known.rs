@@ -19,6 +19,8 @@ pub struct Known {
     pub list: Vec<Simple>,
     /// Programs that are started to run it; what these start is held by what the sandbox holds.
     pub programs: Vec<String>,
+    /// Each with its subcommand where it has one; absent where a shell starts them.
+    pub commands: Option<Vec<String>>,
     /// As it names them, with the class of it all; absent where it executes.
     named: Option<Named>,
 }
@@ -37,7 +39,7 @@ impl Known {
     pub fn shell(text: &str) -> Self {
         let sh = "sh".to_owned();
         let argv = vec![sh.clone(), "-c".to_owned(), text.to_owned()];
-        Self { list: vec![Simple::alone(argv)], programs: vec![sh], named: None }
+        Self { list: vec![Simple::alone(argv)], programs: vec![sh], commands: None, named: None }
     }
 
     /// Simple commands with all their words, whose programs are all granted. Those with globs still need a shell.
@@ -46,10 +48,11 @@ impl Known {
             return None;
         }
         let class = plain.class();
-        let mut known = Self { list: Vec::new(), programs: Vec::new(), named: None };
-        let mut paths = Vec::new();
+        let mut known = Self { list: Vec::new(), programs: Vec::new(), commands: None, named: None };
+        let (mut paths, mut commands) = (Vec::new(), Vec::new());
         for (place, simple) in plain.commands.into_iter().enumerate() {
             let facts = simple.facts;
+            commands.extend(facts.commands());
             for program in facts.wrapper.into_iter().chain([facts.program]) {
                 if !known.programs.contains(&program) {
                     known.programs.push(program);
@@ -65,6 +68,9 @@ impl Known {
         if !known.programs.iter().all(is_granted) {
             return None;
         }
+        commands.sort();
+        commands.dedup();
+        known.commands = Some(commands);
         known.named = (class < EffectClass::Execute).then_some(Named { class, paths });
         Some(known)
     }

@@ -38,6 +38,7 @@ mod tests;
 pub use arguments::ReadOutput;
 pub use argv::Argv;
 pub use backstay_egress::Network;
+pub use backstay_shell::knows;
 pub use card::command_line;
 pub use command::Commands;
 pub use declared::{Declared, Role, Terms};

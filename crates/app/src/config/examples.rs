@@ -16,7 +16,7 @@ use backstay_kernel::words::{Atom, Kind};
 use super::check::{Checker, role};
 use super::mistake::{Code, Place, list, quoted};
 use super::raw::View;
-use super::rules::{class, words};
+use super::rules::{class, programs, words};
 
 /// An example says enough where what it leaves out could not change whether the rule matches: with
 /// what doubt makes of it, and with the opposite.
@@ -63,6 +63,8 @@ pub struct ExampleCall {
     pub tool: Option<String>,
     class: Option<EffectClass>,
     tier: Option<Option<Tier>>,
+    programs: Option<Vec<String>>,
+    commands: Option<Vec<String>>,
     pub path: Option<String>,
     bytes_out: Option<u64>,
     values: Option<Vec<Atom>>,
@@ -119,6 +121,8 @@ impl ExampleCall {
             tool: self.tool.as_deref(),
             class: self.class,
             tier: self.tier,
+            programs: self.programs.as_deref().map(texts),
+            commands: self.commands.as_deref().map(texts),
             paths: self.path.as_deref().map(|path| vec![path]),
             bytes_out: self.bytes_out.or(reads.then_some(0)),
             values: self.values.as_deref(),
@@ -204,6 +208,18 @@ fn values_of(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifes
     good.then(|| (stays || !found.is_empty()).then_some(found))
 }
 
+fn texts(all: &[String]) -> Vec<&str> {
+    all.iter().map(String::as_str).collect()
+}
+
+/// The first `None` where one is mistaken, the second where it does not say them.
+fn started(checker: &mut Checker<'_>, example: View<'_>, field: Field) -> Option<Option<Vec<String>>> {
+    let Some(spot) = example.texts(field.word()) else { return Some(None) };
+    let named: Vec<String> = spot.value.iter().map(|spot| spot.value.clone()).collect();
+    programs(checker, field, spot.place, &Test::AnyOf(named.clone()))?;
+    Some(Some(named))
+}
+
 /// `None` where one of its facts is mistaken.
 pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) -> Option<ExampleCall> {
     if !example.is_sound() {
@@ -227,6 +243,11 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
     let of_tool = manifest.as_ref().map(|tool| tool.class);
     let going = going(checker, example, manifest.as_ref())?;
     let git = git(checker, example, manifest.as_ref())?;
+    let none = || manifest.as_ref().is_some_and(runs_nothing).then(Vec::new);
+    let commands = started(checker, example, Field::Subcommand)?;
+    let name = |command: &String| command.split(' ').next().map(str::to_owned);
+    let named = || commands.as_ref().map(|all| all.iter().filter_map(name).collect());
+    let programs = started(checker, example, Field::Program)?.or_else(named).or_else(none);
     Some(ExampleCall {
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
@@ -236,6 +257,8 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
             Some(tier) => Some(Some(tier)),
             None => manifest.as_ref().is_some_and(runs_nothing).then_some(None),
         },
+        programs,
+        commands: commands.or_else(none),
         principal,
         channel,
         tool,

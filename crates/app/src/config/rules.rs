@@ -243,6 +243,7 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             Field::UrlPath => checker.url_paths_of_rule(*place, value),
             Field::Recipient => values(checker, Kind::Email, field, *place, value),
             Field::Account => values(checker, Kind::Account, field, *place, value),
+            Field::Program | Field::Subcommand => programs(checker, field, *place, value),
             Field::Repo | Field::Ref | Field::Changed => checker.repositories_of_rule(field, *place, value),
             Field::BytesOut
             | Field::Amount
@@ -286,6 +287,8 @@ fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
         Field::Mode
         | Field::Speaks
         | Field::Tier
+        | Field::Program
+        | Field::Subcommand
         | Field::Agent
         | Field::Principal
         | Field::Role
@@ -359,6 +362,40 @@ fn values(checker: &mut Checker<'_>, kind: Kind, field: Field, place: Place, tes
     read
 }
 
+/// In the form in which a call names them: written otherwise it would look right and never fire.
+pub fn programs(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test) -> Option<Test> {
+    let is_name = |word: &str| !word.is_empty() && !word.contains('/');
+    let is_glob = |text: &String| text.split(' ').all(is_name);
+    let is_word = |word: &str| is_name(word) && !word.starts_with('-') && !word.contains(char::is_whitespace);
+    let is_subcommand = field == Field::Subcommand;
+    let is_text = |text: &String| match text.contains(' ') {
+        true => is_subcommand && text.split(' ').all(is_word),
+        false => is_word(text) && (!is_subcommand || backstay_tools::knows(text)),
+    };
+    let good = match test {
+        Test::Equal(text) => is_text(text),
+        Test::AnyOf(texts) | Test::NotIn(texts) => texts.iter().all(is_text),
+        Test::Glob(glob) => is_glob(glob),
+        Test::Intersects(globs) | Test::SubsetOf(globs) => globs.iter().all(is_glob),
+        // The table of keys lets none of these stand here.
+        Test::Under(_)
+        | Test::SubdomainOf(_)
+        | Test::Number(_)
+        | Test::Amount(_)
+        | Test::Clock(_)
+        | Test::Weekday(_) => return None,
+    };
+    if !good {
+        let message = if is_subcommand {
+            "a subcommand is written with its program, such as \"git push\", and is no option and no path"
+        } else {
+            "a program is written by its name alone, such as \"git\""
+        };
+        checker.mistakes.add(place, Code::BadValue, message);
+    }
+    good.then(|| test.clone())
+}
+
 /// In the letters in which such values are; `None` where it could fit none. A `/` means nothing in them.
 fn pattern_of(kind: Kind, pattern: &str) -> Option<String> {
     let is_account = kind == Kind::Account;
@@ -388,6 +425,8 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
         Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
         Field::Channel
+        | Field::Program
+        | Field::Subcommand
         | Field::Path
         | Field::BytesOut
         | Field::Recipient

@@ -75,6 +75,39 @@ fn a_known_command_runs_as_its_words_and_by_what_it_does() {
     assert_eq!((&facts["rows"][1][0], &facts["rows"][2][0]), (&json!("execute"), &json!("write")));
 }
 
+/// What a rule says of a program holds wherever it stands in a command, and wherever nobody can tell.
+#[test]
+fn rules_on_programs_hold_of_each_that_a_command_starts() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let rules = "[[agents.main.rules]]\nname = \"no touch\"\nverdict = \"deny\"\nmatch = { program = \"touch\" }\n\
+                 [[agents.main.rules]]\nname = \"no stash\"\nverdict = \"deny\"\nmatch = { subcommand = { glob = \"git stash*\" } }\n";
+    home.place.write_config(&format!("{}{rules}", home.place.config()));
+    for (command, rule) in [
+        ("ls && touch a", Some("no touch")),
+        ("timeout 5 touch a", Some("no touch")),
+        ("ls | cat; git stash", Some("no stash")),
+        ("git stash list", Some("no stash")),
+        // Whatever a shell makes of it.
+        ("t=touch; $t a", Some("no touch")),
+        ("ls *", Some("no touch")),
+        ("ls && git status || cat touch", None),
+    ] {
+        home.place.run(&["run", &format!("/call run_command {}", json!({ "command": command }))]).expect(0);
+        let trace = home.place.run(&["trace"]).stdout.clone();
+        match rule {
+            Some(rule) => assert!(trace.contains(&format!("rule `{rule}`")), "{command}: {trace}"),
+            None => assert!(!trace.contains("rule `"), "{command}: {trace}"),
+        }
+    }
+    assert!(!home.workspace().join("a").exists());
+    let told = home.place.run(&["policy", "explain", "run_command", r#"{"command":"timeout 5 git status"}"#]);
+    assert!(told.stdout.contains("  starts: git status, timeout\n"), "{}", told.stdout);
+    let told = home.place.run(&["policy", "explain", "run_command", r#"{"command":"ls $HOME"}"#]);
+    assert!(told.stdout.contains("  starts: nobody knows what\n"), "{}", told.stdout);
+    let told = home.place.run(&["policy", "explain", "write_file", r#"{"path":"x","content":"x"}"#]);
+    assert!(!told.stdout.contains("starts:"), "{}", told.stdout);
+}
+
 #[test]
 fn joined_commands_run_as_a_shell_would_join_them_and_without_one() {
     let home = Sandboxed::home("[\"*\"]", "");

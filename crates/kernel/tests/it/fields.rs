@@ -1,6 +1,6 @@
-//! Who speaks and how a call is held, as rules look at it.
+//! Who speaks, how a call is held and what it starts, as rules look at it.
 use backstay_kernel::decide::{Input, Message};
-use backstay_kernel::facts::{Facts, Tier};
+use backstay_kernel::facts::{Facts, Starts, Tier};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::record::{Mode, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Field, RuleVerdict, Test};
@@ -143,4 +143,70 @@ fn a_tier_is_of_what_runs_and_unknown_where_nobody_said_how() {
     }
     assert_eq!(Subject::of_facts(&still).used(Field::Tier), Used::Tier);
     assert_eq!(Subject::of_facts(&program).used(Field::Tier), Used::Missing(Field::Tier));
+}
+
+fn texts(all: &[&str]) -> Vec<String> {
+    all.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Of a command, or of whatever else runs here.
+fn starting(programs: &[&str], starts: Starts) -> Facts {
+    let programs = texts(programs).into();
+    Facts { programs, starts, tier: Some(Tier::Full), ..Facts::new(EffectClass::Execute, Vec::new()) }
+}
+
+#[test]
+fn rules_on_programs_speak_of_each_that_a_call_starts_and_of_its_subcommand() {
+    let facts = starting(&["cargo test", "git status", "timeout"], Starts::Commands);
+    let any = |all: &[&str]| Test::AnyOf(texts(all));
+    for (field, test, allowed, denied) in [
+        (Field::Program, equal("git"), false, true),
+        (Field::Program, equal("timeout"), false, true),
+        (Field::Program, equal("hg"), false, false),
+        (Field::Program, any(&["git", "cargo"]), false, true),
+        (Field::Program, any(&["git", "cargo", "timeout"]), true, true),
+        (Field::Program, Test::NotIn(texts(&["git"])), false, true),
+        (Field::Program, Test::Intersects(texts(&["g*"])), true, true),
+        (Field::Program, Test::SubsetOf(texts(&["g*"])), false, false),
+        (Field::Subcommand, equal("git status"), false, true),
+        // Words of one program are none of another, and none without theirs.
+        (Field::Subcommand, equal("git test"), false, false),
+        (Field::Subcommand, equal("status"), false, false),
+        (Field::Subcommand, equal("git"), false, false),
+        (Field::Subcommand, any(&["git status", "cargo test"]), false, true),
+        (Field::Subcommand, any(&["git status", "cargo test", "timeout"]), true, true),
+        (Field::Subcommand, Test::Glob("git *".into()), false, true),
+        (Field::Subcommand, Test::SubsetOf(texts(&["git *", "cargo *"])), false, false),
+    ] {
+        let subject = Subject::of_facts(&facts);
+        assert_eq!(matched(field, &test, &subject), (allowed, denied), "{field:?} {test:?}");
+        assert_ne!(subject.used(field), Used::Missing(field));
+    }
+}
+
+#[test]
+fn nobody_knows_what_a_shell_or_a_server_starts_and_what_runs_nothing_starts_nothing() {
+    let every = [equal("git"), Test::SubsetOf(texts(&["**"])), Test::NotIn(texts(&["git"]))];
+    let (shell, server) = (starting(&["sh"], Starts::Unknown), starting(&[], Starts::Unknown));
+    let earlier = Facts { tier: None, ..starting(&["git"], Starts::Unknown) };
+    let still = Facts::new(EffectClass::Write, Vec::new());
+    for (field, test) in
+        [Field::Program, Field::Subcommand].into_iter().flat_map(|field| every.clone().map(|test| (field, test)))
+    {
+        for facts in [&shell, &server, &earlier] {
+            let subject = Subject::of_facts(facts);
+            assert_eq!(matched(field, &test, &subject), (false, true), "{field:?} {test:?} {facts:?}");
+            assert_eq!(subject.used(field), Used::Missing(field));
+        }
+        let subject = Subject::of_facts(&still);
+        assert_eq!(matched(field, &test, &subject), (false, false), "{field:?} {test:?}");
+        assert_ne!(subject.used(field), Used::Missing(field));
+    }
+    // The program is known, and what its words mean is not.
+    let declared = starting(&["pay"], Starts::Programs);
+    let subject = Subject::of_facts(&declared);
+    assert_eq!(matched(Field::Program, &equal("pay"), &subject), (true, true));
+    assert_eq!(matched(Field::Program, &equal("git"), &subject), (false, false));
+    assert_eq!(matched(Field::Subcommand, &equal("git push"), &subject), (false, true));
+    assert_eq!(subject.used(Field::Subcommand), Used::Missing(Field::Subcommand));
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use backstay_kernel::budget::{Amount, Usage};
 use backstay_kernel::destination::{Connection, Destination, Method, Reachable};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
-use backstay_kernel::facts::{Access, Addressed, Facts, Invalid, PathFact, Probe, ProgramFile, Tier};
+use backstay_kernel::facts::{Access, Addressed, Facts, Invalid, PathFact, Probe, ProgramFile, Starts, Tier};
 use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
 use backstay_kernel::git::{Git, Push};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, TokenScope, token_hash};
@@ -49,6 +49,7 @@ fn facts() -> Facts {
         more_paths: false,
         bytes_out: None,
         programs: Box::default(),
+        starts: Starts::Unknown,
         files: Box::default(),
         tier: None,
         destination: None,
@@ -687,6 +688,26 @@ fn judged_by_who_speaks() -> Record {
     })
 }
 
+/// Of a command that joins two, and of a declared tool of whose words nothing is known.
+fn judged_by_what_they_start() -> Vec<Record> {
+    let of = |starts, programs: &[&str], used| {
+        let programs = programs.iter().map(|name| (*name).to_owned()).collect();
+        Record::Judged(Judged {
+            effect: Seq(8),
+            epoch: 2,
+            facts: Some(Facts { programs, starts, ..Facts::new(EffectClass::Execute, Vec::new()) }),
+            idempotency: Idempotency::Unsafe,
+            answerer: Answerer::Tool,
+            verdict: Verdict::Deny { by: Reason::Rule("r".to_owned()) },
+            grounds: Some(Box::new(Grounds { line: Some(3), used, ..bare() })),
+        })
+    };
+    vec![
+        of(Starts::Commands, &["git status", "ls"], vec![Used::Program, Used::Subcommand]),
+        of(Starts::Programs, &["pay"], vec![Used::Program, Used::Missing(Field::Subcommand)]),
+    ]
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -702,6 +723,7 @@ fn the_stored_form_of_every_record_stays() {
         scoped(),
         vec![judged_by_where_it_leads()],
         vec![judged_by_who_speaks()],
+        judged_by_what_they_start(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

@@ -49,6 +49,8 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         class: Some(EffectClass::Write),
         speaks: Some(Speaks::Human),
         tier: Some(None),
+        programs: Some(Vec::new()),
+        commands: Some(Vec::new()),
         paths: Some(paths.to_vec()),
         bytes_out: Some(100),
         values: Some(&[]),
@@ -484,14 +486,26 @@ fn of_rules_about_other_paths_and_tools_none_is_looked_at() {
     let of_path = |number| rule("path", RuleVerdict::Deny, &[under(&format!("/w/kept-{number}"))]);
     let of_tool = |number: u32| rule("tool", RuleVerdict::Ask, &[(Field::Tool, Test::Equal(format!("t{number}")))]);
     let mut rules: Rules = (0..250).map(of_path).chain((0..250).map(of_tool)).collect();
+    rules
+        .extend((0..100).map(|n| rule("program", RuleVerdict::Ask, &[(Field::Program, Test::Equal(format!("p{n}")))])));
+    let subcommands = |n: u32| Test::AnyOf(vec![format!("p{n} push"), format!("p{n} pull")]);
+    rules.extend((0..100).map(|n| rule("subcommand", RuleVerdict::Ask, &[(Field::Subcommand, subcommands(n))])));
     rules.push(rule("any", RuleVerdict::Allow, &[]));
-    assert_eq!(rules.near(&writing(&["/w/a"])).len(), 501, "what was changed in place has no index");
+    assert_eq!(rules.near(&writing(&["/w/a"])).len(), 701, "what was changed in place has no index");
     let rules: Rules = Vec::from(rules).into();
     let names = |call: &Subject<'_>| rules.near(call).iter().map(|rule| rule.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&writing(&["/w/a", "/w/kept-7x"])), ["any"]);
     assert_eq!(names(&writing(&["/w/a", "/w/kept-7/x/y"])), ["path", "any"]);
     assert_eq!(names(&Subject { tool: Some("t3"), ..writing(&["/w/kept-7"]) }), ["path", "tool", "any"]);
-    assert_eq!(names(&Subject { tool: None, paths: None, ..writing(&[]) }).len(), 501, "what is not known may be any");
+    let started = |commands: &[&'static str]| Subject {
+        programs: Some(commands.iter().filter_map(|command| command.split(' ').next()).collect()),
+        commands: Some(commands.to_vec()),
+        ..writing(&[])
+    };
+    assert_eq!(names(&started(&["p3 pull"])), ["program", "subcommand", "any"]);
+    assert_eq!(names(&started(&["p3", "p4 push"])), ["program", "program", "subcommand", "any"]);
+    let unknown = Subject { tool: None, paths: None, programs: None, commands: None, ..writing(&[]) };
+    assert_eq!(names(&unknown).len(), 701, "what is not known may be any");
 }
 
 #[test]
@@ -591,6 +605,9 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Seen, &["never", "allowed", "approved"]),
         word(Field::Speaks, &["human", "program"]),
         word(Field::Tier, &["full", "copy"]),
+        word(Field::Program, &["git", "ls", "timeout"]),
+        word(Field::Subcommand, &["git push", "git status", "ls"]),
+        texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::SubsetOf(globs))),
         path.prop_map(|test| (Field::Path, test)),
         (select(vec![Field::BytesOut, Field::Port, Field::UrlBytes]), number),
         word(Field::Recipient, &["a@x.test", "b@x.test"]),
@@ -622,6 +639,9 @@ pub fn any_rule() -> impl Strategy<Value = Rule> {
 static VALUED: LazyLock<[Atom; 2]> =
     LazyLock::new(|| [Atom(Kind::Email, "a@x.test".into()), Atom(Kind::Number, "2".into())]);
 
+/// What a call starts.
+const STARTED: [&[&str]; 5] = [&[], &["ls"], &["git push"], &["git status", "ls"], &["timeout", "git status"]];
+
 pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let paths = subsequence(vec!["/w", "/w/a", "/w/b", "/x", "/x/y/z"], 0..4);
     let classes = select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send]);
@@ -630,7 +650,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let role = select(vec![Role::Owner, Role::User]);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let seen = select(vec![None, Some(Seen::Never), Some(Seen::Allowed), Some(Seen::Approved)]);
-    let tier = select(vec![None, Some(Tier::Full), Some(Tier::Copy)]);
+    let tier = (select(vec![None, Some(Tier::Full), Some(Tier::Copy)]), select(&STARTED[..]));
     let tier = (tier, (select(WorkMode::ALL.to_vec()), seen, select(Speaks::ALL.to_vec())));
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to = (select(vec!["a.test", "b.test", "test"]), 0u16..4, select(vec!["/", "/v1", "/v1/a"]), 0u64..4).prop_map(
@@ -650,7 +670,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
             paths,
             ((bytes_out, values), going),
             now,
-            (conf, integrity, (tier, (mode, seen, speaks))),
+            (conf, integrity, ((tier, started), (mode, seen, speaks))),
         )| {
             let values: &[Atom] = VALUED.get(..values).unwrap();
             Subject {
@@ -662,6 +682,8 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
                 tool: Some(tool),
                 class: Some(class),
                 tier: Some(tier),
+                programs: Some(started.iter().filter_map(|command| command.split(' ').next()).collect()),
+                commands: Some(started.to_vec()),
                 paths: Some(paths),
                 bytes_out: Some(bytes_out),
                 values: Some(values),
@@ -678,7 +700,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
 }
 
 /// As many as [`forget`] knows.
-pub const FACTS: usize = 22;
+pub const FACTS: usize = 24;
 
 pub fn forget(subject: &mut Subject<'_>, fact: usize) {
     match fact {
@@ -709,6 +731,8 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
         18 => subject.values = None,
         19 => subject.seen = None,
         20 => subject.speaks = None,
+        21 => subject.programs = None,
+        22 => subject.commands = None,
         _ => subject.now = None,
     }
 }

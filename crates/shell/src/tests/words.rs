@@ -152,6 +152,29 @@ fn facts_name_what_is_read_and_written() {
 }
 
 #[test]
+fn commands_are_named_by_their_programs_and_subcommands_without_options() {
+    for (command, expected) in [
+        ("git status --short", &["git status"][..]),
+        ("git --no-pager log -p", &["git log"]),
+        ("git stash list", &["git stash list"]),
+        ("git --version", &["git"]),
+        ("sed -i s/a/b/ x", &["sed"]),
+        ("cargo nextest run -p a", &["cargo nextest run"]),
+        ("timeout 5 git diff && ls | cat", &["timeout", "git diff", "ls", "cat"]),
+    ] {
+        let all = plain(command);
+        let named: Vec<String> = all.commands.iter().flat_map(|simple| simple.facts.commands()).collect();
+        assert_eq!(named, expected, "{command}");
+    }
+    let of = |words: &[&str]| crate::commands(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of(&["timeout", "5", "git", "log"]).unwrap(), ["timeout", "git log"]);
+    // No shell reads these.
+    assert_eq!(of(&["cat", "$HOME", "*"]).unwrap(), ["cat"]);
+    assert_eq!((of(&["git", "-C", "x", "log"]), of(&["timeout", "5", "./x"]), of(&[])), (None, None, None));
+    assert!(crate::knows("git") && crate::knows("timeout") && !crate::knows("push") && !crate::knows("status"));
+}
+
+#[test]
 fn the_display_is_made_from_the_words() {
     let text = "  ls   -l\t'src'   ;cat \"a b\"  it\\'s *.rs|grep  -- \"$\"  2>&1\n";
     assert_eq!(plain(text).display(), "ls -l src; cat 'a b' 'it'\\''s' *.rs | grep -- '$' 2>&1");

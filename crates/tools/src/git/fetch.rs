@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use backstay_kernel::destination::{HostGrant, Method};
-use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
+use backstay_kernel::facts::{Access, Facts, PathFact, Starts, Tier};
 use backstay_kernel::git::{Git, reference, repository};
 use backstay_kernel::id::Digest;
 use backstay_kernel::label::Label;
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::local::{Local, kept};
 use super::remote::{Remote, Unsaid};
-use super::work::{self, GIT, Undone, Work};
+use super::work::{self, Undone, Work};
 use super::{bad, destination, granted, url};
 use crate::arguments::GitFetch;
 use crate::limits::{GIT_PACK_BYTES_MAX, GIT_REFS_MAX};
@@ -77,7 +77,8 @@ pub fn prepare(roots: &Roots, call: &GitFetch) -> Result<Prepared, Refused> {
     }
     let (found, files) = work::found(roots)?;
     let facts = Facts {
-        programs: Box::new([GIT.to_owned()]),
+        programs: Box::new(["git fetch".to_owned()]),
+        starts: Starts::Commands,
         files,
         tier: Some(Tier::Full),
         destination: Some(to),

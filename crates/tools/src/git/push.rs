@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use backstay_kernel::destination::{HostGrant, Method};
-use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
+use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Starts, Tier};
 use backstay_kernel::git::{Git, Push as Change, is_id, reference, repository};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::url::Url;
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::local::Local;
 use super::pack::{self, Packed};
 use super::remote::{Moved, Remote, Unsaid};
-use super::work::{self, GIT};
+use super::work;
 use super::{bad, destination, granted, url};
 use crate::arguments::GitPush;
 use crate::prepare::{Action, Prepared, Refused};
@@ -71,7 +71,8 @@ pub fn prepare(roots: &Roots, call: GitPush) -> Result<Prepared, Refused> {
     let acts = packed.changed.as_ref().is_none_or(|changed| changed.iter().any(|path| acts(path)));
     let change = Change { old: call.old.clone(), new: new.clone(), force, changed: packed.changed.clone(), acts };
     let facts = Facts {
-        programs: Box::new([GIT.to_owned()]),
+        programs: Box::new(["git push".to_owned()]),
+        starts: Starts::Commands,
         files,
         tier: Some(Tier::Full),
         destination: Some(to),

@@ -20,7 +20,7 @@ use crate::roots::Roots;
 use crate::text::cut;
 
 /// The one program.
-pub const GIT: &str = "git";
+const GIT: &str = "git";
 /// Of each directory of ours: nothing that lies beside the objects, and could say something else of them, is believed.
 const CONFIG: &str =
     "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tcommitGraph = false\n\tmultiPackIndex = false\n";

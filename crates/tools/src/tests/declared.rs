@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
-use backstay_kernel::facts::{Access, Invalid};
+use backstay_kernel::facts::{Access, Invalid, Starts};
 use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency};
 use backstay_kernel::words::Kind;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Home;
 use crate::argv::Argv;
-use crate::declared::{Declared, Role, Terms};
+use crate::declared::{Declared, Role, Terms, starts};
 use crate::schema::Schema;
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -55,6 +55,21 @@ fn a_value_fills_its_word_or_a_part_of_it_and_makes_no_other() {
     let given = values(json!({ "dir": "a b'\"$(x)\n*", "format": "-%h; rm", "a": 1, "b": true }));
     let expected = words(&["git", "-C", "a b'\"$(x)\n*", "log", "--format=-%h; rm", "{n}", "", "1-true"]);
     assert_eq!(template.filled(&given).unwrap(), expected);
+}
+
+#[test]
+fn a_declared_program_is_told_and_its_subcommand_where_its_words_are_known() {
+    for (argv, program, expected) in [
+        (&["git", "log", "-p"][..], "git log", Starts::Commands),
+        (&["cat", "x"], "cat", Starts::Commands),
+        (&["pay", "ann"], "pay", Starts::Programs),
+        // What it is told to do is not known, and that it is git is.
+        (&["git", "push", "origin"], "git", Starts::Programs),
+        // There is no `ls` that it could start.
+        (&["timeout", "5", "ls", "-la"], "timeout", Starts::Programs),
+    ] {
+        assert_eq!(starts(&words(argv)), (words(&[program]).into(), expected), "{argv:?}");
+    }
 }
 
 #[test]

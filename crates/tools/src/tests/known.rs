@@ -58,6 +58,13 @@ fn a_command_that_writes_names_what_it_writes_and_finds_only_that_open() {
 }
 
 #[test]
+fn each_program_that_a_command_starts_is_told_with_its_subcommand() {
+    let all = known("git status && timeout 5 ls -la | cat; ls", &["*"]).unwrap();
+    assert_eq!(all.commands.unwrap(), ["cat", "git status", "ls", "timeout"]);
+    assert_eq!(Known::shell("git status").commands, None, "a shell may start anything");
+}
+
+#[test]
 fn what_the_sandbox_would_undo_is_not_known() {
     let home = Home::new();
     home.put("out/.git/config", "");

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use backstay_kernel::effect::CallRef;
-use backstay_kernel::facts::Facts;
+use backstay_kernel::facts::{Facts, Starts};
 use backstay_kernel::flow::Named;
 use backstay_kernel::id::{BodyRef, Digest, RepeatKey, SessionId};
 use backstay_kernel::judge::{Judgement, judge};
@@ -99,6 +99,7 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     lines.extend(grounds.used.iter().map(|fact| format!("  looked at {}", words(&json!(fact)))));
     lines.push(format!("  class: {}", facts.class.word()));
     lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));
+    lines.extend(starts(facts));
     lines.extend(facts.bytes_out.map(|bytes| format!("  bytes_out: {bytes}")));
     if let Some(addressed) = &facts.addressed {
         lines.extend(addressed.values.iter().map(|Atom(kind, value)| format!("  {}: {value}", words(&json!(kind)))));
@@ -112,6 +113,16 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     lines.extend(repository(&json!(facts)).iter().map(|line| format!("  {line}")));
     lines.extend(reachable(&json!(facts)).iter().map(|place| format!("  may reach: {place}")));
     lines.iter().for_each(|line| out.line(&visible_line(line)));
+}
+
+/// The programs of a call that runs something, as rules look at them.
+fn starts(facts: &Facts) -> Option<String> {
+    facts.tier?;
+    let named = match facts.starts {
+        Starts::Programs | Starts::Commands => facts.programs.join(", "),
+        Starts::Unknown => "nobody knows what".to_owned(),
+    };
+    Some(format!("  starts: {named}"))
 }
 
 /// `role owner` of `{"role":"owner"}`, and a bare word as it is.

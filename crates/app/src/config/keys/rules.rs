@@ -126,6 +126,20 @@ static MATCH: &[Key] = &[
         "How well that is held which the call runs here: `full`, in namespaces of its own, or `copy`, as another user on copies, where the machine gives none. Of a call that runs nothing it holds in no case.",
     ),
     value(
+        "program",
+        Kind::Condition(Values),
+        Optional("any"),
+        "[\"git\", \"cargo\"]",
+        "The programs that the call starts, by their names: of a command that is known to its last word each that it joins, and of `timeout 5 ls` both; of a declared tool its program; of `git_fetch` and `git_push` `git`. What a program starts by itself is not among them. As of paths, one that fits is enough for a deny or an ask, and for an allow all must fit. Of a command that a shell must read, and of a server's tool, nobody knows them. A call that starts none is matched by this and by `subcommand` in no case.",
+    ),
+    value(
+        "subcommand",
+        Kind::Condition(Values),
+        Optional("any"),
+        "{ intersects = [\"git push\", \"npm *\"] }",
+        "The same programs, each with its subcommand where it has one and without options: `git push`, `cargo nextest run`, `ls`. The program always stands before it, so that of `git status && cargo test` these are `git status` and `cargo test`, and of nothing `git test`. `git_fetch` and `git_push` are `git fetch` and `git push`; of a declared tool whose words are not known nobody knows it.",
+    ),
+    value(
         "path",
         Kind::Condition(Paths),
         Optional("any"),
@@ -335,6 +349,20 @@ static EXAMPLE: &[Key] = &[
         Optional("not said; none where the tool runs nothing"),
         "\"copy\"",
         "How that is held which it runs.",
+    ),
+    value(
+        "program",
+        Kind::Names,
+        Optional("those of `subcommand`; not said, and none where the tool starts none"),
+        "[\"git\"]",
+        "Programs that the call starts.",
+    ),
+    value(
+        "subcommand",
+        Kind::Names,
+        Optional("not said; none where the tool starts none"),
+        "[\"git push\"]",
+        "Programs that the call starts, each with its subcommand.",
     ),
     value("path", Kind::Path, Optional("not said"), "\"workspace/out/notes.md\"", "A path that the call touches."),
     value(

@@ -79,7 +79,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 27] = [
+const MATCHED: [(&str, &str, &str); 29] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -88,6 +88,8 @@ const MATCHED: [(&str, &str, &str); 27] = [
     ("tool", "tool", "\"read_file\""),
     ("class", "class", "\"read\""),
     ("tier", "tier", "\"full\""),
+    ("program", "program", "\"cargo\""),
+    ("subcommand", "subcommand", "{ glob = \"git s*\" }"),
     ("path", "path", "\"workspace/elsewhere\""),
     ("bytes_out", "bytes_out", "{ gt = 100000 }"),
     ("label.conf", "label", "{ conf = \"public\" }"),

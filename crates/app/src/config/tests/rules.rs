@@ -89,6 +89,15 @@ fn what_can_mean_nothing_is_refused() {
         ("speaks = \"robot\"", Code::UnknownName),
         ("speaks = { under = \"human\" }", Code::UnknownKey),
         ("tier = \"thin\"", Code::UnknownName),
+        ("program = \"/usr/bin/git\"", Code::BadValue),
+        ("program = [\"git\", \"git push\"]", Code::BadValue),
+        ("program = { glob = \"*/git\" }", Code::BadValue),
+        ("program = \"\"", Code::BadValue),
+        ("program = { under = \"git\" }", Code::UnknownKey),
+        ("subcommand = \"push\"", Code::BadValue),
+        ("subcommand = { not_in = [\"git  push\"] }", Code::BadValue),
+        ("subcommand = [\"git --force\"]", Code::BadValue),
+        ("subcommand = { subset_of = [\"git */x\"] }", Code::BadValue),
         ("tier = { intersects = [\"full\"] }", Code::UnknownKey),
         ("path = { lt = 5 }", Code::UnknownKey),
         ("path = { glob = \"/a\", under = \"/a\" }", Code::BadValue),
@@ -209,6 +218,25 @@ fn an_example_says_how_it_would_be_held_where_its_tool_runs_something() {
             refused(&of(verdict, &format!("tool = \"{tool}\"")), Code::Example);
         }
     }
+}
+
+/// A subcommand says its program; a tool that starts nothing starts no program.
+#[test]
+fn examples_say_what_a_call_starts() {
+    let of = |condition: &str, key: &str, example: &str| {
+        format!("verdict = \"deny\"\nmatch = {{ {condition} }}\n{key} = [{{ {example} }}]")
+    };
+    let program = "program = [\"git\", \"hg\"]";
+    checked(&of(program, "matches", "program = [\"git\", \"ls\"]"));
+    checked(&of(program, "matches", "subcommand = [\"git push\"]"));
+    checked(&of(program, "does_not_match", "subcommand = [\"ls\"]"));
+    checked(&of(program, "does_not_match", "tool = \"read_file\""));
+    refused(&of(program, "does_not_match", "tool = \"run_command\""), Code::Example);
+    let subcommand = "subcommand = { glob = \"git *\" }";
+    checked(&of(subcommand, "matches", "subcommand = [\"ls\", \"git push\"]"));
+    checked(&of(subcommand, "does_not_match", "tool = \"web_fetch\""));
+    refused(&of(subcommand, "matches", "program = [\"git\"]"), Code::Example);
+    refused(&of(subcommand, "matches", "subcommand = [\"push\"]"), Code::BadValue);
 }
 
 #[test]
