@@ -13,6 +13,10 @@ pub const PATHS: [&str; 6] = ["/w", "/w/a", "/w/b", "/x", "/x/y/z", "/wide"];
 pub const PROGRAMS: [&str; 3] = ["git", "ls", "timeout"];
 pub const COMMANDS: [&str; 4] = ["git push", "git status", "ls", "timeout"];
 
+/// Where what has entered may have come from, and who may get to know what a call tells.
+pub const SOURCES: [&str; 4] = ["config", "principal", "tool", "memory"];
+pub const AUDIENCES: [&str; 4] = ["self", "home", "named", "public"];
+
 /// Everybody whom a call of this world may reach.
 pub const RECIPIENTS: [&str; 3] = ["a@x.test", "b@x.test", "c@y.test"];
 
@@ -82,6 +86,8 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::Seen => going(&attribute("seen")),
         Field::Program => several("programs", &PROGRAMS, fits, test, one_path),
         Field::Subcommand => several("commands", &COMMANDS, fits, test, one_path),
+        Field::Source => several("sources", &SOURCES, fits, test, one_path),
+        Field::Audience => several("audience", &AUDIENCES, fits, test, one_path),
         Field::Path => several("paths", &PATHS, fits, test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),
         Field::Recipient => several("recipients", &RECIPIENTS, fits, test, one_path),

@@ -2,10 +2,10 @@
 use std::sync::LazyLock;
 
 use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
-use backstay_kernel::destination::Method;
+use backstay_kernel::destination::{Audience, Method};
 use backstay_kernel::facts::Tier;
 use backstay_kernel::home::Speaks;
-use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::label::{Confidentiality, Integrity, Source};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::money::Money;
 use backstay_kernel::policy::Role;
@@ -15,7 +15,7 @@ use backstay_kernel::subject::{Going, Subject, To, With, ruling};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::words::{Atom, Kind};
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
-use oracle::{AMOUNTS, COMMANDS, PATHS, PROGRAMS, Question, RECIPIENTS, policies, weekday};
+use oracle::{AMOUNTS, AUDIENCES, COMMANDS, PATHS, PROGRAMS, Question, RECIPIENTS, SOURCES, policies, weekday};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -79,6 +79,9 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::Mode, &["normal", "dry_run", "read_only"]),
         1 => word(Field::Speaks, &["human", "program"]),
         1 => word(Field::Tier, &["full", "copy"]),
+        1 => word(Field::Source, &SOURCES),
+        1 => texts(&["m*", "tool"]).prop_map(|globs| (Field::Source, Test::Intersects(globs))),
+        1 => word(Field::Audience, &AUDIENCES),
         2 => word(Field::Program, &PROGRAMS),
         1 => word(Field::Subcommand, &COMMANDS),
         1 => texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::SubsetOf(globs))),
@@ -126,7 +129,10 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let switches = (select(WorkMode::ALL.to_vec()), select(Seen::ALL.to_vec()), select(Speaks::ALL.to_vec()));
     let started = subsequence(COMMANDS.to_vec(), 0..4);
-    let tier = ((select(vec![None, Some(Tier::Full), Some(Tier::Copy)]), started), switches);
+    let sources = subsequence(vec![Source::Config, Source::Principal, Source::Tool, Source::Memory], 0..4);
+    let audience = subsequence(Audience::ALL.to_vec(), 0..3);
+    let tier = select(vec![None, Some(Tier::Full), Some(Tier::Copy)]);
+    let tier = ((tier, started, sources, audience), switches);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to =
         (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
@@ -143,7 +149,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             (paths, values),
             (bytes_out, going),
             now,
-            (conf, integrity, ((tier, commands), (mode, seen, speaks))),
+            (conf, integrity, ((tier, commands, sources, audience), (mode, seen, speaks))),
         )| Subject {
             agent: Some(agent),
             principal: Some(principal),
@@ -165,6 +171,8 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             tier: Some(tier),
             programs: Some(commands.iter().filter_map(|command| command.split(' ').next()).collect()),
             commands: Some(commands),
+            sources: Some(sources.into_iter().collect()),
+            audience: Some(audience),
         },
     )
 }
@@ -192,6 +200,8 @@ fn request(call: &Subject<'_>) -> Request {
         ("paths".to_owned(), texts(call.paths.as_ref())),
         ("programs".to_owned(), texts(call.programs.as_ref())),
         ("commands".to_owned(), texts(call.commands.as_ref())),
+        ("sources".to_owned(), texts(Some(&call.sources.unwrap().iter().map(Source::word).collect()))),
+        ("audience".to_owned(), texts(Some(&call.audience.iter().flatten().map(|one| one.word()).collect()))),
         ("recipients".to_owned(), of_kind(call, Kind::Email)),
         ("amounts".to_owned(), of_kind(call, Kind::Number)),
         ("bytes_out".to_owned(), long(call.bytes_out.unwrap())),

@@ -171,10 +171,31 @@ pub enum Audience {
 }
 
 impl Audience {
+    pub const ALL: [Self; 4] = [Self::Own, Self::Home, Self::Named, Self::Public];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Own => "self",
+            Self::Home => "home",
+            Self::Named => "named",
+            Self::Public => "public",
+        }
+    }
+
     #[must_use]
     pub fn read(word: &str) -> Option<Self> {
-        let all = [("self", Self::Own), ("home", Self::Home), ("named", Self::Named), ("public", Self::Public)];
-        all.into_iter().find(|(name, _)| *name == word).map(|(_, audience)| audience)
+        Self::ALL.into_iter().find(|audience| audience.word() == word)
+    }
+
+    /// How confidential a thing may be that it is told without a person's yes; what is secret, of a host alone that is
+    /// said to be told secrets.
+    #[must_use]
+    pub fn clearance(self) -> Confidentiality {
+        match self {
+            Self::Public => Confidentiality::Public,
+            Self::Own | Self::Home | Self::Named => Confidentiality::Internal,
+        }
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -187,11 +208,8 @@ impl HostGrant {
     /// How confidential a thing may be that goes there without a person's yes.
     #[must_use]
     pub fn clearance(&self) -> Confidentiality {
-        match self.audience {
-            Audience::Public => Confidentiality::Public,
-            Audience::Own | Audience::Home | Audience::Named if self.secrets => Confidentiality::Secret,
-            Audience::Own | Audience::Home | Audience::Named => Confidentiality::Internal,
-        }
+        let clearance = self.audience.clearance();
+        if self.secrets && clearance > Confidentiality::Public { Confidentiality::Secret } else { clearance }
     }
 
     /// Whether it speaks of this place, whatever is asked for there.

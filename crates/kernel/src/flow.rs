@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::destination::HostGrant;
+use crate::destination::{Audience, HostGrant, Reachable};
 use crate::facts::{Access, Facts};
 use crate::frame::Frame;
 use crate::id::{EffectId, Millis};
@@ -96,7 +96,7 @@ fn is_remote(manifest: Option<&Manifest>) -> bool {
 }
 
 /// Something of it is told to somebody else.
-fn leaves(facts: &Facts) -> bool {
+pub(crate) fn leaves(facts: &Facts) -> bool {
     facts.destination.is_some() || !facts.network.is_empty() || is_irreversible(facts.class)
 }
 
@@ -104,15 +104,36 @@ fn leaves(facts: &Facts) -> bool {
 fn clearance(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Confidentiality {
     let hosts = &agent.grants.hosts;
     let known = match (&facts.destination, &*facts.network) {
-        (Some(_), _) if is_remote(manifest) => manifest.map(|manifest| manifest.clearance),
+        (Some(_), _) if is_remote(manifest) => manifest.map(|manifest| manifest.audience.clearance()),
         (Some(to), _) => agent.grants.covering(to, facts).into_iter().map(HostGrant::clearance).min(),
-        (None, []) => manifest.map(|manifest| manifest.clearance),
+        (None, []) => manifest.map(|manifest| manifest.audience.clearance()),
         (None, places) => {
             let is_one = |grant: &&HostGrant| places.iter().any(|place| grant.is_at(&place.host, place.port));
             hosts.iter().filter(is_one).map(HostGrant::clearance).min()
         }
     };
     known.unwrap_or(Confidentiality::Public)
+}
+
+/// Who gets to know what the call tells, of each place that it goes to: by the widest of the grants that let it. `None`:
+/// of one of them nobody said it.
+pub(crate) fn audience(agent: &Agent, manifest: Option<&Manifest>, facts: &Facts) -> Option<Vec<Audience>> {
+    let of_tool = || Some(Vec::from([manifest?.audience]));
+    let widest = |grants: &mut dyn Iterator<Item = &HostGrant>| grants.map(|grant| grant.audience).max();
+    if !leaves(facts) {
+        return Some(Vec::new());
+    }
+    match (&facts.destination, &*facts.network) {
+        (Some(_), _) if is_remote(manifest) => of_tool(),
+        (Some(to), _) => Some(Vec::from([widest(&mut agent.grants.covering(to, facts).into_iter())?])),
+        (None, []) => of_tool(),
+        (None, places) => {
+            let at = |place: &Reachable| {
+                widest(&mut agent.grants.hosts.iter().filter(|grant| grant.is_at(&place.host, place.port)))
+            };
+            places.iter().map(at).collect()
+        }
+    }
 }
 
 /// What a request takes of the day's bytes: all that it can carry, and where somebody named its URL, its headers. Of a

@@ -218,7 +218,9 @@ impl Subject<'_> {
             | Field::Force
             | Field::Changed
             | Field::Program
-            | Field::Subcommand => None,
+            | Field::Subcommand
+            | Field::Source
+            | Field::Audience => None,
         }
     }
 }

@@ -19,13 +19,13 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Usage};
-use crate::destination::Connection;
+use crate::destination::{Audience, Connection};
 use crate::effect::{FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::flow::{Composed, Named, Origin, Warrant};
 use crate::home::Speaks;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
-use crate::label::{Confidentiality, Integrity, Label, Source};
+use crate::label::{Confidentiality, Integrity, Label, Source, Sources};
 use crate::mode::WorkMode;
 use crate::policy::Role;
 use crate::reached::Seen;
@@ -308,6 +308,8 @@ pub enum Used {
     Tier,
     Program,
     Subcommand,
+    Source(Sources),
+    Audience(Vec<Audience>),
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }

@@ -54,10 +54,12 @@ pub enum Field {
     Tier,
     Program,
     Subcommand,
+    Source,
+    Audience,
 }
 
 impl Field {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -88,6 +90,8 @@ impl Field {
         Self::Tier,
         Self::Program,
         Self::Subcommand,
+        Self::Source,
+        Self::Audience,
     ];
 
     #[must_use]
@@ -123,6 +127,8 @@ impl Field {
             Self::Tier => "tier",
             Self::Program => "program",
             Self::Subcommand => "subcommand",
+            Self::Source => "source",
+            Self::Audience => "audience",
         }
     }
 }

@@ -2,13 +2,14 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::destination::{Destination, Method, Reachable};
+use crate::destination::{Audience, Destination, Method, Reachable};
 use crate::facts::{Facts, Starts, Tier, program_of};
+use crate::flow;
 use crate::frame::Frame;
 use crate::git::{Git, compared};
 use crate::home::Speaks;
 use crate::id::Millis;
-use crate::label::{Confidentiality, Integrity};
+use crate::label::{Confidentiality, Integrity, Source, Sources};
 use crate::mode::WorkMode;
 use crate::money::Money;
 use crate::policy::Role;
@@ -42,12 +43,15 @@ pub struct Subject<'a> {
     /// Who gets it, and how much, as a declared tool is told.
     pub values: Option<&'a [Atom]>,
     pub going: Going<'a>,
+    /// Who gets to know what it tells, of each place that it goes to.
+    pub audience: Option<Vec<Audience>>,
     /// What it does with a repository there.
     pub git: With<'a>,
     pub now: Option<Millis>,
     /// Of the session's label, the join of all that has entered it.
     pub conf: Option<Confidentiality>,
     pub integrity: Option<Integrity>,
+    pub sources: Option<Sources>,
     pub mode: Option<WorkMode>,
     /// Whether it leads to where no call of the agent has been; the inner `None`: it leads nowhere.
     pub seen: Option<Option<Seen>>,
@@ -279,6 +283,7 @@ impl<'a> Subject<'a> {
             Some(turn) => (turn.principal.as_str(), turn.channel.as_str()),
             None => (session.principal.as_str(), session.channel.as_str()),
         };
+        let (agent, manifest) = (frame.policy.agents.get(&session.agent), frame.policy.tools.get(tool));
         Some(Self {
             agent: Some(&session.agent),
             principal: Some(principal),
@@ -289,6 +294,8 @@ impl<'a> Subject<'a> {
             now: Some(frame.now),
             conf: Some(session.label.conf),
             integrity: Some(session.label.integrity),
+            sources: Some(session.label.sources),
+            audience: agent.and_then(|agent| flow::audience(agent, manifest, facts)),
             mode: Some(frame.switches.mode),
             seen: reached::least(reached::places(tool, facts).as_deref(), &frame.reached),
             ..Self::of_facts(facts)
@@ -309,6 +316,7 @@ impl<'a> Subject<'a> {
             bytes_out: facts.bytes_out.or(reads.then_some(0)),
             values: values(facts),
             going: Going::of(facts),
+            audience: (!flow::leaves(facts)).then(Vec::new),
             git: With::of(facts.git.as_deref()),
             ..Self::default()
         }
@@ -348,6 +356,8 @@ impl<'a> Subject<'a> {
             Field::Tier => self.tier.map(|_| Used::Tier),
             Field::Program => self.programs.as_ref().map(|_| Used::Program),
             Field::Subcommand => self.commands.as_ref().map(|_| Used::Subcommand),
+            Field::Source => self.sources.map(Used::Source),
+            Field::Audience => self.audience.clone().map(Used::Audience),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -369,6 +379,10 @@ impl<'a> Subject<'a> {
             Field::Tier => self.tier.map(|tier| tier.is_some_and(|tier| test.holds(tier.word()))),
             Field::Program => self.programs.as_ref().map(|all| meet(all, test, doubt)),
             Field::Subcommand => self.commands.as_ref().map(|all| meet(all, test, doubt)),
+            Field::Source => self.sources.map(|all| meet_words(all.iter().map(Source::word), test, doubt)),
+            Field::Audience => {
+                self.audience.as_ref().map(|all| meet_words(all.iter().map(|one| one.word()), test, doubt))
+            }
             Field::Path => self.paths.as_ref().map(|paths| meet(paths, test, doubt)),
             Field::BytesOut => self.bytes_out.and_then(|bytes| within(test, bytes)),
             Field::Recipient => self.texts(Kind::Email).map(|all| meet(&all, test, doubt)),
@@ -454,6 +468,10 @@ fn within(test: &Test, value: u64) -> Option<bool> {
 /// One path is enough to stop a call; all must fit to let it pass. Nothing holds of the paths of a
 /// call that touches none.
 fn meet(paths: &[&str], test: &Test, doubt: Doubt) -> bool {
+    meet_words(paths.iter().copied(), test, doubt)
+}
+
+fn meet_words<'t>(words: impl Iterator<Item = &'t str>, test: &Test, doubt: Doubt) -> bool {
     let one = match test {
         Test::Intersects(_) => true,
         Test::SubsetOf(_) => false,
@@ -468,9 +486,6 @@ fn meet(paths: &[&str], test: &Test, doubt: Doubt) -> bool {
         | Test::Clock(_)
         | Test::Weekday(_) => doubt == Doubt::Holds,
     };
-    if one {
-        paths.iter().any(|path| test.holds(path))
-    } else {
-        !paths.is_empty() && paths.iter().all(|path| test.holds(path))
-    }
+    let mut words = words.peekable();
+    if one { words.any(|word| test.holds(word)) } else { words.peek().is_some() && words.all(|word| test.holds(word)) }
 }

@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::label::{Confidentiality, Label};
+use crate::destination::Audience;
+use crate::label::Label;
 use crate::words::{Kind, Sign};
 
 /// What a call does to the world, from the rules' point of view.
@@ -147,8 +148,8 @@ pub struct Manifest {
     pub remote: bool,
     /// Of what it returns.
     pub result: Label,
-    /// How confidential a thing may be that is told to it, where no destination says where that goes.
-    pub clearance: Confidentiality,
+    /// Who gets to know what is told to it, where no destination says where that goes.
+    pub audience: Audience,
     /// By what else than their own form values of its arguments are known, by the argument.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<(String, Known)>,

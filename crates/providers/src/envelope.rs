@@ -147,7 +147,7 @@ mod tests {
             program: None,
             remote: false,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
-            clearance: backstay_kernel::label::Confidentiality::Public,
+            audience: backstay_kernel::destination::Audience::Public,
             known: Vec::new(),
             creates: None,
             schema: r#"{"type":"object","properties":{"path":{"type":"string"}}}"#.to_owned(),

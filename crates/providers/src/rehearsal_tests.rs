@@ -18,7 +18,7 @@ fn tool(name: &str, property: &str) -> Manifest {
         program: None,
         remote: false,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
-        clearance: backstay_kernel::label::Confidentiality::Public,
+        audience: backstay_kernel::destination::Audience::Public,
         known: Vec::new(),
         creates: None,
         schema: json!({"type": "object", "properties": {property: {"type": "string"}}, "required": [property]})

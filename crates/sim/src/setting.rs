@@ -77,7 +77,7 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         program: None,
         remote: false,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
-        clearance: backstay_kernel::label::Confidentiality::Internal,
+        audience: backstay_kernel::destination::Audience::Named,
         known: Vec::new(),
         creates: None,
         schema: "{}".into(),

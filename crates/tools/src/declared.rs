@@ -1,11 +1,11 @@
 //! Tools that the operator declares: what such a tool is, and what a call of it is, by the role of each argument.
 use std::collections::BTreeMap;
 
-use backstay_kernel::destination::{Destination, Method};
+use backstay_kernel::destination::{Audience, Destination, Method};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Starts};
 use backstay_kernel::flow::addressed;
 use backstay_kernel::id::Digest;
-use backstay_kernel::label::{Confidentiality, Label};
+use backstay_kernel::label::Label;
 use backstay_kernel::rule::is_under;
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Known, Manifest};
 use backstay_kernel::url::Url;
@@ -106,8 +106,8 @@ pub struct Terms {
     pub creates: Option<String>,
     /// Of what it returns.
     pub result: Label,
-    /// How confidential a thing may be that is told to it.
-    pub clearance: Confidentiality,
+    /// Who gets to know what is told to it.
+    pub audience: Audience,
     pub timeout_ms: u64,
 }
 
@@ -182,7 +182,7 @@ impl Declared {
             program: if let Means::Command(argv) = &means { Some(argv.program().to_owned()) } else { None },
             remote: matches!(means, Means::Server { at: Some(_), .. }),
             result: terms.result,
-            clearance: terms.clearance,
+            audience: terms.audience,
             known: terms.known.clone(),
             creates: terms.creates.clone(),
             schema: schema.text().to_owned(),

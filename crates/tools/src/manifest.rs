@@ -1,4 +1,5 @@
 //! What each built-in tool declares of itself; the texts are short because every request pays them.
+use backstay_kernel::destination::Audience;
 use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Manifest};
 use backstay_kernel::words::Kind;
@@ -203,7 +204,7 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         program: None,
         remote: false,
         result: Label::of(Source::Tool),
-        clearance: Confidentiality::Public,
+        audience: Audience::Public,
         known: Vec::new(),
         creates: None,
         schema: schema.to_owned(),

@@ -1,9 +1,9 @@
 //! The examples of a rule: calls that it must match, and calls that it must not.
-use backstay_kernel::destination::Method;
+use backstay_kernel::destination::{Audience, Method};
 use backstay_kernel::facts::Tier;
 use backstay_kernel::flow::folded;
 use backstay_kernel::home::Speaks;
-use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::label::{Confidentiality, Integrity, Source, Sources};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Role;
 use backstay_kernel::reached::Seen;
@@ -69,10 +69,12 @@ pub struct ExampleCall {
     bytes_out: Option<u64>,
     values: Option<Vec<Atom>>,
     going: ExampleGoing,
+    audience: Option<Vec<Audience>>,
     git: ExampleGit,
     at: Option<u64>,
     conf: Option<Confidentiality>,
     integrity: Option<Integrity>,
+    sources: Option<Sources>,
     mode: Option<WorkMode>,
     seen: Option<Seen>,
 }
@@ -141,6 +143,8 @@ impl ExampleCall {
             now: self.at,
             conf: self.conf,
             integrity: self.integrity,
+            sources: self.sources,
+            audience: self.audience.clone(),
             mode: self.mode,
             seen: self.seen.map(Some),
         }
@@ -242,6 +246,8 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
     let manifest = tool.as_ref().and_then(|name| checker.tools.get(name)).cloned();
     let of_tool = manifest.as_ref().map(|tool| tool.class);
     let going = going(checker, example, manifest.as_ref())?;
+    let nowhere = || (going == ExampleGoing::Nowhere).then(Vec::new);
+    let audience = all(example, "audience", Audience::read).or_else(nowhere);
     let git = git(checker, example, manifest.as_ref())?;
     let none = || manifest.as_ref().is_some_and(runs_nothing).then(Vec::new);
     let commands = started(checker, example, Field::Subcommand)?;
@@ -270,9 +276,16 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
         at: example.integer("at").map(|spot| spot.value),
         conf: label("conf").and_then(conf),
         integrity: label("integrity").and_then(integrity),
+        sources: all(example, "source", |word| Source::ALL.into_iter().find(|source| source.word() == word)),
+        audience,
         seen: example.table("destination").and_then(|to| to.text("seen")).and_then(|spot| seen(spot.value)),
         mode: text("mode").and_then(|word| WorkMode::ALL.into_iter().find(|mode| mode.word() == word)),
     })
+}
+
+/// What words of an example stand for, in a list.
+fn all<T, L: FromIterator<T>>(example: View<'_>, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<L> {
+    Some(example.texts(key)?.value.iter().filter_map(|spot| read(&spot.value)).collect())
 }
 
 /// One of the runtime's own that starts no process: what others declare, or a server offers, does.

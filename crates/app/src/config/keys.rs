@@ -40,6 +40,7 @@ pub const INTEGRITY: &[&str] = &["untrusted", "trusted"];
 pub const SEEN: &[&str] = &["never", "allowed", "approved"];
 pub const SPEAKERS: &[&str] = &["human", "program"];
 pub const TIERS: &[&str] = &["full", "copy"];
+pub const SOURCES: &[&str] = &["config", "principal", "quoted", "model", "tool", "memory", "runtime", "elsewhere"];
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];

@@ -12,7 +12,7 @@ use backstay_tools::{Role, Terms};
 use super::check::Checker;
 use super::mistake::{Code, Place, quoted};
 use super::raw::View;
-use super::tools::clearance;
+use super::tools::audience;
 use super::value::{Spot, is_variable};
 
 /// Between the name of a server and that of a tool of it.
@@ -42,14 +42,14 @@ impl Checker<'_> {
             }
             let label =
                 Label { conf: conf(table.text("label").map_or("", |spot| spot.value)), ..Label::of(Source::Tool) };
-            let clearance = clearance(table);
-            let mut tools = self.declared_of(name, table, label, clearance);
+            let audience = audience(table);
+            let mut tools = self.declared_of(name, table, label, audience);
             for Spot { place, value: tool } in self.granted_of(name) {
                 if !is_tool_name(&format!("{name}{JOINT}{tool}")) {
                     let message = format!("{} is no name of a tool that a model can call", quoted(&tool));
                     self.mistakes.add(place, Code::BadName, message);
                 }
-                tools.entry(tool).or_insert_with(|| unknown(label, clearance));
+                tools.entry(tool).or_insert_with(|| unknown(label, audience));
             }
             for (tool, terms) in &tools {
                 let full = format!("{name}{JOINT}{tool}");
@@ -70,11 +70,11 @@ impl Checker<'_> {
         server: &str,
         table: View<'_>,
         label: Label,
-        clearance: Confidentiality,
+        audience: Audience,
     ) -> BTreeMap<String, Terms> {
         let mut tools = BTreeMap::new();
         for (tool, table) in table.named("tools") {
-            if let Some(terms) = self.terms(table, server, clearance) {
+            if let Some(terms) = self.terms(table, server, audience) {
                 tools.insert(tool.to_owned(), Terms { result: label, ..terms });
             }
         }
@@ -246,7 +246,7 @@ fn is_tool_name(name: &str) -> bool {
 }
 
 /// Of a tool of which nothing was declared.
-fn unknown(result: Label, clearance: Confidentiality) -> Terms {
+fn unknown(result: Label, audience: Audience) -> Terms {
     let roles: BTreeMap<String, Role> = BTreeMap::new();
     Terms {
         class: EffectClass::Send,
@@ -256,7 +256,7 @@ fn unknown(result: Label, clearance: Confidentiality) -> Terms {
         known: Vec::new(),
         creates: None,
         result,
-        clearance,
+        audience,
         timeout_ms: TIMEOUT_MS,
     }
 }
@@ -273,7 +273,7 @@ fn placeholder(name: String, terms: &Terms) -> Manifest {
         program: None,
         remote: false,
         result: terms.result,
-        clearance: terms.clearance,
+        audience: terms.audience,
         known: Vec::new(),
         creates: None,
         schema: String::new(),

@@ -11,7 +11,9 @@ use backstay_kernel::words::{Atom, Kind};
 
 use super::check::{Checker, role};
 use super::examples::{Example, call_of, try_example};
-use super::keys::{CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES, SEEN, SPEAKERS, TIERS};
+use super::keys::{
+    AUDIENCES, CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES, SEEN, SOURCES, SPEAKERS, TIERS,
+};
 use super::mistake::{Code, Place, quoted};
 use super::raw::View;
 use super::value::Spot;
@@ -264,6 +266,8 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Mode
             | Field::Speaks
             | Field::Tier
+            | Field::Source
+            | Field::Audience
             | Field::Method => words(checker, field, *place, value),
         };
         match read {
@@ -289,6 +293,8 @@ fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
         | Field::Tier
         | Field::Program
         | Field::Subcommand
+        | Field::Source
+        | Field::Audience
         | Field::Agent
         | Field::Principal
         | Field::Role
@@ -422,6 +428,8 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
         Field::Mode => MODES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Speaks => SPEAKERS.iter().map(|word| (*word).to_owned()).collect(),
         Field::Tier => TIERS.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Source => SOURCES.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Audience => AUDIENCES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.
         Field::Channel
@@ -443,22 +451,14 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
         | Field::Clock
         | Field::Weekday => return Some(test.clone()),
     };
-    let named = match test {
-        Test::Equal(word) => std::slice::from_ref(word),
-        Test::AnyOf(words) | Test::NotIn(words) => words.as_slice(),
-        Test::Glob(pattern) => {
-            let fits = known.iter().any(|name| test.holds(name));
-            if !fits {
-                let message = format!("the glob {} fits no known {key}", quoted(pattern));
-                checker.mistakes.add(place, Code::UnknownName, message);
-            }
-            return fits.then(|| test.clone());
-        }
+    let (named, globs) = match test {
+        Test::Equal(word) => (std::slice::from_ref(word), &[][..]),
+        Test::AnyOf(words) | Test::NotIn(words) => (words.as_slice(), &[][..]),
+        Test::Glob(glob) => (&[][..], std::slice::from_ref(glob)),
+        Test::Intersects(globs) | Test::SubsetOf(globs) => (&[][..], globs.as_slice()),
         // The table of keys lets none of these stand here.
         Test::Under(_)
         | Test::SubdomainOf(_)
-        | Test::Intersects(_)
-        | Test::SubsetOf(_)
         | Test::Number(_)
         | Test::Amount(_)
         | Test::Clock(_)
@@ -467,6 +467,14 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
     let mut good = true;
     for word in named {
         good &= is_known(checker, place, key, word, &known);
+    }
+    for glob in globs {
+        let test = Test::Glob(glob.clone());
+        if !known.iter().any(|name| test.holds(name)) {
+            let message = format!("the glob {} fits no known {key}", quoted(glob));
+            checker.mistakes.add(place, Code::UnknownName, message);
+            good = false;
+        }
     }
     good.then(|| test.clone())
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backstay_kernel::destination::Audience;
-use backstay_kernel::label::{Confidentiality, Label, Source};
+use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::{EffectClass, Idempotency};
 use backstay_kernel::words::Kind;
 use backstay_tools::{Argv, Declared, Property, Role, Schema, Terms};
@@ -41,8 +41,8 @@ impl Checker<'_> {
     fn command(&mut self, name: &str, table: View<'_>) -> Option<Declared> {
         let schema = self.schema(table);
         let argv = self.argv(table);
-        let clearance = clearance(table);
-        let terms = self.terms(table, "", clearance);
+        let audience = audience(table);
+        let terms = self.terms(table, "", audience);
         let (schema, argv, terms, description) = (schema?, argv?, terms?, table.text("description")?);
         let mut good = self.roles_are_of(table, schema.value.properties());
         for property in schema.value.properties() {
@@ -93,7 +93,7 @@ impl Checker<'_> {
     }
 
     /// What the operator says of a call, whatever makes it.
-    pub fn terms(&mut self, table: View<'_>, server: &str, clearance: Confidentiality) -> Option<Terms> {
+    pub fn terms(&mut self, table: View<'_>, server: &str, audience: Audience) -> Option<Terms> {
         let class = table.text("class")?;
         let timeout = table.integer("timeout")?;
         let timeout_ms_max = backstay_sandbox::TIMEOUT_MS_MAX;
@@ -111,7 +111,7 @@ impl Checker<'_> {
             creates: self.creates(table)?,
             roles,
             result: Label::of(Source::Tool),
-            clearance,
+            audience,
             timeout_ms: timeout.value,
         };
         match terms.check() {
@@ -159,12 +159,9 @@ fn classes(table: View<'_>) -> BTreeMap<String, EffectClass> {
     table.named("arguments").into_iter().filter_map(of).collect()
 }
 
-/// How confidential a thing may be that a tool is told without a question, by who gets to know it.
-pub fn clearance(table: View<'_>) -> Confidentiality {
-    match table.text("audience").and_then(|word| Audience::read(word.value)).unwrap_or_default() {
-        Audience::Public => Confidentiality::Public,
-        Audience::Own | Audience::Home | Audience::Named => Confidentiality::Internal,
-    }
+/// Who gets to know what a tool is told; what nobody declared is public.
+pub fn audience(table: View<'_>) -> Audience {
+    table.text("audience").and_then(|word| Audience::read(word.value)).unwrap_or_default()
 }
 
 fn idempotency(word: &str) -> Option<Idempotency> {

@@ -32,6 +32,20 @@ impl Source {
         Self::Elsewhere,
     ];
 
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Principal => "principal",
+            Self::Quoted => "quoted",
+            Self::Model => "model",
+            Self::Tool => "tool",
+            Self::Memory => "memory",
+            Self::Runtime => "runtime",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+
     const fn bit(self) -> u8 {
         match self {
             Self::Config => 1,

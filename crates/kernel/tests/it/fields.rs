@@ -1,11 +1,15 @@
-//! Who speaks, how a call is held and what it starts, as rules look at it.
+//! Who speaks, how a call is held, what it starts, what the session has taken in and who gets to know: as rules look at it.
 use backstay_kernel::decide::{Input, Message};
+use backstay_kernel::destination::{Audience, Destination, HostGrant, Method, Reachable};
 use backstay_kernel::facts::{Facts, Starts, Tier};
+use backstay_kernel::git::{Git, GitGrant};
 use backstay_kernel::home::Speaks;
+use backstay_kernel::label::{Source, Sources};
 use backstay_kernel::record::{Mode, Reason, Record, Used, Verdict};
 use backstay_kernel::rule::{Field, RuleVerdict, Test};
 use backstay_kernel::subject::Subject;
 use backstay_kernel::tool::EffectClass;
+use backstay_kernel::url::Url;
 use backstay_kernel::words::Typed;
 
 use crate::harness::{OWNER, TestSession, body, rule};
@@ -209,4 +213,117 @@ fn nobody_knows_what_a_shell_or_a_server_starts_and_what_runs_nothing_starts_not
     assert_eq!(matched(Field::Program, &equal("git"), &subject), (false, false));
     assert_eq!(matched(Field::Subcommand, &equal("git push"), &subject), (false, true));
     assert_eq!(subject.used(Field::Subcommand), Used::Missing(Field::Subcommand));
+}
+
+#[test]
+fn a_rule_on_sources_speaks_of_all_that_has_entered() {
+    use Source::{Config, Model, Principal, Tool};
+    let sources = Some([Config, Principal, Model, Tool].into_iter().collect::<Sources>());
+    let seen = Subject { sources, ..Subject::default() };
+    let any = |all: &[&str]| Test::AnyOf(texts(all));
+    for (test, allowed, denied) in [
+        (equal("tool"), false, true),
+        (equal("memory"), false, false),
+        (any(&["config", "principal", "model"]), false, true),
+        (any(&["config", "principal", "model", "tool"]), true, true),
+        (Test::NotIn(texts(&["elsewhere"])), true, true),
+        (Test::NotIn(texts(&["tool"])), false, true),
+        (Test::Intersects(texts(&["tool", "memory"])), true, true),
+        (Test::Intersects(texts(&["memory", "elsewhere"])), false, false),
+        (Test::SubsetOf(texts(&["config", "principal", "model"])), false, false),
+        (Test::SubsetOf(texts(&["config", "principal", "model", "tool"])), true, true),
+    ] {
+        assert_eq!(matched(Field::Source, &test, &seen), (allowed, denied), "{test:?}");
+        assert_eq!(matched(Field::Source, &test, &Subject::default()), (false, true), "nobody knows: {test:?}");
+    }
+    let mut t = TestSession::new();
+    t.agent().rules =
+        vec![rule("no replies", RuleVerdict::Deny, &[(Field::Source, Test::Intersects(texts(&["mod*"])))])].into();
+    t.type_in(1);
+    t.reply(&[("read", 1)]);
+    let Some(Record::Judged(judged)) = t.records.iter().find(|record| matches!(record, Record::Judged(_))) else {
+        panic!()
+    };
+    assert_eq!(judged.verdict, Verdict::Deny { by: Reason::Rule("no replies".into()) });
+    let used = &judged.grounds.as_ref().unwrap().used;
+    assert_eq!(used.as_slice(), [Used::Source([Config, Principal, Model].into_iter().collect())]);
+}
+
+fn grant(host: &str, path_prefix: &str, audience: Audience) -> HostGrant {
+    HostGrant {
+        host: host.to_owned(),
+        port: 443,
+        methods: vec![Method::Get, Method::Post],
+        path_prefix: path_prefix.to_owned(),
+        allow_private: Vec::new(),
+        audience,
+        secrets: false,
+        tunnel: false,
+    }
+}
+
+fn to(url: &str) -> Facts {
+    let to = Destination::of(&Url::read(url).unwrap(), Method::Get, 0);
+    Facts { destination: Some(to), ..Facts::new(EffectClass::Read, Vec::new()) }
+}
+
+#[test]
+fn who_gets_to_know_is_what_was_declared_of_where_a_call_goes() {
+    use Audience::{Home, Named, Own, Public};
+    let mut t = TestSession::new();
+    t.policy.tools.get_mut("post").unwrap().remote = true;
+    t.policy.tools.get_mut("post").unwrap().audience = Own;
+    t.agent().grants.hosts =
+        vec![grant("a.test", "/", Named), grant("a.test", "/x", Public), grant("b.test", "/", Home)];
+    let at = grant("git.test", "/", Home);
+    t.agent().grants.git = vec![GitGrant { repo: "git.test/a".to_owned(), at, push: Vec::new() }];
+    let network = |hosts: &[&str]| {
+        let place =
+            |host: &&str| Reachable { host: (*host).into(), port: 443, methods: vec![Method::Get], tunnel: false };
+        Facts { network: hosts.iter().map(place).collect(), ..Facts::new(EffectClass::Execute, Vec::new()) }
+    };
+    let repository = Git { repo: "git.test/a".to_owned(), refs: vec!["HEAD".to_owned()], push: None };
+    let fetch = Facts { git: Some(Box::new(repository)), ..to("https://git.test/a") };
+    let of = |class| Facts::new(class, Vec::new());
+    for (tool, facts, expected) in [
+        ("read", to("https://a.test/y"), Some(vec![Named])),
+        ("read", to("https://a.test/x/y"), Some(vec![Public])),
+        ("read", to("https://b.test/"), Some(vec![Home])),
+        ("read", to("https://c.test/"), None),
+        ("read", fetch, Some(vec![Home])),
+        ("read", network(&["a.test", "b.test"]), Some(vec![Public, Home])),
+        ("read", network(&["b.test", "c.test"]), None),
+        ("post", to("https://a.test/x"), Some(vec![Own])),
+        ("mail", of(EffectClass::Send), Some(vec![Named])),
+        ("mail", of(EffectClass::Spend), Some(vec![Named])),
+        ("nothing", of(EffectClass::Send), None),
+        ("mail", of(EffectClass::Execute), Some(vec![])),
+        ("mail", of(EffectClass::Write), Some(vec![])),
+    ] {
+        let subject = Subject::of(&t.session, tool, &facts, &t.frame()).unwrap().audience;
+        assert_eq!(subject, expected, "{tool} {facts:?}");
+    }
+    assert_eq!(Subject::of_facts(&to("https://a.test/")).audience, None);
+}
+
+#[test]
+fn a_rule_on_audiences_speaks_of_every_place() {
+    use Audience::{Home, Public};
+    let of = |audience: Option<&[Audience]>| Subject { audience: audience.map(<[_]>::to_vec), ..Subject::default() };
+    let both: &[Audience] = &[Home, Public];
+    for (audience, test, allowed, denied) in [
+        (Some(both), equal("public"), false, true),
+        (Some(both), equal("self"), false, false),
+        (Some(both), Test::AnyOf(texts(&["home", "public"])), true, true),
+        (Some(both), Test::NotIn(texts(&["public"])), false, true),
+        (Some(both), Test::SubsetOf(texts(&["home", "named"])), false, false),
+        (Some(&[Home]), equal("home"), true, true),
+        (Some(&[]), Test::NotIn(texts(&["public"])), false, false),
+        (None, equal("home"), false, true),
+    ] {
+        let subject = of(audience);
+        assert_eq!(matched(Field::Audience, &test, &subject), (allowed, denied), "{audience:?} {test:?}");
+        let used = audience.map_or(Used::Missing(Field::Audience), |all| Used::Audience(all.to_vec()));
+        assert_eq!(subject.used(Field::Audience), used);
+    }
 }

@@ -279,7 +279,7 @@ fn what_is_sent_goes_where_it_is_cleared_for_and_nowhere_else() {
     assert_eq!(flow(&said(&t, "mail", &to(URL, Method::Post), &named)), above);
     let unknown = Facts::new(EffectClass::Send, Vec::new());
     assert!(is_allowed(&said(&t, "mail", &unknown, &named)), "its manifest says that it may be told what is internal");
-    t.policy.tools.get_mut("mail").unwrap().clearance = Public;
+    t.policy.tools.get_mut("mail").unwrap().audience = Audience::Public;
     assert_eq!(flow(&said(&t, "mail", &unknown, &named)), above);
 }
 

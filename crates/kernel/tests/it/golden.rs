@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use backstay_kernel::budget::{Amount, Usage};
-use backstay_kernel::destination::{Connection, Destination, Method, Reachable};
+use backstay_kernel::destination::{Audience, Connection, Destination, Method, Reachable};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Addressed, Facts, Invalid, PathFact, Probe, ProgramFile, Starts, Tier};
 use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
 use backstay_kernel::git::{Git, Push};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, TokenScope, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
-use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
+use backstay_kernel::label::{Confidentiality, Integrity, Label, Source, Sources};
 use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::policy::Role;
 use backstay_kernel::reached::Seen;
@@ -708,6 +708,23 @@ fn judged_by_what_they_start() -> Vec<Record> {
     ]
 }
 
+/// Of where what has entered came from, and of who gets to know.
+fn judged_by_who_gets_to_know() -> Record {
+    let one = Used::Source(Sources::only(Source::Config));
+    let sources = Used::Source([Source::Config, Source::Tool].into_iter().collect());
+    let all = Used::Audience(Audience::ALL.to_vec());
+    let used = vec![one, sources, all, Used::Audience(Vec::new()), Used::Missing(Field::Audience)];
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: None,
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Deny { by: Reason::Rule("r".to_owned()) },
+        grounds: Some(Box::new(Grounds { line: Some(3), used, ..bare() })),
+    })
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -724,6 +741,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![judged_by_where_it_leads()],
         vec![judged_by_who_speaks()],
         judged_by_what_they_start(),
+        vec![judged_by_who_gets_to_know()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

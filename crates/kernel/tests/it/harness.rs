@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backstay_kernel::budget::{Amount, Budget, Ceiling, LedgerEntry, Price, Usage, Used, Window, WindowState};
 use backstay_kernel::context::Item;
 use backstay_kernel::decide::{Decide, Message};
-use backstay_kernel::destination::Destination;
+use backstay_kernel::destination::{Audience, Destination};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
 use backstay_kernel::flow::Named;
@@ -81,7 +81,7 @@ pub fn policy() -> Policy {
             program: None,
             remote: false,
             result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
-            clearance: Confidentiality::Internal,
+            audience: Audience::Named,
             known: Vec::new(),
             creates: None,
             schema: String::new(),

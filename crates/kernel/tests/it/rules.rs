@@ -2,14 +2,14 @@
 use std::sync::LazyLock;
 
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
-use backstay_kernel::destination::{Destination, Method, Reachable};
+use backstay_kernel::destination::{Audience, Destination, Method, Reachable};
 use backstay_kernel::facts::{Access, Addressed, Facts, PathFact, Tier};
 use backstay_kernel::flow::{addressed, folded};
 use backstay_kernel::git::{Git, Push};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Digest;
 use backstay_kernel::judge::is_granted;
-use backstay_kernel::label::{Confidentiality, Integrity};
+use backstay_kernel::label::{Confidentiality, Integrity, Source, Sources};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::money::Money;
 use backstay_kernel::policy::Role;
@@ -59,6 +59,8 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         now: Some(NOON),
         conf: Some(Confidentiality::Internal),
         integrity: Some(Integrity::Trusted),
+        sources: Some(Sources::only(Source::Config)),
+        audience: Some(Vec::new()),
         mode: Some(WorkMode::Normal),
         seen: Some(None),
     }
@@ -605,6 +607,9 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Seen, &["never", "allowed", "approved"]),
         word(Field::Speaks, &["human", "program"]),
         word(Field::Tier, &["full", "copy"]),
+        word(Field::Source, &["config", "tool", "memory"]),
+        word(Field::Audience, &["home", "public"]),
+        texts(&["tool", "m*"]).prop_map(|globs| (Field::Source, Test::Intersects(globs))),
         word(Field::Program, &["git", "ls", "timeout"]),
         word(Field::Subcommand, &["git push", "git status", "ls"]),
         texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::SubsetOf(globs))),
@@ -650,7 +655,11 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let role = select(vec![Role::Owner, Role::User]);
     let conf = select(vec![Confidentiality::Public, Confidentiality::Internal, Confidentiality::Secret]);
     let seen = select(vec![None, Some(Seen::Never), Some(Seen::Allowed), Some(Seen::Approved)]);
-    let tier = (select(vec![None, Some(Tier::Full), Some(Tier::Copy)]), select(&STARTED[..]));
+    let tier = (
+        select(vec![None, Some(Tier::Full), Some(Tier::Copy)]),
+        select(&STARTED[..]),
+        subsequence(Source::ALL.to_vec(), 0..4),
+    );
     let tier = (tier, (select(WorkMode::ALL.to_vec()), seen, select(Speaks::ALL.to_vec())));
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to = (select(vec!["a.test", "b.test", "test"]), 0u16..4, select(vec!["/", "/v1", "/v1/a"]), 0u64..4).prop_map(
@@ -670,7 +679,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
             paths,
             ((bytes_out, values), going),
             now,
-            (conf, integrity, ((tier, started), (mode, seen, speaks))),
+            (conf, integrity, ((tier, started, sources), (mode, seen, speaks))),
         )| {
             let values: &[Atom] = VALUED.get(..values).unwrap();
             Subject {
@@ -684,6 +693,12 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
                 tier: Some(tier),
                 programs: Some(started.iter().filter_map(|command| command.split(' ').next()).collect()),
                 commands: Some(started.to_vec()),
+                sources: Some(sources.into_iter().collect()),
+                // As if each place were declared by its port.
+                audience: Some(match going {
+                    Going::To(To { port: Some(port), .. }) => vec![Audience::ALL[usize::from(port)]],
+                    _ => Vec::new(),
+                }),
                 paths: Some(paths),
                 bytes_out: Some(bytes_out),
                 values: Some(values),
@@ -700,7 +715,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
 }
 
 /// As many as [`forget`] knows.
-pub const FACTS: usize = 24;
+pub const FACTS: usize = 26;
 
 pub fn forget(subject: &mut Subject<'_>, fact: usize) {
     match fact {
@@ -733,6 +748,8 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
         20 => subject.speaks = None,
         21 => subject.programs = None,
         22 => subject.commands = None,
+        23 => subject.sources = None,
+        24 => subject.audience = None,
         _ => subject.now = None,
     }
 }

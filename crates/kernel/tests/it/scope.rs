@@ -231,7 +231,7 @@ fn what_is_inside_is_still_held_to_clearance_payload_and_rules() {
         |named: Named| Named { warrant: named.warrant.map(|warrant| Warrant { from: Seq(1), ..warrant }), ..named };
     assert_eq!(of_flow(&ask(&mut planning(), &elsewhere)), Some(Flow::UnnamedTarget), "nor what was said before");
     let mut t = planning();
-    t.policy.tools.get_mut("mail").unwrap().clearance = backstay_kernel::label::Confidentiality::Public;
+    t.policy.tools.get_mut("mail").unwrap().audience = backstay_kernel::destination::Audience::Public;
     assert_eq!(of_flow(&ask(&mut t, &same)), Some(Flow::AboveClearance));
     for (verdict, by) in [(RuleVerdict::Deny, "deny"), (RuleVerdict::Ask, "ask")] {
         let mut t = planning();

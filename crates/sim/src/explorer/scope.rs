@@ -212,7 +212,7 @@ fn manifest(kind: Kind) -> Manifest {
         program: None,
         remote: false,
         result: backstay_kernel::label::Label::of(backstay_kernel::label::Source::Tool),
-        clearance: backstay_kernel::label::Confidentiality::Internal,
+        audience: backstay_kernel::destination::Audience::Named,
         known: Vec::new(),
         creates: None,
         schema: String::new(),

@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
+use backstay_kernel::destination::Audience;
 use backstay_kernel::facts::{Access, Invalid, Starts};
-use backstay_kernel::label::{Confidentiality, Label, Source};
+use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency};
 use backstay_kernel::words::Kind;
 use proptest::prelude::*;
@@ -36,7 +37,7 @@ fn terms(class: EffectClass, roles: &[(&str, Role)]) -> Terms {
         known: Vec::new(),
         creates: None,
         result: Label::of(Source::Tool),
-        clearance: Confidentiality::Public,
+        audience: Audience::Public,
         timeout_ms: 1_000,
     }
 }

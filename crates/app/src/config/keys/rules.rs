@@ -2,8 +2,8 @@
 use super::Need::{Default, Optional, Required};
 use super::On::{Amount, Clock, Flag, Hosts, Number, Paths, Segments, Values, Weekday, Words};
 use super::{
-    APPROVING_ROLES, CLASSES, CONFIDENTIALITY, INTEGRITY, Key, Kind, LIMIT_FIELDS, METHODS, MODES, OVERS, Presence,
-    ROLES, SEEN, SPEAKERS, SUMS, Shape, TIERS, VERDICTS, limits, optional_table, rows, value,
+    APPROVING_ROLES, AUDIENCES, CLASSES, CONFIDENTIALITY, INTEGRITY, Key, Kind, LIMIT_FIELDS, METHODS, MODES, OVERS,
+    Presence, ROLES, SEEN, SOURCES, SPEAKERS, SUMS, Shape, TIERS, VERDICTS, limits, optional_table, rows, value,
 };
 
 pub static RULE: &[Key] = &[
@@ -204,6 +204,13 @@ static MATCH: &[Key] = &[
         "Bytes of the URL with its query, and of the headers that the call sets: what it can tell the host without a body.",
     ),
     value(
+        "audience",
+        Kind::Condition(Values),
+        Optional("any"),
+        "[\"named\", \"public\"]",
+        "Who gets to know what the call tells: `self`, `home`, `named` or `public`, as the `audience` of the grant says by which it goes to a host or a repository, and of a declared tool that sends, or one of a server, the tool's own. Where several grants let a call go to a place, the widest of theirs counts; of several places one that fits is enough for a deny or an ask, and for an allow all must fit. A call that goes nowhere is matched by this in no case.",
+    ),
+    value(
         "repo",
         Kind::Condition(Segments),
         Optional("any"),
@@ -246,6 +253,13 @@ static MATCH: &[Key] = &[
         "The day of the week, in the zone of the `clock` beside it, and in UTC where there is none.",
     ),
     value("mode", Kind::Condition(Words), Optional("any"), "\"dry_run\"", "The strictest that `backstay mode` set."),
+    value(
+        "source",
+        Kind::Condition(Values),
+        Optional("any"),
+        "{ intersects = [\"tool\", \"elsewhere\"] }",
+        "Where all that has entered the session came from: `config` (what the operator wrote), `principal` (messages and answers), `quoted` (what these repeat: earlier messages of a client, quotes, pastes), `model` (its replies), `tool` (results), `memory`, `runtime`, and `elsewhere` (a journal that another home wrote). One that fits is enough for a deny or an ask; for an allow all must fit, `config` among them, which is always there.",
+    ),
     optional_table("destination", DESTINATION_MATCH, "Where the call leads."),
     optional_table("label", LABEL_MATCH, "The label of the session when the call is judged."),
 ];
@@ -393,6 +407,13 @@ static EXAMPLE: &[Key] = &[
         "Bytes of the URL, and of the headers that the call sets.",
     ),
     value(
+        "audience",
+        Kind::Choices(AUDIENCES),
+        Optional("not said; none where the tool goes nowhere"),
+        "[\"public\"]",
+        "Who gets to know what it tells.",
+    ),
+    value(
         "repo",
         Kind::Name,
         Optional("not said; none where the tool speaks with none"),
@@ -410,6 +431,13 @@ static EXAMPLE: &[Key] = &[
         "When it is, for `clock` and `weekday`.",
     ),
     value("mode", Kind::Choice(MODES), Optional("not said"), "\"dry_run\"", "What the agent is switched to."),
+    value(
+        "source",
+        Kind::Choices(SOURCES),
+        Optional("not said"),
+        "[\"config\", \"tool\"]",
+        "Where what has entered came from.",
+    ),
     optional_table("destination", DESTINATION_EXAMPLE, "Where it leads."),
     optional_table("label", LABEL_EXAMPLE, "The label of the session."),
 ];

@@ -79,7 +79,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 29] = [
+const MATCHED: [(&str, &str, &str); 31] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -90,6 +90,8 @@ const MATCHED: [(&str, &str, &str); 29] = [
     ("tier", "tier", "\"full\""),
     ("program", "program", "\"cargo\""),
     ("subcommand", "subcommand", "{ glob = \"git s*\" }"),
+    ("audience", "audience", "\"home\""),
+    ("source", "source", "{ subset_of = [\"config\", \"memory\"] }"),
     ("path", "path", "\"workspace/elsewhere\""),
     ("bytes_out", "bytes_out", "{ gt = 100000 }"),
     ("label.conf", "label", "{ conf = \"public\" }"),

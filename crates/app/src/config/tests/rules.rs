@@ -93,6 +93,11 @@ fn what_can_mean_nothing_is_refused() {
         ("program = [\"git\", \"git push\"]", Code::BadValue),
         ("program = { glob = \"*/git\" }", Code::BadValue),
         ("program = \"\"", Code::BadValue),
+        ("source = \"mail\"", Code::UnknownName),
+        ("source = { intersects = [\"tool\", \"t?l\"] }", Code::UnknownName),
+        ("source = { subset_of = [\"x*\"] }", Code::UnknownName),
+        ("audience = [\"home\", \"world\"]", Code::UnknownName),
+        ("audience = { under = \"home\" }", Code::UnknownKey),
         ("program = { under = \"git\" }", Code::UnknownKey),
         ("subcommand = \"push\"", Code::BadValue),
         ("subcommand = { not_in = [\"git  push\"] }", Code::BadValue),
@@ -237,6 +242,24 @@ fn examples_say_what_a_call_starts() {
     checked(&of(subcommand, "does_not_match", "tool = \"web_fetch\""));
     refused(&of(subcommand, "matches", "program = [\"git\"]"), Code::Example);
     refused(&of(subcommand, "matches", "subcommand = [\"push\"]"), Code::BadValue);
+}
+
+#[test]
+fn examples_say_what_has_entered_and_who_gets_to_know() {
+    let of = |verdict: &str, condition: &str, key: &str, example: &str| {
+        format!("verdict = \"{verdict}\"\nmatch = {{ {condition} }}\n{key} = [{{ {example} }}]")
+    };
+    let source = "source = { subset_of = [\"config\", \"principal\", \"model\"] }";
+    for verdict in ["allow", "deny"] {
+        checked(&of(verdict, source, "matches", "source = [\"config\", \"model\"]"));
+        checked(&of(verdict, source, "does_not_match", "source = [\"config\", \"tool\"]"));
+        refused(&of(verdict, source, "matches", "tool = \"read_file\""), Code::Example);
+        let audience = "audience = \"public\"";
+        checked(&of(verdict, audience, "matches", "audience = [\"public\"]"));
+        checked(&of(verdict, audience, "does_not_match", "audience = [\"home\", \"named\"]"));
+        checked(&of(verdict, audience, "does_not_match", "tool = \"read_file\""));
+        refused(&of(verdict, audience, "does_not_match", "tool = \"http_request\""), Code::Example);
+    }
 }
 
 #[test]
