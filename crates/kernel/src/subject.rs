@@ -234,6 +234,22 @@ enum Doubt {
     Fails,
 }
 
+impl Doubt {
+    fn of(verdict: RuleVerdict) -> Self {
+        match verdict {
+            RuleVerdict::Ask | RuleVerdict::Deny => Self::Holds,
+            RuleVerdict::Allow => Self::Fails,
+        }
+    }
+
+    fn opposite(self) -> Self {
+        match self {
+            Self::Holds => Self::Fails,
+            Self::Fails => Self::Holds,
+        }
+    }
+}
+
 impl Rule {
     /// Whether it speaks on this call, now.
     #[must_use]
@@ -255,12 +271,17 @@ impl Rule {
     }
 
     pub(crate) fn fits_as(&self, verdict: RuleVerdict, subject: &Subject<'_>) -> bool {
-        let (doubt, of_unless) = match verdict {
-            RuleVerdict::Ask | RuleVerdict::Deny => (Doubt::Holds, Doubt::Fails),
-            RuleVerdict::Allow => (Doubt::Fails, Doubt::Holds),
-        };
-        let is_excepted = !self.unless.is_empty() && all_hold(&self.unless, subject, of_unless);
-        all_hold(&self.when, subject, doubt) && !is_excepted
+        self.fits_doubting(verdict, verdict, subject)
+    }
+
+    /// The same of a rule of this verdict, where a missing fact counts as it does in one of that `doubts` says: what
+    /// both kinds of rules say, no missing fact could change.
+    #[must_use]
+    pub fn fits_doubting(&self, verdict: RuleVerdict, doubts: RuleVerdict, subject: &Subject<'_>) -> bool {
+        let (doubt, missing) = (Doubt::of(verdict), Doubt::of(doubts));
+        let is_excepted =
+            !self.unless.is_empty() && all_hold(&self.unless, subject, doubt.opposite(), missing.opposite());
+        all_hold(&self.when, subject, doubt, missing) && !is_excepted
     }
 
     /// What it looks at, each once.
@@ -270,9 +291,9 @@ impl Rule {
     }
 }
 
-fn all_hold(conditions: &Conditions, subject: &Subject<'_>, doubt: Doubt) -> bool {
+fn all_hold(conditions: &Conditions, subject: &Subject<'_>, doubt: Doubt, missing: Doubt) -> bool {
     // The one place where a fact is missing.
-    conditions.iter().all(|(field, test)| subject.meets(*field, test, doubt).unwrap_or(doubt == Doubt::Holds))
+    conditions.iter().all(|(field, test)| subject.meets(*field, test, doubt).unwrap_or(missing == Doubt::Holds))
 }
 
 impl<'a> Subject<'a> {

@@ -23,7 +23,7 @@ use super::rules::{class, programs, words};
 pub fn try_example(checker: &mut Checker<'_>, rule: &Rule, place: Place, call: &ExampleCall, expected: bool) {
     let subject = call.subject();
     let (strict, lenient) = (RuleVerdict::Deny, RuleVerdict::Allow);
-    let fits = |verdict| Rule { verdict, ..rule.clone() }.fits(&subject);
+    let fits = |doubts| rule.fits_doubting(rule.verdict, doubts, &subject);
     let name = quoted(&rule.name);
     let message = match (fits(strict), fits(lenient)) {
         (true, false) => {

@@ -237,6 +237,11 @@ fn examples_say_what_a_call_starts() {
     checked(&of(program, "does_not_match", "subcommand = [\"ls\"]"));
     checked(&of(program, "does_not_match", "tool = \"read_file\""));
     refused(&of(program, "does_not_match", "tool = \"run_command\""), Code::Example);
+    // For an allow all must fit, as when it is judged.
+    let allow = |key, example| of(program, key, example).replace("deny", "allow");
+    checked(&allow("does_not_match", "program = [\"git\", \"ls\"]"));
+    checked(&allow("matches", "program = [\"git\", \"hg\"]"));
+    refused(&allow("matches", "program = [\"git\", \"ls\"]"), Code::Example);
     let subcommand = "subcommand = { glob = \"git *\" }";
     checked(&of(subcommand, "matches", "subcommand = [\"ls\", \"git push\"]"));
     checked(&of(subcommand, "does_not_match", "tool = \"web_fetch\""));
