@@ -18,7 +18,7 @@ use crate::id::{EffectId, Millis, Seq};
 use crate::label::{Label, Source};
 use crate::record::{Admitted, BounceReason, Completion, End, Ended, Planned, Record, Resolution, Retried, Started};
 use crate::session::{Billed, Open, Scope, Session, Slot, State, Step, Turn, Waiting, Work};
-use crate::tool::Idempotency;
+use crate::tool::{EffectClass, Idempotency};
 
 /// Folds one record into the state.
 pub fn apply(session: &mut Session, record: &Record) {
@@ -413,7 +413,10 @@ fn end(session: &mut Session, ended: &Ended) {
     match open.work {
         Work::Model { plans: true, .. } => end_plan(session, ended),
         Work::Model { plans: false, .. } => end_model(session, open.request_bytes, ended),
-        Work::Tool { call, .. } => end_tool(session, &call, ended),
+        Work::Tool { call, judged, .. } => {
+            let only_reads = judged.is_some_and(|judged| judged.facts.class == EffectClass::Read);
+            end_tool(session, &call, open.unsure && !only_reads, ended);
+        }
     }
 }
 
@@ -446,7 +449,8 @@ fn end_model(session: &mut Session, request_bytes: u64, ended: &Ended) {
     }
 }
 
-fn end_tool(session: &mut Session, call: &CallRef, ended: &Ended) {
+/// `unsure`: an earlier attempt may have done it, whatever became of this one.
+fn end_tool(session: &mut Session, call: &CallRef, unsure: bool, ended: &Ended) {
     match &ended.end {
         End::Done { result, repeat, warned, .. } => {
             session.remember_repeat(call.repeat, Some(*repeat));
@@ -456,7 +460,9 @@ fn end_tool(session: &mut Session, call: &CallRef, ended: &Ended) {
         End::Failed { result, repeat, .. } => {
             session.remember_repeat(call.repeat, Some(*repeat));
             let answer = Answer::Body { body: *result, warned: false };
-            finish_call(session, ended.effect, answer, |c| &mut c.failed, false);
+            let list: fn(&mut Completion) -> &mut Vec<EffectId> =
+                if unsure { |c| &mut c.unknown } else { |c| &mut c.failed };
+            finish_call(session, ended.effect, answer, list, false);
         }
         End::Concluded { done, .. } => {
             session.remember_repeat(call.repeat, None);

@@ -228,7 +228,7 @@ pub struct Open {
     /// Bytes of the request in flight.
     pub request_bytes: u64,
     /// An earlier attempt may have had its effect: whatever ends it now, it cannot be called
-    /// refused or not started any more.
+    /// refused, not started or failed any more.
     pub unsure: bool,
     /// It has taken its shares of the limits of rules for good: a later start takes no more.
     pub is_counted: bool,

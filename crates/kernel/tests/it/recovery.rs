@@ -4,7 +4,7 @@ use backstay_kernel::destination::{Audience, Connection, Destination, HostGrant,
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::id::Seq;
 use backstay_kernel::policy::InDoubt;
-use backstay_kernel::record::{Mode, Record, Resolution, StopReason};
+use backstay_kernel::record::{Completion, Mode, Record, Resolution, StopReason};
 use backstay_kernel::session::State;
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::url::Url;
@@ -92,6 +92,25 @@ pub fn an_unknown_outcome_is_probed_doubted_or_told_by_class() {
     t.say(1);
     t.outcome(t.model(), Outcome::Unknown);
     assert_eq!(t.start(t.model()).unwrap().attempt(), 2);
+}
+
+#[test]
+pub fn a_second_attempt_that_fails_says_nothing_of_the_first() {
+    for (tool, class, list) in [
+        ("post", EffectClass::Write, |completion: &Completion| completion.unknown.clone()),
+        ("post", EffectClass::Read, |completion: &Completion| completion.failed.clone()),
+    ] as [(_, _, fn(&Completion) -> _); 2]
+    {
+        let mut t = TestSession::new();
+        t.policy.tools.get_mut(tool).unwrap().class = class;
+        t.say(1);
+        t.reply(&[(tool, 1)]);
+        let effect = t.call(tool);
+        t.crash();
+        t.failed(effect);
+        t.reply(&[]);
+        assert_eq!(list(&t.ends()[0].completion), [effect], "{class:?}");
+    }
 }
 
 #[test]
