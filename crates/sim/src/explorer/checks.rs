@@ -1,6 +1,6 @@
 //! The invariants, each checked where it could break. Nothing here asks the kernel what is right:
 //! [`read`] is a second, simpler reading of the records.
-use backstay_kernel::budget::{Amount, WindowState};
+use backstay_kernel::budget::{Amount, LedgerEntry, WindowState};
 use backstay_kernel::context::{Answer, Item};
 use backstay_kernel::effect::Effect;
 use backstay_kernel::id::{Digest, EffectId};
@@ -13,7 +13,7 @@ use backstay_kernel::{Permit, Wait};
 use super::moves::Driver;
 use super::node::{Happened, Node, Seen, Snapshot, kind_of};
 use super::scope::{CHANNELS, Kind, OWNER, PEOPLE};
-use super::{Invariant, Violation};
+use super::{Invariant, Violation, unasked};
 
 /// One node in this many is folded again from its records, and read back from its stored form.
 const FOLD_SAMPLE: u64 = 512;
@@ -29,6 +29,7 @@ fn broken<T>(invariant: Invariant, detail: impl Into<String>) -> Result<T, Viola
 
 /// What must hold of the session that a record is about to change.
 pub fn before(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Result<(), Violation> {
+    unasked::before(node, &seen.unasked, record)?;
     let halted = node.frozen || seen.stopped;
     match record {
         Record::Admitted(admitted) if seen.admitted & message_bit(admitted.body.id) != 0 => {
@@ -37,7 +38,7 @@ pub fn before(node: &Node, session: &Session, seen: &Seen, record: &Record) -> R
         Record::TurnStarted(_)
         | Record::Entered { .. }
         | Record::Started(_)
-        | Record::Planned(Planned::Model { .. })
+        | Record::Planned(Planned::Model { .. } | Planned::Scope { .. })
             if halted =>
         {
             broken(Invariant::I2Gate, "something starts while frozen or stopped")
@@ -78,6 +79,7 @@ fn asked(node: &Node, session: &Session, seen: &Seen, effect: EffectId) -> Resul
 
 /// What must hold of the session that a record has changed.
 pub fn after(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Result<(), Violation> {
+    unasked::after(session, &seen.unasked)?;
     if let Record::Started(started) = record {
         let of_model = kind_of(session, started.effect).is_none();
         if of_model && node.turn_tokens.is_some_and(|cap| seen.spent + seen.reserved > cap) {
@@ -101,6 +103,31 @@ pub fn after(node: &Node, session: &Session, seen: &Seen, record: &Record) -> Re
         }
     }
     Ok(())
+}
+
+/// Tokens that the shared window has reserved and settled for the session, as its records say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held(i128, i128);
+
+impl Held {
+    #[must_use]
+    pub fn of(seen: &Seen) -> Self {
+        Self(i128::from(seen.in_flight), i128::from(seen.settled))
+    }
+}
+
+/// The ledger is told of a record what its reading says: each reservation once, and each settlement.
+pub fn booked((held, entries): (Held, Vec<LedgerEntry>), seen: &Seen) -> Result<(), Violation> {
+    let book = |Held(reserved, settled), entry: &LedgerEntry| match entry {
+        LedgerEntry::Reserve { amount, .. } => Held(reserved + i128::from(amount.tokens), settled),
+        LedgerEntry::Settle { reserved: given_back, spent, .. } => {
+            Held(reserved - i128::from(given_back.tokens), settled + i128::from(spent.tokens))
+        }
+    };
+    if entries.iter().fold(held, book) == Held::of(seen) {
+        return Ok(());
+    }
+    broken(Invariant::I5Money, format!("the ledger is told {entries:?}"))
 }
 
 /// What must hold of the label of a session, `before` and after a record.
@@ -127,6 +154,7 @@ pub fn person_bit(name: &str) -> u8 {
 
 /// The second reading of one record, on the session before it.
 pub fn read(seen: &mut Seen, session: &Session, record: &Record, now: u64) {
+    unasked::read(&mut seen.unasked, session, seen.approved, record);
     read_calls(seen, session, record);
     read_asks(seen, session, record, now);
 }
@@ -343,10 +371,7 @@ pub fn launched(node: &mut Node, effect: &Effect, permit: &Permit, key: Digest) 
         return broken(Invariant::I2Gate, format!("{effect:?} starts after its turn, or while halted"));
     }
     let Some(kind) = kind_of(session, effect.id()) else { return Ok(()) };
-    let seen = &node.now().seen;
-    if kind == Kind::Mail && seen.approved & kind.bit() == 0 {
-        return broken(Invariant::I2Gate, "mail is sent without a yes");
-    }
+    unasked::launched(node, &node.now().seen, effect.id(), kind)?;
     if kind == Kind::Shell && node.narrowed {
         return broken(Invariant::I2Gate, "shell runs although it is denied by now");
     }

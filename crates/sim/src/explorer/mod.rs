@@ -15,8 +15,11 @@ pub mod hash;
 pub mod moves;
 pub mod mutants;
 pub mod node;
+mod people;
 pub mod scope;
 pub mod search;
+mod unasked;
+mod words;
 
 use std::fmt;
 
@@ -49,6 +52,12 @@ pub enum Invariant {
     Completion,
     /// The outcome of another start changes nothing.
     Stale,
+    /// What the person's own words want is planned once, and nothing beyond it, or beyond its task, goes unasked.
+    Scope,
+    /// What a name stands for is looked up once for a call, which waits for it.
+    Lookup,
+    /// A yes for longer than once is to one call, and over at its end or when it is taken back.
+    Standing,
     /// People are asked one thing at a time, not too often, not again, and not for ever.
     Asks,
     /// Advance falls silent.

@@ -1,26 +1,22 @@
 //! Everything that can happen next, and what the driver makes of it.
 use std::sync::Arc;
 
-use backstay_kernel::decide::{Decide, Message};
-use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
-use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::Named;
-use backstay_kernel::home::Speaks;
+use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Outcome, Probed};
 use backstay_kernel::id::{BodyRef, Digest, EffectId, Seq};
 use backstay_kernel::label::Label;
 use backstay_kernel::limits::ADVANCES_MAX;
-use backstay_kernel::policy::{InDoubt, Policy, Role};
-use backstay_kernel::record::{Record, Resolution};
+use backstay_kernel::policy::Policy;
+use backstay_kernel::record::{InScope, Record, Resolution};
 use backstay_kernel::request::Request;
-use backstay_kernel::rule::AT_HOME;
-use backstay_kernel::session::{Session, State};
+use backstay_kernel::session::Session;
 use backstay_kernel::tool::Idempotency;
 use backstay_kernel::{Input, budget::Usage};
 
-use super::checks::person_bit;
+use super::checks::Held;
 use super::mutants::Planted;
-use super::node::{Link, Node, Running, Seen, Snapshot, Step, kind_of};
-use super::scope::{BILLED_TOKENS, CHANNELS, Kind, OWNER, PEOPLE, REQUEST_BYTES, Scope};
+use super::node::{Link, Node, Running, Seen, Snapshot, Step, kind_of, plans};
+use super::scope::{BILLED_TOKENS, Kind, REQUEST_BYTES, Scope, Unasked};
+use super::words::Words;
 use super::{Invariant, Violation, checks};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +71,18 @@ pub enum Move {
         resolution: Resolution,
     },
     Narrow,
+    /// The model that plans answers with this entry of the scope's list.
+    Plan(usize),
+    /// What the answer to this ask would stand for stands for a while, before it is given.
+    Always(EffectId),
+    /// Somebody takes it back, or it comes to its end.
+    Revoke,
+    Elapse,
+    /// A session of the same home is at rest, and another one begins, in which somebody else may speak.
+    Another {
+        /// Place in the list of people.
+        who: usize,
+    },
 }
 
 /// The driver of the small world: the same pass as the engine's.
@@ -83,6 +91,7 @@ pub struct Driver {
     pub scope: Scope,
     pub kernel: Planted,
     pub policies: [Policy; 2],
+    pub words: Words,
 }
 
 /// A pass under way: the session and what it will append.
@@ -95,8 +104,8 @@ struct Draft {
 impl Driver {
     #[must_use]
     pub fn new(scope: Scope, kernel: Planted) -> Self {
-        let policies = scope.policies();
-        Self { scope, kernel, policies }
+        let (policies, words) = (scope.policies(), Words::of(&scope));
+        Self { scope, kernel, policies, words }
     }
 
     /// Every move that can be made from here.
@@ -128,55 +137,16 @@ impl Driver {
         }
     }
 
-    fn of_people(&self, node: &Node, out: &mut Vec<Move>) {
-        let (session, left) = (node.session(), node.left);
-        let admitted = node.now().seen.admitted.count_ones() as usize;
-        if admitted < self.scope.messages.len() && !node.frozen && !session.stopped {
-            out.push(Move::Message);
-        }
-        for (effect, open) in &session.effects {
-            match &open.state {
-                State::Asked { .. } => {
-                    let may = if self.scope.two_people { 1..PEOPLE.len() } else { 0..1 };
-                    let silent = may.filter(|who| node.now().seen.yes & (1 << who) == 0);
-                    out.extend(silent.map(|who| Move::Decide { effect: *effect, approve: true, who }));
-                    out.push(Move::Decide { effect: *effect, approve: false, who: 0 });
-                }
-                State::Doubt if self.scope.in_doubt == InDoubt::Ask => {
-                    for resolution in [Resolution::Done, Resolution::NotDone, Resolution::Retry] {
-                        out.push(Move::Resolve { effect: *effect, resolution });
-                    }
-                }
-                State::Doubt
-                | State::Parked { .. }
-                | State::Planned
-                | State::Ready
-                | State::Question
-                | State::Started { .. }
-                | State::Unfunded { .. }
-                | State::Backoff { .. }
-                | State::Probing => {}
-            }
-        }
-        let cancellable = session.turn.as_ref().is_some_and(|turn| !turn.cancelled);
-        let switches = [
-            (left.cancels > 0 && cancellable, Move::Cancel),
-            (left.freezes > 0 && !node.frozen, Move::Freeze),
-            (node.frozen, Move::Unfreeze),
-            (left.stops > 0 && !session.stopped, Move::Stop),
-            (session.stopped, Move::Resume),
-            (left.narrows > 0 && !node.narrowed, Move::Narrow),
-            (node.shared.is_some() && !node.others_settled, Move::Settled),
-        ];
-        out.extend(switches.into_iter().filter(|(may, _)| *may).map(|(_, made)| made));
-    }
-
     fn of_effects(&self, node: &Node, out: &mut Vec<Move>) {
         let left = node.left;
         for of in &node.running {
             let Some(kind) = of.kind else {
+                let plans = plans(node.session(), of.effect);
+                if plans {
+                    out.extend((0..self.scope.plans.len()).map(Move::Plan));
+                }
                 let fits = |calls: &[Kind]| calls.iter().all(|kind| node.may_be_called(*kind, self.scope.insists));
-                let replies = self.scope.replies.iter().enumerate().filter(|(_, calls)| fits(calls));
+                let replies = self.scope.replies.iter().enumerate().filter(|(_, calls)| !plans && fits(calls));
                 out.extend(replies.map(|(number, _)| Move::Reply(number)));
                 if left.failures > 0 {
                     out.push(Move::ModelFailed { fatal: false });
@@ -194,7 +164,9 @@ impl Driver {
             if left.failures > 0 && !of.happened {
                 out.push(Move::Failed(*of));
             }
-            for happened in [true, false] {
+            // Nobody asks what became of a lookup.
+            let truths: &[bool] = if kind == Kind::List { &[true] } else { &[true, false] };
+            for happened in truths.iter().copied() {
                 if left.unknowns > 0 {
                     out.push(Move::Unknown { of: *of, happened });
                 }
@@ -260,7 +232,15 @@ impl Driver {
             Move::Message | Move::Cancel | Move::Stop | Move::Resume | Move::Decide { .. } | Move::Resolve { .. } => {
                 self.said(&mut next, made)?
             }
-            Move::Reply(_) | Move::ModelFailed { .. } | Move::Busy => self.of_model(&mut next, made),
+            Move::Always(_) | Move::Revoke | Move::Elapse => {
+                self.stand(&mut next, made)?;
+                None
+            }
+            Move::Another { who } => {
+                next.begin_another(who);
+                None
+            }
+            Move::Plan(_) | Move::Reply(_) | Move::ModelFailed { .. } | Move::Busy => self.of_model(&mut next, made)?,
             Move::Done(of) | Move::Failed(of) | Move::Unknown { of, .. } | Move::Overdue { of, .. } => {
                 Some(self.of_tool(&mut next, of, made)?)
             }
@@ -302,7 +282,10 @@ impl Driver {
             });
             for record in records {
                 checks::before(node, &draft.session, &draft.seen, &record)?;
+                let entries = || self.kernel.ledger(&draft.session, &record, &node.allowance(&draft.seen));
+                let booked = node.shared.map(|_| (Held::of(&draft.seen), entries()));
                 checks::read(&mut draft.seen, &draft.session, &record, node.clock);
+                booked.map_or(Ok(()), |booked| checks::booked(booked, &draft.seen))?;
                 let before = draft.session.label;
                 self.kernel.apply(&mut draft.session, &record);
                 checks::after(node, &draft.session, &draft.seen, &record)?;
@@ -337,8 +320,12 @@ impl Driver {
             Effect::Prepare { id, .. } => Some(Input::Prepared { effect: *id, request: request() }),
             Effect::Inspect { id, .. } => {
                 let kind = kind_of(session, *id)?;
-                let facts = Facts::new(kind.class(), Vec::new());
-                Some(Input::Inspected { effect: *id, inspection: Inspection::Facts(facts), named: Named::default() })
+                let frame = node.frame(&self.policies);
+                let stands = !frame.standing.is_empty();
+                let (look_up, inspected) = self.words.inspected(session, (*id, kind), frame.policy, stands);
+                let says =
+                    |input: &Input| self.kernel.decide(session, input.clone(), &frame).is_ok_and(|of| !of.is_empty());
+                Some(look_up.filter(says).unwrap_or(inspected))
             }
             Effect::Probe { id, .. } => {
                 let kind = kind_of(session, *id)?;
@@ -398,94 +385,12 @@ impl Driver {
         Ok(())
     }
 
-    /// A person's answer; every false one is tried first, and must be refused.
-    fn decided(&self, node: &Node, effect: EffectId, who: usize, approve: bool) -> Result<Option<Input>, Violation> {
-        let asked = node.session().effects.get(&effect).map(|open| &open.state);
-        let Some(State::Asked { digest, .. }) = asked else { return Ok(None) };
-        let (name, role) = PEOPLE.get(who).copied().unwrap_or((OWNER, Role::Owner));
-        let word = |digest, name: &str, role, channel: &str, approve| {
-            let (by, channel, speaks) = (name.to_owned(), channel.to_owned(), Speaks::Human);
-            Input::Decide(Decide { effect, digest, approve, by, role, channel, speaks, note: None })
-        };
-        let mut forgeries = vec![word(Digest([9; 32]), name, role, AT_HOME, true)];
-        if self.scope.two_people {
-            let said = PEOPLE.into_iter().filter(|(name, _)| node.now().seen.yes & person_bit(name) != 0);
-            let not_theirs = said.chain([(OWNER, Role::Owner)]);
-            forgeries.extend(not_theirs.map(|(name, role)| word(*digest, name, role, AT_HOME, true)));
-            forgeries.push(word(*digest, name, role, "api", true));
-        } else {
-            forgeries.push(word(*digest, name, Role::User, AT_HOME, true));
-        }
-        let frame = node.frame(&self.policies);
-        if forgeries.into_iter().any(|forged| self.kernel.decide(node.session(), forged, &frame).is_ok()) {
-            return Err(Violation::new(Invariant::I2Gate, "a forged approval is taken"));
-        }
-        Ok(Some(word(*digest, name, role, AT_HOME, approve)))
-    }
-
-    /// What a person says, as an input.
-    fn said(&self, node: &mut Node, made: Move) -> Result<Option<Input>, Violation> {
-        let by = OWNER.to_owned();
-        Ok(Some(match made {
-            Move::Message => {
-                let number = node.now().seen.admitted.count_ones() as usize;
-                let mode = self.scope.messages.get(number).copied().unwrap_or_default();
-                let channel = CHANNELS.get(number % CHANNELS.len()).copied().unwrap_or_default();
-                Input::Message(Message {
-                    principal: by,
-                    channel: channel.to_owned(),
-                    mode,
-                    quoted: Vec::new(),
-                    body: body(1 + number as u64),
-                    typed: None,
-                })
-            }
-            Move::Cancel => {
-                node.left.cancels -= 1;
-                Input::Cancel { turn: None, by }
-            }
-            Move::Stop => {
-                node.left.stops -= 1;
-                Input::Stop { by }
-            }
-            Move::Resume => Input::Resume { by, speaks: Speaks::Human },
-            Move::Decide { effect, approve, who } => {
-                return self.decided(node, effect, who, approve);
-            }
-            Move::Resolve { effect, resolution } => {
-                let input = Input::Resolve { effect, resolution, by, note: body(400) };
-                let frame = node.frame(&self.policies);
-                let taken = self.kernel.decide(node.session(), input.clone(), &frame).is_ok();
-                if let (true, Resolution::Retry, Some(kind)) = (taken, resolution, kind_of(node.session(), effect)) {
-                    node.happened(kind).retries += 1;
-                }
-                input
-            }
-            Move::Commit
-            | Move::Crash { .. }
-            | Move::Prepared(_)
-            | Move::Inspected(_)
-            | Move::Probed(_)
-            | Move::Reply(_)
-            | Move::ModelFailed { .. }
-            | Move::Busy
-            | Move::Done(_)
-            | Move::Failed(_)
-            | Move::Unknown { .. }
-            | Move::Overdue { .. }
-            | Move::Settled
-            | Move::Wake
-            | Move::Freeze
-            | Move::Unfreeze
-            | Move::Narrow => return Ok(None),
-        }))
-    }
-
-    fn of_model(&self, node: &mut Node, made: Move) -> Option<Input> {
-        let of = *node.running.iter().find(|of| of.kind.is_none())?;
+    fn of_model(&self, node: &mut Node, made: Move) -> Result<Option<Input>, Violation> {
+        let Some(of) = node.running.iter().find(|of| of.kind.is_none()).copied() else { return Ok(None) };
         node.running.retain(|other| *other != of);
         let outcome = match made {
             Move::Reply(number) => replied(self.scope.replies.get(number).copied().unwrap_or_default()),
+            Move::Plan(number) => planned(self.scope.plans.get(number).copied().unwrap_or_default()),
             Move::Busy => {
                 node.left.busy -= 1;
                 Outcome::NotStarted
@@ -502,7 +407,18 @@ impl Driver {
                 })
             }
         };
-        Some(Input::Ended { effect: of.effect, started: of.started, outcome, connections: Vec::new() })
+        let ended = |outcome| Input::Ended { effect: of.effect, started: of.started, outcome, connections: Vec::new() };
+        let other = match made {
+            Move::Plan(_) => Some(replied(&[Kind::Mail])),
+            Move::Reply(_) if self.scope.unasked == Unasked::Planned => Some(planned(&[(Kind::Mail, 1)])),
+            _ => None,
+        };
+        let frame = node.frame(&self.policies);
+        let taken = other.map(|other| self.kernel.decide(node.session(), ended(other), &frame));
+        if taken.is_some_and(|taken| taken.is_ok_and(|records| !records.is_empty())) {
+            return Err(Violation::new(Invariant::Scope, "a reply is taken for a plan, or a plan for a reply"));
+        }
+        Ok(Some(ended(outcome)))
     }
 
     fn of_tool(&self, node: &mut Node, of: Running, made: Move) -> Result<Input, Violation> {
@@ -552,7 +468,8 @@ impl Driver {
 /// A crash with every possible rest on disk and every possible truth about what was running.
 fn crashes(node: &Node, out: &mut Vec<Move>) {
     let kinds = node.running.iter().filter_map(|of| of.kind);
-    let unsure = kinds.filter(|kind| kind.idempotency() != Idempotency::Pure).fold(0, |bits, kind| bits | kind.bit());
+    let is_told = |kind: &Kind| !matches!(kind.idempotency(), Idempotency::Pure | Idempotency::Idempotent);
+    let unsure = kinds.filter(is_told).fold(0, |bits, kind| bits | kind.bit());
     for keep in 0..=node.pending.len() {
         let mut happened = unsure;
         loop {
@@ -584,6 +501,17 @@ fn replied(kinds: &[Kind]) -> Outcome {
         text: kinds.is_empty().then(|| body(300)),
         calls: calls.collect(),
         finish: if kinds.is_empty() { Finish::Stop } else { Finish::Calls },
+        usage: Some(Usage { uncached: BILLED_TOKENS, ..Usage::default() }),
+    }
+}
+
+fn planned(calls: &[(Kind, u32)]) -> Outcome {
+    let entry = |(kind, count): &(Kind, u32)| InScope { tool: kind.name().to_owned(), count: *count };
+    Outcome::Scoped {
+        said: Some(body(402)),
+        entries: calls.iter().map(entry).collect(),
+        body: body(403),
+        finish: Finish::Stop,
         usage: Some(Usage { uncached: BILLED_TOKENS, ..Usage::default() }),
     }
 }

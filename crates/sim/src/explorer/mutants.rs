@@ -4,20 +4,23 @@
 //! itself holds no switch for it. Each row names the invariant that must notice.
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use backstay_kernel::budget::{LedgerEntry, WindowState};
 use backstay_kernel::context::{Item, Notice};
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::frame::Frame;
+use backstay_kernel::home::HomeRecord;
 use backstay_kernel::id::{Boot, Digest, EffectId, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Decision, End, Ended, Reason, Record, Resolution, Verdict};
 use backstay_kernel::refusal::Refusal;
 use backstay_kernel::rule::{AT_HOME, Approvers};
-use backstay_kernel::session::{Session, State, Work};
+use backstay_kernel::session::{Created, ScopeEntry, Session, State, Work};
 use backstay_kernel::{Bounce, Head, Input, Permit};
 
 use super::Invariant;
-use super::node::Node;
+use super::moves::body;
+use super::node::{Node, plans};
 use super::scope::{OWNER, PEOPLE};
 
 macro_rules! mutants {
@@ -93,6 +96,21 @@ mutants! {
     HourForgotten: Asks, "The asks of the hour are not counted.";
     RefusedAskedAgain: Asks, "What a person refused is asked about again in its task.";
     NoesUncounted: Asks, "A turn goes on however often it is refused.";
+    PlanOffTheBooks: I5Money, "The ledger is told nothing of a model call that plans.";
+    PlanSkipped: Scope, "What a person typed counts as planned.";
+    PlannedAgain: Scope, "A plan that has come is made again.";
+    ReplyIsPlan: Scope, "A reply is taken for a plan.";
+    PlanCountsMore: Scope, "An entry is worth a call more than the plan says.";
+    PlaceGivenBack: Scope, "What a call took of the scope is given back when it ends.";
+    ScopeOutlivesTask: Scope, "What was planned for one task is in the scope of the next.";
+    LookedUpAgain: Lookup, "What a lookup came to is forgotten, and it is made again.";
+    LookupNotWaitedFor: Lookup, "A call is judged while something is looked up for it.";
+    NoListIsOne: Lookup, "A lookup that failed has found the list.";
+    StandingPastLastLook: Standing, "The last look does not see whether a yes still stands.";
+    StandingNeverEnds: Standing, "A yes stands past its end.";
+    StandingKept: Standing, "A yes that is taken back stands.";
+    StandingToAnything: Standing, "A yes to one call stands for any of its tool.";
+    StandingForAnybody: Standing, "A yes for one person's tasks stands for everybody's.";
     ParkedForgotten: I10NamedWait, "A parked ask is never opened.";
     Babbles: Bound, "Advance always has more to say.";
 }
@@ -128,6 +146,11 @@ impl Planted {
             policy.agents.values_mut().for_each(|agent| agent.budget.turn.tokens = None);
             return backstay_kernel::decide(session, input, &Frame { policy: &policy, ..frame.clone() });
         }
+        if let (Mutant::LookedUpAgain, Input::LookUp { effect, .. }) = (mutant, &input) {
+            let mut session = session.clone();
+            session.effects.get_mut(effect).into_iter().for_each(|open| open.found.clear());
+            return backstay_kernel::decide(&session, input, frame);
+        }
         if let (Mutant::OverdueEndLost, Input::Ended { effect, .. }) = (mutant, &input)
             && session
                 .effects
@@ -136,8 +159,8 @@ impl Planted {
         {
             return Ok(Vec::new());
         }
-        let (session, frame) = (blind(mutant, session, frame), blinkered(mutant, frame));
-        let records = backstay_kernel::decide(&session, changed_input(mutant, &session, input), &frame)?;
+        let (session, frame) = (blind(mutant, session, frame), blinkered(mutant, session, frame));
+        let records = backstay_kernel::decide(&session, changed_input(mutant, &session, &frame, input), &frame)?;
         Ok(changed_records(mutant, records))
     }
 
@@ -173,12 +196,13 @@ impl Planted {
             session.lineage = self.hidden.fetch_add(1, Ordering::Relaxed);
         }
         changed_session(mutant, &before, session, record);
+        changed_scope(mutant, &before, session, record);
     }
 
     #[must_use]
     pub fn open_effects(&self, session: &Session, frame: &Frame<'_>) -> Vec<Effect> {
         match self.mutant {
-            Some(mutant @ Mutant::DeadBootRunsOn) => {
+            Some(mutant @ (Mutant::DeadBootRunsOn | Mutant::LookupNotWaitedFor)) => {
                 backstay_kernel::open_effects(&blind(mutant, session, frame), frame)
             }
             Some(Mutant::UnfundedAsleep) => {
@@ -195,8 +219,8 @@ impl Planted {
     /// Those of the kernel's `start`.
     pub fn start(&self, session: &Session, effect: EffectId, frame: &Frame<'_>) -> Result<Permit, Bounce> {
         let Some(mutant) = self.mutant else { return backstay_kernel::start(session, effect, frame) };
-        let mut session = blind(mutant, session, frame);
-        let mut frame = frame.clone();
+        let mut frame = Frame { standing: blinkered(mutant, session, frame).standing, ..frame.clone() };
+        let mut session = blind(mutant, session, &frame);
         let Some(open) = session.effects.get_mut(&effect) else {
             return backstay_kernel::start(&session, effect, &frame);
         };
@@ -207,6 +231,9 @@ impl Planted {
                 Mutant::PermitWhileFrozen => frame.switches.frozen = false,
                 _ => {}
             }
+        }
+        if let (Mutant::StandingPastLastLook, Work::Tool { judged: Some(judged), .. }) = (mutant, &mut open.work) {
+            judged.standing = None;
         }
         let turn_id = open.work.turn();
         if let (Mutant::PermitAfterTurn, Some(turn)) = (mutant, &mut session.turn) {
@@ -224,6 +251,21 @@ impl Planted {
         }
         head.open &= !self.is(Mutant::HeadAsleep);
         head
+    }
+
+    /// What a record books, on the session before it.
+    #[must_use]
+    pub fn ledger(&self, session: &Session, record: &Record, allowance: &[WindowState]) -> Vec<LedgerEntry> {
+        match record {
+            Record::Started(of) if self.is(Mutant::PlanOffTheBooks) && plans(session, of.effect) => Vec::new(),
+            _ => backstay_kernel::ledger::entries(session, record, allowance),
+        }
+    }
+
+    /// The home's journal has the record.
+    #[must_use]
+    pub fn is_kept(&self, record: &HomeRecord) -> bool {
+        !(self.is(Mutant::StandingKept) && matches!(record, HomeRecord::StandingRevoked { .. }))
     }
 
     #[must_use]
@@ -260,6 +302,9 @@ fn blind(mutant: Mutant, session: &Session, frame: &Frame<'_>) -> Session {
         turn.cancelled = false;
     }
     for open in session.effects.values_mut() {
+        if mutant == Mutant::LookupNotWaitedFor {
+            open.looks_for = None;
+        }
         match (mutant, &mut open.state, &mut open.work) {
             (Mutant::DeadBootRunsOn, State::Started { boot, .. }, _) => *boot = frame.boot,
             (Mutant::NotJudgedAgain, _, Work::Tool { judged: Some(judged), .. }) => {
@@ -271,8 +316,15 @@ fn blind(mutant: Mutant, session: &Session, frame: &Frame<'_>) -> Session {
     session
 }
 
-fn blinkered<'a>(mutant: Mutant, frame: &Frame<'a>) -> Frame<'a> {
+fn blinkered<'a>(mutant: Mutant, session: &Session, frame: &Frame<'a>) -> Frame<'a> {
     let mut frame = frame.clone();
+    for standing in &mut frame.standing {
+        match (mutant, &session.turn) {
+            (Mutant::StandingNeverEnds, _) => standing.until = u64::MAX,
+            (Mutant::StandingForAnybody, Some(turn)) => standing.principal.clone_from(&turn.principal),
+            _ => {}
+        }
+    }
     if mutant == Mutant::SharedIgnored {
         frame.allowance.clear();
     }
@@ -282,8 +334,19 @@ fn blinkered<'a>(mutant: Mutant, frame: &Frame<'a>) -> Frame<'a> {
     frame
 }
 
-fn changed_input(mutant: Mutant, session: &Session, input: Input) -> Input {
+fn changed_input(mutant: Mutant, session: &Session, frame: &Frame<'_>, input: Input) -> Input {
     match (mutant, input) {
+        (Mutant::StandingToAnything, Input::Inspected { effect, inspection, mut named }) => {
+            named.arguments = frame.standing.first().map(|standing| standing.arguments);
+            Input::Inspected { effect, inspection, named }
+        }
+        (
+            Mutant::ReplyIsPlan,
+            Input::Ended { effect, started, outcome: Outcome::Replied { text, finish, usage, .. }, connections },
+        ) if plans(session, effect) => {
+            let outcome = Outcome::Scoped { said: text, entries: Vec::new(), body: body(403), finish, usage };
+            Input::Ended { effect, started, outcome, connections }
+        }
         (Mutant::DigestIgnored, Input::Decide(mut decide)) => {
             let asked = session.effects.get(&decide.effect).map(|open| &open.state);
             if let Some(State::Asked { digest, .. }) = asked {
@@ -445,6 +508,44 @@ fn changed_session(mutant: Mutant, before: &Session, session: &mut Session, reco
             }
         }
         (Mutant::UnsureForgotten, _) => session.effects.values_mut().for_each(|open| open.unsure = false),
+        _ => {}
+    }
+}
+
+/// What a wrong fold makes of a task's scope, and of what was looked up.
+fn changed_scope(mutant: Mutant, before: &Session, session: &mut Session, record: &Record) {
+    let Session { turn, effects, created, .. } = session;
+    if let (Mutant::ScopeOutlivesTask, Record::TurnEnded(_), Some(turn)) = (mutant, record, &before.turn) {
+        let kept = |entry: &ScopeEntry| Created { tool: entry.tool.clone(), id: entry.body };
+        created.extend(turn.scope.entries.iter().map(kept));
+    }
+    if let (Mutant::NoListIsOne, Record::Ended(ended)) = (mutant, record)
+        && let Some(of) = before.effects.get(&ended.effect).and_then(|lookup| lookup.looks_for)
+    {
+        let found = effects.get_mut(&of).into_iter().flat_map(|open| &mut open.found);
+        found.for_each(|found| found.list = Some(body(601)));
+    }
+    let Some(turn) = turn else { return };
+    match (mutant, record) {
+        (Mutant::PlanSkipped, Record::TurnStarted(_)) => turn.scope.planned = turn.said.len(),
+        (Mutant::PlannedAgain, Record::Scoped(_)) => turn.scope.planned = 0,
+        (Mutant::PlanCountsMore, Record::Scoped(_)) => {
+            turn.scope.entries.iter_mut().for_each(|entry| entry.count += 1);
+        }
+        (Mutant::PlaceGivenBack, Record::Ended(Ended { effect, .. })) => {
+            turn.scope.entries.iter_mut().for_each(|entry| entry.taken.retain(|taken| taken != effect));
+        }
+        (Mutant::ScopeOutlivesTask, Record::TurnStarted(_)) => {
+            let (count, taken, place) = (1, Vec::new(), 0);
+            let entry = |kept: &Created| ScopeEntry {
+                tool: kept.tool.clone(),
+                count,
+                taken: taken.clone(),
+                body: kept.id,
+                place,
+            };
+            turn.scope.entries.extend(created.iter().map(entry));
+        }
         _ => {}
     }
 }

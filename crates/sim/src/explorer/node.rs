@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use backstay_kernel::budget::{Amount, Ceiling, Used, Window, WindowState};
 use backstay_kernel::frame::{Frame, Slots, Switches};
+use backstay_kernel::home::Home;
 use backstay_kernel::id::{Boot, Digest, EffectId, Seq, SessionId};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Opened, Record};
@@ -11,7 +12,8 @@ use backstay_kernel::session::{Session, Work};
 
 use super::hash;
 use super::moves::Move;
-use super::scope::{CHANNELS, Kind, Left, OWNER, Scope, Shared};
+use super::scope::{CHANNELS, KINDS, Kind, Left, OWNER, Scope, Shared, Unasked};
+use super::unasked::Books;
 
 /// Windows end with the hour.
 const HOUR_MS: u64 = 3_600_000;
@@ -70,6 +72,7 @@ pub struct Seen {
     pub in_flight: u64,
     /// Tokens that the session has settled in the window that it shares; a call without a bill at all of it.
     pub settled: u64,
+    pub unasked: Books,
 }
 
 /// A launched effect of the running process.
@@ -82,6 +85,16 @@ pub struct Running {
     /// Past its limit; and whether it has had its effect, of which nobody has heard.
     pub overdue: bool,
     pub happened: bool,
+}
+
+/// A yes that somebody has said for longer than once: to this call, for whoever the task was of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Given {
+    pub kind: Kind,
+    /// Place in the list of people.
+    pub speaker: usize,
+    pub until: u64,
+    pub revoked: bool,
 }
 
 /// What has really happened, by kind.
@@ -99,7 +112,12 @@ pub struct Node {
     /// Appended and not durable yet, oldest first.
     pub pending: Vec<Arc<Snapshot>>,
     pub running: Vec<Running>,
-    pub world: [Happened; 5],
+    pub world: [Happened; KINDS],
+    /// The home's own journal, and what was last said there.
+    pub home: Arc<Home>,
+    pub given: Option<Given>,
+    /// Place in the list of people of whoever speaks.
+    pub speaker: usize,
     pub clock: u64,
     pub boot: u64,
     pub frozen: bool,
@@ -109,6 +127,7 @@ pub struct Node {
     pub turn_tokens: Option<u64>,
     pub shared: Option<Shared>,
     pub asks_per_hour: u32,
+    pub unasked: Unasked,
     /// What others have reserved in the window is settled: they needed nothing.
     pub others_settled: bool,
     pub depth: u32,
@@ -125,22 +144,14 @@ pub struct Step {
 impl Node {
     #[must_use]
     pub fn first(scope: &Scope) -> Self {
-        let mut session = Session::new(SessionId([7; 10]));
-        let opened = Record::Opened(Opened {
-            agent: "g".to_owned(),
-            principal: OWNER.to_owned(),
-            channel: CHANNELS[0].to_owned(),
-            title: None,
-            lineage: 1,
-        });
-        backstay_kernel::apply(&mut session, &opened);
-        let journal = Some(Arc::new(Link { records: vec![opened], before: None }));
-        let durable = Arc::new(Snapshot::new(session, Seen::default(), journal));
         Self {
-            durable,
+            durable: opened(SessionId([7; 10])),
             pending: Vec::new(),
             running: Vec::new(),
-            world: [Happened::default(); 5],
+            world: [Happened::default(); KINDS],
+            home: Arc::default(),
+            given: None,
+            speaker: 0,
             clock: CLOCK_START_MS,
             boot: 1,
             frozen: false,
@@ -149,10 +160,27 @@ impl Node {
             turn_tokens: scope.turn_tokens,
             shared: scope.shared,
             asks_per_hour: scope.asks_per_hour,
-            others_settled: false,
+            unasked: scope.unasked,
+            others_settled: scope.shared.is_none_or(|shared| shared.reserved == 0),
             depth: 0,
             path: None,
         }
+    }
+
+    /// Nothing of its session goes on, or waits.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let session = self.session();
+        let is_over = session.turn.is_none() && session.queue.is_empty() && session.effects.is_empty();
+        is_over && self.pending.is_empty() && self.running.is_empty() && !session.stopped
+    }
+
+    /// It is another session that this is about from now on.
+    pub fn begin_another(&mut self, who: usize) {
+        self.left.sessions -= 1;
+        self.speaker = who;
+        self.world = [Happened::default(); KINDS];
+        self.durable = opened(SessionId([8; 10]));
     }
 
     /// The session in memory.
@@ -176,7 +204,7 @@ impl Node {
             switches: Switches { frozen: self.frozen, ..Switches::default() },
             slots: Slots { model: 8, tool: 8 },
             allowance: self.allowance(&self.now().seen),
-            standing: Vec::new(),
+            standing: self.home.standing.values().cloned().collect(),
             reached: std::sync::Arc::default(),
         }
     }
@@ -199,13 +227,15 @@ impl Node {
     }
 
     pub fn happened(&mut self, kind: Kind) -> &mut Happened {
-        let [mail, shell, read, post, write] = &mut self.world;
+        let [mail, shell, read, post, write, letter, list] = &mut self.world;
         match kind {
             Kind::Mail => mail,
             Kind::Shell => shell,
             Kind::Read => read,
             Kind::Post => post,
             Kind::Write => write,
+            Kind::Letter => letter,
+            Kind::List => list,
         }
     }
 
@@ -219,15 +249,31 @@ impl Node {
 
     #[must_use]
     pub fn times(&self, kind: Kind) -> Happened {
-        let [mail, shell, read, post, write] = self.world;
+        let [mail, shell, read, post, write, letter, list] = self.world;
         match kind {
             Kind::Mail => mail,
             Kind::Shell => shell,
             Kind::Read => read,
             Kind::Post => post,
             Kind::Write => write,
+            Kind::Letter => letter,
+            Kind::List => list,
         }
     }
+}
+
+fn opened(id: SessionId) -> Arc<Snapshot> {
+    let mut session = Session::new(id);
+    let opened = Record::Opened(Opened {
+        agent: "g".to_owned(),
+        principal: OWNER.to_owned(),
+        channel: CHANNELS[0].to_owned(),
+        title: None,
+        lineage: 1,
+    });
+    backstay_kernel::apply(&mut session, &opened);
+    let journal = Some(Arc::new(Link { records: vec![opened], before: None }));
+    Arc::new(Snapshot::new(session, Seen::default(), journal))
 }
 
 impl Hash for Node {
@@ -236,7 +282,7 @@ impl Hash for Node {
         for snapshot in &self.pending {
             state.write_u64(snapshot.hash);
         }
-        (&self.running, &self.world, self.clock, self.boot).hash(state);
+        (&self.running, &self.world, self.clock, self.boot, self.given, self.speaker).hash(state);
         (self.frozen, self.narrowed, self.others_settled, self.left).hash(state);
     }
 }
@@ -268,4 +314,10 @@ pub fn kind_of(session: &Session, effect: EffectId) -> Option<Kind> {
         Work::Model { .. } => None,
         Work::Tool { call, .. } => Kind::of(call.repeat),
     }
+}
+
+/// It is a model call that plans.
+#[must_use]
+pub fn plans(session: &Session, effect: EffectId) -> bool {
+    session.effects.get(&effect).is_some_and(|open| matches!(open.work, Work::Model { plans: true, .. }))
 }

@@ -7,9 +7,14 @@ use backstay_kernel::id::RepeatKey;
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
 use backstay_kernel::record::Mode;
 use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test, Who};
-use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
+use backstay_kernel::tool::{Answerer, ArgumentRole, EffectClass, Idempotency, Known, Listing, Manifest};
+use backstay_kernel::words::{Kind as Form, Sign};
 
-/// The tools of the small world; each is called at most once on any path.
+use super::Invariant;
+
+pub const KINDS: usize = 7;
+
+/// The calls of the small world; each is made at most once by a session on any path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
     /// Unsafe, and a person is asked.
@@ -22,10 +27,15 @@ pub enum Kind {
     Post,
     /// Probed.
     Write,
+    /// Mail in other words, and to another address.
+    Letter,
+    /// What the runtime itself looks up; no model calls it.
+    List,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Mail, Self::Shell, Self::Read, Self::Post, Self::Write];
+    pub const ALL: [Self; KINDS] =
+        [Self::Mail, Self::Shell, Self::Read, Self::Post, Self::Write, Self::Letter, Self::List];
 
     #[must_use]
     pub fn number(self) -> u8 {
@@ -35,6 +45,8 @@ impl Kind {
             Self::Read => 2,
             Self::Post => 3,
             Self::Write => 4,
+            Self::Letter => 5,
+            Self::List => 6,
         }
     }
 
@@ -43,34 +55,43 @@ impl Kind {
         1 << self.number()
     }
 
+    /// Of its tool.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Mail => "mail",
+            Self::Mail | Self::Letter => "mail",
             Self::Shell => "shell",
             Self::Read => "read",
             Self::Post => "post",
             Self::Write => "write",
+            Self::List => "list",
         }
     }
 
     #[must_use]
     pub fn idempotency(self) -> Idempotency {
         match self {
-            Self::Mail | Self::Shell => Idempotency::Unsafe,
+            Self::Mail | Self::Letter | Self::Shell => Idempotency::Unsafe,
             Self::Read => Idempotency::Pure,
             Self::Post => Idempotency::Keyed,
             Self::Write => Idempotency::Probed,
+            Self::List => Idempotency::Idempotent,
         }
     }
 
     #[must_use]
     pub fn class(self) -> EffectClass {
         match self {
-            Self::Mail => EffectClass::Send,
-            Self::Read => EffectClass::Read,
+            Self::Mail | Self::Letter => EffectClass::Send,
+            Self::Read | Self::List => EffectClass::Read,
             Self::Shell | Self::Post | Self::Write => EffectClass::Write,
         }
+    }
+
+    /// It reaches somebody: nobody is to be asked about it only for a reason.
+    #[must_use]
+    pub fn is_mail(self) -> bool {
+        self.class() == EffectClass::Send
     }
 
     #[must_use]
@@ -85,6 +106,19 @@ impl Kind {
     }
 }
 
+/// By what mail may go out that nobody was asked about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unasked {
+    /// By nothing: programs speak here, whose words are nobody's.
+    Never,
+    /// A plan of what the person typed wants it.
+    Planned,
+    /// The person typed a name, and it goes to whom a list has by that name.
+    Listed,
+    /// Somebody has said yes to it for longer than once.
+    Standing,
+}
+
 /// How often each thing may still happen on a path.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Left {
@@ -97,6 +131,11 @@ pub struct Left {
     pub narrows: u8,
     pub busy: u8,
     pub overdue: u8,
+    /// A yes for longer than once is said; it is taken back, or comes to its end.
+    pub grants: u8,
+    pub ends: u8,
+    /// Another session of the same home begins where this one is at rest, of anybody.
+    pub sessions: u8,
 }
 
 #[derive(Clone, Debug)]
@@ -123,6 +162,9 @@ pub struct Scope {
     pub asks_per_hour: u32,
     /// The model may make a call once more that a person has refused.
     pub insists: bool,
+    pub unasked: Unasked,
+    /// What the model that plans may answer: calls of each kind's tool.
+    pub plans: &'static [&'static [(Kind, u32)]],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -145,6 +187,19 @@ pub const PEOPLE: [(&str, Role); 3] = [(OWNER, Role::Owner), ("p", Role::Approve
 const AGENT: &str = "g";
 
 impl Scope {
+    /// Whether it is what the invariant is about that happens here.
+    #[must_use]
+    pub fn is_about(&self, invariant: Invariant) -> bool {
+        match invariant {
+            Invariant::I5Money => self.shared.is_some() || self.turn_tokens.is_some(),
+            Invariant::Asks => self.insists,
+            Invariant::Scope => self.unasked == Unasked::Planned,
+            Invariant::Lookup => self.unasked == Unasked::Listed,
+            Invariant::Standing => self.unasked == Unasked::Standing,
+            _ => false,
+        }
+    }
+
     /// The policy before and after it is narrowed.
     #[must_use]
     pub fn policies(&self) -> [Policy; 2] {
@@ -152,7 +207,7 @@ impl Scope {
     }
 
     fn policy(&self, narrowed: bool) -> Policy {
-        let tools = Kind::ALL.map(|kind| (kind.name().to_owned(), manifest(kind)));
+        let tools = Kind::ALL.map(|kind| (kind.name().to_owned(), self.manifest(kind)));
         let model = Model {
             provider: String::new(),
             clearance: backstay_kernel::label::Confidentiality::Secret,
@@ -175,18 +230,48 @@ impl Scope {
         let shell = BTreeMap::from([(Field::Tool, Test::Equal(Kind::Shell.name().to_owned()))]);
         let deny = Rule::new("no shell", RuleVerdict::Deny, shell);
         let asking = self.asking.iter().map(|kind| asked_about(*kind));
+        // So that nothing asks but what was seen.
+        let go_on = matches!(self.unasked, Unasked::Planned | Unasked::Listed).then(go_on);
         let turn = Ceiling { tokens: self.turn_tokens, micro_usd: None };
         Agent {
             model: "m".to_owned(),
             instructions: String::new(),
             grants: Grants { tools: Kind::ALL.map(|kind| kind.name().to_owned()).to_vec(), ..Grants::default() },
-            rules: narrowed.then_some(deny).into_iter().chain(self.two_people.then(two_people)).chain(asking).collect(),
+            rules: narrowed
+                .then_some(deny)
+                .into_iter()
+                .chain(self.two_people.then(two_people))
+                .chain(asking)
+                .chain(go_on)
+                .collect(),
             budget: Budget { turn, ..Budget::default() },
             caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX, asks_per_hour: self.asks_per_hour },
             in_doubt: self.in_doubt,
-            scope: false,
+            scope: self.unasked == Unasked::Planned,
         }
     }
+
+    fn manifest(&self, kind: Kind) -> Manifest {
+        let chooses = |kind| vec![("to".to_owned(), ArgumentRole::Authority(kind))];
+        let of_mail = |manifest| match self.unasked {
+            Unasked::Planned => Manifest { arguments: chooses(Form::Email), ..manifest },
+            Unasked::Listed => Manifest { arguments: chooses(Form::Id), known: vec![listed()], ..manifest },
+            Unasked::Never | Unasked::Standing => manifest,
+        };
+        if kind.is_mail() { of_mail(manifest(kind)) } else { manifest(kind) }
+    }
+}
+
+fn go_on() -> Rule {
+    Rule::new("go on", RuleVerdict::Allow, BTreeMap::new())
+}
+
+/// Whom mail reaches is an id, for which a name on the list stands.
+fn listed() -> (String, Known) {
+    let [tool, arguments, name, value] = [Kind::List.name(), "{}", "/name", "/id"].map(str::to_owned);
+    let sign = Sign::Quoted;
+    let listing = Listing { tool, arguments, list: String::new(), name, value, sign, unquoted: false };
+    ("to".to_owned(), Known::Listing(Box::new(listing)))
 }
 
 fn asked_about(kind: Kind) -> Rule {
@@ -220,8 +305,20 @@ fn manifest(kind: Kind) -> Manifest {
     }
 }
 
-const QUIET: Left =
-    Left { crashes: 0, failures: 0, unknowns: 0, cancels: 0, freezes: 0, stops: 0, narrows: 0, busy: 0, overdue: 0 };
+const QUIET: Left = Left {
+    crashes: 0,
+    failures: 0,
+    unknowns: 0,
+    cancels: 0,
+    freezes: 0,
+    stops: 0,
+    narrows: 0,
+    busy: 0,
+    overdue: 0,
+    grants: 0,
+    ends: 0,
+    sessions: 0,
+};
 
 const BASE: Scope = Scope {
     name: "base",
@@ -237,6 +334,8 @@ const BASE: Scope = Scope {
     asking: &[],
     asks_per_hour: 5,
     insists: false,
+    unasked: Unasked::Never,
+    plans: &[],
 };
 
 const TWO_MESSAGES: Scope = Scope {
@@ -329,7 +428,39 @@ pub const SCOPES: &[Scope] = &[
         shared: Some(Shared { tokens: 60, reserved: 45 }),
         ..BASE
     },
+    TASK,
+    NAME,
+    ALWAYS,
 ];
+
+/// A session that has seen untrusted words plans what its person typed.
+const TASK: Scope = Scope {
+    name: "the scope of a task",
+    messages: &[Mode::Queue, Mode::Steer],
+    replies: &[&[Kind::Read], &[Kind::Mail, Kind::Letter], &[Kind::Mail], &[Kind::Letter], &[]],
+    left: Left { crashes: 1, failures: 1, ..QUIET },
+    unasked: Unasked::Planned,
+    plans: &[&[(Kind::Mail, 1)], &[]],
+    shared: Some(Shared { tokens: 100, reserved: 0 }),
+    ..BASE
+};
+
+const NAME: Scope = Scope {
+    name: "a name is looked up",
+    replies: &[&[Kind::Read], &[Kind::Mail, Kind::Post], &[]],
+    left: Left { crashes: 2, failures: 1, unknowns: 1, cancels: 1, ..QUIET },
+    unasked: Unasked::Listed,
+    ..BASE
+};
+
+const ALWAYS: Scope = Scope {
+    name: "a yes that stands",
+    replies: &[&[Kind::Mail, Kind::Letter], &[]],
+    left: Left { crashes: 1, grants: 1, ends: 1, sessions: 1, ..QUIET },
+    pending_max: 2,
+    unasked: Unasked::Standing,
+    ..BASE
+};
 
 /// The same worlds with more faults at once: tens of millions of states each.
 pub const DEEP: &[Scope] = &[
