@@ -191,7 +191,9 @@ impl Scope {
     #[must_use]
     pub fn is_about(&self, invariant: Invariant) -> bool {
         match invariant {
+            Invariant::I3Once => self.left.overdue > 0,
             Invariant::I5Money => self.shared.is_some() || self.turn_tokens.is_some(),
+            Invariant::I10NamedWait => self.shared.is_some_and(|shared| shared.reserved > 0),
             Invariant::Asks => self.insists,
             Invariant::Scope => self.unasked == Unasked::Planned,
             Invariant::Lookup => self.unasked == Unasked::Listed,

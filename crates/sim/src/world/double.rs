@@ -205,6 +205,7 @@ impl Double {
         let billed = !matches!(mood, Mood::Busy { .. });
         log.sends.push(Sent { start, wire: call.wire.to_vec(), billed });
         match script::messages(&call.wire) {
+            Ok(messages) if script::is_for_a_plan(&call.wire) => script::plan(&messages),
             Ok(messages) => script::next(&messages),
             Err(wrong) => {
                 log.wrongs.push(format!("{start:?}: {wrong}"));

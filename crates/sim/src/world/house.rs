@@ -39,6 +39,8 @@ pub enum Change {
     Limit(&'static str, u64),
     /// What is in doubt counts as done.
     AssumeDone,
+    /// What people want done is planned from their own words.
+    Scope,
 }
 
 #[must_use]
@@ -65,6 +67,7 @@ pub fn policy(changes: &[Change]) -> Policy {
                 agent.rules.push(Rule { limits: vec![limit], ..rule(RuleVerdict::Allow, tool) });
             }
             Change::AssumeDone => agent.in_doubt = InDoubt::AssumeDone,
+            Change::Scope => agent.scope = true,
         }
     }
     policy

@@ -30,6 +30,13 @@ pub enum Do {
         who: usize,
         approve: bool,
     },
+    /// Yes, and for as long to the very same call of any conversation, milliseconds.
+    Always {
+        who: usize,
+        ms: u64,
+    },
+    /// Every such yes is taken back.
+    Revoke,
     Answer {
         who: usize,
         text: String,

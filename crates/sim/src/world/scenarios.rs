@@ -77,6 +77,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(restores());
     all.extend(narrowed());
     all.extend(operators());
+    all.extend(unasked());
     all
 }
 
@@ -213,6 +214,40 @@ fn narrowed() -> Vec<Scenario> {
             vec![guarded(), step(When::Asked(0), Do::Reload(Change::Ungrant("guarded"))), yes],
             never_guarded,
         ),
+    ]
+}
+
+/// What passes without a question, as often and as long as people said, and no more.
+fn unasked() -> Vec<Scenario> {
+    let hour = 3_600_000;
+    let no = |who| step(When::Asked(who), Do::Decide { who, approve: false });
+    let yes = step(When::Asked(0), Do::Always { who: 0, ms: hour });
+    let say = |who, text: &str| step(When::Quiet, Do::Say { who, mode: Mode::Queue, text: text.into() });
+    // The name is in quotes: a person speaks. The second call is beyond the plan, and the other one beside it.
+    let task = "plan tell | call look 1 | call tell 7 | call tell 7, put 2 | say told \"Ann\"";
+    let scoped = |name, steps| Scenario { changes: vec![Change::Scope], ..scenario(name, steps) };
+    let standing = |name, over: Step| {
+        let restart = step(When::Quiet, Do::Restart { clean: false, change: None });
+        let third = [say(2, "call guarded 1 | say three"), no(2)];
+        let steps = [
+            vec![say(0, "call guarded 1 | say one"), yes.clone(), restart],
+            vec![say(1, "call guarded 1 | say two"), over],
+            third.to_vec(),
+        ];
+        such(name, steps.concat(), |ending| match ending.turns.as_slice() {
+            // In between it passed, unless a cut came before it stood.
+            [.., last] if last.calls.iter().all(|(word, _)| *word == "refused") => all_claimed(ending),
+            turns => Err(format!("what was over let it pass: {turns:?}")),
+        })
+    };
+    vec![
+        scoped("scope of a task", vec![say(0, task), no(0)]),
+        Scenario {
+            moods: vec![Mood::Answers, Mood::Fault, Mood::CutStream],
+            ..scoped("a plan whose provider fails", vec![say(0, task), no(0)])
+        },
+        standing("a yes that stands is taken back", step(When::Quiet, Do::Revoke)),
+        standing("a yes that stands comes to its end", step(When::Quiet, Do::Pass(hour))),
     ]
 }
 

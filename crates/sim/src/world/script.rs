@@ -1,9 +1,12 @@
 //! A model that does what it is told: the latest message of the conversation is its script.
 //!
 //! `call send 1, look 2 | say done`: two parallel calls, then, when they are answered, the last
-//! word. What it says follows from the request alone, so a call that is made again after a cut is
+//! word. A part `plan TOOL` is no step: it is what whoever plans takes from the message. What it says follows from the request alone, so a call that is made again after a cut is
 //! answered in the same way.
+use backstay_kernel::flow::PLANS;
 use serde_json::{Value, json};
+
+const PLAN: &str = "plan ";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Line {
@@ -33,13 +36,34 @@ pub fn messages(wire: &[u8]) -> Result<Vec<Value>, String> {
     Ok(messages)
 }
 
+/// Whether the request is for a plan.
+#[must_use]
+pub fn is_for_a_plan(wire: &[u8]) -> bool {
+    let request: Value = serde_json::from_slice(wire).unwrap_or_default();
+    request["instructions"].as_str().is_some_and(|told| told.starts_with(PLANS))
+}
+
+/// One call of each tool that the messages want planned.
+#[must_use]
+pub fn plan(messages: &[Value]) -> Line {
+    let parts = messages.iter().filter_map(|message| message["user"].as_str()).flat_map(|said| said.split(" | "));
+    let tools: Vec<Value> =
+        parts.filter_map(|part| part.strip_prefix(PLAN)).map(|tool| json!({ "name": tool, "count": 1 })).collect();
+    Line::Say(json!({ "tools": tools }).to_string())
+}
+
 /// The model's next word.
 #[must_use]
 pub fn next(messages: &[Value]) -> Line {
     let told = messages.iter().rposition(|message| message["user"].is_string());
     let script = told.and_then(|place| messages[place]["user"].as_str()).unwrap_or_default();
     let since = messages.iter().skip(told.unwrap_or(0)).filter(|message| message.get("calls").is_some());
-    let step = script.split(" | ").nth(since.count()).unwrap_or("say nothing more").trim();
+    let step = script
+        .split(" | ")
+        .filter(|part| !part.starts_with(PLAN))
+        .nth(since.count())
+        .unwrap_or("say nothing more")
+        .trim();
     let calls = step.strip_prefix("call ").map(|calls| calls.split(", ").filter_map(|call| call.split_once(' ')));
     match calls {
         Some(calls) => Line::Call(calls.map(|(tool, n)| (tool.to_owned(), json!({ "n": n }).to_string())).collect()),

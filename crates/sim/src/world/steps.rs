@@ -7,7 +7,8 @@ use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId, SessionId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::Resolution;
-use backstay_kernel::session::{Session, State};
+use backstay_kernel::session::{Session, State, Work};
+use backstay_kernel::standing::{self, Always, Standing};
 
 use super::house;
 use super::play::{Answer, LIMITS, Life, Next, Play};
@@ -41,8 +42,10 @@ impl Play {
         let step = self.step()?.clone();
         (self.pauses, self.begun) = (0, true);
         match step.act {
-            Do::Say { .. } | Do::Decide { .. } | Do::Answer { .. } | Do::Cancel { .. } => self.speak(engine, step.act),
-            Do::Reload(_) | Do::Freeze(_) | Do::Backup | Do::Restart { clean: true, .. } => {
+            Do::Say { .. } | Do::Decide { .. } | Do::Always { .. } | Do::Answer { .. } | Do::Cancel { .. } => {
+                self.speak(engine, step.act);
+            }
+            Do::Reload(_) | Do::Freeze(_) | Do::Backup | Do::Revoke | Do::Restart { clean: true, .. } => {
                 self.operate(engine, step.act);
             }
             Do::Restart { clean: false, change } => {
@@ -88,6 +91,7 @@ impl Play {
                 });
             }
             Do::Decide { who, approve } => (who, self.decision(&engine, who, approve)),
+            Do::Always { who, ms } => return self.always(engine, who, ms, key),
             Do::Answer { who, text } => (who, self.answer(&engine, who, text)),
             Do::Cancel { who } => (who, Some(Command::Cancel { turn: None, by: "owner".into() })),
             _ => return,
@@ -113,6 +117,10 @@ impl Play {
                 }
                 let (policy, text) = (house::policy(&self.changes), format!("{:?}", self.changes));
                 self.fly(async move { engine.reload(policy, &text, "owner", None, LIMITS).await.map(|_| None) });
+            }
+            Do::Revoke => {
+                let Some(id) = engine.home().state().standing.into_keys().next() else { return self.advance() };
+                self.fly(async move { engine.home().revoke_standing(&id, "owner", None).await.map(|()| None) });
             }
             Do::Freeze(frozen) => self.fly(async move { engine.freeze(frozen, "owner", None).await.map(|()| None) }),
             _ => self.back_up(&engine),
@@ -156,6 +164,38 @@ impl Play {
                 note: None,
             })
         })
+    }
+
+    /// The yes, and after it what it stands for: of a cut in between there is a yes for once.
+    fn always(&mut self, engine: Engine, who: usize, ms: u64, key: Option<(String, Digest)>) {
+        let standing = self.standing(&engine, who, ms);
+        let (Some(yes), Some(session)) = (self.decision(&engine, who, true), self.who[who]) else {
+            return self.advance();
+        };
+        self.fly(async move {
+            let accepted = engine.command(&setting::owner(), session, yes, key).await?;
+            if let Some(standing) = standing {
+                engine.home().grant_standing(standing).await?;
+            }
+            Ok(Some(accepted))
+        });
+    }
+
+    fn standing(&self, engine: &Engine, who: usize, ms: u64) -> Option<Standing> {
+        let state = self.fold(engine, who)?;
+        let (effect, digest, call) =
+            state.effects.iter().find_map(|(effect, open)| match (&open.state, &open.work) {
+                (State::Asked { digest, .. }, Work::Tool { call, .. }) => Some((*effect, *digest, call.clone())),
+                _ => None,
+            })?;
+        let calls = engine.store().body(&call.calls).ok()??;
+        let calls: serde_json::Value = serde_json::from_slice(&calls).ok()?;
+        let given = calls[call.index as usize]["function"]["arguments"].as_str()?;
+        let arguments = standing::arguments(call.tool.as_deref()?, given);
+        let (now, speaks) = (engine.now(), Speaks::Human);
+        let is_protected = &|_: &str| false;
+        let always = Always { effect, digest, arguments, until: now + ms, by: "owner", speaks, is_protected };
+        standing::granted(&state, &always, &engine.policy(), now).ok()
     }
 
     fn answer(&self, engine: &Engine, who: usize, text: String) -> Option<Command> {

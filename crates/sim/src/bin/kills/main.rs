@@ -14,6 +14,7 @@ mod outward;
 mod points;
 mod random;
 mod scenarios;
+mod scoped;
 mod served;
 
 use std::path::Path;

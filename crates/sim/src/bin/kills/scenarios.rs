@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::house::{House, said};
 use crate::outward;
 use crate::points::Point;
+use crate::scoped;
 use crate::served::{Door, Said, Served, Why, text};
 
 pub struct Scenario {
@@ -71,6 +72,7 @@ pub fn scenarios() -> Vec<Scenario> {
             check: outward::once,
             ..served("a yes, a command and a request", &[outward::yes_run_send])
         },
+        Scenario { prepare: scoped::prepare, check: scoped::held, ..served("a task in its scope", &[scoped::task]) },
         served("cancel", &[cancel]),
         served("queued messages and a question", &[queue]),
         served("a session stopped, the home frozen", &[switches]),
@@ -207,7 +209,7 @@ fn approval(door: &Door, house: &House) -> Said<()> {
     ended(door, &turn)
 }
 
-fn ended(door: &Door, turn: &str) -> Said<()> {
+pub fn ended(door: &Door, turn: &str) -> Said<()> {
     let now = door.settle(turn)?;
     if text(&now, "state") == "ended" { Ok(()) } else { Err(Why::Refused(0, now)) }
 }

@@ -104,6 +104,8 @@ impl Drop for Served {
 pub enum Door {
     /// The socket of the home's own user.
     Local(PathBuf),
+    /// The same, for a person who types.
+    Terminal(PathBuf),
     Tcp {
         address: String,
         token: String,
@@ -118,9 +120,13 @@ impl Door {
         Self::Local(home.join("backstay.sock"))
     }
 
+    pub fn at_terminal(home: &Path) -> Self {
+        Self::Terminal(home.join("backstay.sock"))
+    }
+
     fn connect(&self) -> Said<Box<dyn Wire>> {
         match self {
-            Self::Local(path) => {
+            Self::Local(path) | Self::Terminal(path) => {
                 let stream = UnixStream::connect(path).map_err(lost)?;
                 stream.set_read_timeout(Some(ANSWER)).map_err(lost)?;
                 Ok(Box::new(stream))
@@ -135,13 +141,14 @@ impl Door {
 
     /// Sends a request and reads the head of its answer.
     fn ask(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> Said<(u16, BufReader<Box<dyn Wire>>)> {
-        let (host, bearer) = match self {
+        let (host, speaker) = match self {
             Self::Local(_) => ("localhost", String::new()),
+            Self::Terminal(_) => ("localhost", "X-Backstay-Speaks: human\r\n".to_owned()),
             Self::Tcp { address, token } => (address.as_str(), format!("Authorization: Bearer {token}\r\n")),
         };
         let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{bearer}{key}Content-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{speaker}{key}Content-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
