@@ -35,7 +35,7 @@ const STEPS: &[Step] = &[
     program("deny", 2, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
     program("clippy", 6, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     program("doc", 2, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
-    program("tests", 9, &["cargo", "nextest", "run", "--locked", "--workspace"]),
+    program("tests", 11, &["cargo", "nextest", "run", "--locked", "--workspace"]),
     // In a workspace of its own: its 150 crates take a minute from an empty target directory.
     program("oracle", 3, ORACLE),
     // In the profile of the tests, which optimises the kernel: no second build.

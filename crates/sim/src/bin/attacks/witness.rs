@@ -34,6 +34,9 @@ const PROTECTED: [&str; 14] = [
     ".mcp.json",
 ];
 /// Not looked at: the machine's programs, the kernel's own trees, and what the runtime itself writes.
+/// How a helper of the runtime is called.
+const HELPER: &[u8] = b"/proc/self/exe\0__sandbox\0";
+
 const SKIPPED: [&str; 9] = ["/usr", "/opt", "/proc", "/dev", "/sys", "/bin", "/lib", "/lib64", "/etc/alternatives"];
 
 type Mark = (u32, u64, u64, i64, i64);
@@ -179,12 +182,19 @@ fn is_protected(path: &str) -> bool {
     inner.is_some_and(|(_, rest)| PROTECTED.iter().any(|name| Path::new(rest).starts_with(name)))
 }
 
+/// All that live, but for a helper of the runtime's own that holds nobody: one waits ahead for the next command.
 fn processes() -> BTreeSet<i32> {
     let alive = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let state = stat.rsplit_once(") ")?.1.chars().next()?;
-        (!matches!(state, 'Z' | 'X')).then_some(pid)
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let (state, parent) = (fields.next()?, fields.next()?.parse::<i32>().ok()?);
+        (!matches!(state, "Z" | "X")).then_some((pid, parent))
     };
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(alive).collect()
+    let parents: BTreeMap<i32, i32> =
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(alive).collect();
+    let is_helper = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(HELPER));
+    let holds_nobody = |pid: &i32| parents.values().all(|parent| parent != pid);
+    let of_runtime = |pid: &i32| parents.get(pid).is_some_and(|parent| !is_helper(parent));
+    parents.keys().copied().filter(|pid| !(is_helper(pid) && holds_nobody(pid) && of_runtime(pid))).collect()
 }
