@@ -32,7 +32,7 @@ const STEPS: &[Step] = &[
     program("fmt", 1, &["cargo", "fmt", "--all", "--check"]),
     Step { name: "tidy", work: Work::Here(tidy::run) },
     Step { name: "arch", work: Work::Here(arch::run) },
-    program("deny", 2, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
+    program("deny", 1, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
     program("clippy", 6, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     program("doc", 2, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
     program("tests", 11, &["cargo", "nextest", "run", "--locked", "--workspace"]),
@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     // In the profile of the tests, which optimises the kernel: no second build.
     program("explorer", 3, &["target/debug/explore"]),
     // The corpora of commands, run in the sandbox and beside it.
-    program("attacks", 6, &["target/debug/attacks", BACKSTAY]),
+    program("attacks", 5, &["target/debug/attacks", BACKSTAY]),
     // Every point of every scenario, then runs that seeds draw.
     program("simulation", 3, &["target/debug/simulate", "200"]),
     // Samples; `cargo xtask torture` takes all points.
