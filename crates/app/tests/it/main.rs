@@ -29,6 +29,7 @@ mod held;
 mod hints;
 mod init;
 mod journal;
+mod merged;
 mod modes;
 mod network;
 mod notify;
