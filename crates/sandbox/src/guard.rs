@@ -74,18 +74,21 @@ pub enum GuardError {
     TooMany,
 }
 
-/// Whether a name in this path is protected by itself: what is written there is undone, or never written.
+/// Whether a name in this path is protected by itself: what is written there is undone, or never written. Some file
+/// systems know no case.
 #[must_use]
 pub fn is_protected(path: &str) -> bool {
+    let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+    let among = |names: &[&str], name: &str| names.iter().any(|one| is(one, name));
     let mut above = "";
     for name in path.split('/') {
-        let by_place = (above == ".git" && IN_GIT.contains(&name)) || (above == ".github" && IN_GITHUB.contains(&name));
-        if NAMES.contains(&name) || by_place {
+        let by_place = (is(above, ".git") && among(&IN_GIT, name)) || (is(above, ".github") && among(&IN_GITHUB, name));
+        if among(&NAMES, name) || by_place {
             return true;
         }
         above = name;
     }
-    above == ".git"
+    is(above, ".git")
 }
 
 /// What to protect beside the names above: paths that a rule keeps the agent from.
@@ -237,5 +240,30 @@ fn set_aside(path: &str) -> std::io::Result<()> {
             return std::fs::rename(path, aside);
         }
         number = number.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_protected;
+
+    #[test]
+    fn a_protected_name_is_one_in_every_case() {
+        for path in [
+            ".envrc",
+            ".HUSKY/pre-push",
+            "a/.GitLab-CI.yml",
+            "jenkinsfile",
+            "agents.md",
+            ".GIT/Hooks/x",
+            "a/.Git/CONFIG",
+            ".GitHub/Workflows/ci.yml",
+            "sub/.GIT",
+        ] {
+            assert!(is_protected(path), "{path}");
+        }
+        for path in ["envrc", ".git/objects/x", ".github/x", "hooks/x", "a.github/workflows/x"] {
+            assert!(!is_protected(path), "{path}");
+        }
     }
 }
