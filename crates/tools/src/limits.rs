@@ -45,6 +45,8 @@ pub const GIT_REFS_MAX: usize = 16;
 pub const GIT_PACK_BYTES_MAX: usize = 64 << 20;
 /// What a repository says of its refs, bytes.
 pub const GIT_REFS_BYTES_MAX: usize = 8 << 20;
+/// Lists of the objects that a push sends, bytes: some 600,000 of them.
+pub const GIT_LISTED_BYTES_MAX: usize = 32 << 20;
 /// Paths that a push changes, of which facts and rules are told: more than a person reads.
 pub const GIT_CHANGED_MAX: usize = 1_000;
 /// One request of a repository, milliseconds: a pack over a slow line.

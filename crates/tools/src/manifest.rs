@@ -125,7 +125,9 @@ fn network() -> [Manifest; 2] {
 /// so a push is judged by where it goes, and by what it changes there.
 fn repositories() -> [Manifest; 2] {
     let requests_ms = GIT_REQUEST_MS.saturating_mul(3);
-    let timeout_ms = requests_ms.saturating_add(GIT_WORK_S.saturating_mul(1_000)).saturating_add(COMMAND_EXTRA_MS);
+    // A push is made in one sandbox and looked at in another.
+    let work_ms = GIT_WORK_S.saturating_mul(2_000);
+    let timeout_ms = requests_ms.saturating_add(work_ms).saturating_add(COMMAND_EXTRA_MS);
     let (program, url) = (Some("git".to_owned()), ArgumentRole::Authority(Kind::Url));
     let name = ArgumentRole::Authority(Kind::QuotedString);
     let fetch = Manifest {

@@ -75,6 +75,7 @@ pub fn prepare(roots: &Roots, call: GitPush) -> Result<Prepared, Refused> {
         starts: Starts::Commands,
         files,
         tier: Some(Tier::Full),
+        bytes_out: Some(packed.bytes),
         destination: Some(to),
         git: Some(Box::new(Git { push: Some(Box::new(change)), ..git })),
         ..Facts::new(EffectClass::Send, paths)
@@ -143,7 +144,6 @@ pub fn push(_: &Acting, roots: &Roots, push: &Push, halt: &AtomicBool) -> Acted 
 }
 
 fn pushed(push: &Push, remote: &mut Remote<'_>) -> Result<Ran, String> {
-    let pack = push.packed.pack()?;
     let stands = remote.stands().map_err(|why| why.to_string())?;
     let name = plain(&push.name);
     let now = stands.id(&push.name);
@@ -157,9 +157,11 @@ fn pushed(push: &Push, remote: &mut Remote<'_>) -> Result<Ran, String> {
         });
     }
     if let Some(base) = push.base.as_deref().filter(|base| !stands.has(base)) {
-        return Err(format!("no ref stands at {base} there: `base` is the id of one, as git_fetch gives it"));
+        return Err(format!(
+            "no branch and no tag stands at {base} there: `base` is the id of one, as git_fetch gives it"
+        ));
     }
-    match remote.moves(&push.name, push.old.as_deref(), &push.new, pack) {
+    match remote.moves(&push.name, push.old.as_deref(), &push.new, &push.packed.pack) {
         Ok(()) => Ok(done(push, false)),
         Err(Moved::No(why)) => Err(why),
         Err(Moved::Maybe(why @ Unsaid::Stopped)) => Err(why.to_string()),

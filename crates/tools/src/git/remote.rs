@@ -153,11 +153,11 @@ impl<'a> Remote<'a> {
     }
 
     /// Moves a ref that stands at `old`, and no other; `pack` is what it does not have of `new`.
-    pub fn moves(&mut self, name: &str, old: Option<&str>, new: &str, pack: Vec<u8>) -> Result<(), Moved> {
+    pub fn moves(&mut self, name: &str, old: Option<&str>, new: &str, pack: &[u8]) -> Result<(), Moved> {
         let mut body = Vec::new();
         line(&mut body, &format!("{} {new} {name}\0report-status", old.unwrap_or(NOWHERE)));
         body.extend_from_slice(FLUSH);
-        body.extend(pack);
+        body.extend_from_slice(pack);
         let said = self.says(Service::Receive, body, GIT_REFS_BYTES_MAX).map_err(Moved::Maybe)?;
         let mut is_moved = false;
         for packet in Packets(&said) {
@@ -271,9 +271,10 @@ impl Stands {
         self.0.iter().find(|(known, _)| known == name).map(|(_, id)| id.as_str())
     }
 
-    /// Some ref stands there.
+    /// A branch or a tag stands there. Under other names a server keeps what strangers sent it, such as `refs/pull`.
     pub fn has(&self, id: &str) -> bool {
-        self.0.iter().any(|(_, known)| known == id)
+        let is_own = |name: &str| name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
+        self.0.iter().any(|(name, known)| known == id && is_own(name))
     }
 }
 

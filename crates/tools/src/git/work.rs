@@ -22,8 +22,18 @@ use crate::text::cut;
 /// The one program.
 const GIT: &str = "git";
 /// Of each directory of ours: nothing that lies beside the objects, and could say something else of them, is believed.
-const CONFIG: &str =
-    "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tcommitGraph = false\n\tmultiPackIndex = false\n";
+/// Nor is any of it needed to be safe: what is sent is read again where it is not.
+const CONFIG: &str = "[core]
+\trepositoryformatversion = 0
+\tbare = true
+\tcommitGraph = false
+\tmultiPackIndex = false
+\tuseReplaceRefs = false
+[pack]
+\tuseBitmaps = false
+\tallowPackReuse = false
+\treadReverseIndex = false
+";
 
 /// The file that is git, as it is now.
 pub fn found(roots: &Roots) -> Result<(Vec<Program>, Box<[ProgramFile]>), Refused> {
