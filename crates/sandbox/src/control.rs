@@ -15,11 +15,13 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::helper::Unmade;
+use crate::helper::{Step, Unmade, step};
 use crate::limits::{PROFILE_BYTES_MAX, REPORT_BYTES_MAX};
-use crate::profile::Profile;
+use crate::profile::{Profile, Walls};
+use crate::tree;
 
 /// What became of the command, as the helper saw it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -66,45 +68,91 @@ pub fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// With what the command reads, where it reads anything.
-pub fn send_profile(control: impl AsFd, profile: &Profile, stdin: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+/// With what the command reads, where it reads anything. What only root can reach is cut loose by root.
+pub fn send_profile(control: impl AsFd, profile: &Profile, stdin: Option<BorrowedFd<'_>>) -> Step<()> {
+    let is_cut = profile.walls == Walls::Namespaces && geteuid().is_root();
+    send_words(&control, profile, stdin, is_cut).map_err(step("handing over the profile"))?;
+    if is_cut {
+        for binds in profile.binds.chunks(TREES_AT_ONCE) {
+            let trees = binds.iter().map(tree::cut).collect::<Step<Vec<OwnedFd>>>()?;
+            let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+            send_descriptors(&control, b't', &trees).map_err(step("handing over what is granted"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Their trees follow.
+const CUT: u8 = b'c';
+const UNCUT: u8 = b'p';
+/// Of the 253 that one message may have.
+const TREES_AT_ONCE: usize = 64;
+
+fn send_words(
+    control: impl AsFd,
+    profile: &Profile,
+    stdin: Option<BorrowedFd<'_>>,
+    is_cut: bool,
+) -> std::io::Result<()> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut memory = File::from(memfd_create("backstay-profile", flags)?);
     memory.write_all(&serde_json::to_vec(profile)?)?;
     memory.rewind()?;
     fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(memory.as_fd()).chain(stdin).collect();
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(control, &[IoSlice::new(b"p")], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+    send_descriptors(control, if is_cut { CUT } else { UNCUT }, &descriptors)
 }
 
-pub fn receive_profile(control: impl AsFd) -> std::io::Result<(Profile, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0u8; 1];
-    recvmsg(control, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let given = ancillary.drain().find_map(|message| {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message { Some(descriptors) } else { None }
-    });
-    let mut given = given.into_iter().flatten();
+/// What a helper is given.
+pub struct Given {
+    pub profile: Profile,
+    pub stdin: Option<OwnedFd>,
+    /// Those of its binds, where the helper may not cut them loose itself.
+    pub trees: Vec<OwnedFd>,
+}
+
+pub fn receive_profile(control: impl AsFd) -> std::io::Result<Given> {
+    let (kind, given) = receive_descriptors(&control)?;
+    let mut given = given.into_iter();
     let (memory, stdin) = (given.next(), given.next());
     let memory = memory.ok_or_else(|| std::io::Error::other("nobody gave this helper a profile"))?;
     let mut text = String::new();
     File::from(memory).take(PROFILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok((serde_json::from_str(&text)?, stdin))
+    let profile: Profile = serde_json::from_str(&text)?;
+    let mut trees = Vec::new();
+    while kind == CUT && trees.len() < profile.binds.len() {
+        let (_, more) = receive_descriptors(&control)?;
+        if more.is_empty() {
+            return Err(std::io::Error::other("the runtime has granted less than its profile says"));
+        }
+        trees.extend(more);
+    }
+    Ok(Given { profile, stdin, trees })
+}
+
+fn send_descriptors(control: impl AsFd, kind: u8, descriptors: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TREES_AT_ONCE))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    sendmsg(control, &[IoSlice::new(&[kind])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn receive_descriptors(control: impl AsFd) -> std::io::Result<(u8, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TREES_AT_ONCE))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut kind = [0u8; 1];
+    recvmsg(control, &mut [IoSliceMut::new(&mut kind)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let given = ancillary.drain().find_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message { Some(descriptors.collect()) } else { None }
+    });
+    let [kind] = kind;
+    Ok((kind, given.unwrap_or_default()))
 }
 
 /// The first word of a helper whose command has a way out: where it will connect.
 pub fn give_listener(control: impl AsFd, listener: &TcpListener) -> std::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [listener.as_fd()];
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(control, &[IoSlice::new(b"l")], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+    send_descriptors(control, b'l', &[listener.as_fd()])
 }
 
 /// Waits for it no longer than this; a helper that has no listener to give says why in a report, if it can.

@@ -16,12 +16,11 @@ use rustix::process::{
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{self, Report};
-use crate::exit;
-use crate::init::{self, Made};
+use crate::control::{self, Given, Report};
+use crate::init;
 use crate::profile::{Profile, Walls};
-use crate::seccomp::{Calls, Filters};
-use crate::{confine, raw, root, user};
+use crate::seccomp::{Calls, Filter};
+use crate::{confine, raw, user};
 
 /// The argument by which the binary knows that it is the helper; no person types it.
 pub const ARGUMENT: &str = "__sandbox";
@@ -74,9 +73,12 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
-    let walls = std::env::args().nth(2).and_then(|word| Walls::ALL.into_iter().find(|walls| walls.word() == word));
-    let Some(walls) = walls else { return ExitCode::FAILURE };
-    match begin(&control, walls) {
+    let word = std::env::args().nth(2);
+    let Some(walls) = word.and_then(|word| Walls::ALL.into_iter().find(|walls| walls.word() == word)) else {
+        return ExitCode::FAILURE;
+    };
+    let uid = std::env::args().nth(3).and_then(|uid| uid.parse().ok());
+    match begin(&control, walls, uid) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             control::report(&control, &Report::Failed(why));
@@ -85,58 +87,42 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn begin(control: &OwnedFd, walls: Walls) -> Step<()> {
+fn begin(control: &OwnedFd, walls: Walls, uid: Option<u32>) -> Step<()> {
     raw::reset_signals();
     setsid().map_err(step("a session of its own"))?;
-    let filters = match walls {
-        Walls::Namespaces => Some(ahead()?),
+    match walls {
+        Walls::Namespaces => in_namespaces(control, uid),
         // It ends with the runtime as well, but not before it has ended the command.
-        Walls::User => None,
-    };
-    let (profile, stdin) = control::receive_profile(control).map_err(step("reading the profile"))?;
-    is_wanted(&profile)?;
-    take_stdin(stdin).map_err(step("a stdin"))?;
-    let Some(filters) = filters else { return user::run(&profile, control) };
-    if profile.certificates.is_some() {
-        exit::open(control)?;
+        Walls::User => {
+            let Given { profile, stdin, trees: _ } =
+                control::receive_profile(control).map_err(step("reading the profile"))?;
+            is_wanted(&profile)?;
+            take_stdin(stdin).map_err(step("a stdin"))?;
+            user::run(&profile, control)
+        }
     }
+}
+
+/// All but mounts is made before there is a profile: until there is a command, the machine's may change.
+fn in_namespaces(control: &OwnedFd, uid: Option<u32>) -> Step<()> {
     if geteuid().is_root() {
-        // What only root can reach, such as what lies in a home of root's, is cut loose while this is root.
-        raw::unshare(UnshareFlags::NEWNS).map_err(wall("mounts of its own"))?;
-        let trees = root::cut(&profile)?;
-        become_nobody(&profile)?;
-        own_user_namespace()?;
-        return sandboxed(&profile, Made { filters, trees: Some(trees) }, control);
+        become_nobody(uid)?;
     }
-    sandboxed(&profile, Made { filters, trees: None }, control)
-}
-
-/// What takes longest and needs no profile. Mounts are not among it: until there is a command, the machine's may change.
-fn ahead() -> Step<Filters> {
-    if !geteuid().is_root() {
-        own_user_namespace()?;
-    }
-    raw::unshare(UnshareFlags::NEWNET).map_err(wall("a network of its own"))?;
-    // A runtime that is gone already sends no signal, and no profile.
-    die_with_parent()?;
-    Filters::of(Calls::Command)
-}
-
-fn sandboxed(profile: &Profile, made: Made, control: &OwnedFd) -> Step<()> {
-    let rest = UnshareFlags::NEWNS
+    own_user_namespace()?;
+    let rest = UnshareFlags::NEWNET
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
         | UnshareFlags::NEWUTS
         | UnshareFlags::NEWCGROUP;
     raw::unshare(rest).map_err(wall("namespaces"))?;
+    // Of a runtime that was gone before there is no signal: its end of the control socket says it.
     die_with_parent()?;
-    is_wanted(profile)?;
+    let filter = Filter::of(Calls::Command)?;
     let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
     match raw::fork().map_err(step("the first process of the sandbox"))? {
-        None => init::run(profile, made, control, &helper),
+        None => init::run(filter, control, &helper),
         Some(init) => {
-            drop(helper);
-            drop(made);
+            drop((helper, filter));
             watch(control.as_fd(), init).map_err(step("watching the sandbox"))?;
             control::report(control, &Report::Gone);
             Ok(())
@@ -158,16 +144,14 @@ fn is_wanted(profile: &Profile) -> Step<()> {
 }
 
 /// What the runtime gave, or nothing.
-fn take_stdin(given: Option<OwnedFd>) -> Result<(), Errno> {
+pub fn take_stdin(given: Option<OwnedFd>) -> Result<(), Errno> {
     let null = || open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     rustix::stdio::dup2_stdin(&given.map_or_else(null, Ok)?)
 }
 
 /// Root outside would own everything that is not mapped inside.
-fn become_nobody(profile: &Profile) -> Step<()> {
-    let Some(uid) = profile.uid.filter(|uid| *uid > 0) else {
-        return Err(NO_USER.into());
-    };
+fn become_nobody(uid: Option<u32>) -> Step<()> {
+    let uid = uid.filter(|uid| *uid > 0).ok_or(NO_USER)?;
     confine::become_user(uid)?;
     // A change of user takes a process its own files in /proc, where the next step writes.
     set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(step("its own files in /proc"))

@@ -13,8 +13,8 @@ use crate::control::{self, Order, Report};
 use crate::guard::{Found, Guard, Shield};
 use crate::limits::STOP;
 use crate::profile::{Ask, Profile, Reach, Work};
-use crate::run::{Bounds, Fault, Stop, is_low, takes_too_much};
-use crate::spawner::{self, Ready};
+use crate::run::{Bounds, Fault, Stop, is_low, takes_too_much, unsent};
+use crate::spawner::{self, Kind, Ready};
 use crate::turns::{Alone, alone};
 
 /// What it says and is told, until its first rest.
@@ -80,9 +80,13 @@ impl Held {
         let work = Work::Server { argv };
         let profile = Profile::of(ask, work, &at.before.shield, bounds, tool_dirs);
         let (read, stdin) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| not_run(errno.into()))?;
-        let Ready { mut child, control } = spawner::start(profile.walls).map_err(not_run)?;
-        // Of one that is gone already it is asked what it said.
-        let _ = control::send_profile(&control, &profile, Some(read.as_fd()));
+        let Ready { mut child, control } = spawner::start(Kind::of(&profile)).map_err(not_run)?;
+        if let Err(why) = control::send_profile(&control, &profile, Some(read.as_fd())) {
+            let fault = unsent(&control, why);
+            drop(control);
+            let _ = child.wait();
+            return Err(fault);
+        }
         drop(read);
         let pipes = child.stdout.take().zip(child.stderr.take());
         let pipes = pipes.map(|(out, err)| Started { stdin, stdout: out.into(), stderr: err.into() });

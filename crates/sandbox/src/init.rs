@@ -10,56 +10,69 @@ use rustix::process::{
     set_parent_process_death_signal, setsid, wait,
 };
 
-use crate::control::{self, Order, Report};
-use crate::helper::{Step, let_go_of_streams, step};
+use crate::control::{self, Given, Order, Report};
+use crate::helper::{Step, let_go_of_streams, step, take_stdin};
 use crate::limits::{LOOK_AT_REST, REST};
 use crate::profile::{Profile, Work};
 use crate::program::Programs;
-use crate::seccomp::{Calls, Filters};
-use crate::tree::Tree;
-use crate::{confine, list, probe, raw, root};
+use crate::seccomp::{Calls, Filter};
+use crate::{confine, exit, list, probe, raw, root};
 
 /// What shells say of a command that cannot be started, and of one that is not there.
 pub const NOT_STARTED: i32 = 126;
 pub const NOT_FOUND: i32 = 127;
 
-/// What the helper has made already.
-pub struct Made {
-    pub filters: Filters,
-    /// None where this process may cut them loose itself.
-    pub trees: Option<Vec<Tree>>,
-}
-
-pub fn run(profile: &Profile, made: Made, control: &OwnedFd, helper: &OwnedFd) -> ! {
-    let report = prepare(profile, made, control, helper).and_then(|programs| match &profile.work {
-        Work::Commands(_) | Work::Probe(_) => command(profile, &programs),
-        Work::Server { .. } => server(profile, &programs, control),
+pub fn run(filter: Filter, control: &OwnedFd, helper: &OwnedFd) -> ! {
+    let report = prepare(filter, control, helper).and_then(|(profile, programs)| match &profile.work {
+        Work::Commands(_) | Work::Probe(_) => command(&profile, &programs),
+        Work::Server { .. } => server(&profile, &programs, control),
     });
     control::report(control, &report.unwrap_or_else(Report::Failed));
+    if end_all().is_ok() {
+        control::report(control, &Report::Gone);
+    }
     std::process::exit(0)
 }
 
-fn prepare(profile: &Profile, made: Made, control: &OwnedFd, helper: &OwnedFd) -> Step<Programs> {
+/// The kernel ends with this process whatever the command has left behind, but takes its time until it says so: it takes
+/// the sandbox down first.
+fn end_all() -> Result<(), Errno> {
+    raw::signal_all(libc::SIGKILL)?;
+    loop {
+        match wait(WaitOptions::empty()) {
+            Err(Errno::CHILD) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Waits for a profile, and makes what it says.
+fn prepare(filter: Filter, control: &OwnedFd, helper: &OwnedFd) -> Step<(Profile, Programs)> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the helper"))?;
     if has_ended(helper) {
         return Err("the helper is gone".into());
     }
-    let trees = made.trees.map_or_else(|| root::cut(profile), Ok)?;
-    root::make(profile, trees)?;
+    let Given { profile, stdin, trees } = control::receive_profile(control).map_err(step("reading the profile"))?;
+    take_stdin(stdin).map_err(step("a stdin"))?;
+    if profile.certificates.is_some() {
+        exit::open(control)?;
+    }
+    root::make(&profile, trees)?;
     let programs = Programs::open(&profile.found)?;
-    confine::limits(profile)?;
+    confine::limits(&profile)?;
     confine::close_capabilities().and_then(|()| confine::no_capabilities()).map_err(step("no capabilities"))?;
     keep_only(control, &programs)?;
-    confine::landlock(profile)?;
+    confine::landlock(&profile)?;
     let calls = match &profile.work {
         Work::Server { .. } => Calls::Server,
         Work::Commands(_) | Work::Probe(_) if profile.certificates.is_some() => Calls::CommandWithExit,
         Work::Commands(_) | Work::Probe(_) => Calls::Command,
     };
-    made.filters.or(calls)?.apply()?;
+    filter.or(calls)?.apply()?;
     // The command is the same user in the same namespace: it may not look into this process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("a closed process"))?;
-    Ok(programs)
+    Ok((profile, programs))
 }
 
 /// Its number means nothing in here; its handle does.

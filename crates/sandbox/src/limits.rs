@@ -48,14 +48,12 @@ pub const SETTLED_S: i64 = 2;
 /// Programs whose digests are kept: more than most machines have.
 pub const PROGRAMS_KNOWN_MAX: usize = 4096;
 /// How long a helper waits for the next command: what lies between two of one task, and far less than idle.
-pub const AHEAD: Duration = Duration::from_secs(60);
+pub const KEPT: Duration = Duration::from_secs(60);
 /// A report of the helper, bytes.
 pub const REPORT_BYTES_MAX: usize = 4096;
 /// What one command's copies hold, bytes, entries and directories in each other: a project, made anew for each command.
 pub const STAGE_BYTES_MAX: u64 = 1 << 30;
 pub const STAGE_ENTRIES_MAX: u64 = 50_000;
 pub const STAGE_DEPTH_MAX: u32 = 128;
-/// Names that are tried for what is put beside another: more than anybody leaves lying.
-pub const ASIDE_MAX: u32 = 1_000;
 /// Entries of the writable directories that are looked through for protected names, before and after.
 pub const ENTRIES_MAX: usize = 250_000;

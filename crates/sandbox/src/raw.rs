@@ -38,17 +38,25 @@ pub fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }
 }
 
-/// Adds `set` (of `libc::MOUNT_ATTR_…`) to the mount that `tree` is, or to all below it too.
-pub fn restrict_mount(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> Result<(), Errno> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+/// Adds `set` (of `libc::MOUNT_ATTR_…`) to this mount.
+pub fn restrict_mount(mount: BorrowedFd<'_>, set: u64) -> Result<(), Errno> {
+    set_attributes(mount, 0, libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 })
+}
+
+/// The same of all that is mounted below it too. What is mounted there later, on the machine, is not seen.
+pub fn restrict_tree(tree: BorrowedFd<'_>, set: u64) -> Result<(), Errno> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    set_attributes(tree, libc::AT_RECURSIVE, attributes)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, flags: libc::c_int, attributes: libc::mount_attr) -> Result<(), Errno> {
     // SAFETY: the path is a literal with its NUL, the attributes outlive the call, the size is theirs.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
-            flags,
+            flags | libc::AT_EMPTY_PATH,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )

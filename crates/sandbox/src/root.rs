@@ -1,6 +1,6 @@
 //! The new root: an empty file system in memory in which only what was granted is hung up.
 use std::ffi::CString;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::process::pivot_root;
 use rustix::system::sethostname;
+use rustix::thread::UnshareFlags;
 
 use crate::helper::{Step, step, wall};
 use crate::limits::{SHM_BYTES, TMP_BYTES, TMP_FILES_MAX};
-use crate::profile::Profile;
-use crate::tree::Tree;
-use crate::{exit, raw};
+use crate::profile::{Access, Bind, Profile};
+use crate::{exit, raw, tree};
 
 /// Where the new root is built: there on every system, and cut loose before it is covered.
 const BUILT_AT: &str = "/usr";
@@ -22,16 +22,13 @@ const ROOT_BYTES: u64 = 8 << 20;
 
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Cuts every granted part of the machine loose, in a mount namespace of its own.
-pub fn cut(profile: &Profile) -> Step<Vec<Tree>> {
+/// Makes it the only one, in a mount namespace that begins here: as the machine's mounts are now. `trees` are those of
+/// the profile's binds, or none where they are to be cut loose here.
+pub fn make(profile: &Profile, trees: Vec<OwnedFd>) -> Step<()> {
+    raw::unshare(UnshareFlags::NEWNS).map_err(wall("mounts of its own"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(wall("mounts of its own"))?;
-    let cut = |bind| Tree::cut(bind).map_err(wall(&format!("granting {}", bind.from)));
-    profile.binds.iter().map(cut).collect()
-}
-
-/// Hangs them up in a new root, and makes it the only one.
-pub fn make(profile: &Profile, trees: Vec<Tree>) -> Step<()> {
+    let trees = if trees.is_empty() { profile.binds.iter().map(tree::cut).collect::<Step<_>>()? } else { trees };
     memory(BUILT_AT, ROOT_BYTES, "0755", PLAIN)?;
     std::env::set_current_dir(BUILT_AT).map_err(step("the new root"))?;
     let written = if profile.execute_written { PLAIN } else { PLAIN | MountFlags::NOEXEC };
@@ -53,8 +50,8 @@ pub fn make(profile: &Profile, trees: Vec<Tree>) -> Step<()> {
         parents(&at)?;
         std::fs::write(&at, certificates).map_err(step(&at))?;
     }
-    for tree in trees {
-        hang(&tree)?;
+    for (bind, tree) in profile.binds.iter().zip(trees) {
+        hang(bind, &tree)?;
     }
     for (at, says) in &profile.links {
         let at = inside(at);
@@ -67,9 +64,9 @@ pub fn make(profile: &Profile, trees: Vec<Tree>) -> Step<()> {
     close()
 }
 
-fn hang(tree: &Tree) -> Step<()> {
-    let at = inside(&tree.bind.to);
-    if tree.is_directory {
+fn hang(bind: &Bind, tree: &OwnedFd) -> Step<()> {
+    let at = inside(&bind.to);
+    if tree::is_directory(tree).map_err(step(&at))? {
         directory_at(&at)?;
     } else {
         parents(&at)?;
@@ -77,7 +74,7 @@ fn hang(tree: &Tree) -> Step<()> {
             std::fs::write(&at, b"").map_err(step(&at))?;
         }
     }
-    tree.hang(&at).map_err(wall(&format!("granting {}", tree.bind.from)))
+    tree::hang(tree, &at).map_err(wall(&format!("granting {}", bind.from)))
 }
 
 /// Leads nowhere and shows nothing, whatever is beneath.
@@ -85,13 +82,9 @@ fn mask(at: &str) -> Step<()> {
     match std::fs::symlink_metadata(at) {
         Ok(found) if found.is_dir() => memory(at, 4096, "0000", PLAIN | MountFlags::NOEXEC | MountFlags::RDONLY),
         Ok(_) => {
-            let nothing = crate::profile::Bind {
-                from: "dev/null".to_owned(),
-                to: at.to_owned(),
-                access: crate::profile::Access::ReadOnly,
-                execute: false,
-            };
-            Tree::cut(&nothing).and_then(|tree| tree.hang(at)).map_err(step(&format!("hiding {at}")))
+            let (from, to) = ("dev/null".to_owned(), at.to_owned());
+            let nothing = tree::cut(&Bind { from, to, access: Access::ReadOnly, execute: false })?;
+            tree::hang(&nothing, at).map_err(step(&format!("hiding {at}")))
         }
         Err(error) => Err(format!("hiding {at}: {error}").into()),
     }
@@ -101,7 +94,7 @@ fn mask(at: &str) -> Step<()> {
 fn close() -> Step<()> {
     let top = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let top = top.map_err(step("the new root"))?;
-    raw::restrict_mount(top.as_fd(), libc::MOUNT_ATTR_RDONLY, false).map_err(wall("a read-only root"))?;
+    raw::restrict_mount(top.as_fd(), libc::MOUNT_ATTR_RDONLY).map_err(wall("a read-only root"))?;
     sethostname(b"sandbox").map_err(wall("a name of its own"))?;
     pivot_root(".", ".").map_err(wall("the new root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(step("leaving the old root"))?;

@@ -15,9 +15,8 @@ use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
 use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
-use crate::merge::{NotKept, merge};
 use crate::profile::{Ask, Profile, Walls, Work};
-use crate::spawner::{self, Ready};
+use crate::spawner::{self, Kind, Ready};
 use crate::stage::Stage;
 use crate::usage;
 
@@ -56,8 +55,6 @@ pub struct Ran {
     pub stderr: Clip,
     /// Protected names that it made or changed, and that were taken out of use.
     pub quarantined: Vec<String>,
-    /// Of what it wrote on copies, what is not in place.
-    pub not_kept: Vec<NotKept>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +118,7 @@ pub fn run(
     Ok(ran)
 }
 
-/// The same where the machine gives no namespaces: on copies, from which what it wrote is merged once nothing of it is
-/// left.
+/// The same where the machine gives no namespaces: on copies, which are gone when this returns.
 ///
 /// # Errors
 /// The sandbox could not be made, or was lost.
@@ -139,34 +135,22 @@ pub fn run_on_copies(
     // What ends one command ends every process of its user.
     let _alone = crate::turns::alone(&[format!("user {uid}")], until, halt)
         .ok_or_else(|| Fault::NotRun(format!("another command runs as the user {uid}; nothing was run")))?;
-    let mut stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(|unmade| Fault::NotRun(unmade.why))?;
-    let written = [stage.tmp()];
-    if let Some(low) = ask.reach.write.iter().chain(&written).find(|root| is_low(root, bounds.free_bytes)) {
-        return Err(Fault::NotRun(format!("the disk of {low} is nearly full; nothing was run")));
-    }
+    let stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(|unmade| Fault::NotRun(unmade.why))?;
     let ask = stage.ask(ask);
     let work = Work::Commands(ask.commands.clone());
     let profile = Profile::of(&ask, work, &Shield::default(), bounds, tool_dirs).on_copies(&stage);
+    let written = [stage.tmp()];
+    if is_low(&stage.tmp(), bounds.free_bytes) {
+        return Err(Fault::NotRun(format!("the disk of {} is nearly full; nothing was run", stage.tmp())));
+    }
     let ran = confined(&profile, &written, bounds, Ending { until, halt }, None);
-    // A helper that was told to end everything tells nobody that it has, and one that was killed has ended nobody.
-    let is_told = match &ran {
-        Ok(ran) => !matches!(ran.ended, Ended::Stopped(_)),
-        Err(Fault::NotRun(_) | Fault::NoNamespaces(_)) => true,
-        Err(Fault::Lost) => false,
-    };
-    if !is_told || usage::has_processes(uid) {
-        // Another one does, before and after it does nothing.
+    if let Err(Fault::Lost) = ran {
+        // A helper that was killed has ended nobody. Another one does, before and after it does nothing.
         let nothing = Profile { work: Work::Commands(Vec::new()), ..profile };
         let ending = Ending { until: Instant::now() + ENDS, halt: &AtomicBool::new(false) };
-        let has_ended = confined(&nothing, &written, bounds, ending, None).is_ok();
-        // Who could still write there would write while it is read.
-        if !has_ended || usage::has_processes(uid) {
-            return Err(Fault::Lost);
-        }
+        let _ = confined(&nothing, &written, bounds, ending, None);
     }
-    let ran = ran?;
-    let merged = merge(&mut stage, bounds.free_bytes, hides, halt);
-    Ok(Ran { quarantined: merged.quarantined, not_kept: merged.not_kept, ..ran })
+    ran
 }
 
 /// `written` is where its disk is looked at.
@@ -179,12 +163,11 @@ pub(crate) fn confined(
 ) -> Result<Ran, Fault> {
     let Ending { until, halt } = ending;
     let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
-    let Ready { child, control } = spawner::start(profile.walls).map_err(not_run)?;
-    let told = control::send_profile(&control, profile, None);
-    // The one ends with its namespaces in any case, the other has to be left to end what it has.
-    let patience = if profile.walls == Walls::User { STOP + ENDS } else { STOP };
-    let mut watched = Watched { child, patience, control: Some(control), stopped: None, is_gone: false, until, halt };
-    watched.has_profile(told)?;
+    let kind = Kind::of(profile);
+    let Ready { child, control } = spawner::start(kind).map_err(not_run)?;
+    let told = control::send_profile(&control, profile, None).map_err(|why| unsent(&control, why));
+    let mut watched = Watched { child, kind, control: Some(control), stopped: None, is_gone: false, until, halt };
+    told?;
     if let (Some(exit), Some(control)) = (exit, &watched.control) {
         let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
         let listener = listener.map_err(|why| why.map_or(Fault::Lost, Fault::from))?;
@@ -199,7 +182,15 @@ pub(crate) fn confined(
         (None, Some(Report::Signalled(signal))) => Ended::Signalled(signal),
         (None, None | Some(Report::Obeyed | Report::Gone)) => return Err(Fault::Lost),
     };
-    Ok(Ran { ended, stdout, stderr, quarantined: Vec::new(), not_kept: Vec::new() })
+    Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
+}
+
+/// A helper that could not go as far as to take its profile says why.
+pub(crate) fn unsent(control: &OwnedFd, why: Unmade) -> Fault {
+    match control::take_report(control) {
+        Some(Report::Failed(why)) => why.into(),
+        Some(Report::Exited(_) | Report::Signalled(_) | Report::Obeyed | Report::Gone) | None => why.into(),
+    }
 }
 
 /// What ends a command from outside.
@@ -211,8 +202,7 @@ pub(crate) struct Ending<'a> {
 
 struct Watched<'a> {
     child: Child,
-    /// With a helper that was told to end everything.
-    patience: Duration,
+    kind: Kind,
     /// Let go of, it tells the helper to end everything.
     control: Option<OwnedFd>,
     stopped: Option<Stop>,
@@ -223,16 +213,6 @@ struct Watched<'a> {
 }
 
 impl Watched<'_> {
-    /// A helper that could not go as far as to take it says why.
-    fn has_profile(&self, told: std::io::Result<()>) -> Result<(), Fault> {
-        told.map_err(|error| match self.control.as_ref().and_then(control::take_report) {
-            Some(Report::Failed(why)) => why.into(),
-            Some(Report::Exited(_) | Report::Signalled(_) | Report::Obeyed | Report::Gone) | None => {
-                Fault::NotRun(format!("the sandbox cannot be made: {error}"))
-            }
-        })
-    }
-
     fn follow(
         &mut self,
         written: &[String],
@@ -271,9 +251,18 @@ impl Watched<'_> {
                 self.look(written, bounds);
                 next_look = now + LOOK;
             }
-            if self.stopped.is_some() && now >= self.until + self.patience {
+            if self.stopped.is_some() && now >= self.until + self.patience() {
                 self.child.kill()?;
             }
+        }
+    }
+
+    /// With a helper that was told to end everything: the one ends with its namespaces in any case, the other has to be
+    /// left to end what it has.
+    fn patience(&self) -> Duration {
+        match self.kind.walls() {
+            Walls::Namespaces => STOP,
+            Walls::User => STOP + ENDS,
         }
     }
 
@@ -296,7 +285,7 @@ impl Drop for Watched<'_> {
         self.control = None;
         if self.is_gone {
             // What is left is the helper's own end, which takes the kernel a while.
-            return spawner::bury(self.child.id());
+            return spawner::bury(self.child.id(), self.kind);
         }
         let _ = self.child.wait();
     }

@@ -10,10 +10,14 @@ use seccompiler::{
 
 use crate::helper::{Step, step};
 
+/// With the kernel's own number for it: `AUDIT_ARCH_*` of `linux/audit.h`.
 #[cfg(target_arch = "x86_64")]
-const ARCH: TargetArch = TargetArch::x86_64;
+const ARCH: (TargetArch, u32) = (TargetArch::x86_64, 0xc000_003e);
 #[cfg(target_arch = "aarch64")]
-const ARCH: TargetArch = TargetArch::aarch64;
+const ARCH: (TargetArch, u32) = (TargetArch::aarch64, 0xc000_00b7);
+/// Where the kernel shows a filter the number and the machine: `struct seccomp_data` of `linux/seccomp.h`.
+const NUMBER_AT: u32 = 0;
+const ARCH_AT: u32 = 4;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -29,38 +33,57 @@ pub enum Calls {
     User,
 }
 
-/// Of several filters the strictest answer counts. The one that refuses to set filters comes last.
-pub struct Filters {
+/// One filter: what it says of a number, and behind that what it says of the words of some. The kernel takes as long to
+/// set a filter as some thousand of its instructions to pass.
+pub struct Filter {
     calls: Calls,
-    programs: [BpfProgram; 2],
+    program: BpfProgram,
 }
 
-impl Filters {
+impl Filter {
     pub fn of(calls: Calls) -> Step<Self> {
-        let by_words = by_words(calls).map_err(step("system calls"))?;
-        Ok(Self { calls, programs: [by_words, by_number(calls)?] })
+        let rules = rules(calls).map_err(step("system calls"))?;
+        let mut program = by_number(calls, &rules)?;
+        let no = SeccompAction::Errno(errno(libc::EPERM));
+        let by_words = SeccompFilter::new(rules, SeccompAction::Allow, no, ARCH.0).and_then(BpfProgram::try_from);
+        program.extend(by_words.map_err(step("system calls"))?);
+        Ok(Self { calls, program })
     }
 
-    /// These, or those of other calls.
+    /// This one, or that of other calls.
     pub fn or(self, calls: Calls) -> Step<Self> {
         if self.calls == calls { Ok(self) } else { Self::of(calls) }
     }
 
     pub fn apply(&self) -> Step<()> {
-        self.programs.iter().try_for_each(|program| apply_filter(program)).map_err(step("system calls"))
+        apply_filter(&self.program).map_err(step("system calls"))
     }
 }
 
-/// What is answered to whole system calls, whatever their words.
+/// What is answered to the number of a system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
 enum Answer {
-    Allow = libc::SECCOMP_RET_ALLOW,
+    Allow,
+    /// It depends on its words.
+    Words,
     /// Is an answer.
-    No = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
+    No,
     /// Lets a C library fall back to an older call.
-    Absent = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
-    Kill = libc::SECCOMP_RET_KILL_PROCESS,
+    Absent,
+    Kill,
+}
+
+impl Answer {
+    /// `None`: what stands behind the numbers says it.
+    fn code(self) -> Option<u32> {
+        match self {
+            Self::Allow => Some(libc::SECCOMP_RET_ALLOW),
+            Self::Words => None,
+            Self::No => Some(libc::SECCOMP_RET_ERRNO | errno(libc::EPERM)),
+            Self::Absent => Some(libc::SECCOMP_RET_ERRNO | errno(libc::ENOSYS)),
+            Self::Kill => Some(libc::SECCOMP_RET_KILL_PROCESS),
+        }
+    }
 }
 
 /// The numbers of x32, which pass for those of the machine itself. On other machines there are none as large.
@@ -68,7 +91,7 @@ const X32_BIT: u32 = 0x4000_0000;
 
 /// A tree of comparisons over the spans of numbers that have one answer: the kernel walks it once for every number
 /// when a filter is set, so that a list would cost each command more than its own start.
-fn by_number(calls: Calls) -> Step<BpfProgram> {
+fn by_number(calls: Calls, rules: &Rules) -> Step<BpfProgram> {
     let mut answers: BTreeMap<u32, Answer> = BTreeMap::new();
     let mut answer = |numbers: &[i64], answer| {
         answers.extend(numbers.iter().filter_map(|number| u32::try_from(*number).ok()).map(|number| (number, answer)));
@@ -78,11 +101,16 @@ fn by_number(calls: Calls) -> Step<BpfProgram> {
     answer(REFUSED, Answer::No);
     match calls {
         Calls::Command => {}
-        // Which sockets, is for the other filter to say.
+        // Which sockets, is for its words to say.
         Calls::CommandWithExit => answer(&[libc::SYS_connect, libc::SYS_socket], Answer::Allow),
         // Programs that look for them find the older ways, whose signals wake nobody.
         Calls::Server => answer(WAKING, Answer::Absent),
         Calls::User => answer(SHARED, Answer::No),
+    }
+    for (number, answer) in &mut answers {
+        if *answer == Answer::Allow && rules.contains_key(&i64::from(*number)) {
+            *answer = Answer::Words;
+        }
     }
     let mut spans = vec![(0, Answer::Absent)];
     let mut begin = |number: u32, answer: Answer| {
@@ -100,17 +128,34 @@ fn by_number(calls: Calls) -> Step<BpfProgram> {
     }
     begin(next, Answer::Absent);
     begin(X32_BIT, Answer::Kill);
-    let load = sock_filter { code: narrow(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS)?, jt: 0, jf: 0, k: 0 };
-    Ok(std::iter::once(load).chain(tree(&spans)?).collect())
+    let code = narrow(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS)?;
+    let load = |k| sock_filter { code, jt: 0, jf: 0, k };
+    let is_own = sock_filter { code: narrow(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K)?, jt: 1, jf: 0, k: ARCH.1 };
+    let begin = [load(ARCH_AT), is_own, leaf(Answer::Kill)?, load(NUMBER_AT)];
+    let mut program: BpfProgram = begin.into_iter().chain(tree(&spans)?).collect();
+    let end = program.len();
+    let onward = narrow(JUMP)?;
+    for (at, jump) in program.iter_mut().enumerate().filter(|(_, found)| found.code == onward) {
+        jump.k = u32::try_from(end.saturating_sub(at + 1)).map_err(step("system calls"))?;
+    }
+    Ok(program)
+}
+
+/// To what stands behind the numbers.
+const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
+
+fn leaf(answer: Answer) -> Step<sock_filter> {
+    Ok(match answer.code() {
+        Some(k) => sock_filter { code: narrow(libc::BPF_RET | libc::BPF_K)?, jt: 0, jf: 0, k },
+        None => sock_filter { code: narrow(JUMP)?, jt: 0, jf: 0, k: 0 },
+    })
 }
 
 /// Of spans by their first numbers, in order: half of them lie behind each comparison.
 fn tree(spans: &[(u32, Answer)]) -> Step<BpfProgram> {
     let (before, after) = spans.split_at(spans.len() / 2);
     let (Some(_), Some((first, _))) = (before.first(), after.first()) else {
-        let answer = spans.first().map_or(Answer::Kill, |(_, answer)| *answer);
-        let code = narrow(libc::BPF_RET | libc::BPF_K)?;
-        return Ok(vec![sock_filter { code, jt: 0, jf: 0, k: answer as u32 }]);
+        return Ok(vec![leaf(spans.first().map_or(Answer::Kill, |(_, answer)| *answer))?]);
     };
     let (before, after) = (tree(before)?, tree(after)?);
     let over = u8::try_from(before.len()).map_err(step("system calls"))?;
@@ -140,8 +185,8 @@ fn no_waking(rules: &mut Rules) -> Result<(), seccompiler::BackendError> {
     Ok(())
 }
 
-/// Calls that are one thing with these words and another with those; and no call in another machine's numbers.
-fn by_words(calls: Calls) -> Result<BpfProgram, seccompiler::BackendError> {
+/// Calls that are one thing with these words and another with those: the words that are refused.
+fn rules(calls: Calls) -> Result<Rules, seccompiler::BackendError> {
     let mut rules = Rules::from([(libc::SYS_clone, namespaces()?)]);
     // Only pairs that know nobody else: a datagram socket can be sent elsewhere.
     let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_DCCP];
@@ -160,8 +205,7 @@ fn by_words(calls: Calls) -> Result<BpfProgram, seccompiler::BackendError> {
         Calls::Server => no_waking(&mut rules)?,
         Calls::User => only_itself(&mut rules)?,
     }
-    let no = SeccompAction::Errno(errno(libc::EPERM));
-    SeccompFilter::new(rules, SeccompAction::Allow, no, ARCH)?.try_into()
+    Ok(rules)
 }
 
 /// What a command with a way out does not need to take it.
@@ -333,13 +377,17 @@ const OLDER: &[i64] = &[];
 mod tests {
     use super::*;
 
-    /// As the kernel reads such a tree.
-    fn answered(program: &BpfProgram, number: u32) -> u32 {
-        let mut at = 1;
+    /// As the kernel reads such a tree, behind the look at the machine. `None`: its words are looked at.
+    fn answered(program: &BpfProgram, number: u32) -> Option<u32> {
+        let mut at = 4;
         loop {
             let is_behind = number >= program[at].k;
             match u32::from(program[at].code) {
-                libc::BPF_RET => return program[at].k,
+                libc::BPF_RET => return Some(program[at].k),
+                JUMP => {
+                    assert_eq!(at + 1 + program[at].k as usize, program.len());
+                    return None;
+                }
                 _ if is_behind => at += usize::from(program[at].jt) + 1,
                 _ => at += 1,
             }
@@ -349,22 +397,27 @@ mod tests {
     #[test]
     fn every_number_has_its_answer() {
         for calls in [Calls::Command, Calls::CommandWithExit, Calls::Server, Calls::User] {
-            let program = by_number(calls).unwrap();
+            let rules = rules(calls).unwrap();
+            let program = by_number(calls, &rules).unwrap();
             // The kernel looks at each of its numbers when this is set, by a path through these.
             assert!(program.len() < 256, "{} instructions", program.len());
             for number in (0..2_000).chain([X32_BIT - 1, X32_BIT, X32_BIT + 1, u32::MAX]) {
                 let of = |list: &[i64]| list.contains(&i64::from(number));
-                let by_words = calls == Calls::CommandWithExit && of(&[libc::SYS_connect, libc::SYS_socket]);
+                let has_way = calls == Calls::CommandWithExit && of(&[libc::SYS_connect, libc::SYS_socket]);
                 let expected = match () {
                     () if number >= X32_BIT => Answer::Kill,
                     () if calls == Calls::Server && of(WAKING) => Answer::Absent,
                     () if calls == Calls::User && of(SHARED) => Answer::No,
-                    () if by_words || of(ALLOWED) || of(OLDER) => Answer::Allow,
+                    () if (has_way || of(ALLOWED)) && rules.contains_key(&i64::from(number)) => Answer::Words,
+                    () if has_way || of(ALLOWED) || of(OLDER) => Answer::Allow,
                     () if of(REFUSED) => Answer::No,
                     () => Answer::Absent,
                 };
-                assert_eq!(answered(&program, number), expected as u32, "{number} {calls:?}");
+                assert_eq!(answered(&program, number), expected.code(), "{number} {calls:?}");
             }
+            // Whatever has words is asked for them, or refused without.
+            let open = |number: &i64| answered(&program, u32::try_from(*number).unwrap()) == Answer::Allow.code();
+            assert!(!rules.keys().any(open), "{calls:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::init::{become_command, ended, has_ended, keep_only};
 use crate::limits::{ENDS, LOOK, LOOK_AT_REST};
 use crate::profile::Profile;
 use crate::program::Programs;
-use crate::seccomp::{Calls, Filters};
+use crate::seccomp::{Calls, Filter};
 use crate::{confine, raw};
 
 pub fn run(profile: &Profile, control: &OwnedFd) -> Step<()> {
@@ -61,7 +61,7 @@ fn prepare(profile: &Profile, uid: u32, programs: &Programs, control: &OwnedFd, 
     confine::no_capabilities().map_err(step("no capabilities"))?;
     no_file_of_it_is_outside(profile, uid)?;
     confine::enforce(walls)?;
-    Filters::of(Calls::User)?.apply()
+    Filter::of(Calls::User)?.apply()
 }
 
 /// What is this user's and can be reached can be given other permissions and times: Landlock does not speak of these.
