@@ -29,7 +29,6 @@ mod held;
 mod hints;
 mod init;
 mod journal;
-mod merged;
 mod modes;
 mod network;
 mod notify;

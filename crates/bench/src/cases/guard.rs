@@ -30,6 +30,11 @@ const RULES: usize = 500;
 const NOBODYS_UID: u32 = 20_000;
 const COMMAND: [&str; 3] = ["sh", "-c", "true"];
 const PATIENCE: Duration = Duration::from_secs(60);
+/// In which the helper of the next command is made, which is not to be timed with anything.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Milliseconds: around a command by a helper that was made before, and a command with its gate.
+const SANDBOX_MAX: f64 = 1.7;
+const COMMAND_MAX: f64 = 5.0;
 
 pub fn run(homes: &Homes, report: &mut Report) -> Outcome<()> {
     let home = homes.fresh("guard")?.path.canonicalize()?;
@@ -62,19 +67,24 @@ fn starts(sandbox: &Sandbox, workspace: &Path, report: &mut Report) -> Outcome<(
         let (is_well, time) = timed(held)?;
         ended += u64::from(is_well);
         helds.push(time);
+        std::thread::sleep(PAUSE);
         plains.push(timed(plain)?.1);
+        std::thread::sleep(PAUSE);
         if bare {
             others.push(timed(other)?.1);
+            std::thread::sleep(PAUSE);
         }
     }
     report.count("sandboxed commands that ended well", ended, Expected::Exactly(STARTS));
-    for (name, hundredths) in [("least", 0), ("p10", 10)] {
+    for (name, hundredths) in [("least", 0), ("p10", 10), ("p50", 50)] {
         let of = |times: &[f64]| quantile(times.to_vec(), hundredths).unwrap_or_default();
         let (held, plain) = (of(&helds), of(&plains));
-        report.row(Row::new(format!("sh in the sandbox and only started, {name}"), "ms", held).floor(plain));
+        let row = Row::new(format!("sh in the sandbox and only started, {name}"), "ms", held).floor(plain);
+        // The gate takes some hundredths of a millisecond, in rows of their own.
+        report.row(if hundredths == 50 { row.target(Target::AtMost(COMMAND_MAX)) } else { row });
         let row = Row::new(format!("a sandbox around it, {name}"), "ms", held - plain);
         let row = if bare { row.floor(of(&others) - plain) } else { row };
-        report.row(row.target(Target::AtMost(2.3)));
+        report.row(row.target(Target::AtMost(SANDBOX_MAX)));
     }
     Ok(())
 }
