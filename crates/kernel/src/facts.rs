@@ -25,6 +25,16 @@ pub enum Access {
 pub struct PathFact {
     pub access: Access,
     pub real: String,
+    /// The call would write there though other programs act by it, and no sandbox undoes that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub protected: bool,
+}
+
+impl PathFact {
+    #[must_use]
+    pub fn new(access: Access, real: String) -> Self {
+        Self { access, real, protected: false }
+    }
 }
 
 /// Digests of a file before and after a write, so that a later run can tell whether it happened.

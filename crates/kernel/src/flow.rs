@@ -49,6 +49,8 @@ pub enum Flow {
     StrayPayload,
     /// A command may reach the network, and untrusted words may have composed whatever it sends.
     OpenNetwork,
+    /// It writes names by which other programs act.
+    ProtectedPath,
     /// It pushes names by which other programs act.
     ActsElsewhere,
     /// The URLs that untrusted words may have composed have taken up their bytes for today.
@@ -192,6 +194,9 @@ pub fn flow(
         if is_told && agent.is_none_or(|agent| conf > clearance(agent, manifest, facts)) {
             return Some(Flow::AboveClearance);
         }
+    }
+    if facts.paths.iter().any(|path| path.protected) {
+        return Some(Flow::ProtectedPath);
     }
     let push = facts.git.as_ref().and_then(|git| git.push.as_ref());
     let acts = push.filter(|push| push.acts).map(|_| Flow::ActsElsewhere);

@@ -66,6 +66,23 @@ pub fn is_protected(path: &str) -> bool {
     is(above, ".git")
 }
 
+/// Whether other programs act by what is written there, or would once it is: by a name in the path, by a repository that
+/// it lies in, or by one that it makes of a directory. Nothing is undone of a write that no sandbox holds, so all of
+/// `.git` counts.
+#[must_use]
+pub fn is_acted_by(path: &str) -> bool {
+    is_protected(path) || path.split('/').any(|name| name == ".git") || Path::new(path).ancestors().any(is_of_git)
+}
+
+/// With this name in it git reads the directory as a repository's own, and either finds its settings or hooks by it or
+/// would not have read it so before.
+fn is_of_git(path: &Path) -> bool {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    let is_there = |other: &str| above.join(other).symlink_metadata().is_ok();
+    let is_git = |has: &dyn Fn(&str) -> bool| has("HEAD") && (has("commondir") || has("objects") && has("refs"));
+    is_git(&|other| name == other || is_there(other)) && (IN_GIT.iter().any(|own| name == *own) || !is_git(&is_there))
+}
+
 /// What to protect beside the names above: paths that a rule keeps the agent from.
 pub struct Guard<'a> {
     pub reach: &'a Reach,

@@ -35,7 +35,7 @@ mod workplace;
 
 pub use clip::Clip;
 pub use exit::Exit;
-pub use guard::is_protected;
+pub use guard::{is_acted_by, is_protected};
 pub use helper::{ARGUMENT, main as helper};
 pub use hold::{Held, Started};
 pub use limits::TIMEOUT_MS_MAX;

@@ -95,7 +95,7 @@ pub fn rule(verdict: RuleVerdict, tool: &str) -> Rule {
 pub fn facts(tool: &str, idempotency: Idempotency) -> Facts {
     let class = class(idempotency);
     let access = if class == EffectClass::Read { Access::Read } else { Access::Write };
-    Facts::new(class, vec![PathFact { access, real: format!("/home/{tool}") }])
+    Facts::new(class, vec![PathFact::new(access, format!("/home/{tool}"))])
 }
 
 fn class(idempotency: Idempotency) -> EffectClass {

@@ -134,16 +134,15 @@ pub fn found(
 /// Whatever is granted may be touched by what nobody has understood: all of it is a fact.
 fn everything(roots: &Roots, cwd: &str) -> (Facts, Reach) {
     let reach = roots.reach();
-    let mut paths = vec![PathFact { access: Access::Read, real: cwd.to_owned() }];
+    let mut paths = vec![PathFact::new(Access::Read, cwd.to_owned())];
     paths.extend(granted(&reach).filter(|fact| fact.real != cwd || fact.access == Access::Write));
     (Facts { more_paths: true, ..Facts::new(EffectClass::Execute, paths) }, reach)
 }
 
 /// All that may be reached, as facts.
 pub fn granted(reach: &Reach) -> impl Iterator<Item = PathFact> {
-    let of = |access, granted: &[String]| {
-        granted.iter().map(|real| PathFact { access, real: real.clone() }).collect::<Vec<_>>()
-    };
+    let of =
+        |access, granted: &[String]| granted.iter().map(|real| PathFact::new(access, real.clone())).collect::<Vec<_>>();
     of(Access::Read, &reach.read).into_iter().chain(of(Access::Write, &reach.write))
 }
 

@@ -18,7 +18,7 @@ use crate::argv::Argv;
 use crate::command::{self, Run};
 use crate::known::written;
 use crate::limits::COMMAND_EXTRA_MS;
-use crate::prepare::{Action, Prepared, Refused};
+use crate::prepare::{Action, Prepared, Refused, told};
 use crate::roots::Roots;
 use crate::schema::Schema;
 use crate::serve::ServerCall;
@@ -310,7 +310,7 @@ impl Declared {
             for value in each(name, value)? {
                 let (real, is_directory) = real(roots, access, value)?;
                 more_paths |= is_directory && access == Access::Write;
-                paths.push(PathFact { access, real: real.clone() });
+                paths.push(told(PathFact::new(access, real.clone())));
                 *value = real;
             }
         }

@@ -94,7 +94,7 @@ impl Known {
             let (real, is_directory) = real(*access, path)?;
             more_paths |= is_directory && *access == Access::Write;
             places.push(*place);
-            paths.push(PathFact { access: *access, real });
+            paths.push(PathFact::new(*access, real));
         }
         if self.moves_what_was_judged(&places, &paths) {
             return None;
@@ -106,7 +106,7 @@ impl Known {
             return None;
         }
         if paths.is_empty() {
-            paths.push(PathFact { access: Access::Read, real: cwd.to_owned() });
+            paths.push(PathFact::new(Access::Read, cwd.to_owned()));
         }
         Some((Facts { more_paths, ..Facts::new(named.class, paths) }, reach))
     }

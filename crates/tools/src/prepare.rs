@@ -200,7 +200,7 @@ fn prepare_write(roots: &Roots, call: WriteFile) -> Result<Prepared, Refused> {
     let place = roots.place(&call.path)?;
     let existing = writable(roots, &place, &call.path)?;
     let content = call.content.into_bytes();
-    let paths = vec![PathFact { access: Access::Write, real: place.real.clone() }];
+    let paths = vec![PathFact::new(Access::Write, place.real.clone())];
     Ok(writing(paths, Write { path: call.path, place, existing, content }))
 }
 
@@ -211,7 +211,7 @@ fn prepare_edit(roots: &Roots, call: &EditFile) -> Result<Prepared, Refused> {
     let existing = writable(roots, &place, &call.path)?;
     let Some(was) = &existing else { return Err(open::refused(Errno::NOENT, &call.path)) };
     let content = write::edited(&was.bytes, call)?.into_bytes();
-    let paths = [Access::Read, Access::Write].map(|access| PathFact { access, real: place.real.clone() }).to_vec();
+    let paths = [Access::Read, Access::Write].map(|access| PathFact::new(access, place.real.clone())).to_vec();
     Ok(writing(paths, Write { path: call.path.clone(), place, existing, content }))
 }
 
@@ -225,7 +225,7 @@ fn writable(roots: &Roots, place: &Place, path: &str) -> Result<Option<Existing>
 }
 
 fn reading(real: String, action: Action) -> Prepared {
-    let paths = vec![PathFact { access: Access::Read, real }];
+    let paths = vec![PathFact::new(Access::Read, real)];
     Prepared { facts: Facts::new(EffectClass::Read, paths), action }
 }
 
@@ -237,8 +237,15 @@ fn looking(action: Action) -> Prepared {
 fn writing(paths: Vec<PathFact>, write: Write) -> Prepared {
     let before = write.existing.as_ref().map(|existing| digest(&existing.bytes));
     let probe = Some(Probe { before, after: digest(&write.content) });
+    let paths = paths.into_iter().map(told).collect();
     let facts = Facts { probe, bytes_out: bytes(&write.content), ..Facts::new(EffectClass::Write, paths) };
     Prepared { facts, action: Action::Write(Box::new(write)) }
+}
+
+/// A path that a call names, with whether it would write there though other programs act by it.
+pub fn told(path: PathFact) -> PathFact {
+    let protected = path.access == Access::Write && backstay_sandbox::is_acted_by(&path.real);
+    PathFact { protected, ..path }
 }
 
 /// What a write leaves behind, in bytes.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::{destination, flow, list, number, reachable, repository, text};
+use super::conversation::{destination, flow, list, number, protected, reachable, repository, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -188,6 +188,7 @@ fn lines(item: &Value) -> Vec<String> {
     for path in list(facts, "paths") {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
     }
+    lines.extend(protected(facts).iter().map(|line| visible_line(&format!("  {line}"))));
     lines.extend(item.get("command_line").and_then(Value::as_str).map(|line| visible_line(&format!("  runs: {line}"))));
     lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
     lines.extend(repository(facts).iter().map(|line| visible_line(&format!("  {line}"))));
@@ -300,7 +301,7 @@ mod tests {
                 "path": "a\n  class: read", "content": "\u{1b}[2K\u{202e}x", "runs": "echo", "class: read, rule: r": 1,
             },
             "facts": {
-                "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never" }], "bytes_out": 9,
+                "class": "write", "paths": [{ "access": "write", "real": "/w/a\nexpires never", "protected": true }], "bytes_out": 9,
                 "destination": {
                     "method": "POST", "scheme": "https", "host": "xn--bcher-kva.example", "port": 443, "path": "/v1",
                     "url_bytes": 40,
@@ -325,8 +326,9 @@ mod tests {
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 21);
+        assert_eq!(shown.len(), 22);
         for line in [
+            "  changes what other programs act by: /w/a\\nexpires never",
             "  runs: echo 'a\\n  class: read'",
             r#"  argument "runs": "echo""#,
             r#"  argument "class: read, rule: r": 1"#,

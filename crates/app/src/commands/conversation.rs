@@ -396,6 +396,7 @@ pub fn flow(why: &str) -> String {
         "open_network" => {
             "its command may reach the network, and what it sends there may be composed by untrusted words"
         }
+        "protected_path" => return "protected path: other programs act by what it writes".to_owned(),
         "acts_elsewhere" => "it pushes names by which other programs act, or nobody can tell which",
         "stray_payload" => {
             "the session has seen untrusted words, and it holds a link, an address, a number or a name that no person gave"
@@ -435,6 +436,12 @@ pub fn reachable(facts: &Value) -> Vec<String> {
         }
     };
     list(facts, "network").iter().map(line).collect()
+}
+
+/// The paths that it would write though other programs act by them, a line each.
+pub fn protected(facts: &Value) -> Vec<String> {
+    let paths = list(facts, "paths").iter().filter(|path| path.get("protected") == Some(&Value::Bool(true)));
+    paths.map(|path| format!("changes what other programs act by: {}", text(path, "real"))).collect()
 }
 
 /// What a call does with a repository there, a line each, as it was judged.

@@ -5,6 +5,7 @@ mod past;
 
 use std::path::Path;
 
+use backstay_kernel::flow::Flow;
 use backstay_kernel::judge::judge;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Grounds, Reason, Verdict};
@@ -268,8 +269,12 @@ fn words(by: &Reason) -> String {
         Reason::NoGrant => "no grant".to_owned(),
         Reason::Refused => "a person's no before".to_owned(),
         Reason::Standing(id) => format!("the standing yes to {id}"),
-        Reason::Flow(_) => "information flow".to_owned(),
-        Reason::Both { by, .. } => format!("{} and information flow", words(by)),
+        Reason::Flow(flow) => of_flow(*flow).to_owned(),
+        Reason::Both { by, flow } => format!("{} and {}", words(by), of_flow(*flow)),
         Reason::Mode { mode, .. } => format!("mode {}", mode.word()),
     }
+}
+
+fn of_flow(flow: Flow) -> &'static str {
+    if flow == Flow::ProtectedPath { "a protected path" } else { "information flow" }
 }

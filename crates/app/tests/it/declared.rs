@@ -95,6 +95,28 @@ fn what_nobody_declared_asks_as_if_it_sent() {
 }
 
 #[test]
+fn a_path_that_other_programs_act_by_is_given_to_no_tool_unasked() {
+    let home = home(&["append", "write_file"], SHOW);
+    call(&home, "append", &json!({ "path": "plain" }));
+    home.place.run(&["run", r#"/call append {"path":".envrc"}"#]).expect(4);
+    let path = format!("{}/.envrc", workspace(&home));
+    let asks = |what: &str| {
+        let shown = home.place.run(&["approvals"]).stdout.clone();
+        assert!(shown.contains(&format!("  changes what other programs act by: {path}\n")), "{what}: {shown}");
+        assert!(shown.contains("protected path"), "{what}: {shown}");
+    };
+    asks("append");
+    let always = home.place.run(&["approve", "--always", &waiting(&home)]);
+    assert_ne!(always.code, 0, "{}", always.stderr);
+    home.place.run(&["deny", &waiting(&home)]).expect(0);
+    home.place.run(&["run", r#"/call write_file {"path":".envrc","content":"x"}"#]).expect(4);
+    asks("write_file");
+    assert!(!home.workspace().join(".envrc").exists());
+    home.place.run(&["approve", &waiting(&home)]).expect(0);
+    assert_eq!(std::fs::read_to_string(home.workspace().join(".envrc")).unwrap(), "x");
+}
+
+#[test]
 fn a_tool_is_told_without_a_question_what_its_audience_may_know() {
     let tell = "[tools.tell]\ndescription = \"Tells.\"\nargv = [\"echo\", \"told\"]\n[[agents.main.rules]]\n\
                 name = \"tells\"\nverdict = \"allow\"\nmatch = { tool = \"tell\" }\n";

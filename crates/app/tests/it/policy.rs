@@ -56,6 +56,10 @@ fn one_call_is_explained_by_its_rule_its_facts_and_its_exit_code() {
     let said = |more: &[&str], code| place.run(&[&["policy", "explain", "--json"], more].concat()).json(code);
     let day = said(&["write_file", call, "--at", "2026-11-21T12:00:00Z"], 0);
     assert_eq!((&day["verdict"], &day["by"], &day["line"]), (&json!("allow"), &json!("class default"), &Value::Null));
+    let hooks = ["policy", "explain", "write_file", r#"{"path":".git/hooks/a","content":""}"#];
+    let shown = place.run(&hooks).expect(4).stdout.clone();
+    assert!(shown.contains("ask by a protected path"), "{shown}");
+    assert!(shown.contains("  changes what other programs act by: ") && shown.contains("/.git/hooks/a\n"), "{shown}");
     std::fs::create_dir(place.home().join("workspace/secrets")).unwrap();
     std::fs::write(place.home().join("workspace/secrets/key"), "k").unwrap();
     assert_eq!(said(&["read_file", r#"{"path":"secrets/key"}"#], 3)["by"], "rule `no secrets`");

@@ -43,7 +43,7 @@ fn tainted() -> TestSession {
 }
 
 fn writes(paths: &[&str]) -> Facts {
-    let path = |real: &&str| PathFact { access: Access::Write, real: (*real).to_owned() };
+    let path = |real: &&str| PathFact::new(Access::Write, (*real).to_owned());
     Facts::new(EffectClass::Write, paths.iter().map(path).collect())
 }
 
@@ -100,6 +100,40 @@ fn no_rule_lifts_what_information_flow_asks() {
     assert_eq!(flow(&verdict(&t, "mail", &send, &[])), Some(Flow::UnnamedTarget));
     t.agent().rules.push(rule("no", RuleVerdict::Deny, &[(Field::Tool, Test::Equal("shell".into()))]));
     assert!(matches!(verdict(&t, "shell", &writes(&["/srv/a"]), &[]), Verdict::Deny { .. }), "a no stays one");
+}
+
+#[test]
+fn what_other_programs_act_by_is_written_after_a_question_whoever_named_it_and_whatever_was_seen() {
+    let mut t = tainted();
+    let facts = |path: &str| {
+        let path = PathFact { protected: true, ..PathFact::new(Access::Write, path.to_owned()) };
+        Facts::new(EffectClass::Write, vec![PathFact::new(Access::Write, "/w/a".to_owned()), path])
+    };
+    let from = message(&t);
+    let by_person = Named {
+        origins: vec![Origin { path: 0, from }],
+        warrant: Some(Warrant { from, tuple: repeat("x", 1) }),
+        is_clear: true,
+        entry: Some(0),
+        ..Named::default()
+    };
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
+    for (path, scope, label) in [
+        ("/w/.git/config", false, t.session.label),
+        ("/w/.git/config", true, t.session.label),
+        ("/srv/.envrc", false, t.session.label),
+        ("/w/.git/config", false, Label::TYPED),
+        ("/srv/.envrc", true, Label::TYPED),
+    ] {
+        (t.session.label, t.agent().scope) = (label, scope);
+        for named in [&by_person, &Named::default()] {
+            let verdict = said(&t, "shell", &facts(path), named);
+            assert_eq!(flow(&verdict), Some(Flow::ProtectedPath), "{path} {scope} {label:?}");
+        }
+        assert_ne!(flow(&said(&t, "shell", &writes(&[path]), &by_person)), Some(Flow::ProtectedPath));
+    }
+    t.agent().rules.push(rule("no", RuleVerdict::Deny, &[(Field::Tool, Test::Equal("shell".into()))]));
+    assert!(matches!(said(&t, "shell", &facts("/w/.envrc"), &by_person), Verdict::Deny { .. }), "a no stays one");
 }
 
 #[test]
@@ -614,7 +648,7 @@ fn any_call() -> impl Strategy<Value = Facts> {
             let destination = way.map(|(host, method, query)| {
                 Destination::of(&Url::read(&format!("https://{host}/?{query}")).unwrap(), method, 0)
             });
-            let paths = path.map(|real| PathFact { access: Access::Write, real: real.into() });
+            let paths = path.map(|real| PathFact::new(Access::Write, real.into()));
             Facts { destination, ..Facts::new(class, paths.into_iter().collect()) }
         },
     )

@@ -41,10 +41,7 @@ fn facts() -> Facts {
         declared: None,
         addressed: None,
         class: EffectClass::Write,
-        paths: vec![
-            PathFact { access: Access::Read, real: "/w/a".to_owned() },
-            PathFact { access: Access::Write, real: "/w/b".to_owned() },
-        ],
+        paths: vec![PathFact::new(Access::Read, "/w/a".to_owned()), PathFact::new(Access::Write, "/w/b".to_owned())],
         probe: Some(Probe { before: None, after: Digest([7; 32]) }),
         more_paths: false,
         bytes_out: None,
@@ -598,6 +595,21 @@ fn stands() -> Record {
     })
 }
 
+/// Of a write that other programs act by.
+fn judged_by_what_acts() -> Record {
+    let (by, approvers) = (Reason::Flow(Flow::ProtectedPath), Approvers::owners());
+    let path = PathFact { protected: true, ..PathFact::new(Access::Write, "/w/.git/config".to_owned()) };
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: Some(Facts { paths: vec![path], ..facts() }),
+        idempotency: Idempotency::Probed,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 7 },
+        grounds: None,
+    })
+}
+
 /// Asks that were opened at a moment, those that wait for room, and what comes of noes.
 fn bounded() -> Vec<Record> {
     let by = || Reason::Rule("mail".to_owned());
@@ -742,6 +754,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![judged_by_who_speaks()],
         judged_by_what_they_start(),
         vec![judged_by_who_gets_to_know()],
+        vec![judged_by_what_acts()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

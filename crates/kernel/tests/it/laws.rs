@@ -275,7 +275,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 fn any_facts() -> impl Strategy<Value = Facts> {
     let classes = [EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send, EffectClass::Spend];
     let access = prop::sample::select(vec![Access::Read, Access::Write]);
-    let path = (access, any_path()).prop_map(|(access, real)| PathFact { access, real });
+    let path = (access, any_path()).prop_map(|(access, real)| PathFact::new(access, real));
     (prop::sample::select(classes.to_vec()), prop::collection::vec(path, 0..3))
         .prop_map(|(class, paths)| Facts::new(class, paths))
 }

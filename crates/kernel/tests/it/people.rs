@@ -99,9 +99,7 @@ fn a_yes_is_to_this_action_and_to_no_other() {
         ("place in the reply", |t, effect| judged(t, effect).0.index += 1),
         ("tool", |t, effect| judged(t, effect).0.tool = Some("write".into())),
         ("class", |t, effect| judged(t, effect).1.facts.class = EffectClass::Spend),
-        ("path", |t, effect| {
-            judged(t, effect).1.facts.paths.push(PathFact { access: Access::Read, real: "/w".into() })
-        }),
+        ("path", |t, effect| judged(t, effect).1.facts.paths.push(PathFact::new(Access::Read, "/w".into()))),
         ("bytes", |t, effect| judged(t, effect).1.facts.bytes_out = Some(7)),
         ("program", |t, effect| judged(t, effect).1.facts.programs = Box::new(["sh".into()])),
         ("sandbox", |t, effect| judged(t, effect).1.facts.tier = Some(Tier::Full)),

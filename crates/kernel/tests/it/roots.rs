@@ -98,7 +98,7 @@ proptest! {
 }
 
 fn facts(class: EffectClass, paths: &[(Access, &str)], programs: &[&str]) -> Facts {
-    let path = |(access, real): &(Access, &str)| PathFact { access: *access, real: (*real).to_owned() };
+    let path = |(access, real): &(Access, &str)| PathFact::new(*access, (*real).to_owned());
     let programs = programs.iter().map(|name| (*name).to_owned()).collect();
     Facts { programs, ..Facts::new(class, paths.iter().map(path).collect()) }
 }

@@ -138,7 +138,7 @@ fn an_exception_is_as_careful_as_its_rule() {
 fn a_call_that_may_touch_more_paths_meets_every_rule_about_paths() {
     let facts = |more_paths| Facts {
         more_paths,
-        ..Facts::new(EffectClass::Write, vec![PathFact { access: Access::Write, real: "/w/a".into() }])
+        ..Facts::new(EffectClass::Write, vec![PathFact::new(Access::Write, "/w/a".into())])
     };
     let secret = rule("secret", RuleVerdict::Deny, &[under("/secret")]);
     let fine = rule("fine", RuleVerdict::Allow, &[under("/w")]);

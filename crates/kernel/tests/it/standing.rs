@@ -162,7 +162,7 @@ fn what_is_asked_for_its_own_sake_is_answered_for_once() {
         |facts| facts.class = EffectClass::Execute,
         |facts| facts.more_paths = true,
         |facts| facts.programs = Box::new(["sh".into()]),
-        |facts| facts.paths = vec![PathFact { access: Access::Write, real: "/w/.git/config".into() }],
+        |facts| facts.paths = vec![PathFact::new(Access::Write, "/w/.git/config".into())],
     ];
     for change in inexact {
         let (mut t, effect) = asked();
@@ -198,7 +198,7 @@ fn over(then: &Facts, now: &Facts) -> Verdict {
 fn nothing_is_overwritten_that_nobody_saw_and_nothing_runs_that_changed() {
     let written = |before: Option<u8>| {
         let probe = Probe { before: before.map(|byte| Digest([byte; 32])), after: Digest([9; 32]) };
-        let path = PathFact { access: Access::Write, real: "/w/a".into() };
+        let path = PathFact::new(Access::Write, "/w/a".into());
         Facts { probe: Some(probe), ..Facts::new(EffectClass::Write, vec![path]) }
     };
     let stands = |verdict| matches!(verdict, Verdict::Allow { by: Reason::Standing(_) });
@@ -213,6 +213,7 @@ fn nothing_is_overwritten_that_nobody_saw_and_nothing_runs_that_changed() {
         over(&written(None), &facts)
     };
     assert!(!stands(other(|facts| facts.paths[0].real = "/w/b".into())));
+    assert!(!stands(other(|facts| facts.paths[0].protected = true)), "others act by it now");
     assert!(!stands(other(|facts| facts.class = EffectClass::Send)));
     assert!(!stands(other(|facts| facts.declared = Some(Box::new(Digest([1; 32]))))));
     assert!(!stands(other(|facts| facts.probe = Some(Probe { before: None, after: Digest([8; 32]) }))));

@@ -65,13 +65,13 @@ pub fn prepare(roots: &Roots, call: &GitFetch) -> Result<Prepared, Refused> {
     let at = granted(roots, &to, &git)?;
     let local = Local::open(roots, call.repo.as_deref())?;
     local.is_writable(roots)?;
-    let mut paths = vec![PathFact { access: Access::Write, real: local.objects.clone() }];
+    let mut paths = vec![PathFact::new(Access::Write, local.objects.clone())];
     let mut wanted: Vec<Wanted> = Vec::new();
     for name in names {
         let kept = kept(&git.repo, &name).ok_or_else(|| bad(format!("`{}` cannot be kept as a ref", plain(&name))))?;
         if !wanted.iter().any(|wanted| wanted.name == name) {
             let has = local.id(roots, &kept, &mut paths)?;
-            paths.push(PathFact { access: Access::Write, real: local.place(roots, &kept)?.real });
+            paths.push(PathFact::new(Access::Write, local.place(roots, &kept)?.real));
             wanted.push(Wanted { name, kept, has });
         }
     }

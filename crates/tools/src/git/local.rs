@@ -73,7 +73,7 @@ impl Local {
     pub fn id(&self, roots: &Roots, name: &str, read: &mut Vec<PathFact>) -> Result<Option<String>, Refused> {
         let id = |text: &str| Some(text.trim().to_owned()).filter(|text| is_id(text));
         let mut text = |name: &str| {
-            let fact = PathFact { access: Access::Read, real: self.at(name) };
+            let fact = PathFact::new(Access::Read, self.at(name));
             if !read.contains(&fact) {
                 read.push(fact);
             }

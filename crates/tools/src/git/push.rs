@@ -51,7 +51,7 @@ pub fn prepare(roots: &Roots, call: GitPush) -> Result<Prepared, Refused> {
     let git = Git { repo: repository(&to), refs: vec![name.clone()], push: Some(Box::new(change)) };
     let at = granted(roots, &to, &git)?;
     let local = Local::open(roots, call.repo.as_deref())?;
-    let mut paths = vec![PathFact { access: Access::Read, real: local.objects.clone() }];
+    let mut paths = vec![PathFact::new(Access::Read, local.objects.clone())];
     let new = commit(roots, &local, call.from.as_deref().unwrap_or(&name), &mut paths)?;
     if call.old.as_ref() == Some(&new) {
         return Err(bad("`old` is where it would be moved to".to_owned()));

@@ -140,6 +140,23 @@ fn paths_are_facts_by_their_real_names_and_these_are_what_the_program_gets() {
 }
 
 #[test]
+fn what_a_tool_is_to_write_is_protected_where_other_programs_act_by_it() {
+    let home = Home::new();
+    home.put("out/repo/.git/config", "[core]");
+    let tool = |class| tool(class, &[("from", Role::ReadPath), ("to", Role::WritePath)], &["cp", "{from}", "{to}"]);
+    for class in [EffectClass::Write, EffectClass::Execute, EffectClass::Send] {
+        let of = |to: Value| {
+            let mut given = values(json!({ "from": "out/repo/.git/config", "to": to }));
+            super::protected::of(&tool(class).facts(&home.roots, &mut given).unwrap().0)
+        };
+        let real = |path: &str| home.at(path).to_str().unwrap().to_owned();
+        assert_eq!(of(json!("out/plain")), [""; 0], "it only reads the other");
+        assert_eq!(of(json!("out/repo/.git/config")), [real("out/repo/.git/config")]);
+        assert_eq!(of(json!(["out/plain", "out/.envrc"])), [real("out/.envrc")], "{class:?}");
+    }
+}
+
+#[test]
 fn what_only_reads_can_write_nowhere_and_what_executes_may_touch_all_that_is_granted() {
     let home = Home::new();
     let of = |class| tool(class, &[], &["x"]).facts(&home.roots, &mut Map::new()).unwrap();

@@ -21,6 +21,7 @@ mod known;
 mod outputs;
 mod own;
 mod permits;
+mod protected;
 mod races;
 mod reaching;
 mod refusals;

@@ -27,7 +27,7 @@ fn facts_hold_the_real_path_whatever_name_was_used() {
     for name in ["deep/file", "./deep//file", "link/file", "link/./file", &real] {
         let facts = home.inspect("read_file", path(name)).unwrap();
         assert_eq!(facts.class, EffectClass::Read);
-        assert_eq!(facts.paths, [PathFact { access: Access::Read, real: real.clone() }]);
+        assert_eq!(facts.paths, [PathFact::new(Access::Read, real.clone())]);
         assert_eq!(facts.probe, None);
     }
 }

@@ -13,7 +13,7 @@ use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
-use super::super::conversation::{reachable, repository};
+use super::super::conversation::{protected, reachable, repository};
 use super::{Said, past};
 use crate::cli::{ExplainArgs, Speaker};
 use crate::config::Checked;
@@ -99,6 +99,7 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     lines.extend(grounds.used.iter().map(|fact| format!("  looked at {}", words(&json!(fact)))));
     lines.push(format!("  class: {}", facts.class.word()));
     lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));
+    lines.extend(protected(&json!(facts)).iter().map(|line| format!("  {line}")));
     lines.extend(starts(facts));
     lines.extend(facts.bytes_out.map(|bytes| format!("  bytes_out: {bytes}")));
     if let Some(addressed) = &facts.addressed {
