@@ -196,6 +196,10 @@ impl Network {
         if self.own.iter().any(is_own) {
             return Err(format!("`{name}` leads to Backstay itself, which no tool may call"));
         }
+        // What may be said to this machine alone is said by this name.
+        if host.is_here() && !ip.is_loopback() {
+            return Err(format!("`{name}` leads to {ip}, which is not this machine"));
+        }
         match reserved(ip) {
             Some(what) if !grant.allow_private.contains(&ip) => Err(format!(
                 "`{name}` leads to {ip}, {what}; where that is meant, an operator adds `allow_private = [\"{ip}\"]` to its grant"

@@ -28,7 +28,7 @@ pub struct Ask<'a> {
     pub body: Bytes,
     /// The same for every attempt at one effect, where it does more than ask.
     pub idempotency_key: Option<&'a str>,
-    /// A header that the operator has bound to exactly this request; it is never sent in clear text.
+    /// A header that the operator has bound to exactly this request.
     pub credential: Option<Credential>,
     /// What lets it.
     pub grant: &'a HostGrant,
@@ -42,6 +42,8 @@ pub struct Credential {
     pub header: HeaderName,
     /// Marked as sensitive.
     pub value: HeaderValue,
+    /// It may go to this machine in clear text; to any other it goes sealed.
+    pub here: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,7 +126,9 @@ impl Network {
     /// # Errors
     /// There is no answer.
     pub async fn open(&self, ask: &Ask<'_>, reached: &mut (dyn FnMut(Reached) + Send)) -> Result<Coming, Fault> {
-        if ask.credential.is_some() && ask.url.scheme != Scheme::Https {
+        let is_sealed = ask.url.scheme == Scheme::Https;
+        let goes_here = |credential: &Credential| credential.here && ask.url.host.is_here();
+        if ask.credential.as_ref().is_some_and(|credential| !is_sealed && !goes_here(credential)) {
             return Err(Fault::NotSent("a secret is not sent in clear text".to_owned()));
         }
         let request = request(ask).map_err(Fault::NotSent)?;

@@ -94,6 +94,12 @@ impl Host {
         let inner = self.0.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         inner.unwrap_or(&self.0).parse().ok()
     }
+
+    /// It means the machine that asks, and no other: a loopback address, or the name that stands for them.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.address().map_or(self.0 == "localhost", |address| address.is_loopback())
+    }
 }
 
 fn is_number(label: &str) -> bool {

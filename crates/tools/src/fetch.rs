@@ -168,7 +168,7 @@ pub fn credential(credentials: Option<&Credentials>, url: &Url, method: Method) 
     let value = HeaderValue::from_str(bound.value.expose_secret());
     let mut value = value.map_err(|_| format!("the secret `{}` holds what no header can hold", bound.secret))?;
     value.set_sensitive(true);
-    Ok(Some(Credential { secret: bound.secret, header, value }))
+    Ok(Some(Credential { secret: bound.secret, header, value, here: false }))
 }
 
 /// An answer as data.

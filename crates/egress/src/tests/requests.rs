@@ -1,7 +1,8 @@
 //! What is sent, what is taken in, and how it ends.
+use std::net::IpAddr;
 use std::time::Duration;
 
-use backstay_kernel::destination::Method;
+use backstay_kernel::destination::{HostGrant, Method};
 use backstay_kernel::url::Url;
 use bytes::Bytes;
 use http::header::LOCATION;
@@ -161,6 +162,7 @@ fn a_secret_goes_out_sealed_and_does_not_come_back() {
         secret: "crm".to_owned(),
         header: HeaderName::from_static("authorization"),
         value: HeaderValue::from_static("Bearer sesame-open"),
+        here: false,
     };
     let granted = grant("a.test", port);
     let headers = HeaderMap::from_iter([(HeaderName::from_static("authorization"), HeaderValue::from_static("mine"))]);
@@ -196,6 +198,48 @@ fn a_secret_goes_out_sealed_and_does_not_come_back() {
     assert!(not_sent(made).contains("clear text") && plain.heard().is_empty());
 }
 
+/// What may be said in clear text to this machine is said to nothing else: no name that only leads here, no neighbour
+/// that may be called, and no other place that has this machine's name.
+#[test]
+fn a_secret_for_this_machine_goes_to_it_in_clear_text_and_nowhere_else() {
+    let plain = Server::ok("x");
+    let port = plain.at.port();
+    let neighbour = IpAddr::from([10, 0, 0, 5]);
+    let asked = |host: &str, here: bool, leads: IpAddr| {
+        let url = Url::read(&format!("http://{host}:{port}/")).unwrap();
+        let granted = HostGrant { allow_private: vec![LOOPBACK, neighbour], ..grant(host, port) };
+        let credential = Credential {
+            secret: "mcp.far".to_owned(),
+            header: HeaderName::from_static("authorization"),
+            value: HeaderValue::from_static("Bearer sesame-open"),
+            here,
+        };
+        network().looking_up(move |_| Ok(vec![leads])).ask(&Ask {
+            url: &url,
+            method: Method::Get,
+            headers: &HeaderMap::new(),
+            body: Bytes::new(),
+            idempotency_key: None,
+            credential: Some(credential),
+            grant: &granted,
+        })
+    };
+    for (host, here, leads) in
+        [("a.test", true, LOOPBACK), ("10.0.0.5", true, neighbour), ("localhost", false, LOOPBACK)]
+    {
+        assert!(not_sent(asked(host, here, leads)).contains("clear text"), "{host}");
+    }
+    for leads in [neighbour, IpAddr::from([93, 184, 216, 34])] {
+        let why = not_sent(asked("localhost", true, leads));
+        assert!(why.contains("which is not this machine"), "{why}");
+    }
+    assert!(plain.heard().is_empty());
+    for host in ["127.0.0.1", "localhost"] {
+        assert_eq!(answer(asked(host, true, LOOPBACK)).status, 200);
+    }
+    assert!(plain.heard().iter().all(|heard| heard.contains("authorization: Bearer sesame-open\r\n")));
+}
+
 /// Where a body was cut, what is left of the secret at its end goes too.
 #[test]
 fn the_beginning_of_a_secret_at_the_end_of_a_cut_body_is_not_shown() {
@@ -217,6 +261,7 @@ fn the_beginning_of_a_secret_at_the_end_of_a_cut_body_is_not_shown() {
             secret: "crm".to_owned(),
             header: HeaderName::from_static("x-key"),
             value: HeaderValue::from_static("sesame-open"),
+            here: false,
         }),
         grant: &granted,
     });
@@ -248,6 +293,7 @@ fn a_secret_that_is_split_over_the_pieces_of_an_answer_is_taken_out_on_the_way()
                 secret: "crm".to_owned(),
                 header: HeaderName::from_static("authorization"),
                 value: HeaderValue::from_static("Bearer sesame-open"),
+                here: false,
             }),
             grant: &grant("a.test", port),
         };
