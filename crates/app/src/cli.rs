@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod approvals;
+mod mcp;
 
 pub use approvals::{ApprovalsCommand, ApproveArgs, DecideArgs};
+pub use mcp::{LoginArgs, McpCommand, ServerArgs};
 
 /// A durable, governed runtime for LLM agents.
 ///
@@ -107,7 +109,7 @@ pub enum Command {
     /// Directories that agents work in, and the labels of what lies there
     #[command(subcommand)]
     Roots(RootsCommand),
-    /// Servers of tools: what they offer, and which of them were let in
+    /// Servers of tools: what they offer, which of them were let in, and logins there
     #[command(subcommand)]
     Mcp(McpCommand),
     /// Tokens of the HTTP API
@@ -391,28 +393,6 @@ pub enum RootsCommand {
         /// As `roots list` shows it
         root: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum McpCommand {
-    /// The servers of the config, and which of their tools are offered to agents
-    #[command(after_help = "Example:\n  backstay mcp list")]
-    List,
-    /// Start a server, show what it is and offers, and how that differs from its pin
-    #[command(after_help = "Example:\n  backstay mcp test files")]
-    Test(ServerArgs),
-    /// Let a server in as it is now: its files, its words, its tools
-    #[command(after_help = "Example:\n  backstay mcp test files && backstay mcp pin files")]
-    Pin(ServerArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ServerArgs {
-    /// A name under `[mcp]`
-    pub name: String,
-    /// In whose directories it runs; without it, those of the first agent that is granted a tool of it
-    #[arg(long)]
-    pub agent: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -44,3 +44,7 @@ pub const DEPARTURES_MIN: u64 = 64;
 /// From the first of them to the giving back: many leave together, and it holds up every thread
 /// that wants memory for some milliseconds.
 pub const GIVE_BACK_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes of what a browser says to the port that a login waits at: a code, and the browser's own headers.
+pub const REDIRECT_BYTES_MAX: usize = 64 * 1024;
+/// For one such request: it comes from this machine.
+pub const REDIRECT_TIME: Duration = Duration::from_secs(10);

@@ -15,6 +15,7 @@ mod home;
 mod kept;
 mod limits;
 mod log;
+mod logins;
 mod notify;
 mod opening;
 mod print;

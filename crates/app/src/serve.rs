@@ -10,6 +10,7 @@ use backstay_channels::{Auth, Door, Listening, Reloaded, ServerConfig};
 use backstay_engine::{Engine, EngineError, Key, Limits, World};
 use backstay_kernel::policy::Agent;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict};
+use backstay_mcp::oauth::Logins;
 use backstay_mcp::{Pin, Servers};
 use backstay_providers::{Client, Endpoint, Timeouts};
 use backstay_sandbox::{Sandbox, Tier};
@@ -29,7 +30,7 @@ use crate::notify::{Address, Teller};
 use crate::opening::{Keys, OpenError};
 use crate::secrets;
 use crate::world::{RealWorld, Setup};
-use crate::{heap, servers};
+use crate::{heap, logins, servers};
 
 /// The socket through which the command line speaks to the running process.
 pub const SOCKET: &str = "backstay.sock";
@@ -52,6 +53,7 @@ pub struct Opened {
     config: Checked,
     keys: Keys,
     drifts: servers::Drifts,
+    logins: Logins,
     home: PathBuf,
     vault: Vault,
     audit: Option<Arc<Keeper>>,
@@ -76,14 +78,15 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     servers::complete(&mut config, &pins);
     let (drifts, drifted) = tokio::sync::mpsc::unbounded_channel();
     let collector = client.clone();
-    let setup = setup(home, &config, &vault, endpoints, &pins, &drifts)?;
+    let logins = logins::of(&vault, network(&config)?);
+    let setup = setup(home, &config, &vault, endpoints, &pins, (&drifts, &logins))?;
     let world = Arc::new(RealWorld::new(client, store.clone(), vault.clone(), setup));
     let shared: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
     tokio::spawn(servers::tend(engine.clone(), Arc::clone(&world), drifted));
     let audit = Keeper::new(home, &config, engine.clone(), collector)?;
-    Ok(Opened { engine, world, config, keys, drifts, home: home.to_owned(), vault, audit, notify })
+    Ok(Opened { engine, world, config, keys, drifts, logins, home: home.to_owned(), vault, audit, notify })
 }
 
 /// What the config says of the world: endpoints with their keys, directories as descriptors.
@@ -93,11 +96,11 @@ fn setup(
     vault: &Vault,
     endpoints: BTreeMap<String, Endpoint>,
     pins: &BTreeMap<String, Pin>,
-    drifts: &servers::Drifts,
+    (drifts, logins): (&servers::Drifts, &Logins),
 ) -> Result<Setup, OpenError> {
     let sandbox = Arc::new(sandbox(home.join(SCRATCH), config));
-    let servers = servers::servers(config, pins, &sandbox, drifts.clone());
     let network = network(config)?;
+    let servers = servers::servers(config, pins, &sandbox, logins.by(network.clone()), drifts.clone());
     let around = Around { sandbox: Arc::clone(&sandbox), network, secrets: Some((vault, &config.bindings)) };
     let roots = roots(home, config, &around, &servers)?;
     let is_used = !config.mcp.is_empty() || roots.values().any(|roots| roots.commands().is_some());
@@ -126,7 +129,10 @@ fn sandbox(scratch: PathBuf, config: &Checked) -> Sandbox {
 }
 
 /// The way out for tools. Where this process listens none of them goes.
-fn network(config: &Checked) -> Result<Network, OpenError> {
+///
+/// # Errors
+/// The certificates that the config names cannot be read.
+pub fn network(config: &Checked) -> Result<Network, OpenError> {
     let named = |path: &PathBuf, why: &dyn std::fmt::Display| {
         OpenError::Setup(format!("network.ca: {}: {why}", path.display()))
     };
@@ -219,6 +225,7 @@ impl Opened {
             bound: Bound::of(&self.config),
             keys: self.keys,
             drifts: self.drifts.clone(),
+            logins: self.logins.clone(),
             certificate,
             reading: tokio::sync::Mutex::new(()),
         });
@@ -236,7 +243,8 @@ impl Opened {
         let public = self.audit.as_ref().map(|audit| audit.public());
         let audit = crate::desk::audit::router(self.engine.clone(), public);
         let secrets = crate::desk::secrets::router(self.engine.clone(), self.vault.clone());
-        let servers = servers::desk::router(self.engine.clone(), Arc::clone(&self.world), door.clone());
+        let (engine, world) = (self.engine.clone(), Arc::clone(&self.world));
+        let servers = servers::desk::router(engine, world, self.vault.clone(), door.clone());
         crate::desk::router(self.engine.clone(), Arc::clone(&self.world))
             .merge(secrets)
             .merge(audit)
@@ -285,6 +293,7 @@ struct Reload {
     bound: Bound,
     keys: Keys,
     drifts: servers::Drifts,
+    logins: Logins,
     certificate: Option<Certificate>,
     /// One at a time, so that policy and world are of the same file.
     reading: tokio::sync::Mutex<()>,
@@ -300,7 +309,7 @@ impl Reload {
         let pins = servers::pins(self.engine.store())?;
         servers::complete(&mut checked, &pins);
         let endpoints = endpoints(&checked, &self.vault, self.keys).map_err(|error| error.to_string())?;
-        let setup = setup(&self.home, &checked, &self.vault, endpoints, &pins, &self.drifts)
+        let setup = setup(&self.home, &checked, &self.vault, endpoints, &pins, (&self.drifts, &self.logins))
             .map_err(|error| error.to_string())?;
         let tls = tls(&checked.server).map_err(|error| error.to_string())?;
         let limits = Limits { messages_per_minute: checked.limits.messages_per_minute };

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backstay_engine::Engine;
+use backstay_mcp::oauth::Logins;
 use backstay_mcp::{Pin, Server, Servers};
 use backstay_sandbox::Sandbox;
 use backstay_store::Store;
@@ -15,6 +16,7 @@ use crate::config::{Checked, JOINT, McpServer};
 use crate::world::RealWorld;
 
 pub mod desk;
+mod logins;
 
 /// What was pinned, by server. A pin that cannot be read is none.
 ///
@@ -83,7 +85,13 @@ pub type Drift = (String, String, oneshot::Sender<()>);
 pub type Drifts = UnboundedSender<Drift>;
 
 /// All of them, ready to be started.
-pub fn servers(config: &Checked, pins: &BTreeMap<String, Pin>, sandbox: &Arc<Sandbox>, drifts: Drifts) -> Arc<Servers> {
+pub fn servers(
+    config: &Checked,
+    pins: &BTreeMap<String, Pin>,
+    sandbox: &Arc<Sandbox>,
+    logins: Logins,
+    drifts: Drifts,
+) -> Arc<Servers> {
     let on_drift = move |server: &str, why: &str| {
         let (told, done) = oneshot::channel();
         if drifts.send((server.to_owned(), why.to_owned(), told)).is_ok() {
@@ -96,7 +104,7 @@ pub fn servers(config: &Checked, pins: &BTreeMap<String, Pin>, sandbox: &Arc<San
         pin: pins.get(name).cloned(),
     };
     let all = config.mcp.iter().map(server).collect();
-    Arc::new(Servers::new(Handle::current(), Arc::clone(sandbox), all, Box::new(on_drift)))
+    Arc::new(Servers::new(Handle::current(), Arc::clone(sandbox), all, logins, Box::new(on_drift)))
 }
 
 /// Takes the tools of servers away that are other than they were pinned, and ends all servers that nobody waits for

@@ -307,14 +307,15 @@ mod tests {
         let bounds = Bounds { uid: None, memory_bytes: 0, free_bytes: 0 };
         let sandbox = Arc::new(Sandbox::new(home.path().join("scratch"), bounds));
         let runtime = tokio::runtime::Handle::current();
+        let vault = Vault::open(home.path(), None).unwrap();
+        let logins = crate::logins::of(&vault, backstay_tools::Network::default());
         let setup = Setup {
             endpoints: BTreeMap::new(),
             key_secrets: BTreeMap::new(),
             roots: BTreeMap::new(),
             sandbox: None,
-            servers: Arc::new(Servers::new(runtime, sandbox, Vec::new(), Box::new(|_, _| {}))),
+            servers: Arc::new(Servers::new(runtime, sandbox, Vec::new(), logins, Box::new(|_, _| {}))),
         };
-        let vault = Vault::open(home.path(), None).unwrap();
         let world = RealWorld::new(Client::new().unwrap(), store, vault, setup);
         let of = |query: &str| match world.recall("ann", query) {
             ToolRan::Done { text, label, .. } => (text.lines().count(), label.conf),

@@ -134,8 +134,8 @@ impl Events {
             }
             tokio::time::sleep(self.wait).await;
             match self.remote.ask(Method::Get, &headers, Bytes::new()).await {
-                Err(Setback::Final(why)) => return Err(why),
-                Err(Setback::Passing(_)) => {}
+                Err(Setback { why, is_final: true, .. }) => return Err(why),
+                Err(Setback { is_final: false, .. }) => {}
                 Ok(coming) => match coming.head().status {
                     200 if coming.head().content_type().as_deref() == Some(EVENTS) => {
                         self.from = read(coming, Arc::clone(&self.bytes));

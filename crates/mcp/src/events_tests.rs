@@ -100,7 +100,7 @@ impl Case {
             secrets: false,
             tunnel: false,
         };
-        let way = Way { network: Network::default(), credential: self.credential };
+        let way = Way { network: Network::default(), credential: self.credential, pass: None };
         let remote = Remote::new(At { url, grant }, way, Arc::default());
         let open = remote.open(Instant::now() + self.time, &self.halt);
         let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
@@ -273,7 +273,7 @@ async fn the_wait_is_what_the_server_says_and_never_less_than_ours() {
         secrets: false,
         tunnel: false,
     };
-    let way = Way { network: Network::default(), credential: Arc::new(|_| Ok(None)) };
+    let way = Way { network: Network::default(), credential: Arc::new(|_| Ok(None)), pass: None };
     let remote = Remote::new(At { url, grant }, way, Arc::default());
     let from = stream::empty().boxed();
     let mut events = Events::reading(remote, RequestId::Number(7), from, Arc::default(), None);

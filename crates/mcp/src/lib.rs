@@ -10,6 +10,7 @@ mod files;
 mod limits;
 mod lines;
 mod live;
+pub mod oauth;
 mod pin;
 mod remote;
 mod servers;

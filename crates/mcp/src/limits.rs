@@ -36,3 +36,14 @@ pub const RETRY_MIN: Duration = Duration::from_millis(100);
 pub const FRUITLESS_MAX: usize = 5;
 /// What a server may ask during one call and be told no, or that we are there: each is a request of its own.
 pub const ASKED_MAX: usize = 16;
+/// Of what is said about a login: metadata, a registration, a token, bytes. The largest of them have some thousand.
+pub const DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// For one of them: somebody waits, or a call does.
+pub const DOCUMENT_TIME: Duration = Duration::from_secs(20);
+/// Of one scope, bytes; and scopes of one login.
+pub const SCOPE_BYTES_MAX: usize = 128;
+pub const SCOPES_MAX: usize = 64;
+/// Of a token, bytes: with another, and what stands beside them, it is one secret, which holds 8 KiB.
+pub const TOKEN_BYTES_MAX: usize = 6 << 10;
+/// So long before its end a token is renewed: a call and its answer. Of one that lives shortly, half of its life.
+pub const EARLY_MS: u64 = 60_000;

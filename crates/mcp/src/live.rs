@@ -43,7 +43,7 @@ pub struct Live {
 /// Who is at the other end.
 enum End {
     Process(Box<Process>),
-    Url(Remote),
+    Url(Box<Remote>),
 }
 
 struct Process {
@@ -137,7 +137,7 @@ impl Live {
             made.extend(remote.take_connections());
         }
         let service = service.map_err(|why| not_reached(remote.why().unwrap_or(why)))?;
-        Ok(Self { service, end: End::Url(remote), changed, timer: None })
+        Ok(Self { service, end: End::Url(Box::new(remote)), changed, timer: None })
     }
 
     fn run(
@@ -287,7 +287,7 @@ impl Live {
         }
     }
 
-    /// One call of a tool. After an error the server is not to be spoken to again.
+    /// One call of a tool. After an error the server is not to be spoken to again; the call was made, unless it says so.
     pub fn call(
         &mut self,
         runtime: &Handle,
@@ -295,7 +295,7 @@ impl Live {
         arguments: JsonObject,
         until: Instant,
         halt: &Arc<AtomicBool>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Unanswered> {
         let asked = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let answered = runtime.block_on(self.watched(until, halt, self.service.call_tool_once(asked)));
         let why = match answered {
@@ -309,13 +309,22 @@ impl Live {
             }
             Ok(Err(error)) => error.to_string(),
             // It is at work, and ended here.
-            Err(why) => return Err(why),
+            Err(why) => return Err(Unanswered { why, is_undone: false }),
         };
         Err(match &mut self.end {
-            End::Process(process) => process.reason(&why),
-            End::Url(remote) => one_line(&remote.why().unwrap_or(why)),
+            End::Process(process) => Unanswered { why: process.reason(&why), is_undone: false },
+            End::Url(remote) => {
+                Unanswered { why: one_line(&remote.why().unwrap_or(why)), is_undone: remote.is_undone() }
+            }
         })
     }
+}
+
+/// Why a call has no answer.
+pub struct Unanswered {
+    pub why: String,
+    /// Nothing was done by it, for certain.
+    pub is_undone: bool,
 }
 
 impl Drop for Live {

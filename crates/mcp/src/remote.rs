@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use backstay_egress::{Answer, Ask, Coming, Credential, Fault, Network, Reached};
+use backstay_egress::{Answer, Ask, Coming, Credential, Fault, Network};
 use backstay_kernel::destination::{Connection, HostGrant, Method};
 use backstay_kernel::url::Url;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use sse_stream::Sse;
 use crate::events::{EVENTS, Events};
 use crate::limits::{ASKED_MAX, LINE_BYTES_MAX, REQUESTS_MAX};
 use crate::lines::{Broken, says_changed};
+use crate::oauth::{Challenge, Made, Pass, Token, locked, scopes};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -37,6 +38,8 @@ pub type CredentialOf = Arc<dyn Fn(Method) -> Result<Option<Credential>, String>
 pub struct Way {
     pub network: Network,
     pub credential: CredentialOf,
+    /// What goes along where somebody has logged in.
+    pub pass: Option<Pass>,
 }
 
 impl fmt::Debug for Way {
@@ -61,17 +64,17 @@ pub struct NoAnswer(String);
 type Failed = StreamableHttpError<NoAnswer>;
 
 /// Why a request has no answer.
-pub enum Setback {
-    /// Nor would another have one.
-    Final(String),
-    /// Another may have one.
-    Passing(String),
+pub struct Setback {
+    pub why: String,
+    /// Another would have none either.
+    pub is_final: bool,
+    /// The server has heard nothing of it, or said that it takes nothing.
+    is_unsent: bool,
 }
 
 impl Setback {
-    fn why(self) -> String {
-        let (Self::Final(why) | Self::Passing(why)) = self;
-        why
+    fn unsent(why: &str) -> Self {
+        Self { why: format!("{why}; nothing was sent"), is_final: true, is_unsent: true }
     }
 }
 
@@ -80,9 +83,11 @@ pub struct Remote {
     at: Arc<At>,
     way: Way,
     /// All that were made since somebody asked.
-    connections: Arc<Mutex<Vec<Reached>>>,
+    connections: Made,
     changed: Arc<AtomicBool>,
     broken: Broken,
+    /// Where it is broken: what was asked last was not done, for certain.
+    undone: Arc<AtomicBool>,
     /// Nothing is sent without one.
     waits: Arc<Mutex<Option<Waits>>>,
 }
@@ -113,6 +118,7 @@ impl Remote {
             connections: Arc::default(),
             changed,
             broken: Broken::default(),
+            undone: Arc::default(),
             waits: Arc::default(),
         }
     }
@@ -159,6 +165,11 @@ impl Remote {
         self.broken.why()
     }
 
+    /// Whatever the reason, nothing was done by what was asked last.
+    pub fn is_undone(&self) -> bool {
+        self.undone.load(Ordering::Acquire)
+    }
+
     pub fn give_up(&self, why: String) {
         self.broken.set(why);
     }
@@ -168,22 +179,77 @@ impl Remote {
         StreamableHttpError::Client(NoAnswer(why))
     }
 
-    /// One request, if one may be made now.
+    /// One request, if one may be made now; once more with another token, where the server says that it did nothing for
+    /// want of one.
     pub async fn ask(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Coming, Setback> {
-        let left = self.left().map_err(Setback::Final)?;
-        if locked(&self.connections).len() >= REQUESTS_MAX {
-            return Err(Setback::Final(format!("one call of it took more than {REQUESTS_MAX} requests")));
+        self.may_send()?;
+        let Some(pass) = &self.way.pass else { return self.send(method, headers, body, None).await };
+        let unsent = |why: String| Setback::unsent(&why);
+        let token = pass.token(&self.connections).await.map_err(unsent)?;
+        let coming = self.send(method, headers, body.clone(), token.as_ref()).await?;
+        let Some(token) = token.filter(|_| coming.head().status == 401) else { return Ok(coming) };
+        self.may_send()?;
+        let token = pass.renewed(token.access(), &self.connections).await.map_err(unsent)?;
+        self.send(method, headers, body, Some(&token)).await
+    }
+
+    /// Whether anything may be sent now, and for how long somebody waits for it.
+    fn may_send(&self) -> Result<Duration, Setback> {
+        let no = |why| Setback { why, is_final: true, is_unsent: true };
+        let left = self.left().map_err(no)?;
+        if locked(&self.connections).len() < REQUESTS_MAX {
+            return Ok(left);
         }
-        let unsent = |why: String| format!("{why}; nothing was sent");
-        let credential = (self.way.credential)(method).map_err(|why| Setback::Final(unsent(why)))?;
+        Err(no(format!("one call of it took more than {REQUESTS_MAX} requests")))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        body: Bytes,
+        token: Option<&Token>,
+    ) -> Result<Coming, Setback> {
+        let left = self.may_send()?;
+        let bound = (self.way.credential)(method).map_err(|why| Setback::unsent(&why))?;
+        let credential = match (bound, token) {
+            (Some(bound), Some(token)) => {
+                let (bound, login) = (bound.secret, &token.credential.secret);
+                return Err(Setback::unsent(&format!(
+                    "the secret `{bound}` and the login `{login}` are both for this"
+                )));
+            }
+            (bound, token) => bound.or_else(|| token.map(|token| token.credential.clone())),
+        };
         let At { url, grant } = &*self.at;
         let ask = Ask { url, method, headers, body, idempotency_key: None, credential, grant };
         let network = self.way.network.clone().patient(left);
         let opened = network.open(&ask, &mut |reached| locked(&self.connections).push(reached)).await;
         opened.map_err(|fault| match fault {
-            Fault::NotSent(why) => Setback::Passing(unsent(why)),
-            Fault::Lost(why) => Setback::Passing(why),
+            Fault::NotSent(why) => Setback { is_final: false, ..Setback::unsent(&why) },
+            Fault::Lost(why) => Setback { why, is_final: false, is_unsent: false },
         })
+    }
+
+    /// What to do about a server that does not know who asks, or lets them do less.
+    fn unknown(&self, answer: &Answer) -> String {
+        const BOUND: &str = "`backstay secrets set`, and `[secrets.NAME] bind` to its URL";
+        let Some(pass) = &self.way.pass else { return format!("it wants to know who asks: {BOUND}") };
+        let challenge = Challenge::of_answer(answer).unwrap_or_default();
+        if answer.status == 403 && challenge.error.as_deref() == Some("insufficient_scope") {
+            let wanted = scopes(&format!("{} {}", pass.scopes().join(" "), challenge.scope.unwrap_or_default()));
+            // It is put into a command, and is the server's words.
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-' | '/' | '*' | '+');
+            let wanted: Vec<String> = wanted.into_iter().filter(|scope| scope.chars().all(is_plain)).collect();
+            return pass.again(
+                "it wants more than its login allows",
+                Some(&wanted).filter(|all| !all.is_empty()).map(Vec::as_slice),
+            );
+        }
+        if pass.is_there() {
+            return pass.again("it does not take the login", None);
+        }
+        format!("{}, or {BOUND}", pass.again("it wants to know who asks", None))
     }
 
     async fn whole(&self, coming: Coming) -> Result<Answer, String> {
@@ -193,10 +259,6 @@ impl Remote {
         }
         Ok(answer)
     }
-}
-
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the protocol's own client adds to a request.
@@ -237,9 +299,14 @@ impl StreamableHttpClient for Remote {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         // Whether a server hears what it asked us is its own affair, and not what a call of ours ends by.
         let is_answer = matches!(message, ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_));
+        let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
         let no = |why| if is_answer { StreamableHttpError::Client(NoAnswer(why)) } else { self.no(why) };
+        let undone = |is_undone| self.undone.fetch_or(is_request && is_undone, Ordering::AcqRel);
         let sent = self.ask(Method::Post, &headers, serde_json::to_vec(&message)?.into()).await;
-        let coming = sent.map_err(|setback| no(setback.why()))?;
+        let coming = sent.map_err(|setback| {
+            undone(setback.is_unsent);
+            no(setback.why)
+        })?;
         let (kind, status) = (coming.head().content_type().unwrap_or_default(), coming.head().status);
         let given = coming.head().header(&SESSION).map(str::to_owned);
         if let (200..=299, EVENTS, ClientJsonRpcMessage::Request(request)) = (status, kind.as_str(), &message) {
@@ -249,10 +316,14 @@ impl StreamableHttpClient for Remote {
         }
         let answer = self.whole(coming).await.map_err(no)?;
         let is_json = kind == JSON;
+        if matches!(status, 401 | 403) {
+            undone(true);
+            return Err(no(format!("it answered {status}: {}", self.unknown(&answer))));
+        }
         if !(200..300).contains(&status) {
             return refused(&message, session.is_some(), &answer, is_json).map_err(no);
         }
-        let wants_no_answer = !matches!(message, ClientJsonRpcMessage::Request(_));
+        let wants_no_answer = !is_request;
         match kind.as_str() {
             _ if wants_no_answer || matches!(status, 202 | 204) => Ok(StreamableHttpPostResponse::Accepted),
             JSON => Ok(StreamableHttpPostResponse::Json(serde_json::from_slice(&answer.body)?, given)),
@@ -294,12 +365,9 @@ fn refused(
     let status = answer.status;
     let why = match status {
         300..=399 => "it leads elsewhere, which is not followed: name that URL in the config".to_owned(),
-        401 | 403 => {
-            "it wants to know who asks: `backstay secrets set`, and `[secrets.NAME] bind` to its URL".to_owned()
-        }
         _ => format!("{:?}", String::from_utf8_lossy(answer.body.get(..SHOWN_BYTES).unwrap_or(&answer.body))),
     };
-    if matches!(status, 400..=499) && !matches!(status, 401 | 403) {
+    if matches!(status, 400..=499) {
         let said = serde_json::from_slice::<ServerJsonRpcMessage>(&answer.body).ok().filter(|_| is_json);
         let said = if let Some(ServerJsonRpcMessage::Error(error)) = said { Some(error) } else { None };
         // A server of the first era does not know what it is asked first, and says so in its own way.

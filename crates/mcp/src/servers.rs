@@ -15,7 +15,8 @@ use tokio::task::AbortHandle;
 
 use crate::files;
 use crate::limits::{IDLE, LIVE_MAX, START};
-use crate::live::{Live, in_time};
+use crate::live::{Live, Unanswered, in_time};
+use crate::oauth::{Logins, Pass};
 use crate::pin::Pin;
 use crate::remote::{At, Way};
 use crate::shown::Answer;
@@ -128,6 +129,7 @@ pub struct Servers {
     servers: BTreeMap<String, Server>,
     /// By server, agent, principal and session.
     live: Arc<Mutex<BTreeMap<(String, Who), Slot>>>,
+    logins: Logins,
     on_drift: OnDrift,
 }
 
@@ -139,9 +141,27 @@ impl std::fmt::Debug for Servers {
 
 impl Servers {
     #[must_use]
-    pub fn new(runtime: Handle, sandbox: Arc<Sandbox>, servers: Vec<Server>, on_drift: OnDrift) -> Self {
+    pub fn new(
+        runtime: Handle,
+        sandbox: Arc<Sandbox>,
+        servers: Vec<Server>,
+        logins: Logins,
+        on_drift: OnDrift,
+    ) -> Self {
         let servers = servers.into_iter().map(|server| (server.name.clone(), server)).collect();
-        Self { runtime, sandbox, servers, live: Arc::default(), on_drift }
+        Self { runtime, sandbox, servers, live: Arc::default(), logins, on_drift }
+    }
+
+    #[must_use]
+    pub fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    /// What goes along with requests to a server that runs elsewhere.
+    #[must_use]
+    pub fn pass(&self, name: &str) -> Option<Pass> {
+        let Means::Url(at) = &self.servers.get(name)?.means else { return None };
+        Some(self.logins.pass(name, at))
     }
 
     /// Calls a tool, and blocks until it is answered; from a thread that may. With the connections that were made for it.
@@ -191,7 +211,12 @@ impl Servers {
                 }
                 Ok(answer)
             }
-            (Err(why), _) => Err(Fault::Broken(format!("the server `{name}` gave no answer: {why}"))),
+            (Err(Unanswered { why, is_undone: true }), _) => {
+                Err(Fault::NotCalled(format!("the server `{name}` was not called: {why}")))
+            }
+            (Err(Unanswered { why, is_undone: false }), _) => {
+                Err(Fault::Broken(format!("the server `{name}` gave no answer: {why}")))
+            }
             (Ok(_), Err(_)) => Err(Fault::Broken(format!("what the server `{name}` did cannot be looked through"))),
         }
     }
@@ -332,9 +357,31 @@ fn unknown(name: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use backstay_egress::Network;
     use backstay_sandbox::Bounds;
 
     use super::*;
+    use crate::oauth::{Keeper, Login};
+
+    struct Nobody;
+
+    impl Keeper for Nobody {
+        fn login(&self, _server: &str) -> Option<Login> {
+            None
+        }
+
+        fn renew(&self, _server: &str, _login: &Login) -> Result<(), String> {
+            Err("nobody".to_owned())
+        }
+
+        fn secret(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn now(&self) -> u64 {
+            0
+        }
+    }
 
     fn who(number: usize) -> Who {
         Who { agent: "main".to_owned(), principal: number.to_string(), session: String::new() }
@@ -344,7 +391,8 @@ mod tests {
     async fn so_many_servers_run_and_one_that_nobody_waits_for_makes_room() {
         let bounds = Bounds { memory_bytes: 0, free_bytes: 0, uid: None };
         let sandbox = Arc::new(Sandbox::new("/nowhere".into(), bounds));
-        let servers = Servers::new(Handle::current(), sandbox, Vec::new(), Box::new(|_, _| {}));
+        let logins = Logins::new(Arc::new(Nobody), Network::default());
+        let servers = Servers::new(Handle::current(), sandbox, Vec::new(), logins, Box::new(|_, _| {}));
         let slots: Vec<Slot> = (0..LIVE_MAX).map(|number| servers.slot("s", &who(number)).unwrap()).collect();
         let mut busy: Vec<_> = slots.iter().map(|slot| Arc::clone(slot).try_lock_owned().unwrap()).collect();
         let refused = servers.slot("s", &who(LIVE_MAX)).err().unwrap();

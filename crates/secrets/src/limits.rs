@@ -7,6 +7,8 @@ pub const VALUE_BYTES_MIN: usize = 8;
 pub const VALUE_BYTES_MAX: usize = 8 * 1024;
 /// Secrets of one home.
 pub const SECRETS_MAX: usize = 256;
+/// Values of one name that are looked for where others take their place: two tokens each hour are those of some hours.
+pub const LAST_MAX: usize = 16;
 /// Bytes of a sealed file: all secrets at their longest, and what stands beside each.
 pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of a key: 256 bits. A password is no key, and is not stretched to one.

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::SecretError;
 use crate::key::{Key, KeySource};
-use crate::limits::{FILE_BYTES_MAX, SECRETS_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MIN};
+use crate::limits::{FILE_BYTES_MAX, LAST_MAX, SECRETS_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MIN};
 use crate::redactor::{Redactor, Watched};
 use crate::sealed::{self, All, Sealed, Shut};
 
@@ -85,6 +85,20 @@ impl Vault {
     /// Looks for a value that is kept elsewhere, such as a provider's key from the environment.
     pub fn watch(&self, name: &str, value: &SecretString) {
         self.look_for([Watched::unnumbered(name, value)]);
+    }
+
+    /// The same for values that others soon take the place of, for as long as this process lives: the last of the name
+    /// are looked for.
+    pub fn watch_last(&self, name: &str, values: &[SecretString]) {
+        self.look_for(values.iter().map(|value| Watched::unnumbered(name, value)));
+        let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_name = watched.iter().filter(|known| known.name == name).count();
+        let mut over = of_name.saturating_sub(LAST_MAX);
+        watched.retain(|known| {
+            let goes = over > 0 && known.name == name;
+            over -= usize::from(goes);
+            !goes
+        });
     }
 
     /// What finds every value that this process has been told of since it began.

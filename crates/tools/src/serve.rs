@@ -56,12 +56,13 @@ impl Roots {
         Where { reach: self.reach_of(server), cwd, hides, halt, way: self.way_to(server) }
     }
 
-    /// To one that runs elsewhere; a secret that the operator has bound to its URL goes along.
+    /// To one that runs elsewhere; a secret that the operator has bound to its URL goes along, or the login there.
     fn way_to(&self, server: &str) -> Option<Way> {
-        let url = self.serving()?.servers.server(server)?.means.url()?.clone();
+        let servers = &self.serving()?.servers;
+        let url = servers.server(server)?.means.url()?.clone();
         let Hosts { network, credentials, .. } = self.hosts()?.clone();
         let credential = Arc::new(move |method| fetch::credential(credentials.as_ref(), &url, method));
-        Some(Way { network, credential })
+        Some(Way { network, credential, pass: servers.pass(server) })
     }
 }
 

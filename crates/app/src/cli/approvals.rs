@@ -49,6 +49,6 @@ pub struct DecideArgs {
     pub token: Option<PathBuf>,
 }
 
-fn duration(text: &str) -> Result<u64, String> {
+pub fn duration(text: &str) -> Result<u64, String> {
     duration_ms(text).ok_or_else(|| "a duration is a number and s, m, h or d, such as `7d`".to_owned())
 }

@@ -1,5 +1,6 @@
 //! `doctor`: what is wrong with a home and below it, each finding with the way to mend it. It changes
 //! nothing, and opens the journal only through the running process or the home's own lock.
+mod logins;
 mod machine;
 mod models;
 mod notify;
@@ -19,6 +20,7 @@ use crate::desk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home::{self, Found};
 use crate::print::{Out, Tone};
+use crate::servers::desk::SERVERS;
 
 /// How a check went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,8 +142,9 @@ async fn examine(home: &Path, args: &DoctorArgs) -> Vec<Finding> {
     findings.extend(journal);
     let on_copies = looked.as_ref().is_some_and(|looked| text(&looked.sandbox, "tier") == "copy");
     findings.extend(checked.iter().flat_map(|checked| reach::directories(checked, on_copies)));
-    if let (Some(checked), Some(Looked { secrets, status, .. })) = (&checked, &looked) {
+    if let (Some(checked), Some(Looked { secrets, servers, status, .. })) = (&checked, &looked) {
         findings.extend(secrets::findings(checked, secrets));
+        findings.extend(logins::findings(servers));
         findings.extend(notify::finding(checked, secrets, status));
     }
     findings
@@ -230,6 +233,7 @@ struct Looked {
     status: Value,
     sandbox: Value,
     secrets: Value,
+    servers: Value,
 }
 
 async fn look_into(home: &Path) -> Result<Looked, Failure> {
@@ -237,9 +241,10 @@ async fn look_into(home: &Path) -> Result<Looked, Failure> {
     let status = client.get("/api/status").await;
     let sandbox = client.get(desk::SANDBOX).await;
     let secrets = client.get(desk::secrets::SECRETS).await;
+    let servers = client.get(SERVERS).await;
     let latest = client.post(desk::SQL, &json!({ "query": "SELECT max(updated_at) FROM heads" })).await;
     client.close().await;
     let latest = latest?;
     let latest = list(&latest, "rows").first().and_then(|row| row.get(0)?.as_u64()).unwrap_or_default();
-    Ok(Looked { latest, status: status?, sandbox: sandbox?, secrets: secrets? })
+    Ok(Looked { latest, status: status?, sandbox: sandbox?, secrets: secrets?, servers: servers? })
 }

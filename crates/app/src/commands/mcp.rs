@@ -1,6 +1,10 @@
-//! `mcp list | test | pin`: servers of tools, as they are and as they were let in.
+//! `mcp list | test | pin | login | logout`: servers of tools, as they are and as they were let in.
+mod login;
+mod redirect;
+
 use std::path::Path;
 
+pub use login::words;
 use serde_json::{Value, json};
 
 use super::conversation::{list, text};
@@ -11,6 +15,9 @@ use crate::print::{Out, Tone};
 use crate::servers::desk::{SERVERS, arguments};
 
 pub async fn run(home: &Path, command: &McpCommand, out: &Out) -> Outcome<Exit> {
+    if let McpCommand::Login(args) = command {
+        return login::run(home, args, out).await;
+    }
     // What a server does while it is looked at needs no key of a provider.
     let client = Client::connect(home, Intent::Read).await?;
     let answer = ask(&client, command).await;
@@ -30,6 +37,13 @@ pub async fn run(home: &Path, command: &McpCommand, out: &Out) -> Outcome<Exit> 
             }
             out.line(&format!("{} is pinned as it is now", args.name));
         }
+        McpCommand::Login(_) => {}
+        McpCommand::Logout { name } => {
+            out.line(&format!("{name} is logged out"));
+            if let Some(why) = answer.get("why").and_then(Value::as_str) {
+                out.talk(Tone::Warning, &format!("its tokens were not given back, and end by themselves: {why}"));
+            }
+        }
     }
     Ok(exit(command, &answer))
 }
@@ -45,14 +59,24 @@ async fn ask(client: &Client, command: &McpCommand) -> Outcome<Value> {
         McpCommand::List => client.get(SERVERS).await,
         McpCommand::Test(args) => post(client, args, "test").await,
         McpCommand::Pin(args) => post(client, args, "pin").await,
+        McpCommand::Logout { name } => {
+            is_name(name)?;
+            client.post(&format!("{SERVERS}/{name}/logout"), &json!({})).await
+        }
+        McpCommand::Login(_) => Ok(Value::Null),
     }
 }
 
 async fn post(client: &Client, args: &ServerArgs, what: &str) -> Outcome<Value> {
-    if !crate::config::is_name(&args.name) {
-        return Err(Failure::usage("this is no server's name", "backstay mcp list"));
-    }
+    is_name(&args.name)?;
     client.post(&format!("{SERVERS}/{}/{what}", args.name), &json!({ "agent": args.agent })).await
+}
+
+fn is_name(name: &str) -> Outcome<()> {
+    if crate::config::is_name(name) {
+        return Ok(());
+    }
+    Err(Failure::usage("this is no server's name", "backstay mcp list"))
 }
 
 fn servers(answer: &Value, out: &Out) {
@@ -63,11 +87,12 @@ fn servers(answer: &Value, out: &Out) {
             text(server, "name").to_owned(),
             if pinned { "yes" } else { "no" }.to_owned(),
             names("offered"),
+            server.get("login").filter(|login| !login.is_null()).map(words).unwrap_or_default(),
             server.get("url").and_then(Value::as_str).map_or_else(|| names("command"), str::to_owned),
         ]
     };
     let rows: Vec<Vec<String>> = list(answer, "servers").iter().map(row).collect();
-    out.table(&["NAME", "PINNED", "OFFERED", "COMMAND OR URL"], &rows);
+    out.table(&["NAME", "PINNED", "OFFERED", "LOGIN", "COMMAND OR URL"], &rows);
 }
 
 fn tested(answer: &Value, out: &Out) {

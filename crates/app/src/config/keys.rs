@@ -91,7 +91,7 @@ pub static ROOT: &[Key] = &[
         "mcp",
         tools::MCP,
         false,
-        "Servers of tools that speak the Model Context Protocol over stdin and stdout. A tool of one is granted by `NAME__TOOL`, and offered once an operator has pinned the server: `backstay mcp pin NAME`.",
+        "Servers of tools that speak the Model Context Protocol, over stdin and stdout or behind a URL. A tool of one is granted by `NAME__TOOL`, and offered once an operator has pinned the server: `backstay mcp pin NAME`.",
     ),
     named("agents", AGENT, true, "The agents of this home; at least one."),
     table("home", HOME, "The home as a whole."),

@@ -1,11 +1,13 @@
 //! Servers of tools as the operator wrote them. Which tools a server has only its pin says: here stand those that
 //! somebody is granted, with what their calls do.
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::label::{Confidentiality, Label, Source};
 use backstay_kernel::tool::{Answerer, EffectClass, Idempotency, Manifest};
 use backstay_kernel::url::{Scheme, Url};
+use backstay_mcp::oauth::Registered;
 use backstay_mcp::{At, Means};
 use backstay_tools::{Role, Terms};
 
@@ -26,8 +28,17 @@ const TIMEOUT_MS: u64 = 60_000;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct McpServer {
     pub means: Means,
+    pub oauth: Oauth,
     /// Tools that an agent is granted, by their names there.
     pub tools: BTreeMap<String, Terms>,
+}
+
+/// Who we are where a token is asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Oauth {
+    pub client: Registered,
+    /// Where the browser ends, on this machine.
+    pub redirect: Option<Url>,
 }
 
 impl Checker<'_> {
@@ -55,11 +66,12 @@ impl Checker<'_> {
                 let full = format!("{name}{JOINT}{tool}");
                 self.tools.insert(full.clone(), placeholder(full, terms));
             }
+            let oauth = self.oauth(table);
             if let Some(means) = self.means(table) {
                 if matches!(means, Means::Url(_)) {
                     self.fit_elsewhere(table, &tools);
                 }
-                out.insert(name.to_owned(), McpServer { means, tools });
+                out.insert(name.to_owned(), McpServer { means, oauth, tools });
             }
         }
         out
@@ -104,6 +116,10 @@ impl Checker<'_> {
                     let message = "`allow_private` is for a server behind a `url`; a program's has no network";
                     self.mistakes.add(table.place, Code::NotUsed, message);
                 }
+                if let Some(oauth) = table.table("oauth") {
+                    let message = "`oauth` is for a server behind a `url`; nobody logs in at a program";
+                    self.mistakes.add(oauth.place, Code::NotUsed, message);
+                }
                 let (command, environment) = (self.server_command(table), self.environment(table));
                 Some(Means::Program { command: command?, environment: environment? })
             }
@@ -135,9 +151,10 @@ impl Checker<'_> {
             }
         };
         let is_private = |address| allow_private.contains(&address);
-        if url.scheme == Scheme::Http && !url.host.address().is_some_and(is_private) {
-            let message =
-                "`url`: clear text goes to an address that stands in it and in `allow_private`, and nowhere else";
+        // What else the name of this machine leads to is not called.
+        let is_here = url.host.is_here() && allow_private.iter().any(IpAddr::is_loopback);
+        if url.scheme == Scheme::Http && !url.host.address().map_or(is_here, is_private) {
+            let message = "`url`: clear text goes to an address that stands in it (or `localhost`) and in `allow_private`, and nowhere else";
             self.mistakes.suggest(written.place, Code::BadValue, message, "an https URL");
             return None;
         }
@@ -156,6 +173,44 @@ impl Checker<'_> {
             tunnel: false,
         };
         Some(At { url, grant })
+    }
+
+    fn oauth(&mut self, table: View<'_>) -> Oauth {
+        let Some(table) = table.table("oauth") else { return Oauth::default() };
+        let text = |key| table.text(key).map(|spot| spot.value.to_owned());
+        let client =
+            Registered { id: text("client_id"), secret: text("client_secret"), document: text("client_document") };
+        if let Some(secret) = table.text("client_secret") {
+            self.own_secret(&secret, None);
+        }
+        for (key, is_unused) in [
+            ("client_secret", client.secret.is_some() && client.id.is_none()),
+            ("client_document", client.document.is_some() && client.id.is_some()),
+        ] {
+            if is_unused {
+                let but = if key == "client_secret" { "without" } else { "with" };
+                self.mistakes.add(table.place_of(key), Code::NotUsed, format!("`{key}` is not used {but} `client_id`"));
+            }
+        }
+        let mut url = |key: &str, fits: fn(&Url) -> bool, wanted: &str| {
+            let written = table.text(key)?;
+            let read = Url::read(written.value).ok().filter(fits);
+            if read.is_none() {
+                self.mistakes.suggest(
+                    written.place,
+                    Code::BadValue,
+                    format!("`{key}` must be {wanted}"),
+                    "an exact URL",
+                );
+            }
+            read
+        };
+        let is_published = |url: &Url| url.scheme == Scheme::Https && url.path != "/";
+        url("client_document", is_published, "an `https` URL with a path, as the document itself names it");
+        let is_here = |url: &Url| url.scheme == Scheme::Http && url.host.is_here();
+        let redirect =
+            url("redirect", is_here, "an `http` URL of this machine, such as http://127.0.0.1:8765/callback");
+        Oauth { client, redirect }
     }
 
     /// What lies on this machine is nothing to a server elsewhere, and no call of one leaves before its record is

@@ -46,7 +46,7 @@ pub use value::duration_ms;
 mod tests;
 
 pub use examples::{Example, ExampleCall};
-pub use mcp::{JOINT, McpServer};
+pub use mcp::{JOINT, McpServer, Oauth};
 pub use mistake::{Code, FILE, Mistake, Mistakes, Place};
 pub use paths::WORKSPACE;
 pub use raw::is_name;

@@ -55,6 +55,11 @@ impl<'a> Checker<'a> {
     /// A key that agents could send, too, is no key of the home's alone; `twice` are the names of two keys of the
     /// file that both hold it.
     pub fn own_secret(&mut self, secret: &Spot<&str>, twice: Option<[&str; 2]>) {
+        // A login has another kind of name, and is nobody's key.
+        if !super::is_name(secret.value) {
+            let message = format!("{} is no secret's name", quoted(secret.value));
+            self.mistakes.add(secret.place, Code::BadName, message);
+        }
         if let Some([one, other]) = twice {
             let message = format!("`{one}` and `{other}` both hold the key: leave one away");
             self.mistakes.add(secret.place, Code::NotUsed, message);

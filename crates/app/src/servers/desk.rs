@@ -10,31 +10,35 @@ use backstay_channels::Door;
 use backstay_engine::Engine;
 use backstay_kernel::url::Url;
 use backstay_mcp::Pin;
+use backstay_secrets::Vault;
 use backstay_tools::Roots;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::pins;
+use super::{logins, pins};
 use crate::config::JOINT;
 use crate::world::RealWorld;
 
 pub const SERVERS: &str = "/api/mcp";
 
 #[derive(Clone)]
-struct Desk {
-    engine: Engine,
-    world: Arc<RealWorld>,
+pub struct Desk {
+    pub engine: Engine,
+    pub world: Arc<RealWorld>,
+    pub vault: Vault,
     door: Door,
 }
 
 /// To be merged into a router whose callers are the home's own user.
-pub fn router(engine: Engine, world: Arc<RealWorld>, door: Door) -> Router {
+pub fn router(engine: Engine, world: Arc<RealWorld>, vault: Vault, door: Door) -> Router {
     Router::new()
         .route(SERVERS, get(list))
         .route("/api/mcp/{name}/test", post(test))
         .route("/api/mcp/{name}/pin", post(pin))
-        .with_state(Desk { engine, world, door })
+        .route("/api/mcp/{name}/login", post(logins::login))
+        .route("/api/mcp/{name}/logout", post(logins::logout))
+        .with_state(Desk { engine, world, vault, door })
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,7 +49,7 @@ struct Asked {
 }
 
 /// A no, in words: status, code, message, next step.
-struct No(StatusCode, &'static str, String, String);
+pub struct No(pub StatusCode, pub &'static str, pub String, pub String);
 
 impl IntoResponse for No {
     fn into_response(self) -> Response {
@@ -54,14 +58,17 @@ impl IntoResponse for No {
     }
 }
 
-/// `{servers: [{name, command, url, pinned, offered}]}`
+/// `{servers: [{name, command, url, pinned, offered, login}]}`
 async fn list(State(desk): State<Desk>) -> Response {
     let (servers, policy) = (desk.world.servers(), desk.engine.policy());
     let server = |server: &backstay_mcp::Server| {
         let prefix = format!("{}{JOINT}", server.name);
         let offered: Vec<&String> = policy.tools.keys().filter(|tool| tool.starts_with(&prefix)).collect();
         let pinned = desk.engine.home().state().pins.contains_key(&server.name);
-        json!({ "name": server.name, "command": server.means.command(), "url": server.means.url().map(Url::text), "pinned": pinned, "offered": offered })
+        let url = server.means.url().map(Url::text);
+        let login = servers.logins().of(&server.name);
+        let login = login.map(|login| crate::logins::shown(&login, url.as_deref(), servers.logins().now()));
+        json!({ "name": server.name, "command": server.means.command(), "url": url, "pinned": pinned, "offered": offered, "login": login })
     };
     Json(json!({ "servers": servers.all().map(server).collect::<Vec<_>>() })).into_response()
 }
@@ -96,16 +103,20 @@ impl Desk {
         Ok(all.remove(name))
     }
 
-    /// Starts the server as an agent's calls would, and looks at it.
-    async fn describe(&self, name: &str, agent: Option<String>) -> Result<Pin, No> {
+    pub fn not_frozen(&self) -> Result<(), No> {
         if self.engine.home().switches().frozen {
             let message = "the home is frozen, so nothing is started".to_owned();
             return Err(No(StatusCode::CONFLICT, "home_frozen", message, "backstay unfreeze".to_owned()));
         }
+        Ok(())
+    }
+
+    /// Starts the server as an agent's calls would, and looks at it.
+    async fn describe(&self, name: &str, agent: Option<String>) -> Result<Pin, No> {
+        self.not_frozen()?;
         let servers = self.world.servers();
         if servers.server(name).is_none() {
-            let message = format!("there is no server `{name}`");
-            return Err(No(StatusCode::NOT_FOUND, "not_found", message, "backstay mcp list".to_owned()));
+            return Err(No::no_server(name));
         }
         let agent = agent.or_else(|| self.first_user_of(name)).ok_or_else(|| {
             let message =

@@ -29,6 +29,7 @@ mod held;
 mod hints;
 mod init;
 mod journal;
+mod logins;
 mod modes;
 mod network;
 mod notify;

@@ -1,5 +1,5 @@
 //! Servers of tools behind a URL, by the real binary and by the protocol's own SDKs of both eras.
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -15,15 +15,15 @@ const VALUE: &str = "Canary-Value-0123456789";
 /// So that no call of them asks.
 const ECHO: &str = "class = \"read\"\nidempotency = \"idempotent\"\narguments.text.role = \"payload\"\n";
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// A server of the test's, which ends with it.
-struct Peer {
+pub struct Peer {
     child: Child,
     says: BufReader<ChildStdout>,
-    port: u16,
+    pub port: u16,
 }
 
 impl Peer {
@@ -53,7 +53,7 @@ impl Peer {
         Self::start(command.arg("streamableHttp").stderr(Stdio::null()))
     }
 
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let says = BufReader::new(child.stdout.take().unwrap());
         let mut peer = Self { child, says, port: 0 };
@@ -63,13 +63,19 @@ impl Peer {
     }
 
     /// What it says next.
-    fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.says.read_line(&mut line).unwrap();
         line.trim().to_owned()
     }
 
-    fn url(&self, path: &str) -> String {
+    /// Tells it something, which it takes note of.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{line}").unwrap();
+        while self.line() != "told" {}
+    }
+
+    pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 }
@@ -82,7 +88,7 @@ impl Drop for Peer {
 }
 
 /// A home whose agent is granted these tools of the server at `url`.
-fn home(url: &str, tools: &[(&str, &str)], more: &str) -> Sandboxed {
+pub fn home(url: &str, tools: &[(&str, &str)], more: &str) -> Sandboxed {
     let home = Sandboxed::home("[]", "");
     let granted = tools.iter().map(|(tool, _)| format!("\"far__{tool}\"")).collect::<Vec<_>>().join(", ");
     let config = home.place.config().replace("\"run_command\", \"write_file\"", &granted);
@@ -421,15 +427,14 @@ fn node() -> PathBuf {
     node.into_iter().find(|node| node.exists()).unwrap()
 }
 
-/// What a suite says of us, who pin its server and then make these calls.
-fn suite(scenario: &str, home: &Sandboxed, calls: &str) -> (bool, String) {
+/// What a suite says of us, who do this with its server.
+pub fn suite(scenario: &str, home: &Sandboxed, script: &str) -> (bool, String) {
     let (node, modules) = (node(), root().join(".setup/mcp/node_modules"));
     let (suites, client) = (modules.join("@modelcontextprotocol/conformance/dist/index.js"), home.place.path("client"));
     let words = ["client", "--command", client.to_str().unwrap(), "--scenario", scenario].map(std::ffi::OsStr::new);
     let words: Vec<_> = [node.as_os_str(), suites.as_os_str()].into_iter().chain(words).collect();
     let config = home.place.home().join("backstay.toml");
-    let at = "at=$(echo \"$1\" | sed s/localhost/127.0.0.1/)";
-    alone(home, &words, &format!("{at}\nsed -i \"s|AT-URL|$at|\" '{}'\nown mcp pin far\n{calls}", config.display()))
+    alone(home, &words, &format!("sed -i \"s|AT-URL|$1|\" '{}'\n{script}", config.display()))
 }
 
 /// What the protocol's own suites say of us as a client; docs/operate/tools.md says which are not passed, on purpose.
@@ -443,7 +448,7 @@ fn the_suites_of_the_protocol_pass_a_client_that_greets_calls_and_takes_up_what_
     ] {
         let terms = if tool == "add_numbers" { payload } else { "class = \"read\"\n" };
         let home = home("AT-URL", &[(tool, terms)], "");
-        let (passed, said) = suite(scenario, &home, call);
+        let (passed, said) = suite(scenario, &home, &format!("own mcp pin far\n{call}"));
         assert!(passed && said.contains(" 0 failed, 0 warnings"), "{scenario}: {said}");
         if scenario == "sse-retry" {
             assert_eq!(home.latest(), "Reconnection test completed successfully");

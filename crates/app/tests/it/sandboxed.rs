@@ -8,6 +8,12 @@ use crate::place::{Place, Served};
 /// Whom commands become where the tests run as root: somebody who owns nothing else.
 pub const NOBODYS_UID: u32 = 20_000;
 
+/// What the model was told of the latest call.
+pub const LATEST: &str = "SELECT CAST(body(CAST(id AS INTEGER)) AS TEXT) FROM (\
+                          SELECT COALESCE(data ->> '$.end.done.result.id', data ->> '$.end.failed.result.id', \
+                          data ->> '$.verdict.invalid.detail.id') AS id, at FROM v_records \
+                          WHERE id IS NOT NULL ORDER BY at DESC LIMIT 1)";
+
 pub struct Sandboxed {
     pub place: Place,
 }
@@ -96,11 +102,7 @@ impl Sandboxed {
 
     /// The same as the model reads it.
     pub fn latest_text(&self) -> String {
-        let result = "SELECT COALESCE(data ->> '$.end.done.result.id', data ->> '$.end.failed.result.id', \
-                      data ->> '$.verdict.invalid.detail.id') AS id, at FROM v_records \
-                      WHERE id IS NOT NULL ORDER BY at DESC LIMIT 1";
-        let query = format!("SELECT CAST(body(CAST(id AS INTEGER)) AS TEXT) FROM ({result})");
-        let found = self.place.run(&["sql", &query, "--json"]).json(0);
+        let found = self.place.run(&["sql", LATEST, "--json"]).json(0);
         found["rows"][0][0].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
     }
 }

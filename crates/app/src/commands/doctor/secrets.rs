@@ -30,11 +30,16 @@ pub fn findings(checked: &Checked, kept: &Value) -> Vec<Finding> {
         match text(secret, "state") {
             "missing" => {
                 let detail = format!("{name}: the journal knows of a value that the store does not have");
-                findings.push(bad("secrets", detail, format!("backstay secrets rotate {name}")));
+                // A login is no value that could be given by hand.
+                let login = name.strip_prefix("mcp.").map(|server| format!("backstay mcp login {server}"));
+                let next = login.unwrap_or_else(|| format!("backstay secrets rotate {name}"));
+                findings.push(bad("secrets", detail, next));
             }
             "unrecorded" => {
                 let detail = format!("{name}: the store has a value that the journal knows nothing of");
-                findings.push(bad("secrets", detail, format!("backstay secrets rm {name}, then set it again")));
+                let login = name.strip_prefix("mcp.").map(|server| format!("backstay mcp logout {server}"));
+                let next = login.unwrap_or_else(|| format!("backstay secrets rm {name}, then set it again"));
+                findings.push(bad("secrets", detail, next));
             }
             _ => {}
         }

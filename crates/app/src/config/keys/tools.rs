@@ -209,14 +209,19 @@ pub static MCP: &[Key] = &[
         Kind::Url,
         Optional("`command` says what it is"),
         "\"https://mcp.example.com/mcp\"",
-        "A server that runs elsewhere and speaks the protocol over HTTP (streamable HTTP, of both eras). Everything that its tools are called with goes there, and what it does there no pin covers: of it are pinned the URL and all that it says of itself. A secret goes along that is bound to this URL (`[secrets.NAME] bind`) and granted to the agent.",
+        "A server that runs elsewhere and speaks the protocol over HTTP (streamable HTTP, of both eras). Everything that its tools are called with goes there, and what it does there no pin covers: of it are pinned the URL and all that it says of itself. A token goes along where somebody has logged in (`backstay mcp login NAME`), or a secret that is bound to this URL (`[secrets.NAME] bind`) and granted to the agent.",
     ),
     value(
         "allow_private",
         Kind::IpAddresses,
         Default("[]"),
         "[\"10.0.0.5\"]",
-        "With `url`: addresses that are not public (private, loopback, link-local and the like) and that its name may lead to all the same. Where one is named, clear text (`http://`) passes.",
+        "With `url`: addresses that are not public (private, loopback, link-local and the like) and that its name may lead to all the same. Where one is named, clear text (`http://`) passes to it, and to `localhost` where it is loopback.",
+    ),
+    super::optional_table(
+        "oauth",
+        OAUTH,
+        "With `url`: who Backstay is to the authorization server where `backstay mcp login NAME` asks for a token. Absent: it is registered there at each login, where that server registers clients.",
     ),
     value(
         "environment",
@@ -238,6 +243,37 @@ pub static MCP: &[Key] = &[
         shape: super::Shape::Named { keys: MCP_TOOL, required: false, names: super::Names::Foreign },
         doc: "What calls of its tools do, by their names. What is not declared here of a tool that an agent is granted is taken for `send`, with every argument authority, and unsafe to repeat; what a server says of its tools counts for nothing.",
     },
+];
+
+static OAUTH: &[Key] = &[
+    value(
+        "client_id",
+        Kind::Name,
+        Optional("see `client_document`"),
+        "\"backstay-example\"",
+        "A client that you have registered there yourself.",
+    ),
+    value(
+        "client_secret",
+        Kind::Name,
+        Optional("the client proves nothing"),
+        "\"tickets-client\"",
+        "With `client_id`: the name of the secret that proves it (`backstay secrets set NAME`). No agent can be granted it.",
+    ),
+    value(
+        "client_document",
+        Kind::Url,
+        Optional("it is registered at each login"),
+        "\"https://example.com/backstay.json\"",
+        "The URL of a document about this client that you publish (a Client ID Metadata Document, with `redirect` among its `redirect_uris`), for authorization servers that take one. Not used with `client_id`.",
+    ),
+    value(
+        "redirect",
+        Kind::Url,
+        Optional("`/callback` at a free port of 127.0.0.1"),
+        "\"http://127.0.0.1:8765/callback\"",
+        "Where the browser is sent at the end, as it is registered there: on this machine, with its port.",
+    ),
 ];
 
 static MCP_TOOL: &[Key] = &[

@@ -144,11 +144,14 @@ fn another(path: &str, example: &str, base: &mut toml::Value) -> toml::Value {
         set(base, "audit.sink", "../checkpoints".into());
         set(base, "audit.key", "../cert.pem".into());
         if path == "audit.key" { "../key.pem".into() } else { "../elsewhere".into() }
-    } else if matches!(path, "mcp.*.url" | "mcp.*.allow_private") {
+    } else if matches!(path, "mcp.*.url" | "mcp.*.allow_private") || path.starts_with("mcp.*.oauth.") {
         // A server is a program, or it is elsewhere.
         let server = base["mcp"]["files"].as_table_mut().unwrap();
         server.remove("command");
         server.insert("url".to_owned(), "https://mcp.example.org/mcp".into());
+        if path == "mcp.*.oauth.client_secret" {
+            set(base, "mcp.*.oauth.client_id", "somebody".into());
+        }
         value_of(example)
     } else if path == "home.secrets_key" {
         "../key.pem".into()
@@ -172,8 +175,9 @@ fn changing_a_key_changes_what_the_program_is_told() {
         if path.starts_with("notify.") {
             // An address and one key.
             set(&mut base, "notify.url", "https://other.test".into());
-            let key = if path == "notify.key_secret" { path.as_str() } else { "notify.key_env" };
-            set(&mut base, key, "OTHER".into());
+            let is_secret = path == "notify.key_secret";
+            let (key, other) = if is_secret { (path.as_str(), "other") } else { ("notify.key_env", "OTHER") };
+            set(&mut base, key, other.into());
         }
         if path.ends_with(".ask.principal") {
             set(&mut base, "agents.*.rules[].ask", toml::Value::Table(toml::Table::new()));
