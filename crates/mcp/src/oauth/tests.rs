@@ -185,6 +185,10 @@ async fn what_speaks_for_somebody_else_is_not_believed() {
     for other in ["https://evil.test", "http://127.0.0.1:1", "", "none"] {
         assert!(refused(issuer(other)).await.contains("speaks for"), "{other}");
     }
+    let tenant = |at: SocketAddr| {
+        but(at, METADATA, document(200, &with(metadata(at), "issuer", format!("http://{at}/tenant").into())))
+    };
+    assert!(refused(tenant).await.contains("and not for"), "another one of the same host");
     let of = |to: &'static str| {
         move |at: SocketAddr| {
             let to = if to.starts_with('/') { format!("http://{at}{to}") } else { to.to_owned() };
