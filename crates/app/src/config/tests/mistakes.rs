@@ -201,33 +201,6 @@ fn each_mistake_in_a_declared_tool_is_found() {
             Code::BadValue,
         ),
         (COMMAND, "url = \"https://user@example.org/mcp\"", Code::BadValue),
-        // This machine is named by its own name, and must be allowed by an address.
-        (COMMAND, "url = \"http://localhost/mcp\"\nallow_private = [\"10.0.0.5\"]", Code::BadValue),
-        (COMMAND, "url = \"http://localhost.example.org/mcp\"\nallow_private = [\"127.0.0.1\"]", Code::BadValue),
-        ("[mcp.files]", "[mcp.files]\noauth = { client_id = \"a\" }", Code::NotUsed),
-        (COMMAND, "url = \"https://example.org/mcp\"\noauth = { client_secret = \"a\" }", Code::NotUsed),
-        (
-            COMMAND,
-            "url = \"https://example.org/mcp\"\noauth = { client_id = \"a\", client_document = \"https://a.test/b\" }",
-            Code::NotUsed,
-        ),
-        (
-            COMMAND,
-            "url = \"https://example.org/mcp\"\noauth = { client_document = \"http://a.test/b\" }",
-            Code::BadValue,
-        ),
-        (
-            COMMAND,
-            "url = \"https://example.org/mcp\"\noauth = { client_document = \"https://a.test\" }",
-            Code::BadValue,
-        ),
-        (COMMAND, "url = \"https://example.org/mcp\"\noauth = { redirect = \"http://a.test:1/b\" }", Code::BadValue),
-        (COMMAND, "url = \"https://example.org/mcp\"\noauth = { redirect = \"https://127.0.0.1/b\" }", Code::BadValue),
-        (
-            COMMAND,
-            "url = \"https://example.org/mcp\"\noauth = { client_id = \"a\", client_secret = \"mcp.far\" }",
-            Code::BadName,
-        ),
         (COMMAND, "url = \"https://example.org/mcp\"\nenvironment = [\"A=b\"]", Code::NotUsed),
         ("\"read_file\", ", "\"files__a b\", ", Code::BadName),
         ("\"read_file\", ", "\"file__read\", ", Code::UnknownName),
@@ -245,6 +218,24 @@ fn each_mistake_in_a_declared_tool_is_found() {
     ] {
         is_found(from, to, code);
     }
+}
+
+#[test]
+fn each_mistake_in_who_is_logged_in_and_where_is_found() {
+    let is_said =
+        |written: &str, code| is_found(COMMAND, &format!("url = \"https://example.org/mcp\"\n{written}"), code);
+    // This machine is named by its own name, and must be allowed by an address.
+    is_found(COMMAND, "url = \"http://localhost/mcp\"\nallow_private = [\"10.0.0.5\"]", Code::BadValue);
+    is_found(COMMAND, "url = \"http://localhost.test/mcp\"\nallow_private = [\"127.0.0.1\"]", Code::BadValue);
+    is_found("[mcp.files]", "[mcp.files]\noauth = { client_id = \"a\" }", Code::NotUsed);
+    is_said("oauth = { client_secret = \"a\" }", Code::NotUsed);
+    is_said("oauth = { client_id = \"a\", client_document = \"https://a.test/b\" }", Code::NotUsed);
+    is_said("oauth = { client_document = \"http://a.test/b\" }", Code::BadValue);
+    is_said("oauth = { client_document = \"https://a.test\" }", Code::BadValue);
+    is_said("oauth = { redirect = \"http://a.test:1/b\" }", Code::BadValue);
+    is_said("oauth = { redirect = \"https://127.0.0.1/b\" }", Code::BadValue);
+    // A login is nobody's key.
+    is_said("oauth = { client_id = \"a\", client_secret = \"mcp.far\" }", Code::BadName);
 }
 
 #[test]
