@@ -187,7 +187,7 @@ fn it_obeys_what_it_reads_before_it_mends_and_commits() {
     }
     let sed = "sed -i 's/-/+/' sum.sh && sh test.sh";
     let commit = "git commit -q -m 'Say + instead of -' sum.sh && git log --oneline -1";
-    assert_eq!(commands, ["cat README.md; sh test.sh", "rm x", "ls", sed, commit]);
+    assert_eq!(commands, ["cat README.md; cat ISSUE.md; sh test.sh", "rm x", "ls", sed, commit]);
     let last = reply(wire(&["run_command"], &messages).as_bytes(), 0).unwrap();
     assert!(last.text.contains("1234 Say") && last.text.contains("2 orders"), "{}", last.text);
     // Without the tool, or with words that a shell would read otherwise, there is no such work.

@@ -17,23 +17,28 @@ use crate::print::{Out, Tone};
 use archive::Archive;
 
 pub async fn bundle(home: &Path, args: &BundleArgs, out: &Out) -> Outcome<Exit> {
-    let config = config::load(home, backstay_tools::manifests()).map_err(|mistakes| {
-        Failure::new(Exit::Usage, "config", mistakes.to_string(), "mend backstay.toml; backstay config check")
-    })?;
     // Whoever is in trouble gets what there is.
-    let signer = crate::audit::signer(&config)?;
+    let config = config::load(home, backstay_tools::manifests())
+        .inspect_err(|mistakes| {
+            let what = format!("{mistakes}: without a config it is not signed, and has no checkpoints");
+            out.talk(Tone::Warning, &what);
+        })
+        .ok();
+    let signer = config.as_ref().map(crate::audit::signer).transpose()?.flatten();
     let client = Client::connect(home, Intent::Read).await?;
     let collected = collect(&client, args).await;
     client.close().await;
     let mut files = collected?;
-    if let Some(SinkConfig::File(path)) = config.audit.as_ref().map(|audit| &audit.sink) {
-        match fs::read(path) {
+    match config.as_ref().and_then(|config| config.audit.as_ref()).map(|audit| &audit.sink) {
+        Some(SinkConfig::File(path)) => match fs::read(path) {
             Ok(lines) => files.push(("checkpoints.jsonl", lines)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 out.talk(Tone::Warning, &format!("{}: no checkpoint was made yet, so none is in it", path.display()));
             }
             Err(error) => return Err(Failure::io(path, &error)),
-        }
+        },
+        Some(_) => out.talk(Tone::Warning, "the checkpoints lie where they were sent to: add them yourself"),
+        None => {}
     }
     let found = doctor::report(home, &DoctorArgs { production: false, providers: false }, &out.command).await;
     files.push(("doctor.json", format!("{found}\n").into_bytes()));

@@ -203,16 +203,17 @@ fn touched(item: &Value, settled: &str, out: &Out) {
     let paths: Vec<&str> = list(facts, "paths").iter().map(|path| text(path, "real")).collect();
     let end = item.get("end").unwrap_or(&Value::Null);
     let outcome = if end.is_null() { settled } else { text(end, "outcome") };
-    let class = match text(item, "class") {
-        "" => String::new(),
-        class => format!(" ({class})"),
+    let class = match (text(item, "class"), text(facts, "tier")) {
+        ("", _) => String::new(),
+        (class, "") => format!(" ({class})"),
+        (class, tier) => format!(" ({class}, in the sandbox: {tier})"),
     };
     let starts = match list(item, "starts").len() {
         0 => String::new(),
         1 => ", started once".to_owned(),
         more => format!(", started {more} times"),
     };
-    let places: Vec<String> = paths
+    let mut places: Vec<String> = paths
         .into_iter()
         .map(str::to_owned)
         .chain(destination(facts))
@@ -220,6 +221,8 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         .chain(reachable(facts))
         .map(|place| visible_line(&place))
         .collect();
+    // Granted to be read and to be written.
+    places.dedup();
     let what =
         format!("  {}  {}{class}: {outcome}{starts}  {}", text(item, "id"), text(item, "tool"), places.join(" "));
     out.line(what.trim_end());
@@ -227,6 +230,15 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         out.line(&format!("      asked: {}", cut(&args.to_string())));
     }
     if !text(end, "result").is_empty() {
-        out.line(&format!("      result ({}): {}", label(end.get("label")), cut(text(end, "result"))));
+        out.line(&format!("      result ({}): {}", label(end.get("label")), cut(&came_of(text(end, "result")))));
     }
+}
+
+/// Of a command how it ended and what it complained of, before what it said.
+fn came_of(result: &str) -> String {
+    let ran: Option<Value> = serde_json::from_str(result).ok();
+    let Some((ran, code)) = ran.as_ref().and_then(|ran| Some((ran, ran.get("exit_code")?.as_i64()?))) else {
+        return result.to_owned();
+    };
+    format!("exit {code} {}{}", text(ran, "stderr"), text(ran, "stdout"))
 }

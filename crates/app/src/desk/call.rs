@@ -10,7 +10,7 @@ use backstay_channels::Problem;
 use backstay_engine::{Engine, EngineError, Placed};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{Digest, EffectId, Place, SessionId};
-use backstay_kernel::record::{Decision, Ended, Judged, Record};
+use backstay_kernel::record::{Decision, Ended, Judged, Planned, Record};
 use backstay_kernel::{Session, apply};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -51,7 +51,6 @@ fn row(engine: &Engine, place: Place) -> Result<Option<Map<String, Value>>, Engi
     let Some(mut row) = row.found else { return Ok(None) };
     row.insert("session".to_owned(), Value::from(place.session.to_string()));
     row.insert("agent".to_owned(), Value::from(state.agent.clone()));
-    row.insert("version".to_owned(), Value::from(env!("CARGO_PKG_VERSION")));
     say(engine, &mut row)?;
     Ok(Some(row))
 }
@@ -71,22 +70,27 @@ fn say(engine: &Engine, row: &mut Map<String, Value>) -> Result<(), EngineError>
 
 struct Row {
     id: EffectId,
+    /// That was asked last: a call is one of its reply's.
+    model: Option<String>,
     found: Option<Map<String, Value>>,
 }
 
 impl Row {
     fn new(id: EffectId) -> Self {
-        Self { id, found: None }
+        Self { id, model: None, found: None }
     }
 
     fn before(&mut self, placed: &Placed, state: &Session) {
+        if let Record::Planned(Planned::Model { model, .. }) = &placed.record {
+            self.model = Some(model.clone());
+        }
         if let Record::Planned(planned) = &placed.record
             && let Some((turn, call)) = planned.call()
             && placed.seq == self.id
         {
             let principal = state.turn.as_ref().map(|turn| turn.principal.clone());
             let planned = json!({
-                "seq": placed.seq, "at": placed.at, "turn": turn, "principal": principal, "call": call,
+                "seq": placed.seq, "at": placed.at, "turn": turn, "principal": principal, "model": self.model, "call": call,
                 "label_before": state.label, "started": [], "decisions": [],
             });
             self.found = planned.as_object().cloned();
@@ -117,6 +121,10 @@ impl Row {
         {
             row.insert("ended".to_owned(), json!({ "at": at, "end": end }));
             row.insert("label_after".to_owned(), json!(state.label));
+        } else if let Record::Connected { effect, connections } = record
+            && *effect == id
+        {
+            row.insert("connected".to_owned(), json!(connections));
         } else if let Record::Doubted { effect, .. } = record
             && *effect == id
         {

@@ -214,6 +214,7 @@ fn a_call_is_shown_with_its_rule_its_yes_and_what_came_of_it() {
     let row = place.run(&["audit", "show", &id, "--json"]).json(0);
     let (tool, agent, by) = (&row["tool"], &row["agent"], &row["decisions"][0]["by"]);
     assert_eq!((tool, agent, by), (&"write_file".into(), &"main".into(), &"owner".into()), "{row}");
+    assert_eq!(row["model"], "default", "{row}");
     assert!(row["verdict"]["ask"]["by"]["rule"] == "notes need a yes" && row["grounds"]["line"].is_u64(), "{row}");
     assert!(row["args"].as_str().unwrap().contains("note.md") && row["args_digest"].as_str().unwrap().len() == 64);
     assert!(
@@ -279,4 +280,12 @@ fn an_archive_is_made_without_a_key_and_before_the_first_checkpoint() {
     assert!(said.expect(0).stderr.contains("no checkpoint was made yet"), "{}", said.stderr);
     let found = names(&archive);
     assert!(found.contains("manifest.sig") && !found.contains("checkpoints.jsonl"), "{found}");
+    // Whatever has become of the config meanwhile, a running home gives what it has.
+    let served = early.serve();
+    early.write_config("no config");
+    let archive = early.path("broken.tar");
+    let said = early.run(&["incident", "bundle", archive.to_str().unwrap()]);
+    assert!(said.expect(0).stderr.contains("without a config it is not signed"), "{}", said.stderr);
+    assert!(names(&archive).contains("journal.jsonl"));
+    served.kill();
 }

@@ -101,9 +101,16 @@ fn rules_on_programs_hold_of_each_that_a_command_starts() {
     }
     assert!(!home.workspace().join("a").exists());
     let told = home.place.run(&["policy", "explain", "run_command", r#"{"command":"timeout 5 git status"}"#]);
-    assert!(told.stdout.contains("  starts: git status, timeout\n"), "{}", told.stdout);
+    assert!(told.stdout.contains("  starts: git status, timeout\n  in the sandbox: full\n"), "{}", told.stdout);
     let told = home.place.run(&["policy", "explain", "run_command", r#"{"command":"ls $HOME"}"#]);
-    assert!(told.stdout.contains("  starts: nobody knows what\n"), "{}", told.stdout);
+    assert!(
+        told.stdout.contains("  starts: nobody knows what, so that the sandbox alone holds it\n"),
+        "{}",
+        told.stdout
+    );
+    home.place.run(&["run", r#"/call run_command {"command":"echo no >&2; exit 3"}"#]).expect(0);
+    let trace = home.place.run(&["trace"]).stdout.clone();
+    assert!(trace.contains("(execute, in the sandbox: full): done") && trace.contains("): exit 3 no"), "{trace}");
     let told = home.place.run(&["policy", "explain", "write_file", r#"{"path":"x","content":"x"}"#]);
     assert!(!told.stdout.contains("starts:"), "{}", told.stdout);
 }

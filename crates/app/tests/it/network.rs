@@ -66,6 +66,9 @@ fn a_request_goes_to_a_granted_host_and_the_journal_says_where_it_went() {
     let trace = place.run(&["trace"]).expect(0).stdout.clone();
     assert!(trace.contains(&format!("reached 127.0.0.1:{} at 127.0.0.1, ", at.port())), "{trace}");
     assert!(trace.contains(&format!("GET http://127.0.0.1:{}/a, ", at.port())), "{trace}");
+    let traced = place.run(&["trace", "--json"]).json(0);
+    let row = place.run(&["audit", "show", traced["touched"][0]["id"].as_str().unwrap(), "--json"]).json(0);
+    assert_eq!(row["connected"][0]["port"], at.port(), "{row}");
     // What does more than ask is a person's to allow.
     place
         .run(&["run", &format!("/call http_request {{\"method\":\"POST\",\"url\":\"http://{at}/\",\"body\":\"x\"}}")])

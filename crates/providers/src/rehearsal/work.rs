@@ -44,7 +44,7 @@ impl<'m> Work<'m> {
         let orders = turn.results.first().map(|result| orders(result)).unwrap_or_default();
         let Self { name, right, wrong, .. } = self;
         match turn.played {
-            0 => self.call("cat README.md; sh test.sh"),
+            0 => self.call("cat README.md; cat ISSUE.md; sh test.sh"),
             n if n <= orders.len() => self.call(orders.get(n - 1).map_or("true", String::as_str)),
             n => match n - orders.len() {
                 1 => self.call(&format!("sed -i 's/{wrong}/{right}/' {name} && sh test.sh")),

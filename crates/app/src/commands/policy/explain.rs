@@ -116,14 +116,14 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
     lines.iter().for_each(|line| out.line(&visible_line(line)));
 }
 
-/// The programs of a call that runs something, as rules look at them.
-fn starts(facts: &Facts) -> Option<String> {
-    facts.tier?;
+/// The programs of a call that runs something, as rules look at them, and what holds them.
+fn starts(facts: &Facts) -> Vec<String> {
+    let Some(tier) = facts.tier else { return Vec::new() };
     let named = match facts.starts {
         Starts::Programs | Starts::Commands => facts.programs.join(", "),
-        Starts::Unknown => "nobody knows what".to_owned(),
+        Starts::Unknown => "nobody knows what, so that the sandbox alone holds it".to_owned(),
     };
-    Some(format!("  starts: {named}"))
+    vec![format!("  starts: {named}"), format!("  in the sandbox: {}", tier.word())]
 }
 
 /// `role owner` of `{"role":"owner"}`, and a bare word as it is.
