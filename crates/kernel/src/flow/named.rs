@@ -1,4 +1,5 @@
 //! Which values of a call a person of the task named: found where both can be read, stored as places.
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -111,7 +112,9 @@ impl Values {
                         }
                         _ => exact(Kind::Number, value),
                     };
-                    let chosen = found.map(|atoms| Chosen { argument: name.clone(), atoms });
+                    // Whom a message names once is not meant twice.
+                    let chosen = found.filter(|atoms| !repeats(atoms));
+                    let chosen = chosen.map(|atoms| Chosen { argument: name.clone(), atoms });
                     authority = authority.zip(chosen).map(|(all, chosen)| [all, Vec::from([chosen])].concat());
                 }
                 Some(ArgumentRole::Payload) => texts(value, &mut payload),
@@ -122,12 +125,25 @@ impl Values {
         Self { authority, payload, is_remote: manifest.remote }
     }
 
-    /// What it chooses, as a text: equal for equal values.
+    /// What it chooses, as a text: equal for equal values, in whatever order they are given, how often and for which
+    /// arguments.
     #[must_use]
     pub fn choice(&self) -> String {
-        let atoms = |all: &Vec<Chosen>| all.iter().flat_map(|chosen| chosen.atoms.clone()).collect::<Vec<_>>();
-        serde_json::to_string(&self.authority.as_ref().map(atoms)).unwrap_or_default()
+        let values = |all: &Vec<Chosen>| {
+            let atoms = all.iter().flat_map(|chosen| &chosen.atoms);
+            atoms.map(|Atom(kind, value)| Atom(*kind, with_scheme(*kind, value))).collect::<BTreeSet<_>>()
+        };
+        serde_json::to_string(&self.authority.as_ref().map(values)).unwrap_or_default()
     }
+}
+
+fn repeats(atoms: &[Atom]) -> bool {
+    atoms.iter().enumerate().any(|(place, atom)| atoms.iter().skip(place + 1).any(|other| other == atom))
+}
+
+/// A link that was typed without a scheme is the same place with the one that it gets.
+fn with_scheme(kind: Kind, value: &str) -> String {
+    if kind == Kind::Url && value.starts_with("//") { format!("https:{value}") } else { value.into() }
 }
 
 /// A text or a number, as a text.

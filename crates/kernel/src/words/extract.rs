@@ -38,6 +38,8 @@ struct Sentence<'t> {
     pieces: Vec<(Vec<Token<'t>>, bool)>,
     /// "Do not touch:" speaks of the next one.
     is_denied: bool,
+    /// And of each item of a list that follows.
+    denies_list: bool,
     found: Found,
 }
 
@@ -45,10 +47,18 @@ impl Sentence<'_> {
     fn end(&mut self) {
         let pieces = mem::take(&mut self.pieces);
         let Some(last) = pieces.last().and_then(|(tokens, _)| tokens.last()) else { return };
-        let is_denied = self.is_denied || pieces.iter().flat_map(|(tokens, _)| tokens).any(Token::denies);
+        let is_item = pieces.first().is_some_and(|(tokens, begins_line)| {
+            !begins_line || tokens.first().is_some_and(|first| first.marks_item(tokens.len()))
+        });
+        let is_listed = self.denies_list && is_item;
+        let denies = || pieces.iter().flat_map(|(tokens, _)| tokens).any(Token::denies);
+        let is_denied = self.is_denied || is_listed || denies();
         if !is_denied {
             pieces.iter().for_each(|(tokens, begins_line)| of_piece(tokens, *begins_line, &mut self.found));
         }
+        // Its first item may stand in the sentence itself.
+        let opens = |(tokens, _): &(Vec<Token<'_>>, bool)| tokens.last().is_some_and(|last| last.raw.ends_with(':'));
+        self.denies_list = is_listed || is_denied && pieces.iter().any(opens);
         self.is_denied = is_denied && last.raw.ends_with(':');
     }
 }
@@ -115,6 +125,12 @@ impl<'t> Token<'t> {
         ];
         let word = self.text.to_lowercase().replace('’', "'");
         !self.is_quoted && (WORDS.contains(&word.as_str()) || word.ends_with("n't"))
+    }
+
+    /// Where it begins a line of so many words.
+    fn marks_item(&self, words: usize) -> bool {
+        let is_numbered = self.is_count() && self.raw.ends_with(['.', ')', ':']);
+        words > 1 && (matches!(self.raw, "-" | "*" | "+" | "•" | "–" | "—") || is_numbered)
     }
 
     fn is_count(&self) -> bool {

@@ -24,6 +24,7 @@ mod modes;
 mod people;
 mod reached;
 mod recovery;
+mod reuse;
 mod roots;
 mod rules;
 mod scope;
