@@ -28,7 +28,7 @@ pub use addressed::{addressed, folded};
 pub use choices::{Choice, choices};
 pub use known::{Lists, wanted};
 pub(crate) use named::is_irreversible;
-pub use named::{Chosen, Named, Origin, Sources, Values, Warrant, named, wants_names};
+pub use named::{Chosen, Named, Origin, Sources, Tuple, Values, Warrant, named, wants_names};
 pub use scope::{PLANS, Wish, plan_instructions, read_scope, wants_scope};
 
 /// Why a call asks whatever the rules allow.
@@ -211,16 +211,16 @@ pub fn flow(
         return Some(Flow::UnnamedPath);
     }
     let has_scope = agent.is_some_and(|agent| agent.scope);
-    let stands = |warrant: Warrant| match (has_scope, named.entry) {
+    let stands = |warrant: &Warrant| match (has_scope, named.entry) {
         (false, None) => named::stands(session, effect, warrant),
         // It may rest on a plan, which counts no more.
         (false, Some(_)) => false,
-        // The scope says how many times.
         // A plan says how many calls; no plan says that somebody be paid twice.
         (true, _) if facts.class == EffectClass::Spend => named::stands(session, effect, warrant),
+        // The scope says how many times.
         (true, _) => named::is_of_task(session, warrant.from),
     };
-    let is_warranted = named.warrant.is_some_and(stands);
+    let is_warranted = named.warrant.as_ref().is_some_and(stands);
     let chooses = match facts.class {
         EffectClass::Send | EffectClass::Spend => true,
         // What no fact shows cannot have been named.

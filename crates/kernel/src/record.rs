@@ -269,7 +269,7 @@ impl Grounds {
     #[must_use]
     pub fn named(&self) -> Named {
         let Self { origins, warrant, is_clear, reads, arguments, entry, .. } = self;
-        let (origins, warrant, is_clear, reads) = (origins.clone(), *warrant, *is_clear, *reads);
+        let (origins, warrant, is_clear, reads) = (origins.clone(), warrant.clone(), *is_clear, *reads);
         Named { origins, warrant, is_clear, reads, arguments: *arguments, entry: *entry }
     }
 }

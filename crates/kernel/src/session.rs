@@ -24,7 +24,7 @@ use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 19;
+pub const FOLD_VERSION: u32 = 20;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.

@@ -1,7 +1,7 @@
 //! Taking in: what letters and ends mean, and what their senders are told.
 use backstay_kernel::Session;
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Named as NamedValues, Sources, named};
+use backstay_kernel::flow::{Named as NamedValues, Sources, Tuple, named};
 use backstay_kernel::id::{Digest, EffectId, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Mode, Record};
@@ -151,11 +151,13 @@ impl SessionTask {
     fn said(&self, id: EffectId, facts: &Facts, policy: &Policy) -> NamedValues {
         let Some(asking) = self.asking(id, facts, policy) else { return NamedValues::default() };
         let Asking { tool, manifest, values, messages } = &asking;
-        let tuple = self.bodies.call_key(tool, &values.choice());
+        let key = |text: &str| self.bodies.call_key(tool, text);
+        let chosen = values.choice(facts.class).iter().map(|value| key(value)).collect();
+        let tuple = Tuple { tool: key(""), values: chosen };
         let (lists, words) = self.known(id, &asking);
         let wishes = self.wishes(tool);
         let sources = Sources { messages, words: &words, known: Some((*manifest, &lists)), wishes: &wishes };
-        named(&self.state, id, facts, policy, (values, tuple), &sources)
+        named(&self.state, id, facts, policy, (values, &tuple), &sources)
     }
 
     pub(super) fn speaker(&self) -> String {

@@ -119,7 +119,7 @@ async fn a_value_that_no_fact_shows_is_looked_for_in_what_a_person_typed() {
     assert_eq!((play.stage.acts_of("put"), flow(&view)), (1, Some(Flow::UnnamedTarget)));
     let warrants = view.records.iter().filter_map(|placed| {
         let Record::Judged(judged) = &placed.record else { return None };
-        judged.grounds.as_ref().and_then(|grounds| grounds.warrant)
+        judged.grounds.as_ref().and_then(|grounds| grounds.warrant.clone())
     });
     assert_eq!(warrants.map(|warrant| warrant.from).collect::<Vec<_>>(), [said.turn]);
     let no = decide(asked(&view).unwrap(), false);

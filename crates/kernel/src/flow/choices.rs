@@ -60,7 +60,7 @@ pub fn choices(
             let spelled = said(&atoms, messages);
             // Or the plan of the task gives the argument words of the message.
             let is_known = named.entry.is_some() || manifest.known.iter().any(|(known, _)| known == name);
-            let said = spelled.or(named.warrant.filter(|_| is_known).map(|warrant| warrant.from));
+            let said = spelled.or(named.warrant.as_ref().filter(|_| is_known).map(|warrant| warrant.from));
             let is_by_name = spelled.is_none() && said.is_some();
             all.push(Choice { argument: Some(name.clone()), value, times, atoms, said, is_by_name });
         }

@@ -29,13 +29,40 @@ pub struct Origin {
 }
 
 /// One message names every value by which a call chooses who, where, which or how much. It is worth
-/// one irreversible call of these values.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+/// one irreversible call like it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warrant {
     pub from: Seq,
-    /// Equal for the same tool and the same values.
+    /// Equal for the same tool.
     pub tuple: RepeatKey,
+    /// As in [`Tuple`]. Absent in records of an earlier version, which tell no calls apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<RepeatKey>>,
+}
+
+/// By what calls are told apart: the key of the tool, and one for each text of [`Values::choice`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tuple {
+    pub tool: RepeatKey,
+    pub values: Vec<RepeatKey>,
+}
+
+impl Warrant {
+    fn of(from: Seq, Tuple { tool, values }: &Tuple) -> Self {
+        Self { from, tuple: *tool, values: Some(values.clone()) }
+    }
+
+    /// Whether a message is worth only one of the two: one of them chooses nothing that the other does not choose as
+    /// well, in whatever form and by whatever argument.
+    fn is_like(&self, other: &Self) -> bool {
+        let within = |some: &[RepeatKey], all: &[RepeatKey]| some.iter().all(|value| all.contains(value));
+        let alike = match (&self.values, &other.values) {
+            (Some(one), Some(two)) => self.tuple == other.tuple && (within(one, two) || within(two, one)),
+            (None, _) | (_, None) => true,
+        };
+        self.from == other.from && alike
+    }
 }
 
 /// What the messages of the task say of a call. Nothing, where nobody looked.
@@ -125,15 +152,14 @@ impl Values {
         Self { authority, payload, is_remote: manifest.remote }
     }
 
-    /// What it chooses, as a text: equal for equal values, in whatever order they are given, how often and for which
-    /// arguments.
+    /// What it chooses, a text for each value, in whatever order they are given, how often and for which arguments. Of a
+    /// payment nothing: any two of the same tool are like each other.
     #[must_use]
-    pub fn choice(&self) -> String {
-        let values = |all: &Vec<Chosen>| {
-            let atoms = all.iter().flat_map(|chosen| &chosen.atoms);
-            atoms.map(|Atom(kind, value)| Atom(*kind, with_scheme(*kind, value))).collect::<BTreeSet<_>>()
-        };
-        serde_json::to_string(&self.authority.as_ref().map(values)).unwrap_or_default()
+    pub fn choice(&self, class: EffectClass) -> Vec<String> {
+        let chosen = self.authority.iter().flatten().filter(|_| class != EffectClass::Spend);
+        let atoms = chosen.flat_map(|chosen| &chosen.atoms);
+        let atoms: BTreeSet<_> = atoms.map(|Atom(kind, value)| Atom(*kind, with_scheme(*kind, value))).collect();
+        atoms.iter().map(|atom| serde_json::to_string(atom).unwrap_or_default()).collect()
     }
 }
 
@@ -220,14 +246,14 @@ pub fn wants_names(session: &Session, tool: Option<&str>, facts: &Facts, policy:
     to_be_named(session, facts, policy).next().is_some() || !session.label.is_trusted() && (leaves(facts) || chooses)
 }
 
-/// What the messages say; `tuple`: of these values.
+/// What the messages say; `tuple`: of these values, by [`Values::choice`].
 #[must_use]
 pub fn named(
     session: &Session,
     effect: EffectId,
     facts: &Facts,
     policy: &Policy,
-    (values, tuple): (&Values, RepeatKey),
+    (values, tuple): (&Values, &Tuple),
     sources: &Sources<'_>,
 ) -> Named {
     let Sources { messages, words, known, wishes } = *sources;
@@ -261,8 +287,8 @@ pub fn named(
     };
     let warrants = |wish: Option<&Wish>| {
         let all = messages.iter().enumerate().filter(|(place, (_, atoms))| names_all(wish, *place, atoms));
-        let all: Vec<Warrant> = all.map(|(_, (from, _))| Warrant { from: *from, tuple }).collect();
-        all.iter().find(|warrant| !is_spent(session, effect, **warrant)).or(all.first()).copied()
+        let all: Vec<Warrant> = all.map(|(_, (from, _))| Warrant::of(*from, tuple)).collect();
+        all.iter().find(|warrant| !is_spent(session, effect, warrant)).or(all.first()).cloned()
     };
     let (entry, warrant) = inside(session, effect, wishes, warrants, |wish| wish.admits(known, values));
     let all: Vec<Atom> = messages.iter().flat_map(|(_, atoms)| atoms.iter().cloned()).collect();
@@ -294,7 +320,7 @@ fn inside(
 }
 
 /// It is worth something still: its message is of this task, and no other call had its effect by it.
-pub(super) fn stands(session: &Session, effect: EffectId, warrant: Warrant) -> bool {
+pub(super) fn stands(session: &Session, effect: EffectId, warrant: &Warrant) -> bool {
     is_of_task(session, warrant.from) && !is_spent(session, effect, warrant)
 }
 
@@ -302,12 +328,14 @@ pub(super) fn is_of_task(session: &Session, from: Seq) -> bool {
     session.turn.iter().flat_map(|turn| &turn.said).any(|said| said.seq == from)
 }
 
-fn is_spent(session: &Session, effect: EffectId, warrant: Warrant) -> bool {
-    let spent = session.turn.iter().flat_map(|turn| &turn.spent_warrants).any(|spent| *spent == warrant);
+fn is_spent(session: &Session, effect: EffectId, warrant: &Warrant) -> bool {
+    let spent = session.turn.iter().flat_map(|turn| &turn.spent_warrants).any(|spent| spent.is_like(warrant));
     // Another call of the same reply may start first.
     let waits = session.effects.iter().any(|(other, open)| match &open.work {
         Work::Tool { judged: Some(judged), .. } => {
-            *other != effect && is_irreversible(judged.facts.class) && judged.named.warrant == Some(warrant)
+            *other != effect
+                && is_irreversible(judged.facts.class)
+                && judged.named.warrant.as_ref().is_some_and(|other| other.is_like(warrant))
         }
         Work::Tool { judged: None, .. } | Work::Model { .. } => false,
     });

@@ -29,8 +29,8 @@ pub const PLANS: &str = "Plan the calls of tools that a person asks for.";
 pub struct Wish {
     pub tool: String,
     pub count: u32,
-    /// What these arguments may be, as the words have it; nothing, where they have nothing of what was planned. An
-    /// argument that is not there is what a message names.
+    /// What these arguments may be, as the words have it; nothing, where they have nothing of what was planned. Where
+    /// none is there, they are what a message names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub arguments: BTreeMap<String, Vec<String>>,
 }
@@ -177,10 +177,14 @@ fn is_it(value: &str, atom: &Atom) -> bool {
 
 impl Wish {
     /// Whether it is of such a call: where the plan says what an argument may be, it is that, or a name that the plan
-    /// says is known to stand for it.
+    /// says is known to stand for it. Whoever plans what some may be plans the others to be absent, or what the session
+    /// made: that a message names a value is no wish that it be there.
     pub(super) fn admits(&self, known: Option<(&Manifest, &Lists)>, values: &Values) -> bool {
         let of = |chosen: &Chosen| {
-            let Some(planned) = self.arguments.get(&chosen.argument) else { return true };
+            let Some(planned) = self.arguments.get(&chosen.argument) else {
+                let is_created = |(manifest, lists)| known::is_created(manifest, lists, chosen);
+                return self.arguments.is_empty() || known.is_some_and(is_created);
+            };
             let is_planned = |atom: &Atom| {
                 let is_named = |value: &str| {
                     known.is_some_and(|(manifest, lists)| {
@@ -191,7 +195,11 @@ impl Wish {
             };
             chosen.atoms.iter().all(is_planned)
         };
-        values.authority.as_ref().is_none_or(|all| all.iter().all(of))
+        match &values.authority {
+            Some(all) => all.iter().all(of),
+            // Nobody can tell what it chooses.
+            None => self.arguments.is_empty(),
+        }
     }
 
     /// Whether the plan gives the argument just these values, and the message has them as its own words: that is the

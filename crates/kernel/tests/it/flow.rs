@@ -16,7 +16,7 @@ use backstay_kernel::words::{Atom, Kind, Typed, extract, is_clear, quotes};
 use backstay_kernel::{Input, Session, apply};
 use proptest::prelude::*;
 
-use crate::harness::{TestSession, body, repeat, rule};
+use crate::harness::{TestSession, body, repeat, rule, tuple, warrant};
 
 /// What the messages alone name.
 fn naming(messages: &[(Seq, Vec<Atom>)]) -> Sources<'_> {
@@ -235,8 +235,9 @@ fn origins_are_the_messages_that_name_the_whole_path() {
         (Seq(7), vec![Atom(Kind::Path, "/srv/a".into()), Atom(Kind::Path, "/w/c".into())]),
     ];
     let values = Values::read(&t.policy.tools["shell"], "{}");
+    let call = (&values, &tuple(&values, EffectClass::Write));
     let of = |session: &Session, paths: &[&str]| {
-        named(session, EFFECT, &writes(paths), &t.policy, (&values, repeat("x", 1)), &naming(&messages)).origins
+        named(session, EFFECT, &writes(paths), &t.policy, call, &naming(&messages)).origins
     };
     assert_eq!(of(&t.session, &["/srv/b", "/srv/a"]), [Origin { path: 1, from: Seq(5) }]);
     assert_eq!(of(&t.session, &["/w/c", "/srv/a/b", "/srv/a.txt"]), [], "inside nobody asks, and no parent counts");
@@ -273,7 +274,7 @@ fn cleared() -> (TestSession, Named) {
     let mut t = tainted();
     t.agent().grants.hosts = vec![grant("api.example.com", Audience::Named, false)];
     t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
-    let warrant = Some(Warrant { from: message(&t), tuple: repeat("values", 1) });
+    let warrant = Some(warrant(message(&t), 1));
     (t, Named { warrant, is_clear: true, ..Named::default() })
 }
 
@@ -326,15 +327,65 @@ fn a_tainted_session_sends_what_one_message_names_once_and_nothing_that_leads_el
     assert_eq!(flow(&said(&t, "mail", &post, &unclear)), Some(Flow::StrayPayload));
     let unnamed = Named { warrant: None, ..named.clone() };
     assert_eq!(flow(&said(&t, "mail", &post, &unnamed)), Some(Flow::UnnamedTarget));
-    let warrant = named.warrant.unwrap();
-    let of_another_task = Named { warrant: Some(Warrant { from: Seq(1), ..warrant }), ..named.clone() };
+    let of = |from, number| Named { warrant: Some(warrant(from, number)), ..named.clone() };
+    let of_another_task = of(Seq(1), 1);
     assert_eq!(flow(&said(&t, "mail", &post, &of_another_task)), Some(Flow::UnnamedTarget));
-    t.session.turn.as_mut().unwrap().spent_warrants.push(warrant);
+    t.session.turn.as_mut().unwrap().spent_warrants.extend(named.warrant.clone());
     assert_eq!(flow(&said(&t, "mail", &post, &named)), Some(Flow::UnnamedTarget), "a message is worth one");
-    let other = Named { warrant: Some(Warrant { tuple: repeat("values", 2), ..warrant }), ..named.clone() };
+    let other = of(message(&t), 2);
     assert!(is_allowed(&said(&t, "mail", &post, &other)), "of each values");
+    let untold = Warrant { values: None, ..warrant(message(&t), 1) };
+    t.session.turn.as_mut().unwrap().spent_warrants = vec![untold];
+    assert_eq!(flow(&said(&t, "mail", &post, &other)), Some(Flow::UnnamedTarget), "nobody knows what was done");
     t.session.label = Label::TYPED;
     assert!(is_allowed(&said(&t, "mail", &post, &unnamed)), "nobody else has spoken in it");
+}
+
+/// One message is worth one call like it, whatever form that has, whichever argument, and whatever is left out.
+#[test]
+fn no_other_form_of_a_call_is_another_call() {
+    use ArgumentRole::{Authority, UpTo};
+    use EffectClass::{Send, Spend};
+    let (mut t, _) = cleared();
+    let email = Authority(Kind::Email);
+    let roles = [("to", email), ("cc", email), ("amount", UpTo(20)), ("text", ArgumentRole::Payload)];
+    t.policy.tools.get_mut("mail").unwrap().arguments =
+        roles.map(|(name, role)| (name.to_owned(), role)).to_vec();
+    let text = "pay ann@a.ch, and then bob@a.ch and eve@a.ch, 60 or 70";
+    let messages = [(message(&t), extract(text, &[]))];
+    let (ann, bob) = (r#"{"to":"ann@a.ch"}"#, r#"{"to":"bob@a.ch"}"#);
+    let both = r#"{"to":"ann@a.ch","cc":"bob@a.ch"}"#;
+    for (class, first, second, is_other) in [
+        (Send, ann, ann, false),
+        (Send, ann, r#"{"to":["ann@a.ch"]}"#, false),
+        (Send, ann, r#"{"to":["ann@a.ch","ann@A.CH"]}"#, false),
+        (Send, r#"{"to":[["ann@a.ch"],"ann@a.ch"]}"#, ann, false),
+        (Send, ann, r#"{"cc":"ann@a.ch"}"#, false),
+        (Send, ann, r#"{"to":"ann@a.ch","text":"once more"}"#, false),
+        (Send, ann, both, false),
+        (Send, both, ann, false),
+        (Send, both, r#"{"to":"bob@a.ch","cc":"ann@a.ch"}"#, false),
+        (Send, both, r#"{"to":["bob@a.ch","ann@a.ch"]}"#, false),
+        (Send, r#"{"to":"ann@a.ch","amount":60}"#, r#"{"to":"ann@a.ch","amount":5}"#, false),
+        (Send, ann, bob, true),
+        (Send, both, r#"{"to":"ann@a.ch","cc":"eve@a.ch"}"#, true),
+        (Send, r#"{"to":"ann@a.ch","amount":60}"#, r#"{"to":"ann@a.ch","amount":70}"#, true),
+        (Spend, ann, ann, false),
+        (Spend, ann, bob, false),
+    ] {
+        let facts = Facts::new(class, Vec::new());
+        let of = |t: &TestSession, arguments: &str| {
+            let values = Values::read(&t.policy.tools["mail"], arguments);
+            let call = (&values, &tuple(&values, class));
+            named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&messages))
+        };
+        let done = of(&t, first);
+        assert!(is_allowed(&said(&t, "mail", &facts, &done)), "{first}");
+        t.session.turn.as_mut().unwrap().spent_warrants = done.warrant.into_iter().collect();
+        let next = said(&t, "mail", &facts, &of(&t, second));
+        assert_eq!(is_allowed(&next), is_other, "{class:?} {first} {second}");
+        t.session.turn.as_mut().unwrap().spent_warrants.clear();
+    }
 }
 
 /// The record of a call that is allowed, with what it rests on.
@@ -384,7 +435,7 @@ fn a_warrant_is_spent_by_the_first_call_that_may_start_on_it() {
     assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "the other may start first");
     let start = started(&t, calls[0], 1);
     apply(&mut t.session, &start);
-    assert_eq!(t.session.turn.as_ref().unwrap().spent_warrants, [named.warrant.unwrap()]);
+    assert_eq!(t.session.turn.as_ref().unwrap().spent_warrants, [named.warrant.clone().unwrap()]);
     t.done(calls[0], 1);
     assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "and has done it");
 }
@@ -469,9 +520,10 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         ("{}", None),
         ("no object", None),
     ] {
-        let (values, tuple) = (Values::read(&manifest, arguments), repeat("x", 1));
+        let values = Values::read(&manifest, arguments);
         let facts = Facts::new(EffectClass::Send, Vec::new());
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, tuple), &naming(&messages));
+        let call = (&values, &tuple(&values, facts.class));
+        let found = named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&messages));
         assert_eq!(found.warrant.map(|warrant| warrant.from), from, "{arguments}");
     }
     // What stays here goes nowhere: nothing that was given chooses nothing.
@@ -484,9 +536,10 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         (EffectClass::Spend, "{}", false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(class, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&messages));
+        let call = (&values, &tuple(&values, class));
+        let found = named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&messages));
         assert_eq!(found.warrant.is_some(), is_named, "{class:?} {arguments}");
-        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&[]));
+        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&[]));
         assert_eq!(unsaid.warrant, None, "in a task that nobody began");
     }
     // Whoever names a place to look at has not said that something be done there.
@@ -494,7 +547,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
     let by = |method, said: &[(Seq, Vec<Atom>)]| {
         let (values, facts) = (Values::read(&manifest, r#"{"to":"ann@a.ch"}"#), to(URL, method));
         let sources = Sources { words: &[said[0].1.clone()], ..naming(said) };
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &sources).warrant.is_some()
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources).warrant.is_some()
     };
     assert!(by(Method::Get, &said) && !by(Method::Post, &said));
     said[0].1.push(Atom(Kind::Words, "please POST it to this post".into()));
@@ -503,7 +556,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
         let facts = Facts::new(EffectClass::Send, Vec::new());
         let values = Values::read(&manifest, &arguments);
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&messages)).is_clear
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages)).is_clear
     };
     assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
 }
@@ -539,7 +592,7 @@ fn a_number_up_to_what_the_operator_said_needs_no_name_where_its_payee_has_one()
         (r#"{"amount":4}"#, false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(EffectClass::Spend, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, repeat("x", 1)), &naming(&messages));
+        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages));
         assert_eq!(found.warrant.is_some(), is_named, "{arguments}");
     }
 }
@@ -617,7 +670,7 @@ fn any_named() -> impl Strategy<Value = Named> {
     let from = Seq::default();
     (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(move |(is_clear, has_warrant, has_origin)| Named {
         origins: has_origin.then_some(Origin { path: 0, from }).into_iter().collect(),
-        warrant: has_warrant.then_some(Warrant { from, tuple: repeat("values", 1) }),
+        warrant: has_warrant.then(|| warrant(from, 1)),
         is_clear,
         reads: None,
         arguments: None,
@@ -629,7 +682,7 @@ fn any_named() -> impl Strategy<Value = Named> {
 fn of_task(t: &TestSession, named: &Named) -> Named {
     let from = message(t);
     Named {
-        warrant: named.warrant.map(|warrant| Warrant { from, ..warrant }),
+        warrant: named.warrant.clone().map(|warrant| Warrant { from, ..warrant }),
         origins: named.origins.iter().map(|origin| Origin { from, ..*origin }).collect(),
         is_clear: named.is_clear,
         reads: named.reads,

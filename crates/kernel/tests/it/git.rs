@@ -13,7 +13,7 @@ use backstay_kernel::tool::{ArgumentRole, EffectClass};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::{Kind, extract};
 
-use crate::harness::{TestSession, body, repeat, rule};
+use crate::harness::{TestSession, body, repeat, rule, tuple};
 
 const EFFECT: Seq = Seq(9);
 const URL: &str = "https://git.test/acme/app.git";
@@ -106,12 +106,12 @@ fn a_push_asks_where_others_act_by_it_where_it_is_told_too_much_and_always_after
     // One message names all of it, and nobody has looked at what is in the commits.
     let arguments = format!("{{\"url\":\"{URL}\",\"ref\":\"agent/x\"}}");
     let values = Values::read(&t.policy.tools["shell"], &arguments);
-    let tuple = (&values, repeat("x", 1));
+    let tuple = tuple(&values, EffectClass::Send);
     let of = |t: &TestSession, text: &str| {
         let from = t.session.turn.as_ref().unwrap().said[0].seq;
         let (messages, words) = ([(from, extract(text, &[]))], [extract(text, &[])]);
         let sources = Sources { messages: &messages, words: &words, ..Sources::default() };
-        named(&t.session, EFFECT, &push(false), &t.policy, tuple, &sources)
+        named(&t.session, EFFECT, &push(false), &t.policy, (&values, &tuple), &sources)
     };
     let all = of(&t, &format!("please push to {URL} as \"agent/x\""));
     assert!(all.warrant.is_some() && all.is_clear);

@@ -189,7 +189,7 @@ fn judged_later() -> Vec<Record> {
             None,
             Some(Grounds {
                 policy,
-                warrant: Some(Warrant { from: Seq(2), tuple: RepeatKey([8; 8]) }),
+                warrant: Some(Warrant { from: Seq(2), tuple: RepeatKey([8; 8]), values: None }),
                 is_clear: true,
                 composed: Some(Composed { host: "*.example.com".to_owned(), bytes: 40 }),
                 ..bare()
@@ -737,6 +737,20 @@ fn judged_by_who_gets_to_know() -> Record {
     })
 }
 
+/// Of a call that is told apart from others by each value.
+fn judged_by_what_it_chooses() -> Record {
+    let warrant = Warrant { from: Seq(2), tuple: RepeatKey([8; 8]), values: Some(vec![RepeatKey([9; 8])]) };
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 1,
+        facts: None,
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Allow { by: Reason::ClassDefault },
+        grounds: Some(Box::new(Grounds { warrant: Some(warrant), ..bare() })),
+    })
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -755,6 +769,7 @@ fn the_stored_form_of_every_record_stays() {
         judged_by_what_they_start(),
         vec![judged_by_who_gets_to_know()],
         vec![judged_by_what_acts()],
+        vec![judged_by_what_it_chooses()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

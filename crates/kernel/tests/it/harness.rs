@@ -10,10 +10,10 @@ use backstay_kernel::decide::{Decide, Message};
 use backstay_kernel::destination::{Audience, Destination};
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Finish, Inspection, Outcome, Probed};
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::Named;
+use backstay_kernel::flow::{Named, Tuple, Values, Warrant};
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::home::Speaks;
-use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, SessionId};
+use backstay_kernel::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId};
 use backstay_kernel::label::{Confidentiality, Label};
 use backstay_kernel::ledger::{entries, wanted};
 use backstay_kernel::policy::{Agent, Caps, Grants, InDoubt, Model, Policy, Role};
@@ -499,6 +499,20 @@ impl TestSession {
 pub fn repeat(tool: &str, arguments: u8) -> RepeatKey {
     let first = tool.bytes().next().unwrap_or(0);
     RepeatKey([first, arguments, 0, 0, 0, 0, 0, 0])
+}
+
+/// Of a call of this number; another number chooses something else.
+pub fn warrant(from: Seq, number: u8) -> Warrant {
+    Warrant { from, tuple: repeat("tool", 0), values: Some(vec![repeat("values", number)]) }
+}
+
+/// What tells this call from others of its tool.
+pub fn tuple(values: &Values, class: EffectClass) -> Tuple {
+    let key = |text: &String| {
+        let Digest(bytes) = Digest::of("value", &[text.as_bytes()]);
+        RepeatKey(bytes[..8].try_into().unwrap())
+    };
+    Tuple { tool: repeat("tool", 0), values: values.choice(class).iter().map(key).collect() }
 }
 
 fn word(state: &State) -> &'static str {

@@ -13,7 +13,7 @@ use backstay_kernel::session::{Found, State};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing, Manifest, Name};
 use backstay_kernel::words::{Atom, Kind, Sign, Typed, extract, quotes};
 
-use crate::harness::{TestSession, body, repeat, rule};
+use crate::harness::{TestSession, body, rule, tuple, warrant};
 
 fn listing(unquoted: bool) -> Listing {
     Listing {
@@ -49,7 +49,7 @@ fn passes_of(class: EffectClass, message: &str, kind: Kind, value: &str, known: 
     let facts = Facts::new(class, Vec::new());
     let (messages, words) = ([(Seq(2), stored)], [atoms]);
     let sources = Sources { messages: &messages, words: &words, known: Some((&manifest, lists)), wishes: &[] };
-    named(&t.session, Seq(9), &facts, &t.policy, (&values, repeat("x", 1)), &sources).warrant.is_some()
+    named(&t.session, Seq(9), &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources).warrant.is_some()
 }
 
 const PEOPLE: [(&str, &str); 5] =
@@ -546,6 +546,6 @@ fn a_value_that_a_list_names_is_shown_as_named_where_the_call_was_judged_so() {
     let (to, cc, note) = (String::from("to"), String::from("cc"), String::from("note"));
     let unnamed = [(cc.clone(), None, false), (note.clone(), Some(2), false), (to.clone(), None, false)];
     assert_eq!(of(None), unnamed, "nothing is shown as named that the call was not judged by");
-    let warrant = Warrant { from: Seq(2), tuple: RepeatKey([0; 8]) };
+    let warrant = warrant(Seq(2), 1);
     assert_eq!(of(Some(warrant)), [(cc, None, false), (note, Some(2), false), (to, Some(2), true)]);
 }

@@ -12,7 +12,7 @@ use backstay_kernel::session::{State, Work};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Known, Manifest, Name};
 use backstay_kernel::words::{Atom, Kind, Typed, extract, quotes};
 
-use crate::harness::{TestSession, body, repeat, rule, tokens};
+use crate::harness::{TestSession, body, rule, tokens, tuple, warrant};
 
 /// An agent with a scope, and a person's task in which something was read: the model that plans is being asked.
 fn planning() -> TestSession {
@@ -62,7 +62,7 @@ fn look(t: &mut TestSession, effect: EffectId, entry: Option<u32>, number: u8) {
 
 fn look_as(class: EffectClass, t: &mut TestSession, effect: EffectId, entry: Option<u32>, number: u8) {
     let from = t.session.turn.as_ref().unwrap().said[0].seq;
-    let warrant = Some(Warrant { from, tuple: repeat("values", number) });
+    let warrant = Some(warrant(from, number));
     let named = Named { warrant, is_clear: true, entry, ..Named::default() };
     let inspection = Inspection::Facts(Facts::new(class, Vec::new()));
     t.tell(Input::Inspected { effect, inspection, named });
@@ -112,17 +112,17 @@ fn an_entry_is_worth_as_many_calls_as_the_words_want() {
 
 /// A plan that counts wrong pays nobody twice.
 #[test]
-fn of_a_payment_each_message_and_its_values_are_worth_one_whatever_the_plan_counts() {
+fn of_a_payment_each_message_is_worth_one_like_it_whatever_the_plan_counts() {
     for (class, again) in [(EffectClass::Spend, Some(Flow::UnnamedTarget)), (EffectClass::Send, None)] {
         let mut t = planning();
         plan(&mut t, &[("mail", 5)]);
-        t.only_reply(&[("mail", 10), ("mail", 11), ("mail", 12)]);
+        t.only_reply(&[("mail", 10), ("mail", 11)]);
         let last = t.call("mail");
-        let ids = [Seq(last.0 - 2), Seq(last.0 - 1), last];
-        for (id, values) in ids.iter().zip([7, 7, 8]) {
-            look_as(class, &mut t, *id, Some(0), values);
+        let ids = [Seq(last.0 - 1), last];
+        for id in ids {
+            look_as(class, &mut t, id, Some(0), 7);
         }
-        assert_eq!(ids.map(|id| flow(&t, id)), [None, again, None], "{class:?}");
+        assert_eq!(ids.map(|id| flow(&t, id)), [None, again], "{class:?}");
     }
 }
 
@@ -135,7 +135,7 @@ fn a_call_that_waits_for_a_yes_holds_its_place() {
     let first = Seq(second.0 - 1);
     let from = t.session.turn.as_ref().unwrap().said[0].seq;
     // What it says leads somewhere: a person may still say yes.
-    let warrant = Some(Warrant { from, tuple: repeat("values", 1) });
+    let warrant = Some(warrant(from, 1));
     let named = Named { warrant, is_clear: false, entry: Some(0), ..Named::default() };
     let inspection = Inspection::Facts(Facts::new(EffectClass::Send, Vec::new()));
     t.tell(Input::Inspected { effect: first, inspection, named });
@@ -210,7 +210,7 @@ fn what_is_inside_is_still_held_to_clearance_payload_and_rules() {
         t.only_reply(&[("mail", 1)]);
         let effect = t.call("mail");
         let from = t.session.turn.as_ref().unwrap().said[0].seq;
-        let warrant = Some(Warrant { from, tuple: repeat("values", 1) });
+        let warrant = Some(warrant(from, 1));
         let named = named(Named { warrant, is_clear: true, entry: Some(0), ..Named::default() });
         let inspection = Inspection::Facts(Facts::new(EffectClass::Send, Vec::new()));
         let records = t.tell(Input::Inspected { effect, inspection, named });
@@ -449,7 +449,7 @@ fn call(t: &TestSession, said: &str, plan: &str, arguments: &str, lists: &Lists)
     let wishes: Vec<_> = (0..).zip(kept(t, said, plan)).collect();
     let sources = Sources { messages: &messages, words: &words, known: Some((manifest, lists)), wishes: &wishes };
     let facts = Facts::new(EffectClass::Send, Vec::new());
-    let found = named(&t.session, Seq(999), &facts, &t.policy, (&values, repeat("x", 1)), &sources);
+    let found = named(&t.session, Seq(999), &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources);
     (found.entry, found.warrant.is_some())
 }
 
@@ -469,18 +469,23 @@ fn a_planned_value_is_the_consent_that_its_words_alone_are_not() {
     let t = in_task(mail(&[("to", TO), ("what", ArgumentRole::Authority(Kind::Id))]), 2);
     let none = Lists::default();
     let said = "Read what Bob wrote, and send e-17 to Alice";
-    let of = |plan: serde_json::Value, arguments: &str| call(&t, said, &planned(&plan), arguments, &none);
+    let of = |to: serde_json::Value, arguments: &str| {
+        let plan = serde_json::json!({ "to": to, "what": ["e-17"] });
+        call(&t, said, &planned(&plan), arguments, &none)
+    };
     let alice = r#"{"to":"Alice","what":"e-17"}"#;
-    assert_eq!(of(serde_json::json!({ "to": ["Alice"] }), alice), (Some(0), true));
-    assert_eq!(of(serde_json::json!({ "to": "Alice" }), alice), (Some(0), true), "one value without a list");
-    // The words alone name nobody; what the plan does not say is what a message names.
-    assert_eq!(of(serde_json::json!({}), alice), (Some(0), false));
-    assert_eq!(of(serde_json::json!({ "to": ["Alice"] }), r#"{"to":"Bob","what":"e-17"}"#), (None, false));
-    assert_eq!(of(serde_json::json!({ "to": ["Alice"] }), r#"{"to":"alice","what":"e-17"}"#), (None, false));
-    assert_eq!(of(serde_json::json!({ "to": ["Alice"] }), r#"{"to":["Alice","Bob"],"what":"e-17"}"#), (None, false));
-    assert_eq!(of(serde_json::json!({ "to": ["Alice"] }), r#"{"to":"Alice","what":"e-18"}"#), (Some(0), false));
+    assert_eq!(of(serde_json::json!(["Alice"]), alice), (Some(0), true));
+    assert_eq!(of(serde_json::json!("Alice"), alice), (Some(0), true), "one value without a list");
+    assert_eq!(of(serde_json::json!(["Alice"]), r#"{"to":"Bob","what":"e-17"}"#), (None, false));
+    assert_eq!(of(serde_json::json!(["Alice"]), r#"{"to":"alice","what":"e-17"}"#), (None, false));
+    assert_eq!(of(serde_json::json!(["Alice"]), r#"{"to":["Alice","Bob"],"what":"e-17"}"#), (None, false));
+    assert_eq!(of(serde_json::json!(["Alice"]), r#"{"to":"Alice","what":"e-18"}"#), (None, false));
     // A value of another argument is none of this one.
-    assert_eq!(of(serde_json::json!({ "to": ["Alice", "e-17"] }), r#"{"to":"e-17","what":"Alice"}"#), (Some(0), false));
+    assert_eq!(of(serde_json::json!(["Alice", "e-17"]), r#"{"to":"e-17","what":"Alice"}"#), (None, false));
+    let of = |plan: serde_json::Value, arguments: &str| call(&t, said, &planned(&plan), arguments, &none);
+    // The words alone name nobody; of a plan that says no values, what a message names passes.
+    assert_eq!(of(serde_json::json!({}), alice), (Some(0), false));
+    assert_eq!(of(serde_json::json!({}), r#"{"what":"e-17"}"#), (Some(0), true));
     // What was planned and stands nowhere lets nothing pass, whatever a message names.
     assert_eq!(of(serde_json::json!({ "what": ["e-99"], "to": ["Alice"] }), alice), (None, false));
     // A name where a value of another form would be: only by a plan.
@@ -498,7 +503,7 @@ fn a_planned_value_is_the_consent_that_its_words_alone_are_not() {
         assert_eq!(call(&accounts, said, &unplanned, r#"{"to":"Spotify"}"#, &none), (Some(0), false), "{said}");
     }
     // Of two entries the one that it is inside of.
-    let two = r#"{"tools":[{"name":"mail","count":1,"arguments":{"to":["Bob"]}},{"name":"mail","count":1,"arguments":{"to":["Alice"]}}]}"#;
+    let two = r#"{"tools":[{"name":"mail","count":1,"arguments":{"to":["Bob"]}},{"name":"mail","count":1,"arguments":{"to":["Alice"],"what":["e-17"]}}]}"#;
     assert_eq!(call(&t, said, two, alice, &none), (Some(1), true));
     // All that it chooses is one person's word at one time.
     let manifest = &t.policy.tools["mail"];
@@ -506,19 +511,45 @@ fn a_planned_value_is_the_consent_that_its_words_alone_are_not() {
     let said = [words("send it to Alice"), words("e-17")];
     let stored = |all: &Vec<Atom>| all.iter().filter(|atom| atom.0 != Kind::Words).cloned().collect::<Vec<_>>();
     let messages = [(Seq(2), stored(&said[0])), (Seq(3), stored(&said[1]))];
-    let wishes = [(
-        0,
-        read_scope(&planned(&serde_json::json!({ "to": ["Alice"] })), &t.policy.agents["main"], &t.policy, &said)
-            .remove(0),
-    )];
+    let plan = planned(&serde_json::json!({ "to": ["Alice"], "what": ["e-17"] }));
+    let wishes = [(0, read_scope(&plan, &t.policy.agents["main"], &t.policy, &said).remove(0))];
     let sources = Sources { messages: &messages, words: &said, known: None, wishes: &wishes };
     let facts = Facts::new(EffectClass::Send, Vec::new());
-    let found = named(&t.session, Seq(999), &facts, &t.policy, (&values, repeat("x", 1)), &sources);
+    let found = named(&t.session, Seq(999), &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources);
     assert_eq!((found.entry, found.warrant), (Some(0), None));
     // What only reads uses none of it up.
     let reads = Facts::new(EffectClass::Read, Vec::new());
-    let found = named(&t.session, Seq(999), &reads, &t.policy, (&values, repeat("x", 1)), &sources);
+    let found = named(&t.session, Seq(999), &reads, &t.policy, (&values, &tuple(&values, facts.class)), &sources);
     assert_eq!(found.entry, None);
+}
+
+/// Whoever is named beside them is named for something else.
+#[test]
+fn what_a_plan_says_of_some_arguments_it_says_of_all() {
+    let mut t = mail(&[
+        ("to", ArgumentRole::Authority(Kind::Email)),
+        ("cc", ArgumentRole::Authority(Kind::Email)),
+        ("amount", ArgumentRole::UpTo(20)),
+        ("text", ArgumentRole::Payload),
+    ]);
+    t.policy.tools.get_mut("mail").unwrap().known = vec![("cc".into(), Known::Created(vec!["post".into()]))];
+    let t = in_task(t, 1);
+    let lists = Lists { names: Vec::new(), created: vec![("post".into(), "made@corp.example".into())] };
+    let said = "Send ann@corp.example the summary of what bob@evil.example wrote";
+    let of = |plan: serde_json::Value, arguments: &str| call(&t, said, &planned(&plan), arguments, &lists);
+    let to_ann = || serde_json::json!({ "to": ["ann@corp.example"] });
+    for (arguments, inside) in [
+        (r#"{"to":"ann@corp.example"}"#, true),
+        (r#"{"to":"ann@corp.example","cc":null,"text":"hello"}"#, true),
+        (r#"{"to":"ann@corp.example","amount":5}"#, true),
+        (r#"{"to":"ann@corp.example","cc":"made@corp.example"}"#, true),
+        (r#"{"to":"ann@corp.example","cc":"bob@evil.example"}"#, false),
+        (r#"{"cc":"bob@evil.example"}"#, false),
+        (r#"{"to":"ann@corp.example","bcc":"bob@evil.example"}"#, false),
+    ] {
+        assert_eq!(of(to_ann(), arguments).0, inside.then_some(0), "{arguments}");
+    }
+    assert_eq!(of(serde_json::json!({}), r#"{"to":"ann@corp.example","cc":"bob@evil.example"}"#), (Some(0), true));
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub enum Invariant {
     Stale,
     /// What the person's own words want is planned once, and nothing beyond it, or beyond its task, goes unasked.
     Scope,
+    /// One message is worth one mail that nobody was asked about, in whatever form.
+    Warrant,
     /// What a name stands for is looked up once for a call, which waits for it.
     Lookup,
     /// A yes for longer than once is to one call, and over at its end or when it is taken back.

@@ -410,7 +410,7 @@ impl Driver {
         let ended = |outcome| Input::Ended { effect: of.effect, started: of.started, outcome, connections: Vec::new() };
         let other = match made {
             Move::Plan(_) => Some(replied(&[Kind::Mail])),
-            Move::Reply(_) if self.scope.unasked == Unasked::Planned => Some(planned(&[(Kind::Mail, 1)])),
+            Move::Reply(_) if self.scope.unasked.is_planned() => Some(planned(&[(Kind::Mail, 1)])),
             _ => None,
         };
         let frame = node.frame(&self.policies);

@@ -9,7 +9,7 @@ use backstay_kernel::context::{Item, Notice};
 use backstay_kernel::effect::{Effect, Outcome, Probed};
 use backstay_kernel::frame::Frame;
 use backstay_kernel::home::HomeRecord;
-use backstay_kernel::id::{Boot, Digest, EffectId, Seq};
+use backstay_kernel::id::{Boot, Digest, EffectId, RepeatKey, Seq};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Decision, End, Ended, Reason, Record, Resolution, Verdict};
@@ -103,6 +103,9 @@ mutants! {
     PlanCountsMore: Scope, "An entry is worth a call more than the plan says.";
     PlaceGivenBack: Scope, "What a call took of the scope is given back when it ends.";
     ScopeOutlivesTask: Scope, "What was planned for one task is in the scope of the next.";
+    ScopeSaysWhomNot: Scope, "An entry is one of its tool's calls to anybody whom a message names.";
+    FormsToldApart: Warrant, "The same in another form is worth a call of its own.";
+    SpentForgotten: Warrant, "What a message has been worth is forgotten when the call ends.";
     LookedUpAgain: Lookup, "What a lookup came to is forgotten, and it is made again.";
     LookupNotWaitedFor: Lookup, "A call is judged while something is looked up for it.";
     NoListIsOne: Lookup, "A lookup that failed has found the list.";
@@ -340,6 +343,17 @@ fn changed_input(mutant: Mutant, session: &Session, frame: &Frame<'_>, input: In
             named.arguments = frame.standing.first().map(|standing| standing.arguments);
             Input::Inspected { effect, inspection, named }
         }
+        (Mutant::ScopeSaysWhomNot, Input::Inspected { effect, inspection, mut named }) => {
+            let open = session.turn.iter().flat_map(|turn| turn.scope.entries.iter().zip(0u32..));
+            let mut free = open.filter(|(entry, _)| entry.taken.len() < entry.count as usize);
+            named.entry = named.entry.or(free.next().map(|(_, place)| place));
+            Input::Inspected { effect, inspection, named }
+        }
+        (Mutant::FormsToldApart, Input::Inspected { effect, inspection, mut named }) => {
+            let of_call = vec![RepeatKey(effect.0.to_be_bytes())];
+            named.warrant.iter_mut().for_each(|warrant| warrant.values = Some(of_call.clone()));
+            Input::Inspected { effect, inspection, named }
+        }
         (
             Mutant::ReplyIsPlan,
             Input::Ended { effect, started, outcome: Outcome::Replied { text, finish, usage, .. }, connections },
@@ -527,6 +541,7 @@ fn changed_scope(mutant: Mutant, before: &Session, session: &mut Session, record
     }
     let Some(turn) = turn else { return };
     match (mutant, record) {
+        (Mutant::SpentForgotten, Record::Ended(_)) => turn.spent_warrants.clear(),
         (Mutant::PlanSkipped, Record::TurnStarted(_)) => turn.scope.planned = turn.said.len(),
         (Mutant::PlannedAgain, Record::Scoped(_)) => turn.scope.planned = 0,
         (Mutant::PlanCountsMore, Record::Scoped(_)) => {

@@ -113,10 +113,21 @@ pub enum Unasked {
     Never,
     /// A plan of what the person typed wants it.
     Planned,
+    /// The plan says to whom, and nothing of whom else.
+    PlannedTo,
+    /// The person typed to whom, once for each of the task's messages.
+    Named,
     /// The person typed a name, and it goes to whom a list has by that name.
     Listed,
     /// Somebody has said yes to it for longer than once.
     Standing,
+}
+
+impl Unasked {
+    #[must_use]
+    pub fn is_planned(self) -> bool {
+        matches!(self, Self::Planned | Self::PlannedTo)
+    }
 }
 
 /// How often each thing may still happen on a path.
@@ -195,7 +206,8 @@ impl Scope {
             Invariant::I5Money => self.shared.is_some() || self.turn_tokens.is_some(),
             Invariant::I10NamedWait => self.shared.is_some_and(|shared| shared.reserved > 0),
             Invariant::Asks => self.insists,
-            Invariant::Scope => self.unasked == Unasked::Planned,
+            Invariant::Scope => self.unasked.is_planned(),
+            Invariant::Warrant => self.unasked == Unasked::Named,
             Invariant::Lookup => self.unasked == Unasked::Listed,
             Invariant::Standing => self.unasked == Unasked::Standing,
             _ => false,
@@ -233,7 +245,7 @@ impl Scope {
         let deny = Rule::new("no shell", RuleVerdict::Deny, shell);
         let asking = self.asking.iter().map(|kind| asked_about(*kind));
         // So that nothing asks but what was seen.
-        let go_on = matches!(self.unasked, Unasked::Planned | Unasked::Listed).then(go_on);
+        let go_on = (self.unasked.is_planned() || matches!(self.unasked, Unasked::Named | Unasked::Listed)).then(go_on);
         let turn = Ceiling { tokens: self.turn_tokens, micro_usd: None };
         Agent {
             model: "m".to_owned(),
@@ -249,14 +261,16 @@ impl Scope {
             budget: Budget { turn, ..Budget::default() },
             caps: Caps { steps: 100, tool_calls: 100, wall_ms: u64::MAX, asks_per_hour: self.asks_per_hour },
             in_doubt: self.in_doubt,
-            scope: self.unasked == Unasked::Planned,
+            scope: self.unasked.is_planned(),
         }
     }
 
     fn manifest(&self, kind: Kind) -> Manifest {
-        let chooses = |kind| vec![("to".to_owned(), ArgumentRole::Authority(kind))];
+        let chooses = |kind| ["to", "cc"].map(|name| (name.to_owned(), ArgumentRole::Authority(kind))).to_vec();
         let of_mail = |manifest| match self.unasked {
-            Unasked::Planned => Manifest { arguments: chooses(Form::Email), ..manifest },
+            Unasked::Planned | Unasked::PlannedTo | Unasked::Named => {
+                Manifest { arguments: chooses(Form::Email), ..manifest }
+            }
             Unasked::Listed => Manifest { arguments: chooses(Form::Id), known: vec![listed()], ..manifest },
             Unasked::Never | Unasked::Standing => manifest,
         };
@@ -431,6 +445,8 @@ pub const SCOPES: &[Scope] = &[
         ..BASE
     },
     TASK,
+    WHOM,
+    ONCE,
     NAME,
     ALWAYS,
 ];
@@ -444,6 +460,25 @@ const TASK: Scope = Scope {
     unasked: Unasked::Planned,
     plans: &[&[(Kind::Mail, 1)], &[]],
     shared: Some(Shared { tokens: 100, reserved: 0 }),
+    ..BASE
+};
+
+const WHOM: Scope = Scope {
+    name: "a plan that says whom",
+    messages: &[Mode::Queue, Mode::Steer],
+    replies: &[&[Kind::Read], &[Kind::Mail, Kind::Letter], &[]],
+    left: Left { crashes: 1, failures: 1, ..QUIET },
+    unasked: Unasked::PlannedTo,
+    plans: &[&[(Kind::Mail, 2)], &[]],
+    ..BASE
+};
+
+const ONCE: Scope = Scope {
+    name: "once for a message",
+    messages: &[Mode::Queue, Mode::Steer],
+    replies: &[&[Kind::Read], &[Kind::Mail, Kind::Letter], &[Kind::Mail], &[Kind::Letter], &[]],
+    left: Left { crashes: 1, failures: 1, unknowns: 1, cancels: 1, ..QUIET },
+    unasked: Unasked::Named,
     ..BASE
 };
 

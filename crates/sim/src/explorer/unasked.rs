@@ -50,7 +50,7 @@ fn broken<T>(invariant: Invariant, detail: impl Into<String>) -> Result<T, Viola
 
 /// What must hold of the session that a record is about to change.
 pub fn before(node: &Node, books: &Books, record: &Record) -> Result<(), Violation> {
-    let scoped = node.unasked == Unasked::Planned;
+    let scoped = node.unasked.is_planned();
     let lacks_plan = books.tainted && books.planned < books.heard;
     match record {
         Record::Planned(Planned::Scope { .. }) if !(scoped && lacks_plan) => {
@@ -146,14 +146,20 @@ pub fn launched(node: &Node, seen: &Seen, effect: EffectId, kind: Kind) -> Resul
     let was_listed = books.lookups.iter().any(|lookup| lookup.of == effect && lookup.ended == Some(true));
     match node.unasked {
         Unasked::Never => broken(Invariant::I2Gate, "mail is sent without a yes"),
-        Unasked::Planned if !is_free && books.passed.len() > books.wanted as usize => {
+        Unasked::Planned | Unasked::PlannedTo if !is_free && books.passed.len() > books.wanted as usize => {
             broken(Invariant::Scope, "more mail is sent than the person's words want")
+        }
+        Unasked::PlannedTo if !is_free && kind == Kind::Letter => {
+            broken(Invariant::Scope, "mail is sent to somebody besides those that the plan says")
+        }
+        Unasked::Named if !is_free && books.passed.len() > books.heard => {
+            broken(Invariant::Warrant, "one message sends twice")
         }
         Unasked::Listed if !is_free && !was_listed => broken(Invariant::Lookup, "mail is sent to whom nobody named"),
         Unasked::Standing if !is_free || !stands(node, books, kind) => {
             broken(Invariant::Standing, "mail is sent by a yes that is over, or was said to something else")
         }
-        Unasked::Planned | Unasked::Listed | Unasked::Standing => Ok(()),
+        Unasked::Planned | Unasked::PlannedTo | Unasked::Named | Unasked::Listed | Unasked::Standing => Ok(()),
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use backstay_kernel::Input;
 use backstay_kernel::effect::{CallRef, Inspection};
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Lists, Named, Sources, Values, Wish, named, wanted, wants_names};
-use backstay_kernel::id::{Digest, EffectId, Seq};
+use backstay_kernel::flow::{Lists, Named, Sources, Tuple, Values, Wish, named, wanted, wants_names};
+use backstay_kernel::id::{Digest, EffectId, RepeatKey, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::session::{ScopeEntry, Session};
 use backstay_kernel::standing;
@@ -45,6 +45,9 @@ impl Words {
         match (kind, self.unasked) {
             (Kind::Mail, Unasked::Listed) => "{\"to\":\"7\"}",
             (Kind::Mail, _) => "{\"to\":\"ann@corp.example\"}",
+            // To the same in another form.
+            (Kind::Letter, Unasked::Named) => "{\"to\":[\"ann@corp.example\",\"ann@corp.example\"]}",
+            (Kind::Letter, Unasked::PlannedTo) => "{\"to\":\"ann@corp.example\",\"cc\":\"bob@corp.example\"}",
             (Kind::Letter, _) => "{\"to\":\"bob@corp.example\"}",
             (Kind::Shell | Kind::Read | Kind::Post | Kind::Write | Kind::List, _) => "{}",
         }
@@ -92,11 +95,30 @@ impl Words {
         let has_list = found.iter().any(|found| found.list.is_some());
         let lists = Lists { names: has_list.then(|| (0, list())).into_iter().collect(), created: Vec::new() };
         let wants_list = !wanted(manifest, &values, &messages, (&lists, &words)).is_empty();
-        let wishes = wishes(session, kind);
+        let wishes = self.wishes(session, kind);
         let sources = Sources { messages: &messages, words: &words, known: Some((manifest, &lists)), wishes: &wishes };
-        let named = named(session, effect, facts, policy, (&values, kind.key()), &sources);
+        let tuple = tuple(kind, &values.choice(kind.class()));
+        let named = named(session, effect, facts, policy, (&values, &tuple), &sources);
         (wants_list.then(|| Input::LookUp { effect, calls: vec![lookup()] }), named)
     }
+
+    /// What the scope has of calls of this tool.
+    fn wishes(&self, session: &Session, kind: Kind) -> Vec<(u32, Wish)> {
+        let entries = session.turn.iter().flat_map(|turn| turn.scope.entries.iter().zip(0u32..));
+        let of_tool = entries.filter(|(entry, _)| entry.tool == kind.name());
+        let to = (self.unasked == Unasked::PlannedTo).then(|| ("to".to_owned(), vec!["ann@corp.example".to_owned()]));
+        let arguments: BTreeMap<_, _> = to.into_iter().collect();
+        let wish = |entry: &ScopeEntry| {
+            let (tool, arguments) = (entry.tool.clone(), arguments.clone());
+            Wish { tool, count: entry.count, arguments }
+        };
+        of_tool.map(|(entry, number)| (number, wish(entry))).collect()
+    }
+}
+
+fn tuple(kind: Kind, values: &[String]) -> Tuple {
+    let key = |text: &str| RepeatKey(std::array::from_fn(|place| Digest::of("value", &[text.as_bytes()]).0[place]));
+    Tuple { tool: key(kind.name()), values: values.iter().map(|value| key(value)).collect() }
 }
 
 fn lookup() -> CallRef {
@@ -107,12 +129,4 @@ fn lookup() -> CallRef {
 fn list() -> Vec<Name> {
     let name = |(name, value): (&str, &str)| Name { name: name.to_owned(), value: value.to_owned() };
     [("Ann", "7"), ("Bob", "8")].map(name).to_vec()
-}
-
-/// What the scope has of calls of this tool: the plans of the small world say no arguments.
-fn wishes(session: &Session, kind: Kind) -> Vec<(u32, Wish)> {
-    let entries = session.turn.iter().flat_map(|turn| turn.scope.entries.iter().zip(0u32..));
-    let of_tool = entries.filter(|(entry, _)| entry.tool == kind.name());
-    let wish = |entry: &ScopeEntry| Wish { tool: entry.tool.clone(), count: entry.count, arguments: BTreeMap::new() };
-    of_tool.map(|(entry, number)| (number, wish(entry))).collect()
 }
