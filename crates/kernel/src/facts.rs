@@ -143,7 +143,8 @@ pub struct Facts {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Addressed {
-    /// Addresses, accounts, amounts and numbers.
+    /// Addresses, accounts, amounts, numbers, URLs and hosts; of what sends or pays also ids, and what picks one of
+    /// several things, after the name of its argument.
     pub values: Vec<Atom>,
     /// There may be others besides, in a form that nobody can read: rules then know of none.
     #[serde(default, skip_serializing_if = "is_false")]

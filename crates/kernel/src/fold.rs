@@ -40,8 +40,8 @@ pub fn apply(session: &mut Session, record: &Record) {
             session.take_in(record.label(session.label));
             verdict::judge(session, judged);
         }
-        Record::Decided { effect, decision, by, .. } => {
-            verdict::decided(session, *effect, *decision, by.as_deref());
+        Record::Decided { effect, decision, by, speaks, .. } => {
+            verdict::decided(session, *effect, *decision, (by.as_deref(), *speaks));
         }
         Record::Answered { effect, body, by, label, typed } => {
             session.effects.remove(effect);

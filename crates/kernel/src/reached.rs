@@ -41,8 +41,9 @@ impl Seen {
     }
 }
 
-/// Everywhere that a call leads to: hosts with their ports, addresses, accounts; a tool that sends somewhere that its
-/// arguments do not say is a place itself. `None`: it may lead elsewhere too.
+/// Everywhere that a call leads to: hosts with their ports, URLs, addresses, accounts, and ids and other words of a
+/// tool for somebody, which stand for somebody else elsewhere; a tool that sends somewhere that its arguments do not say
+/// is a place itself. `None`: it may lead elsewhere too.
 #[must_use]
 pub fn places(tool: &str, facts: &Facts) -> Option<Vec<String>> {
     let mut places: Vec<String> = facts.destination.iter().map(|to| host(&to.host, to.port)).collect();
@@ -54,8 +55,11 @@ pub fn places(tool: &str, facts: &Facts) -> Option<Vec<String>> {
         places.extend(addressed.values.iter().filter_map(|Atom(kind, value)| match kind {
             Kind::Email => Some(format!("email {value}")),
             Kind::Account => Some(format!("account {value}")),
-            Kind::Money | Kind::Number | Kind::Url | Kind::Host | Kind::Path => None,
-            Kind::Handle | Kind::Id | Kind::QuotedString | Kind::Words => None,
+            Kind::Url => Some(format!("url {value}")),
+            Kind::Host => Some(format!("host {value}")),
+            Kind::Id => Some(format!("tool {tool}: id {value}")),
+            Kind::QuotedString => Some(format!("tool {tool}: {value}")),
+            Kind::Money | Kind::Number | Kind::Path | Kind::Handle | Kind::Words => None,
         }));
     }
     match facts.class {
@@ -88,7 +92,8 @@ pub fn reach(session: &Session, record: &Record) -> Option<HomeInput> {
     let Work::Tool { call, judged: Some(judged), .. } = &session.effects.get(effect)?.work else { return None };
     let JudgedFacts { facts, approved, standing, .. } = &**judged;
     let places = places(call.tool.as_deref()?, facts).filter(|places| !places.is_empty())?;
-    let by_person = approved.is_some() || standing.is_some();
+    // A program's yes lets a call go, and makes nobody known.
+    let by_person = approved.as_ref().is_some_and(|yes| yes.by_person) || standing.is_some();
     let agent = session.agent.to_string();
     Some(HomeInput::Reach { agent, places, by_person, session: session.id, effect: *effect })
 }

@@ -62,11 +62,14 @@ pub enum Record {
     },
     Planned(Planned),
     Judged(Judged),
-    /// A person answered an ask, or its time ran out.
+    /// A person or a program answered an ask, or its time ran out.
     Decided {
         effect: EffectId,
         decision: Decision,
         by: Option<String>,
+        /// Absent in records of an earlier version, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        speaks: Option<Speaks>,
         note: Option<BodyRef>,
     },
     Answered {

@@ -282,7 +282,7 @@ pub struct JudgedFacts {
     pub named: NamedValues,
     /// What its URL takes of the day's bytes.
     pub composed: Option<Composed>,
-    /// A person said yes.
+    /// Whoever was asked said yes.
     pub approved: Option<Approved>,
     /// A person said yes for longer than once: to the ask of this id.
     pub standing: Option<String>,
@@ -295,6 +295,8 @@ pub struct Approved {
     pub approvers: Approvers,
     pub until: Millis,
     pub digest: Digest,
+    /// A person was among those who said it.
+    pub by_person: bool,
 }
 
 /// Where an effect stands in its life.
@@ -309,6 +311,8 @@ pub enum State {
         digest: Digest,
         /// Who has said yes to exactly this so far.
         yes: Vec<String>,
+        /// A person is among them.
+        by_person: bool,
     },
     /// To be asked about: once no other ask is open, and not before the hour has room, where it says until when.
     Parked {

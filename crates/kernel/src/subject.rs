@@ -355,8 +355,8 @@ impl<'a> Subject<'a> {
             Field::Class => self.class.map(|_| Used::Class),
             Field::Path => self.paths.as_ref().map(|_| Used::Path),
             Field::BytesOut => self.bytes_out.map(|_| Used::BytesOut),
-            Field::Recipient => self.values.map(|_| Used::Recipient),
-            Field::Account => self.values.map(|_| Used::Account),
+            Field::Recipient => self.texts(Kind::Email).map(|_| Used::Recipient),
+            Field::Account => self.texts(Kind::Account).map(|_| Used::Account),
             Field::Amount => self.amounts().map(|_| Used::Amount),
             Field::Host => self.going.knows(|to| to.host.is_some()).then_some(Used::Host),
             Field::Port => self.going.knows(|to| to.port.is_some()).then_some(Used::Port),
@@ -428,9 +428,16 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// All values of a kind; `None` where there may be others.
+    /// All values of a kind; `None` where there may be others: whoever is told something, or paid, by an id or at a URL
+    /// may be anybody.
     pub(crate) fn texts(&self, kind: Kind) -> Option<Vec<&'a str>> {
-        Some(self.values?.iter().filter(|Atom(of, _)| *of == kind).map(|Atom(_, text)| text.as_str()).collect())
+        let values = self.values?;
+        let hides = |Atom(of, _): &Atom| matches!(of, Kind::Url | Kind::Host | Kind::Id | Kind::QuotedString);
+        let stays = matches!(self.class, Some(EffectClass::Read | EffectClass::Write));
+        if !stays && values.iter().any(hides) {
+            return None;
+        }
+        Some(values.iter().filter(|Atom(of, _)| *of == kind).map(|Atom(_, text)| text.as_str()).collect())
     }
 
     /// Numbers too: which of them is a price the tool alone knows.

@@ -105,11 +105,11 @@ impl Row {
             && judged.effect == id
         {
             judge(row, judged);
-        } else if let Record::Decided { effect, decision, by, note } = record
+        } else if let Record::Decided { effect, decision, by, speaks, note } = record
             && *effect == id
         {
             let approved = matches!(decision, Decision::Approve);
-            let decided = json!({ "at": at, "approved": approved, "decision": decision, "by": by, "note": note });
+            let decided = json!({ "at": at, "approved": approved, "decision": decision, "by": by, "speaks": speaks, "note": note });
             push(row, "decisions", decided);
         } else if let Record::Started(started) = record
             && started.effect == id

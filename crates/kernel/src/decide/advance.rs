@@ -44,7 +44,7 @@ fn expire_asks(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
         .iter()
         .filter(|(_, open)| matches!(open.state, State::Asked { expires_at, .. } if expires_at <= frame.now));
     let decision = Decision::Expire;
-    expired.map(|(id, _)| Record::Decided { effect: *id, decision, by: None, note: None }).collect()
+    expired.map(|(id, _)| Record::Decided { effect: *id, decision, by: None, speaks: None, note: None }).collect()
 }
 
 fn end_cancelled(session: &Session, frame: &Frame<'_>) -> Vec<Record> {
@@ -352,7 +352,7 @@ fn blocked(repeats: usize) -> Verdict {
 /// Another policy judged it, or the yes that it had is too old, or was said to another action.
 fn is_outdated(session: &Session, effect: EffectId, call: &CallRef, was: &JudgedFacts, frame: &Frame<'_>) -> bool {
     let (facts, named, policy) = (&was.facts, &was.named, frame.policy);
-    let is_void = |Approved { by, approvers, until, digest }: &Approved| {
+    let is_void = |Approved { by, approvers, until, digest, by_person: _ }: &Approved| {
         let asked = Asking { session, effect, call, facts, named, by, approvers, expires_at: *until, policy };
         *until <= frame.now || asked.digest() != *digest
     };

@@ -105,8 +105,8 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
         may_say_yes(session, open, &decide, frame)?;
     }
     let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
-    let (effect, by) = (decide.effect, Some(decide.by));
-    Ok(Vec::from([Record::Decided { effect, decision, by, note: decide.note }]))
+    let (effect, by, speaks) = (decide.effect, Some(decide.by), Some(decide.speaks));
+    Ok(Vec::from([Record::Decided { effect, decision, by, speaks, note: decide.note }]))
 }
 
 /// A no is taken from every approver. A yes is taken from those alone whose yes the ask wants, once from each.

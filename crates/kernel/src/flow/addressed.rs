@@ -1,11 +1,12 @@
 //! Whom a call reaches and how much it is, as rules look at it: the values of its arguments whose kinds say so.
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use super::named::exact;
 use crate::facts::Addressed;
-use crate::tool::{ArgumentRole, Manifest};
+use crate::tool::{ArgumentRole, EffectClass, Manifest};
 use crate::words::{Atom, Kind};
 
 /// There may be others in an argument that is not declared, or in a form that is none of its kind's; `None` where
@@ -16,11 +17,21 @@ pub fn addressed(manifest: &Manifest, arguments: &str) -> Option<Addressed> {
         return Some(Addressed { values: Vec::new(), more: true });
     };
     let (mut values, mut more) = (Vec::new(), false);
+    // What is looked at or kept by an id is nobody who is told anything.
+    let reaches = match manifest.class {
+        EffectClass::Send | EffectClass::Spend => true,
+        EffectClass::Read | EffectClass::Write | EffectClass::Execute => false,
+    };
     for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
         let kind = match manifest.arguments.iter().find(|(known, _)| known == name).map(|(_, role)| *role) {
             Some(ArgumentRole::UpTo(_)) => Kind::Number,
             Some(ArgumentRole::Authority(kind)) => kind,
-            Some(ArgumentRole::Selector | ArgumentRole::Payload) => continue,
+            Some(ArgumentRole::Selector) => {
+                // Equal texts pick different things by different arguments.
+                values.extend(reaches.then(|| Atom(Kind::QuotedString, format!("{name} {value}"))));
+                continue;
+            }
+            Some(ArgumentRole::Payload) => continue,
             None => {
                 more = true;
                 continue;
@@ -28,19 +39,26 @@ pub fn addressed(manifest: &Manifest, arguments: &str) -> Option<Addressed> {
         };
         more |= matches!(kind, Kind::Money | Kind::Number) && !is_plain(value);
         match (kind, exact(kind, value).map(|found| found.into_iter().map(folded).collect::<Vec<_>>())) {
-            (Kind::Email | Kind::Account | Kind::Money | Kind::Number, Some(found)) => values.extend(found),
+            (Kind::Email | Kind::Account | Kind::Money | Kind::Number | Kind::Url | Kind::Host, Some(found)) => {
+                values.extend(found);
+            }
+            (Kind::Id, Some(found)) if reaches => values.extend(found),
             // A name is somebody's, and a text of which no more was declared may be anything.
             (
                 Kind::Email
                 | Kind::Account
                 | Kind::Money
                 | Kind::Number
+                | Kind::Url
+                | Kind::Host
                 | Kind::Handle
                 | Kind::Words
                 | Kind::QuotedString,
                 _,
             ) => more = true,
-            (Kind::Url | Kind::Host | Kind::Path | Kind::Id, _) => {}
+            (Kind::Id, None) => more |= reaches,
+            // A path is a fact of its own.
+            (Kind::Id, Some(_)) | (Kind::Path, _) => {}
         }
     }
     // A program may read fewer digits.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::{complete, lookups};
 use crate::asks::Refused;
 use crate::context::{Answer, Note};
+use crate::home::Speaks;
 use crate::id::EffectId;
 use crate::record::{Decision, Grounds, Judged, Reason, Verdict};
 use crate::session::{Approved, JudgedFacts, Session, State, Work};
@@ -39,7 +40,8 @@ pub(super) fn judge(session: &mut Session, record: &Judged) {
         }
         Verdict::Ask { by, approvers, expires_at, digest, at } => {
             let (by, approvers, yes) = (by.clone(), approvers.clone(), Vec::new());
-            let asked = State::Asked { by, approvers, expires_at: *expires_at, digest: *digest, yes };
+            let (expires_at, digest) = (*expires_at, *digest);
+            let asked = State::Asked { by, approvers, expires_at, digest, yes, by_person: false };
             // One that is asked anew was opened before.
             if !matches!(core::mem::replace(&mut open.state, asked), State::Asked { .. }) {
                 session.asks.open(*at);
@@ -86,19 +88,28 @@ fn refuse(session: &mut Session, effect: EffectId, note: Note) {
     }
 }
 
-/// Each yes is a person's own; the call is ready with the last one that it takes.
-pub(super) fn decided(session: &mut Session, effect: EffectId, decision: Decision, person: Option<&str>) {
+/// Each yes is somebody's own; the call is ready with the last one that it takes.
+pub(super) fn decided(
+    session: &mut Session,
+    effect: EffectId,
+    decision: Decision,
+    (name, speaks): (Option<&str>, Option<Speaks>),
+) {
     match decision {
         Decision::Approve => {
             let Some(open) = session.effects.get_mut(&effect) else { return };
-            if let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, expires_at, digest, yes }) =
-                (&mut open.work, &mut open.state)
+            if let (
+                Work::Tool { judged: Some(judged), .. },
+                State::Asked { by, approvers, expires_at, digest, yes, by_person },
+            ) = (&mut open.work, &mut open.state)
             {
-                if !approvers.are_enough(yes, person.unwrap_or_default()) {
+                *by_person |= speaks == Some(Speaks::Human);
+                if !approvers.are_enough(yes, name.unwrap_or_default()) {
                     return;
                 }
-                let (by, approvers) = (by.clone(), approvers.clone());
-                judged.approved = Some(Approved { by, approvers, until: *expires_at, digest: *digest });
+                let (by, approvers, until) = (by.clone(), approvers.clone(), *expires_at);
+                let (digest, by_person) = (*digest, *by_person);
+                judged.approved = Some(Approved { by, approvers, until, digest, by_person });
                 open.state = State::Ready;
                 session.asks.approved();
             }

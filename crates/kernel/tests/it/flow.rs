@@ -349,8 +349,7 @@ fn no_other_form_of_a_call_is_another_call() {
     let (mut t, _) = cleared();
     let email = Authority(Kind::Email);
     let roles = [("to", email), ("cc", email), ("amount", UpTo(20)), ("text", ArgumentRole::Payload)];
-    t.policy.tools.get_mut("mail").unwrap().arguments =
-        roles.map(|(name, role)| (name.to_owned(), role)).to_vec();
+    t.policy.tools.get_mut("mail").unwrap().arguments = roles.map(|(name, role)| (name.to_owned(), role)).to_vec();
     let text = "pay ann@a.ch, and then bob@a.ch and eve@a.ch, 60 or 70";
     let messages = [(message(&t), extract(text, &[]))];
     let (ann, bob) = (r#"{"to":"ann@a.ch"}"#, r#"{"to":"bob@a.ch"}"#);
@@ -547,7 +546,9 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
     let by = |method, said: &[(Seq, Vec<Atom>)]| {
         let (values, facts) = (Values::read(&manifest, r#"{"to":"ann@a.ch"}"#), to(URL, method));
         let sources = Sources { words: &[said[0].1.clone()], ..naming(said) };
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources).warrant.is_some()
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources)
+            .warrant
+            .is_some()
     };
     assert!(by(Method::Get, &said) && !by(Method::Post, &said));
     said[0].1.push(Atom(Kind::Words, "please POST it to this post".into()));
@@ -556,7 +557,8 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
         let facts = Facts::new(EffectClass::Send, Vec::new());
         let values = Values::read(&manifest, &arguments);
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages)).is_clear
+        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages))
+            .is_clear
     };
     assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
 }
@@ -592,7 +594,8 @@ fn a_number_up_to_what_the_operator_said_needs_no_name_where_its_payee_has_one()
         (r#"{"amount":4}"#, false),
     ] {
         let (values, facts) = (Values::read(&manifest, arguments), Facts::new(EffectClass::Spend, Vec::new()));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages));
+        let found =
+            named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages));
         assert_eq!(found.warrant.is_some(), is_named, "{arguments}");
     }
 }

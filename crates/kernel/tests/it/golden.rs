@@ -283,7 +283,7 @@ fn judged_by_two() -> Vec<Record> {
     let (idempotency, answerer, facts, grounds) = (Idempotency::Unsafe, Answerer::Tool, None, None);
     let judged = Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds };
     let (decision, by) = (Decision::Approve, Some("ann".to_owned()));
-    vec![Record::Judged(judged), Record::Decided { effect: Seq(8), decision, by, note: None }]
+    vec![Record::Judged(judged), Record::Decided { effect: Seq(8), decision, by, speaks: None, note: None }]
 }
 
 fn limited() -> Vec<Record> {
@@ -325,9 +325,9 @@ fn middles() -> Vec<Record> {
     let mut records = vec![
         started(Some(request), Some(Reservation { amount, windows: vec!["home/day/2026-11-21".to_owned()] })),
         started(None, None),
-        Record::Decided { effect, decision: Decision::Approve, by: by(), note: Some(body(9)) },
-        Record::Decided { effect, decision: Decision::Deny, by: by(), note: None },
-        Record::Decided { effect, decision: Decision::Expire, by: None, note: None },
+        Record::Decided { effect, decision: Decision::Approve, by: by(), speaks: None, note: Some(body(9)) },
+        Record::Decided { effect, decision: Decision::Deny, by: by(), speaks: None, note: None },
+        Record::Decided { effect, decision: Decision::Expire, by: None, speaks: None, note: None },
         Record::Answered {
             effect,
             body: body(10),
@@ -737,6 +737,11 @@ fn judged_by_who_gets_to_know() -> Record {
     })
 }
 
+fn said_yes(speaks: Speaks) -> Record {
+    let (by, speaks) = (Some("olga".to_owned()), Some(speaks));
+    Record::Decided { effect: Seq(8), decision: Decision::Approve, by, speaks, note: None }
+}
+
 /// Of a call that is told apart from others by each value.
 fn judged_by_what_it_chooses() -> Record {
     let warrant = Warrant { from: Seq(2), tuple: RepeatKey([8; 8]), values: Some(vec![RepeatKey([9; 8])]) };
@@ -770,6 +775,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![judged_by_who_gets_to_know()],
         vec![judged_by_what_acts()],
         vec![judged_by_what_it_chooses()],
+        [Speaks::Human, Speaks::Program].map(said_yes).to_vec(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

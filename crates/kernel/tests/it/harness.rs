@@ -414,8 +414,17 @@ impl TestSession {
     }
 
     pub fn decide(&mut self, effect: EffectId, approve: bool) -> Result<Vec<Record>, Refusal> {
+        self.decide_as(effect, approve, (OWNER, Speaks::Program))
+    }
+
+    pub fn decide_as(
+        &mut self,
+        effect: EffectId,
+        approve: bool,
+        (by, speaks): (&str, Speaks),
+    ) -> Result<Vec<Record>, Refusal> {
         let State::Asked { digest, .. } = self.effect(effect).state else { panic!("{effect:?} is not asked") };
-        let by = OWNER.to_owned();
+        let by = by.to_owned();
         self.input(Input::Decide(Decide {
             effect,
             digest,
@@ -423,7 +432,7 @@ impl TestSession {
             by,
             role: Role::Owner,
             channel: "cli".into(),
-            speaks: Speaks::Program,
+            speaks,
             note: None,
         }))
     }

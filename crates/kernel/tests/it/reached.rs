@@ -3,17 +3,18 @@ use std::sync::Arc;
 
 use backstay_kernel::destination::{Destination, Method, Reachable};
 use backstay_kernel::facts::{Addressed, Facts};
-use backstay_kernel::home::{Home, HomeInput, HomeRecord, apply, decide};
+use backstay_kernel::flow::addressed;
+use backstay_kernel::home::{Home, HomeInput, HomeRecord, Speaks, apply, decide};
 use backstay_kernel::id::{Seq, SessionId};
 use backstay_kernel::limits::REACHED_MAX;
 use backstay_kernel::reached::{Places, places, reach};
 use backstay_kernel::record::Verdict;
-use backstay_kernel::rule::{Field, RuleVerdict, Test};
-use backstay_kernel::tool::EffectClass;
+use backstay_kernel::rule::{Approvers, Field, Rule, RuleVerdict, Test, Who};
+use backstay_kernel::tool::{ArgumentRole, EffectClass};
 use backstay_kernel::url::Url;
 use backstay_kernel::words::{Atom, Kind};
 
-use crate::harness::{TestSession, rule};
+use crate::harness::{OWNER, TestSession, rule};
 
 const SESSION: SessionId = SessionId([7; 10]);
 
@@ -135,6 +136,90 @@ fn a_home_notes_a_place_once_and_once_more_with_a_persons_yes_and_only_so_many()
     assert_eq!(decide(&home, other).unwrap().len(), 1, "of another agent nothing is known");
 }
 
+/// Many may have to say yes, and a person must be among them.
+#[test]
+fn nobody_is_known_by_a_programs_yes() {
+    use Speaks::{Human, Program};
+    for (quorum, answers, expected) in [
+        (1, &[Program][..], false),
+        (1, &[Human], true),
+        (2, &[Program, Program], false),
+        (2, &[Program, Human], true),
+        (2, &[Human, Program], true),
+    ] {
+        let mut t = TestSession::new();
+        let ask = rule("ask", RuleVerdict::Ask, &[]);
+        let who = Who::Principals(vec![OWNER.into(), "bea".into()]);
+        let approvers = Approvers { quorum, ..who.into() };
+        t.agent().rules = vec![Rule { approvers, ..ask }].into();
+        t.type_in(1);
+        t.reply(&[("mail", 1)]);
+        let call = t.call("mail");
+        for (by, speaks) in [OWNER, "bea"].into_iter().zip(answers) {
+            t.decide_as(call, true, (by, *speaks)).unwrap();
+        }
+        t.settle();
+        let (before, from) = (t.session.clone(), t.records.len());
+        t.done(call, 1);
+        let found = t.records[from..].iter().find_map(|record| reach(&before, record));
+        let Some(HomeInput::Reach { by_person, .. }) = found else { panic!("{found:?}") };
+        assert_eq!(by_person, expected, "{quorum} {answers:?}");
+    }
+}
+
+/// A yes to one payee is none to another, though one server or one tool pays them all.
+#[test]
+fn the_place_of_a_call_is_whom_it_reaches_and_not_what_reaches_them() {
+    use ArgumentRole::{Authority, Payload, Selector};
+    let url = Url::read("https://server.test/mcp").unwrap();
+    let server = || Some(Destination::of(&url, Method::Post, 0));
+    let mut manifest = TestSession::new().policy.tools["mail"].clone();
+    for (role, one, other) in [
+        (Authority(Kind::Id), "\"u4812\"", "\"u9999\""),
+        (Authority(Kind::Url), "\"https://a.test/x\"", "\"https://a.test/y\""),
+        (Authority(Kind::Host), "\"a.test\"", "\"b.test\""),
+        (Authority(Kind::Email), "\"a@x.test\"", "\"b@x.test\""),
+        (Authority(Kind::Account), "\"CH9300762011623852957\"", "\"DE89370400440532013000\""),
+        (Selector, "\"the first\"", "\"the second\""),
+        (Selector, "1", "2"),
+    ] {
+        manifest.arguments = vec![("payee".into(), role), ("other".into(), role), ("text".into(), Payload)];
+        for class in [EffectClass::Send, EffectClass::Spend] {
+            manifest.class = class;
+            let of = |tool: &str, arguments: String| {
+                let addressed = addressed(&manifest, &arguments).map(Box::new);
+                let facts = Facts::new(class, Vec::new());
+                places(tool, &Facts { destination: server(), declared: Some(Box::default()), addressed, ..facts })
+            };
+            let to = |value: &str| of("pay", format!("{{\"payee\":{value},\"text\":\"hello\"}}")).unwrap();
+            assert_ne!(to(one), to(other), "{role:?} {class:?}");
+            assert_eq!((to(one), to(one).len()), (of("pay", format!("{{\"payee\":{one}}}")).unwrap(), 2));
+            let several = of("pay", format!("{{\"payee\":{one},\"other\":{other}}}")).unwrap();
+            assert!(several.len() == 3 && to(one).iter().all(|place| several.contains(place)), "{several:?}");
+        }
+    }
+    // What is an id here is somebody else there.
+    manifest.arguments = vec![("payee".into(), Authority(Kind::Id)), ("which".into(), Selector)];
+    let facts = |arguments: &str| Facts {
+        addressed: addressed(&manifest, arguments).map(Box::new),
+        ..Facts::new(EffectClass::Spend, Vec::new())
+    };
+    assert_ne!(places("pay", &facts(r#"{"payee":"1"}"#)), places("give", &facts(r#"{"payee":"1"}"#)));
+    assert_ne!(places("pay", &facts(r#"{"payee":"1"}"#)), places("pay", &facts(r#"{"which":"1"}"#)));
+    assert_eq!(places("pay", &facts(r#"{"payee":{"id":"1"}}"#)), None);
+    // Whoever that is, a rule on people cannot tell.
+    let deny = rule("eve", RuleVerdict::Deny, &[(Field::Recipient, Test::Equal("eve@x.test".into()))]);
+    let t = TestSession::new();
+    let denies = |facts: &Facts| {
+        deny.matches(&backstay_kernel::subject::Subject::of(&t.session, "post", facts, &t.frame()).unwrap())
+    };
+    assert!(denies(&facts(r#"{"payee":"1"}"#)) && denies(&facts(r#"{"which":"1"}"#)));
+    assert!(!denies(&mail(&["a@x.test"], false)));
+    // What is only read by an id reaches nobody.
+    manifest.class = EffectClass::Read;
+    assert_eq!(addressed(&manifest, r#"{"payee":"1","which":"2"}"#), None);
+}
+
 #[test]
 fn only_a_call_that_was_made_has_reached_anything() {
     let mut t = TestSession::new();
@@ -143,7 +228,7 @@ fn only_a_call_that_was_made_has_reached_anything() {
     for (ends_well, expected) in [(true, true), (false, false)] {
         t.reply(&[("mail", u8::from(ends_well))]);
         let call = t.call("mail");
-        t.decide(call, true).unwrap();
+        t.decide_as(call, true, (OWNER, Speaks::Human)).unwrap();
         t.settle();
         assert!(t.records.iter().any(|record| matches!(record, backstay_kernel::record::Record::Judged(judged) if matches!(judged.verdict, Verdict::Ask { .. }))));
         let before = t.session.clone();

@@ -270,13 +270,15 @@ fn what_a_call_is_told_of_whom_and_how_much_is_read_by_its_manifest() {
         ..t.policy.tools["mail"].clone()
     };
     let email = |text: &str| Atom(Kind::Email, text.into());
+    let elsewhere = vec![Atom(Kind::QuotedString, "id 7".into()), Atom(Kind::Url, "https://a.test/".into())];
     for (arguments, values, more) in [
         (
             r#"{"to":["Ann@X.test","b@y.test"],"text":"c@z.test 5 EUR"}"#,
             vec![email("ann@x.test"), email("b@y.test")],
             false,
         ),
-        (r#"{"to":null,"page":"https://a.test","id":7}"#, vec![], false),
+        (r#"{"to":null,"page":"https://a.test","id":7}"#, elsewhere, false),
+        (r#"{"page":"a test"}"#, vec![], true),
         (r#"{"sum":"3.50"}"#, vec![Atom(Kind::Number, "3.5".into())], false),
         (r#"{"to":"Ann <ann@x.test>"}"#, vec![], true),
         (r#"{"to":[]}"#, vec![], true),

@@ -447,11 +447,11 @@ fn asked(by: Reason) -> Verdict {
 
 /// What a wrong fold takes a record for.
 fn changed_record(mutant: Mutant, record: &Record) -> Option<Record> {
-    let Record::Decided { effect, decision, by, note } = record else { return None };
+    let Record::Decided { effect, decision, by, speaks, note } = record else { return None };
     match (mutant, decision) {
         (Mutant::DenyIsYes, Decision::Deny) | (Mutant::ExpiryIsYes, Decision::Expire) => {
-            let (by, note) = (by.clone(), *note);
-            Some(Record::Decided { effect: *effect, decision: Decision::Approve, by, note })
+            let (effect, by, speaks, note) = (*effect, by.clone(), *speaks, *note);
+            Some(Record::Decided { effect, decision: Decision::Approve, by, speaks, note })
         }
         _ => None,
     }

@@ -70,7 +70,13 @@ fn records() -> Vec<Record> {
         judged(Verdict::Parked { by: Reason::Rule("zealous".into()), until: None }),
         judged(ask("zealous", 98_000, 9)),
         judged(ask("careful", 99_000, 3)),
-        Record::Decided { effect: tool, decision: Decision::Approve, by: Some("olga".into()), note: None },
+        Record::Decided {
+            effect: tool,
+            decision: Decision::Approve,
+            by: Some("olga".into()),
+            speaks: None,
+            note: None,
+        },
         started(tool, None),
         Record::Doubted { effect: tool, boot },
         Record::TurnEnded(TurnEnded {

@@ -269,7 +269,7 @@ static DESTINATION_MATCH: &[Key] = &[value(
     Kind::Condition(Words),
     Optional("any"),
     "\"never\"",
-    "Whether a call of this agent that was made has led there before: `never`, `allowed`, or `approved` where a person has said yes to one. Hosts with their ports, e-mail addresses and accounts are places; of several the least known counts. A tool that sends where its arguments do not say is one place. Of a call that leads nowhere it holds in no case. 4,096 places are kept for each agent.",
+    "Whether a call of this agent that was made has led there before: `never`, `allowed`, or `approved` where a person (no program) has said yes to one. Hosts with their ports, URLs, e-mail addresses and accounts are places, and of a tool that sends or pays its ids and selectors, each of that tool alone; of several the least known counts, a server with what is done there. A tool that sends where its arguments do not say is one place. Of a call that leads nowhere it holds in no case. 4,096 places are kept for each agent.",
 )];
 
 static DESTINATION_EXAMPLE: &[Key] =
