@@ -213,7 +213,8 @@ impl Declared {
 
     pub(crate) fn prepare(&self, roots: &Roots, arguments: &str) -> Result<Prepared, Refused> {
         let mut prepared = self.made(roots, arguments)?;
-        prepared.facts.addressed = addressed(&self.manifest, arguments).map(Box::new);
+        let addressed = addressed(&self.manifest, prepared.facts.class, arguments);
+        prepared.facts.addressed = addressed.map(Box::new);
         Ok(prepared)
     }
 

@@ -9,16 +9,16 @@ use crate::facts::Addressed;
 use crate::tool::{ArgumentRole, EffectClass, Manifest};
 use crate::words::{Atom, Kind};
 
-/// There may be others in an argument that is not declared, or in a form that is none of its kind's; `None` where
+/// Of a call of this class: what an argument makes it may be more than its tool's. There may be others in an argument that is not declared, or in a form that is none of its kind's; `None` where
 /// nothing is said of anybody.
 #[must_use]
-pub fn addressed(manifest: &Manifest, arguments: &str) -> Option<Addressed> {
+pub fn addressed(manifest: &Manifest, class: EffectClass, arguments: &str) -> Option<Addressed> {
     let Ok(given) = serde_json::from_str::<Map<String, Value>>(arguments) else {
         return Some(Addressed { values: Vec::new(), more: true });
     };
     let (mut values, mut more) = (Vec::new(), false);
     // What is looked at or kept by an id is nobody who is told anything.
-    let reaches = match manifest.class {
+    let reaches = match class {
         EffectClass::Send | EffectClass::Spend => true,
         EffectClass::Read | EffectClass::Write | EffectClass::Execute => false,
     };

@@ -290,7 +290,7 @@ pub fn named(
         let all: Vec<Warrant> = all.map(|(_, (from, _))| Warrant::of(*from, tuple)).collect();
         all.iter().find(|warrant| !is_spent(session, effect, warrant)).or(all.first()).cloned()
     };
-    let (entry, warrant) = inside(session, effect, wishes, warrants, |wish| wish.admits(known, values));
+    let (entry, warrant) = inside(session, effect, wishes, warrants, |wish| wish.admits(known, values, words));
     let all: Vec<Atom> = messages.iter().flat_map(|(_, atoms)| atoms.iter().cloned()).collect();
     Named {
         origins,

@@ -178,12 +178,16 @@ fn is_it(value: &str, atom: &Atom) -> bool {
 impl Wish {
     /// Whether it is of such a call: where the plan says what an argument may be, it is that, or a name that the plan
     /// says is known to stand for it. Whoever plans what some may be plans the others to be absent, or what the session
-    /// made: that a message names a value is no wish that it be there.
-    pub(super) fn admits(&self, known: Option<(&Manifest, &Lists)>, values: &Values) -> bool {
+    /// made, or what a name of the words stands for: that they have a value itself is no wish that it be there.
+    pub(super) fn admits(&self, known: Option<(&Manifest, &Lists)>, values: &Values, words: &[Vec<Atom>]) -> bool {
         let of = |chosen: &Chosen| {
             let Some(planned) = self.arguments.get(&chosen.argument) else {
-                let is_created = |(manifest, lists)| known::is_created(manifest, lists, chosen);
-                return self.arguments.is_empty() || known.is_some_and(is_created);
+                let is_known = |(manifest, lists)| {
+                    let mut words = words.iter();
+                    known::is_created(manifest, lists, chosen)
+                        || words.any(|said| known::is_said(manifest, lists, chosen, said))
+                };
+                return self.arguments.is_empty() || known.is_some_and(is_known);
             };
             let is_planned = |atom: &Atom| {
                 let is_named = |value: &str| {

@@ -185,9 +185,8 @@ fn the_place_of_a_call_is_whom_it_reaches_and_not_what_reaches_them() {
     ] {
         manifest.arguments = vec![("payee".into(), role), ("other".into(), role), ("text".into(), Payload)];
         for class in [EffectClass::Send, EffectClass::Spend] {
-            manifest.class = class;
             let of = |tool: &str, arguments: String| {
-                let addressed = addressed(&manifest, &arguments).map(Box::new);
+                let addressed = addressed(&manifest, class, &arguments).map(Box::new);
                 let facts = Facts::new(class, Vec::new());
                 places(tool, &Facts { destination: server(), declared: Some(Box::default()), addressed, ..facts })
             };
@@ -201,7 +200,7 @@ fn the_place_of_a_call_is_whom_it_reaches_and_not_what_reaches_them() {
     // What is an id here is somebody else there.
     manifest.arguments = vec![("payee".into(), Authority(Kind::Id)), ("which".into(), Selector)];
     let facts = |arguments: &str| Facts {
-        addressed: addressed(&manifest, arguments).map(Box::new),
+        addressed: addressed(&manifest, EffectClass::Spend, arguments).map(Box::new),
         ..Facts::new(EffectClass::Spend, Vec::new())
     };
     assert_ne!(places("pay", &facts(r#"{"payee":"1"}"#)), places("give", &facts(r#"{"payee":"1"}"#)));
@@ -216,8 +215,7 @@ fn the_place_of_a_call_is_whom_it_reaches_and_not_what_reaches_them() {
     assert!(denies(&facts(r#"{"payee":"1"}"#)) && denies(&facts(r#"{"which":"1"}"#)));
     assert!(!denies(&mail(&["a@x.test"], false)));
     // What is only read by an id reaches nobody.
-    manifest.class = EffectClass::Read;
-    assert_eq!(addressed(&manifest, r#"{"payee":"1","which":"2"}"#), None);
+    assert_eq!(addressed(&manifest, EffectClass::Read, r#"{"payee":"1","which":"2"}"#), None);
 }
 
 #[test]

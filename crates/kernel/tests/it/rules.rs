@@ -293,7 +293,7 @@ fn what_a_call_is_told_of_whom_and_how_much_is_read_by_its_manifest() {
         ("[]", vec![], true),
     ] {
         let expected = (more || !values.is_empty()).then_some(Addressed { values, more });
-        assert_eq!(addressed(&manifest, arguments), expected, "{arguments}");
+        assert_eq!(addressed(&manifest, EffectClass::Send, arguments), expected, "{arguments}");
     }
 }
 

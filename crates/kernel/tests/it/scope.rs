@@ -532,10 +532,12 @@ fn what_a_plan_says_of_some_arguments_it_says_of_all() {
         ("amount", ArgumentRole::UpTo(20)),
         ("text", ArgumentRole::Payload),
     ]);
-    t.policy.tools.get_mut("mail").unwrap().known = vec![("cc".into(), Known::Created(vec!["post".into()]))];
+    let cid = vec![Name { name: "Cid".into(), value: "cid@corp.example".into() }];
+    let known = [Known::Created(vec!["post".into()]), Known::Listed(cid)];
+    t.policy.tools.get_mut("mail").unwrap().known = known.map(|known| ("cc".into(), known)).to_vec();
     let t = in_task(t, 1);
     let lists = Lists { names: Vec::new(), created: vec![("post".into(), "made@corp.example".into())] };
-    let said = "Send ann@corp.example the summary of what bob@evil.example wrote";
+    let said = "Send ann@corp.example, with Cid on copy, the summary of what bob@evil.example wrote";
     let of = |plan: serde_json::Value, arguments: &str| call(&t, said, &planned(&plan), arguments, &lists);
     let to_ann = || serde_json::json!({ "to": ["ann@corp.example"] });
     for (arguments, inside) in [
@@ -543,7 +545,9 @@ fn what_a_plan_says_of_some_arguments_it_says_of_all() {
         (r#"{"to":"ann@corp.example","cc":null,"text":"hello"}"#, true),
         (r#"{"to":"ann@corp.example","amount":5}"#, true),
         (r#"{"to":"ann@corp.example","cc":"made@corp.example"}"#, true),
+        (r#"{"to":"ann@corp.example","cc":"cid@corp.example"}"#, true),
         (r#"{"to":"ann@corp.example","cc":"bob@evil.example"}"#, false),
+        (r#"{"to":"ann@corp.example","cc":["cid@corp.example","bob@evil.example"]}"#, false),
         (r#"{"cc":"bob@evil.example"}"#, false),
         (r#"{"to":"ann@corp.example","bcc":"bob@evil.example"}"#, false),
     ] {

@@ -15,7 +15,7 @@ use backstay_kernel::{Input, budget::Usage};
 use super::checks::Held;
 use super::mutants::Planted;
 use super::node::{Link, Node, Running, Seen, Snapshot, Step, kind_of, plans};
-use super::scope::{BILLED_TOKENS, Kind, REQUEST_BYTES, Scope, Unasked};
+use super::scope::{BILLED_TOKENS, Kind, REQUEST_BYTES, Scope};
 use super::words::Words;
 use super::{Invariant, Violation, checks};
 
