@@ -9,8 +9,8 @@ use crate::facts::Addressed;
 use crate::tool::{ArgumentRole, EffectClass, Manifest};
 use crate::words::{Atom, Kind};
 
-/// Of a call of this class: what an argument makes it may be more than its tool's. There may be others in an argument that is not declared, or in a form that is none of its kind's; `None` where
-/// nothing is said of anybody.
+/// Of a call of this class, which may be more than its tool's. There may be others in an argument that is not declared,
+/// or in a form that is none of its kind's; `None` where nothing is said of anybody.
 #[must_use]
 pub fn addressed(manifest: &Manifest, class: EffectClass, arguments: &str) -> Option<Addressed> {
     let Ok(given) = serde_json::from_str::<Map<String, Value>>(arguments) else {
