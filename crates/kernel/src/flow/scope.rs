@@ -183,9 +183,9 @@ impl Wish {
         let of = |chosen: &Chosen| {
             let Some(planned) = self.arguments.get(&chosen.argument) else {
                 let is_known = |(manifest, lists)| {
-                    let mut words = words.iter();
-                    known::is_created(manifest, lists, chosen)
-                        || words.any(|said| known::is_said(manifest, lists, chosen, said))
+                    let stands = |said: &[Atom]| chosen.atoms.iter().any(|atom| passes(atom.0, &atom.1, said));
+                    let by_name = |said: &Vec<Atom>| !stands(said) && known::is_said(manifest, lists, chosen, said);
+                    known::is_created(manifest, lists, chosen) || words.iter().any(by_name)
                 };
                 return self.arguments.is_empty() || known.is_some_and(is_known);
             };

@@ -117,7 +117,11 @@ impl Words {
 }
 
 fn tuple(kind: Kind, values: &[String]) -> Tuple {
-    let key = |text: &str| RepeatKey(std::array::from_fn(|place| Digest::of("value", &[text.as_bytes()]).0[place]));
+    let key = |text: &str| {
+        let mut key = [0; 8];
+        key.iter_mut().zip(Digest::of("value", &[text.as_bytes()]).0).for_each(|(to, from)| *to = from);
+        RepeatKey(key)
+    };
     Tuple { tool: key(kind.name()), values: values.iter().map(|value| key(value)).collect() }
 }
 
