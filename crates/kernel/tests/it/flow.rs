@@ -502,6 +502,10 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         (Seq(5), vec![both[1].clone(), Atom(Kind::Email, "bob@a.ch".into())]),
         (message(&t), both.to_vec()),
     ];
+    let look = |facts: &Facts, arguments: &str, sources: &Sources<'_>| {
+        let values = Values::read(&manifest, arguments);
+        named(&t.session, EFFECT, facts, &t.policy, (&values, &tuple(&values, facts.class)), sources)
+    };
     for (arguments, from) in [
         (r#"{"to":"ann@a.ch","text":"hello"}"#, Some(Seq(2))),
         (r#"{"to":"ann@a.ch","amount":"10 EUR"}"#, Some(message(&t))),
@@ -519,10 +523,7 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         ("{}", None),
         ("no object", None),
     ] {
-        let values = Values::read(&manifest, arguments);
-        let facts = Facts::new(EffectClass::Send, Vec::new());
-        let call = (&values, &tuple(&values, facts.class));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&messages));
+        let found = look(&Facts::new(EffectClass::Send, Vec::new()), arguments, &naming(&messages));
         assert_eq!(found.warrant.map(|warrant| warrant.from), from, "{arguments}");
     }
     // What stays here goes nowhere: nothing that was given chooses nothing.
@@ -534,31 +535,22 @@ fn all_values_of_a_call_come_from_one_message_each_whole_and_of_its_kind() {
         (EffectClass::Write, r#"{"to":[]}"#, false),
         (EffectClass::Spend, "{}", false),
     ] {
-        let (values, facts) = (Values::read(&manifest, arguments), Facts::new(class, Vec::new()));
-        let call = (&values, &tuple(&values, class));
-        let found = named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&messages));
-        assert_eq!(found.warrant.is_some(), is_named, "{class:?} {arguments}");
-        let unsaid = named(&t.session, EFFECT, &facts, &t.policy, call, &naming(&[]));
-        assert_eq!(unsaid.warrant, None, "in a task that nobody began");
+        let of = |messages: &[(Seq, Vec<Atom>)]| look(&Facts::new(class, Vec::new()), arguments, &naming(messages));
+        assert_eq!(of(&messages).warrant.is_some(), is_named, "{class:?} {arguments}");
+        assert_eq!(of(&[]).warrant, None, "in a task that nobody began");
     }
     // Whoever names a place to look at has not said that something be done there.
     let mut said = vec![(message(&t), vec![Atom(Kind::Email, "ann@a.ch".into())])];
     let by = |method, said: &[(Seq, Vec<Atom>)]| {
-        let (values, facts) = (Values::read(&manifest, r#"{"to":"ann@a.ch"}"#), to(URL, method));
         let sources = Sources { words: &[said[0].1.clone()], ..naming(said) };
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &sources)
-            .warrant
-            .is_some()
+        look(&to(URL, method), r#"{"to":"ann@a.ch"}"#, &sources).warrant.is_some()
     };
     assert!(by(Method::Get, &said) && !by(Method::Post, &said));
     said[0].1.push(Atom(Kind::Words, "please POST it to this post".into()));
     assert!(by(Method::Post, &said) && !by(Method::Delete, &said));
     let clear = |text: &str| {
         let arguments = serde_json::json!({ "to": "ann@a.ch", "text": { "body": [text] } }).to_string();
-        let facts = Facts::new(EffectClass::Send, Vec::new());
-        let values = Values::read(&manifest, &arguments);
-        named(&t.session, EFFECT, &facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages))
-            .is_clear
+        look(&Facts::new(EffectClass::Send, Vec::new()), &arguments, &naming(&messages)).is_clear
     };
     assert!(clear("hello, see you") && clear("ask bob@a.ch") && !clear("see https://evil.example"));
 }
