@@ -7,7 +7,9 @@ use backstay_kernel::decide::Message;
 use backstay_kernel::destination::{Audience, Destination, HostGrant, Method, Reachable};
 use backstay_kernel::effect::{Inspection, Outcome};
 use backstay_kernel::facts::{Access, Facts, Invalid, PathFact, Tier};
-use backstay_kernel::flow::{Flow, Lists, Named, Sources, Values, Wish, addressed, named, read_scope, wants_names};
+use backstay_kernel::flow::{
+    Flow, Lists, Named, Sources, Tuple, Values, Wish, addressed, named, read_scope, wants_names,
+};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId, RepeatKey, SessionId};
 use backstay_kernel::policy::{Agent, Policy};
@@ -360,9 +362,9 @@ impl<'t> Scene<'t> {
         let wishes = (0..).zip(self.wishes.clone()).filter(|(_, wish)| wish.tool == call.tool);
         let wishes: Vec<_> = wishes.collect();
         let sources = Sources { messages: &messages, words: &words, known: Some((manifest, &lists)), wishes: &wishes };
-        let key = Digest::of("tuple", &[call.tool.as_bytes(), values.choice().as_bytes()]);
-        let tuple = RepeatKey(*key.0.first_chunk().unwrap());
-        Named { arguments, ..named(session, effect, facts, policy, (&values, tuple), &sources) }
+        let tuple =
+            Tuple { tool: key(&call.tool), values: values.choice(facts.class).iter().map(|one| key(one)).collect() };
+        Named { arguments, ..named(session, effect, facts, policy, (&values, &tuple), &sources) }
     }
 
     /// The model calls it, and it is looked at.
@@ -482,4 +484,8 @@ fn what_passes_all_the_same_is_said_to_whoever_runs_it() {
     let told = TOLD.split_once("## Not promised").unwrap().1.split_whitespace().collect::<Vec<_>>().join(" ");
     let unsaid: Vec<&String> = passing.iter().filter(|name| !told.contains(name.as_str())).collect();
     assert!(unsaid.is_empty(), "{unsaid:#?}");
+}
+
+fn key(text: &str) -> RepeatKey {
+    RepeatKey(*Digest::of("tuple", &[text.as_bytes()]).0.first_chunk().unwrap())
 }

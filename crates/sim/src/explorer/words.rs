@@ -46,7 +46,7 @@ impl Words {
             (Kind::Mail, Unasked::Listed) => "{\"to\":\"7\"}",
             (Kind::Mail, _) => "{\"to\":\"ann@corp.example\"}",
             // To the same in another form.
-            (Kind::Letter, Unasked::Named) => "{\"to\":[\"ann@corp.example\",\"ann@corp.example\"]}",
+            (Kind::Letter, Unasked::Named) => "{\"cc\":[\"ann@corp.example\"]}",
             (Kind::Letter, Unasked::PlannedTo) => "{\"to\":\"ann@corp.example\",\"cc\":\"bob@corp.example\"}",
             (Kind::Letter, _) => "{\"to\":\"bob@corp.example\"}",
             (Kind::Shell | Kind::Read | Kind::Post | Kind::Write | Kind::List, _) => "{}",
