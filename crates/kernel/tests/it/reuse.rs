@@ -208,7 +208,7 @@ fn facts(manifest: &Manifest, text: &str) -> Result<Facts, Invalid> {
             };
             Facts { network: texts("network").iter().map(place).collect(), tier: Some(Tier::Full), ..plain() }
         }
-        _ => Facts { addressed: addressed(manifest, text).map(Box::new), ..plain() },
+        _ => Facts { addressed: addressed(manifest, manifest.class, text).map(Box::new), ..plain() },
     })
 }
 
