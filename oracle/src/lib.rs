@@ -20,6 +20,14 @@ pub const AUDIENCES: [&str; 4] = ["self", "home", "named", "public"];
 /// Everybody whom a call of this world may reach.
 pub const RECIPIENTS: [&str; 3] = ["a@x.test", "b@x.test", "c@y.test"];
 
+/// Everything to which one may pay.
+pub const ACCOUNTS: [&str; 3] = ["123456", "654321", "DE89370400440532013000"];
+
+/// Every repository that a call may speak with, as rules compare them, and every ref and file that it may change there.
+pub const REPOS: [&str; 3] = ["a.test/a", "a.test/b", "test/a"];
+pub const REFS: [&str; 4] = ["refs/heads/main", "refs/heads/agent/a", "refs/heads/agent/a/b", "refs/tags/v1"];
+pub const CHANGED: [&str; 4] = ["src/a.rs", "build.rs", ".github/workflows/ci.yml", "src/b/build.rs"];
+
 /// Everything that one may pay.
 pub const AMOUNTS: [&str; 4] = ["0", "1", "2.5", "3"];
 
@@ -91,13 +99,15 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::Path => several("paths", &PATHS, fits, test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),
         Field::Recipient => several("recipients", &RECIPIENTS, fits, test, one_path),
-        Field::Account => several("accounts", &[], fits, test, one_path),
+        Field::Account => several("accounts", &ACCOUNTS, fits, test, one_path),
         Field::Amount => several("amounts", &AMOUNTS, costs, test, one_path),
         Field::Port => going(&measured("port", test)),
         Field::UrlBytes => going(&measured("url_bytes", test)),
         Field::Method => going(&attribute("method")),
-        // No call here speaks with a repository.
-        Field::Repo | Field::Ref | Field::Force | Field::Changed => String::from("false"),
+        Field::Repo => with(&attribute("repo")),
+        Field::Force => with(&attribute("force")),
+        Field::Ref => with(&several("refs", &REFS, fits, test, one_path)),
+        Field::Changed => with(&several("changed", &CHANGED, fits, test, one_path)),
         Field::Host => going(&below("context.host", test, &attribute("host"))),
         Field::UrlPath => going(&below("context.url_path", test, &attribute("url_path"))),
     }
@@ -106,6 +116,11 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
 /// Of a call that goes nowhere none of it holds.
 fn going(condition: &str) -> String {
     format!("context.goes && ({condition})")
+}
+
+/// Of a call that speaks with no repository none of it holds.
+fn with(condition: &str) -> String {
+    format!("context.with && ({condition})")
 }
 
 /// Names below a domain, paths below a directory.

@@ -15,7 +15,10 @@ use backstay_kernel::subject::{Going, Subject, To, With, ruling};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::words::{Atom, Kind};
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
-use oracle::{AMOUNTS, AUDIENCES, COMMANDS, PATHS, PROGRAMS, Question, RECIPIENTS, SOURCES, policies, weekday};
+use oracle::{
+    ACCOUNTS, AMOUNTS, AUDIENCES, CHANGED, COMMANDS, PATHS, PROGRAMS, Question, RECIPIENTS, REFS, REPOS, SOURCES,
+    policies, weekday,
+};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -56,10 +59,21 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Host, &HOSTS),
         select(vec!["a.test", "test"]).prop_map(|name: &str| (Field::Host, Test::SubdomainOf(name.to_owned()))),
         word(Field::Method, &["GET", "POST"]),
-        word(Field::Repo, &["a.test/a"]),
-        word(Field::Force, &["true", "false"]),
         word(Field::UrlPath, &URL_PATHS),
         select(vec!["/v1", "/v1/a"]).prop_map(|path: &str| (Field::UrlPath, Test::Under(path.to_owned()))),
+    ];
+    const REF_GLOBS: &[&str] = &["refs/heads/agent/*", "refs/heads/**", "refs/**"];
+    const CHANGED_GLOBS: &[&str] = &["**/build.rs", "src/*", ".github/**", "**"];
+    let pushed = prop_oneof![
+        word(Field::Repo, &REPOS),
+        word(Field::Force, &["true", "false"]),
+        word(Field::Ref, &REFS),
+        select(REF_GLOBS).prop_map(|glob| (Field::Ref, Test::Glob(glob.to_owned()))),
+        texts(REF_GLOBS).prop_map(|globs| (Field::Ref, Test::SubsetOf(globs))),
+        word(Field::Changed, &CHANGED),
+        texts(CHANGED_GLOBS).prop_map(|globs| (Field::Changed, Test::Intersects(globs))),
+        texts(CHANGED_GLOBS).prop_map(|globs| (Field::Changed, Test::SubsetOf(globs))),
+        select(vec!["src", "src/b"]).prop_map(|at: &str| (Field::Changed, Test::Under(at.to_owned()))),
     ];
     let clock = (0u16..1_440, 0u16..=1_440)
         .prop_map(|(from, until)| (Field::Clock, Test::Clock(Hours { from, until, zone: Zone::utc() })));
@@ -88,6 +102,9 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::Intersects(globs))),
         3 => word(Field::Recipient, &RECIPIENTS),
         1 => select(vec!["*@x.test", "*"]).prop_map(|glob: &str| (Field::Recipient, Test::Glob(glob.to_owned()))),
+        2 => word(Field::Account, &ACCOUNTS),
+        1 => select(vec!["DE*", "*"]).prop_map(|glob: &str| (Field::Account, Test::Glob(glob.to_owned()))),
+        3 => pushed,
         2 => amount.prop_map(|bounds| (Field::Amount, Test::Amount(bounds))),
         6 => path.prop_map(|test| (Field::Path, test)),
         1 => number,
@@ -110,6 +127,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 
 static VALUES: LazyLock<Vec<Atom>> = LazyLock::new(|| {
     let people = RECIPIENTS.iter().map(|one| Atom::of(Kind::Email, one).unwrap());
+    let people = people.chain(ACCOUNTS.iter().map(|one| Atom::of(Kind::Account, one).unwrap()));
     people.chain(AMOUNTS.iter().map(|one| Atom::of(Kind::Number, one).unwrap())).collect()
 });
 
@@ -141,12 +159,22 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
         Going::To(To { host, port, method, path: Some(path), url_bytes: Some(url_bytes) })
     });
     let going = prop_oneof![1 => Just(Going::Nowhere), 3 => to];
-    (names, what, role, (paths, values), (0u64..4, going), MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
+    // As they are written, which rules do not look at.
+    let repo = select(vec!["a.test/a", "A.test/a.git", "a.test/b", "test/A"]);
+    let pushes = (repo, subsequence(REFS.to_vec(), 0..3), any::<bool>(), subsequence(CHANGED.to_vec(), 0..4));
+    let pushes = pushes.prop_map(|(repo, refs, force, changed)| With::Repository {
+        repo: Some(repo),
+        refs: Some(refs),
+        force: Some(force),
+        changed: Some(changed),
+    });
+    let with = prop_oneof![1 => Just(With::None), 3 => pushes];
+    (names, what, role, (paths, values, with), (0u64..4, going), MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
         |(
             (agent, principal, channel),
             (tool, class),
             role,
-            (paths, values),
+            (paths, values, git),
             (bytes_out, going),
             now,
             (conf, integrity, ((tier, commands, sources, audience), (mode, seen, speaks))),
@@ -162,7 +190,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             bytes_out: Some(bytes_out),
             values: Some(values),
             going,
-            git: With::None,
+            git,
             now: Some(now),
             conf: Some(conf),
             integrity: Some(integrity),
@@ -191,6 +219,12 @@ fn request(call: &Subject<'_>) -> Request {
     let texts = |all: Option<&Vec<&str>>| RestrictedExpression::new_set(all.into_iter().flatten().map(|one| text(one)));
     let long = |value: u64| RestrictedExpression::new_long(i64::try_from(value).unwrap());
     let now = call.now.unwrap();
+    let (repo, refs, force, changed) = match &call.git {
+        With::Repository { repo, refs, force, changed } => (*repo, refs.as_ref(), *force, changed.as_ref()),
+        With::None => (None, None, None, None),
+        With::Unknown => unreachable!("facts are complete here"),
+    };
+    let repo = repo.unwrap_or_default().to_lowercase();
     let to = if let Going::To(to) = call.going { to } else { To::default() };
     let day = WEEK[usize::try_from((now - MONDAY) / DAY_MS).unwrap()];
     let context = [
@@ -204,6 +238,12 @@ fn request(call: &Subject<'_>) -> Request {
         ("audience".to_owned(), texts(Some(&call.audience.iter().flatten().map(|one| one.word()).collect()))),
         ("recipients".to_owned(), of_kind(call, Kind::Email)),
         ("amounts".to_owned(), of_kind(call, Kind::Number)),
+        ("accounts".to_owned(), of_kind(call, Kind::Account)),
+        ("with".to_owned(), RestrictedExpression::new_bool(call.git != With::None)),
+        ("repo".to_owned(), text(repo.trim_end_matches(".git"))),
+        ("force".to_owned(), text(if force == Some(true) { "true" } else { "false" })),
+        ("refs".to_owned(), texts(refs)),
+        ("changed".to_owned(), texts(changed)),
         ("bytes_out".to_owned(), long(call.bytes_out.unwrap())),
         ("goes".to_owned(), RestrictedExpression::new_bool(call.going != Going::Nowhere)),
         ("host".to_owned(), text(to.host.unwrap_or_default())),

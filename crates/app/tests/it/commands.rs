@@ -268,6 +268,20 @@ fn what_takes_too_much_is_ended_and_leaves_nothing() {
     assert_eq!(home.run("echo on we go")["stdout"], "on we go\n");
 }
 
+/// It says that it is there, and what it would say later nobody hears.
+#[test]
+fn a_process_that_holds_the_output_of_its_command_open_is_not_waited_for() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let mark = "97532";
+    let daemon = format!("setsid sh -c 'echo begun > f; sleep {mark}; echo late; echo late >&2'");
+    let command = format!("({daemon} &) ; until test -s f; do :; done; echo done");
+    // Who waited for it would be told that the command took longer.
+    let said = home.call(&json!({ "command": command, "timeout_s": 20 }));
+    assert_eq!((&said["exit_code"], &said["stdout"]), (&json!(0), &json!("done\n")), "{said}");
+    assert_eq!((&said["stopped"], &said["stderr"]), (&json!(null), &json!("")), "{said}");
+    assert_eq!(processes_with(mark), 0);
+}
+
 #[test]
 fn what_does_not_fit_is_kept_and_read_by_its_own_session_alone() {
     let home = Sandboxed::home("[\"*\"]", "");

@@ -1,5 +1,8 @@
 //! `config`: all mistakes at once, values with their origin, the schema; mistakes are exit 2
 //! wherever they are met.
+use std::path::Path;
+
+use backstay_sim::configs::Reader;
 use serde_json::Value;
 
 use crate::place::Place;
@@ -96,4 +99,16 @@ match = { tol = "write_file" }
         assert!(plain.stdout.contains(&format!("did you mean {meant}?")), "{meant}: {}", plain.stdout);
     }
     assert!(plain.stdout.ends_with("11 mistakes\n"), "{}", plain.stdout);
+}
+
+/// Those that the loop of `words` has kept, read as it reads them.
+#[test]
+fn no_kept_file_of_rules_breaks_a_law_of_them() {
+    let kept = include_str!("../../../sim/tests/data/configs.jsonl");
+    let reader = Reader::new(Path::new(env!("CARGO_BIN_EXE_backstay"))).unwrap();
+    let texts: Vec<String> = kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!texts.is_empty());
+    for text in texts {
+        reader.check(&text).unwrap_or_else(|law| panic!("{law}: {text:?}"));
+    }
 }

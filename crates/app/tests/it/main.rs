@@ -12,6 +12,7 @@ mod backup;
 mod bad_model;
 mod busy;
 mod canary;
+mod carried;
 mod chat;
 mod checkpointed;
 mod coding;

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::network::{Echo, rows};
 use crate::place::Place;
 use crate::sandboxed::Sandboxed;
@@ -186,6 +187,52 @@ fn nothing_else_is_reached_by_any_way() {
     assert!(said.as_str().unwrap().contains("other.test:443 is not granted; nothing was run"), "{said}");
     // Those that asked it for what is not granted there, or named another host to it.
     assert_eq!(t.reached(), json!([[1, "localhost", "127.0.0.1", 1, null], [1, "localhost", "127.0.0.1", 1, null]]));
+}
+
+/// Each is kept open and asks for nothing; other sessions go on, and the runtime holds no more of them than may be.
+#[test]
+fn a_command_that_floods_its_way_out_takes_so_many_connections_and_holds_up_nobody() {
+    const FLOOD: &str = "import os, socket\nheld = []\n\
+        for _ in range(500):\n    s = socket.socket()\n    s.setblocking(False)\n    s.connect_ex(('127.0.0.1', 3128))\n    held.append(s)\n\
+        open('begun', 'w').close()\nwhile not os.path.exists('enough'):\n    pass\nprint(len(held))\n";
+    /// What a turn of another session may open meanwhile.
+    const BESIDE: usize = 64;
+    let t = Reaching::new("");
+    let workspace = t.home.workspace();
+    std::fs::write(workspace.join("flood.py"), FLOOD).unwrap();
+    t.home.own(&workspace);
+    let door = Door::serve(&t.home.place, &[]);
+    let call = json!({ "command": "/usr/bin/python3 flood.py", "network": [t.host()] });
+    let (_, turn) = door.say(&format!("/call run_command {call}"));
+    let asked = || door.get("/api/approvals").json["approvals"][0].clone();
+    while asked().is_null() {
+        std::thread::yield_now();
+    }
+    let yes = json!({ "decision": "approve", "digest": asked()["digest"] });
+    let before = descriptors(door.id());
+    assert_eq!(door.call("POST", &format!("/api/approvals/{}", asked()["id"].as_str().unwrap()), &yes).status, 200);
+    let may = before + CONNECTIONS_MAX;
+    while !workspace.join("begun").exists() || descriptors(door.id()) < may {
+        std::thread::yield_now();
+    }
+    for n in 0..5 {
+        let (_, other) = door.say(&format!("/say {n}"));
+        assert_eq!(door.ended(&other)["reply"], n.to_string());
+        assert!(descriptors(door.id()) < may + BESIDE);
+    }
+    std::fs::write(workspace.join("enough"), "").unwrap();
+    door.ended(&turn);
+    assert_eq!(text(&t.home.latest(), "stdout"), "500\n");
+    while descriptors(door.id()) >= may {
+        std::thread::yield_now();
+    }
+}
+
+/// Of one command at a time.
+const CONNECTIONS_MAX: usize = 64;
+
+fn descriptors(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
 }
 
 #[test]

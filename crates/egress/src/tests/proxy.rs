@@ -486,6 +486,29 @@ fn a_flood_of_connections_waits_and_those_to_hosts_are_counted() {
     assert_eq!(server.heard().len(), CONNECTIONS_MAX);
 }
 
+/// They are kept open, each with a request that is not whole yet.
+#[test]
+fn whoever_comes_beyond_the_bound_waits_and_is_served_once_another_has_gone() {
+    let server = Server::ok("hello");
+    let patient = Times { asked: HOUR, ..Times::default() };
+    let door = Door::open(network().hurried(patient), vec![server.grant()]);
+    let begun = |_| {
+        let mut stream = TcpStream::connect(door.at).unwrap();
+        stream.write_all(b"GET ").unwrap();
+        stream
+    };
+    let mut held: Vec<TcpStream> = (0..CONNECTIONS_MAX).map(begun).collect();
+    let mut next = TcpStream::connect(door.at).unwrap();
+    write!(next, "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.url("/"), server.at).unwrap();
+    // It would be answered at once, and waits for as long as the others stay.
+    next.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(next.read(&mut [0]).is_err() && server.heard().is_empty());
+    drop(held.pop());
+    next.set_read_timeout(None).unwrap();
+    assert!(all(&mut next).ends_with("hello"));
+    assert_eq!((server.heard().len(), held.len()), (1, CONNECTIONS_MAX - 1));
+}
+
 #[test]
 fn what_urls_and_headers_can_carry_out_is_bounded() {
     let (pem, tls) = authority("ok.test");

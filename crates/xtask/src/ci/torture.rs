@@ -12,6 +12,8 @@ const STEPS: &[Step] = &[
     program("bad disk", 60, &[KILLS, BACKSTAY, "cuts", "error=ENOSPC,error=EIO"]),
     program("load", 60, &[KILLS, BACKSTAY, "load", "500"]),
     program("simulate", 120, &["target/debug/simulate", "5000"]),
+    // CI runs 300 mutations; these are as many as its tests read.
+    program("attacks", 240, &["target/debug/attacks", BACKSTAY, "--mutations", "5000"]),
     program("odd ones", 30, &[KILLS, BACKSTAY, "odd", "300"]),
 ];
 

@@ -27,15 +27,34 @@ impl Case {
         format!("{:?}:{}", self.kind, self.id)
     }
 
-    pub fn named(name: &str, seed: u64) -> Option<Self> {
-        all(seed).into_iter().find(|case| case.name() == name)
+    pub fn named(name: &str, sample: Sample) -> Option<Self> {
+        all(sample).into_iter().find(|case| case.name() == name)
     }
 }
 
-/// Mutations that are run; all others are only read, by the tests of the shell's reader.
-pub const MUTATIONS: usize = 300;
+/// The mutations that are run; all others are only read, by the tests of the shell's reader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sample {
+    pub seed: u64,
+    pub mutations: usize,
+}
 
-pub fn all(seed: u64) -> Vec<Case> {
+impl Sample {
+    /// Of CI; another is drawn by another seed.
+    pub const CI: Self = Self { seed: 1, mutations: 300 };
+
+    /// By which another process of this program is told of it.
+    pub fn word(self) -> String {
+        format!("{}:{}", self.seed, self.mutations)
+    }
+
+    pub fn read(word: &str) -> Option<Self> {
+        let (seed, mutations) = word.split_once(':')?;
+        Some(Self { seed: seed.parse().ok()?, mutations: mutations.parse().ok()? })
+    }
+}
+
+pub fn all(sample: Sample) -> Vec<Case> {
     let of = |kind: Kind, rows: Vec<rows::Row>| {
         let case = move |(id, row): (usize, rows::Row)| Case {
             kind,
@@ -47,8 +66,8 @@ pub fn all(seed: u64) -> Vec<Case> {
         rows.into_iter().enumerate().map(case).collect::<Vec<_>>()
     };
     let attacks = of(Kind::Attack, rows::attacks());
-    let mut dice = Dice::new(seed);
-    let mutations = (0..MUTATIONS).map(|id| {
+    let mut dice = Dice::new(sample.seed);
+    let mutations = (0..sample.mutations).map(|id| {
         let from = &attacks[dice.place(attacks.len())];
         let command = dress::mutate(&from.command, &mut |bound| dice.place(bound));
         Case { kind: Kind::Mutation, id, command, ..from.clone() }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Kind};
+use crate::cases::{Case, Kind, Sample};
 use crate::range::{SECRET, WORKSPACE};
 use crate::witness::Witness;
 use crate::{fixture, range};
@@ -134,9 +134,9 @@ fn cut(text: &str) -> &str {
 }
 
 /// Runs the control of every case, one after the other; `tell` hears of each.
-pub fn run(scratch: &Path, cases: &[Case], seed: u64, tell: &Sender<(usize, Value)>) {
+pub fn run(scratch: &Path, cases: &[Case], sample: Sample, tell: &Sender<(usize, Value)>) {
     for (at, case) in cases.iter().enumerate().filter(|(_, case)| case.kind != Kind::Benign) {
-        let words = ["control", &case.name(), &seed.to_string()];
+        let words = ["control", &case.name(), &sample.word()];
         let mut command = range::enter(scratch, range::CONTROLS_UID, &words);
         let came = deadline(command.stdout(Stdio::piped()).stderr(Stdio::piped()), PATIENCE * 5);
         if tell.send((at, came)).is_err() {

@@ -2,7 +2,7 @@
 //! everything opaque; every attack beside its control, which does the harm where nothing holds it; every benign command;
 //! and a sample of attacks in another dress. What counts is what somebody outside of the sandbox sees.
 //!
-//! `attacks BINARY [--json] [--seed N] [--rows]`; ends with `N passed, N failed`. Needs unshare, setpriv and prlimit.
+//! `attacks BINARY [--json] [--seed N] [--mutations N] [--rows]`; ends with `N passed, N failed`. Needs unshare, setpriv and prlimit.
 #![allow(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a test program")]
 mod cases;
 mod control;
@@ -24,12 +24,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use cases::{Case, Kind};
+use cases::{Case, Kind, Sample};
 use report::Report;
 
-const USAGE: &str = "usage: attacks BINARY [--json] [--seed N] [--rows]";
-/// The sample of CI; another is drawn by another seed.
-const SEED: u64 = 1;
+const USAGE: &str = "usage: attacks BINARY [--json] [--seed N] [--mutations N] [--rows]";
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -37,27 +35,23 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["inside", scratch, "control", name, seed] => {
-            let case = number(seed).and_then(|seed| Case::named(name, seed)).expect("a case");
+        ["inside", scratch, "control", name, sample] => {
+            let case = Sample::read(sample).and_then(|sample| Case::named(name, sample)).expect("a case");
             println!("{}", control::inside(Path::new(scratch), &case));
             ExitCode::SUCCESS
         }
-        ["inside", scratch, "product", reader, kinds, seed] => {
-            let mut cases = cases::all(number(seed).expect("a seed"));
+        ["inside", scratch, "product", reader, kinds, sample] => {
+            let mut cases = cases::all(Sample::read(sample).expect("a sample"));
             cases.retain(|case| kinds.split(',').any(|kind| kind == format!("{:?}", case.kind)));
             product::inside(Path::new(scratch), reader, &cases);
             ExitCode::SUCCESS
         }
         [binary, rest @ ..] => {
-            let seed = match rest.iter().position(|word| *word == "--seed") {
-                None => Some(SEED),
-                Some(at) => rest.get(at + 1).and_then(|word| number(word)),
-            };
-            let Some(seed) = seed else {
+            let Some(sample) = sample(rest) else {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
             };
-            let report = run(Path::new(binary), seed);
+            let report = run(Path::new(binary), sample);
             report.print(rest.contains(&"--json"), rest.contains(&"--rows"));
             if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -68,14 +62,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn number(word: &str) -> Option<u64> {
-    word.parse().ok()
+/// As the words say; `None` where one is no number.
+fn sample(words: &[&str]) -> Option<Sample> {
+    let said = |key: &str, otherwise: u64| match words.iter().position(|word| *word == key) {
+        None => Some(otherwise),
+        Some(at) => words.get(at + 1)?.parse().ok(),
+    };
+    let mutations = said("--mutations", u64::try_from(Sample::CI.mutations).ok()?)?;
+    Some(Sample { seed: said("--seed", Sample::CI.seed)?, mutations: usize::try_from(mutations).ok()? })
 }
 
 /// Controls, the product as it is, and the product with a blind reader, at the same time.
-fn run(binary: &Path, seed: u64) -> Report {
+fn run(binary: &Path, sample: Sample) -> Report {
     let scratch = range::armoury(binary).expect("a place for the range");
-    let all = cases::all(seed);
+    let all = cases::all(sample);
     let mut told: [Vec<Option<Value>>; 3] = std::array::from_fn(|_| vec![None; all.len()]);
     let began = Instant::now();
     let (tell, heard) = channel::<(usize, usize, Value)>();
@@ -92,11 +92,11 @@ fn run(binary: &Path, seed: u64) -> Report {
         };
         let (controls, seeing, blind) = (lane(0), lane(1), lane(2));
         let (all, scratch) = (&all, scratch.path());
-        scope.spawn(move || control::run(scratch, all, seed, &controls));
+        scope.spawn(move || control::run(scratch, all, sample, &controls));
         scope.spawn(move || {
-            product::run(scratch, "seeing", &[Kind::Attack, Kind::Benign, Kind::Mutation], seed, &seeing);
+            product::run(scratch, "seeing", &[Kind::Attack, Kind::Benign, Kind::Mutation], sample, &seeing);
         });
-        scope.spawn(move || product::run(scratch, "blind", &[Kind::Attack, Kind::Mutation], seed, &blind));
+        scope.spawn(move || product::run(scratch, "blind", &[Kind::Attack, Kind::Mutation], sample, &blind));
         drop(tell);
         let mut shown = Instant::now();
         for (lane, at, value) in heard {
@@ -114,5 +114,5 @@ fn run(binary: &Path, seed: u64) -> Report {
             }
         }
     });
-    Report::of(&all, &told, seed, began.elapsed())
+    Report::of(&all, &told, sample.seed, began.elapsed())
 }

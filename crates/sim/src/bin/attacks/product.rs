@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Kind};
+use crate::cases::{Case, Kind, Sample};
 use crate::fixture;
 use crate::range::{self, HOME, PRODUCT_UID, WORKSPACE};
 use crate::witness::Witness;
@@ -25,12 +25,12 @@ const ENDLESS_S: u32 = 1;
 pub const BLIND: &str = "BACKSTAY_READ_NO_COMMAND";
 
 /// Runs them all in a range of its own, in another process; `tell` hears of each.
-pub fn run(scratch: &Path, reader: &str, kinds: &[Kind], seed: u64, tell: &Sender<(usize, Value)>) {
+pub fn run(scratch: &Path, reader: &str, kinds: &[Kind], sample: Sample, tell: &Sender<(usize, Value)>) {
     let kinds = kinds.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(",");
-    let mut command = range::enter(scratch, PRODUCT_UID, &["product", reader, &kinds, &seed.to_string()]);
+    let mut command = range::enter(scratch, PRODUCT_UID, &["product", reader, &kinds, &sample.word()]);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("unshare runs");
     let out = child.stdout.take().expect("it is piped");
-    let all = crate::cases::all(seed);
+    let all = crate::cases::all(sample);
     for line in BufReader::new(out).lines().map_while(Result::ok) {
         let Ok(told) = serde_json::from_str::<Value>(&line) else {
             println!("{line}");
