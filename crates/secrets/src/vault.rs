@@ -356,6 +356,21 @@ mod tests {
     }
 
     #[test]
+    fn of_values_that_come_and_go_the_last_are_looked_for_and_all_of_other_names() {
+        let vault = Place::new().open().unwrap();
+        vault.watch("other", &SecretString::from("another value"));
+        let value = |n: usize| SecretString::from(format!("value number {n:04}"));
+        (0..=LAST_MAX).for_each(|n| vault.watch_last("mcp.far.token", &[value(n)]));
+        let clean = |text: &str| vault.redactor().clean(text).into_owned();
+        // What is looked for is drawn up anew with the next value.
+        vault.watch_last("mcp.far.token", &[value(LAST_MAX + 1)]);
+        assert_eq!(clean("value number 0000"), "value number 0000");
+        for known in ["another value", "value number 0002", &format!("value number {:04}", LAST_MAX + 1)] {
+            assert!(clean(known).starts_with("[secret:"), "{known}");
+        }
+    }
+
+    #[test]
     fn a_vault_does_not_show_its_values() {
         let place = Place::new();
         let vault = place.open().unwrap();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::network::rows;
 use crate::remote::{Peer, home, root, suite};
 use crate::sandboxed::{LATEST, Sandboxed};
+use crate::terminal::Terminal;
 use crate::tls::certified;
 use crate::vault;
 
@@ -233,7 +234,11 @@ fn what_a_login_brings_is_kept_sealed_goes_to_its_server_alone_and_is_given_back
     let connected = "SELECT DISTINCT data ->> '$.connections[0].secret' FROM v_records WHERE kind = 'connected'";
     assert_eq!(rows(&home.place, connected), json!([["mcp.far"]]));
     assert!(home.place.run(&["doctor"]).stdout.contains("ok      login"));
+    // Who has frozen a home may want just that.
+    home.place.run(&["freeze"]).expect(0);
+    assert!(home.place.run(&["mcp", "login", "far", "--yes"]).expect(3).stderr.contains("the home is frozen"));
     let said = home.place.run(&["mcp", "logout", "far", "--json"]).json(0);
+    home.place.run(&["unfreeze"]).expect(0);
     assert_eq!((&said["revoked"], &said["why"]), (&json!(true), &Value::Null));
     assert_eq!(until(&mut peer, "revoke access_token"), ["call", "revoke refresh_token", "revoke access_token"]);
     assert!(call(&home).contains("it wants to know who asks; `backstay mcp login far`"));
@@ -348,6 +353,11 @@ fn a_browser_elsewhere_is_pasted_from_one_that_does_not_come_is_not_waited_for_a
         refused.contains("nobody is there who could agree") && refused.contains("backstay mcp login far --yes"),
         "{refused}"
     );
+    let mut terminal = Terminal::open(&home.place, &["mcp", "login", "far"], 200);
+    let shown = terminal.wait_for("Go on? [y/N] ");
+    assert!(shown.contains(&format!("tokens        {}", peer.url("/token"))), "{shown}");
+    terminal.key_in("n\r");
+    assert_eq!(terminal.end().1, 3);
     let mut login = Login::begin(&home, &["--paste"]);
     assert_eq!(peer.line(), "register", "the first that it was asked");
     let back = login.back();

@@ -1,13 +1,18 @@
 //! Servers that say what a test wants, at every place where one is asked.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use backstay_egress::Network;
+use backstay_egress::{Credential, Network};
 use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::url::Url;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use rmcp::model::ClientJsonRpcMessage;
+use rmcp::transport::streamable_http_client::StreamableHttpClient as _;
 use serde_json::{Value, json};
 
 use super::bounds::Bounds;
@@ -16,7 +21,7 @@ use super::grant::{Drawn, Redemption, Registered, Returned, address, client, ret
 use super::logins::{Keeper, Login, Logins, Made, Pass};
 use super::token::{Client, Key, Proof};
 use crate::limits::DOCUMENT_BYTES_MAX;
-use crate::remote::At;
+use crate::remote::{At, CredentialOf, Remote, Way};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CODE: &str = "code-0123456789";
@@ -531,7 +536,18 @@ impl Held {
     }
 
     fn kept(answer: impl Fn(usize) -> String + Send + 'static, memory: Memory) -> Self {
-        let server = Server::counting(|_| BTreeMap::from([("/token", String::new())]), move |n, _| answer(n));
+        Self::behind(&[], answer, memory)
+    }
+
+    /// Where the server of tools answers one call after the other so, and then as the last.
+    fn behind(tools: &[String], answer: impl Fn(usize) -> String + Send + 'static, memory: Memory) -> Self {
+        let tools = tools.to_vec();
+        let says = |_| BTreeMap::from([("/token", String::new()), ("/mcp", "tools".to_owned())]);
+        let server = Server::counting(says, move |n, said| match said.as_str() {
+            "" => answer(n),
+            "tools" => tools.get(n).or(tools.last()).cloned().unwrap_or_default(),
+            _ => said,
+        });
         let Redemption { url, issuer, resource, token, revocation, scopes, client, .. } =
             redemption(&server, Proof::None);
         let login = Login {
@@ -681,4 +697,78 @@ async fn what_is_given_back_is_named_and_where_there_is_no_place_for_it_that_is_
     assert!(
         logins.revoke(&server.tools(), &nowhere).await.unwrap_err().contains("no place where tokens are given back")
     );
+}
+
+/// A call, as the protocol's own client makes it, and why it has no answer; with what is known of it then.
+async fn called(held: &Held, credential: CredentialOf) -> (Option<String>, bool) {
+    let way = Way { network: Network::default(), credential, pass: Some(held.pass.clone()) };
+    let remote = Remote::new(held.server.tools(), way, Arc::default());
+    let _open = remote.open(Instant::now() + Duration::from_secs(60), &Arc::default());
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
+    let message: ClientJsonRpcMessage = serde_json::from_str(call).unwrap();
+    let sent = remote.post_message("".into(), message, Some("s1".into()), None, HashMap::new()).await;
+    assert_eq!(sent.is_ok(), remote.why().is_none());
+    (remote.why(), remote.is_undone())
+}
+
+fn nothing_bound() -> CredentialOf {
+    Arc::new(|_| Ok(None))
+}
+
+#[tokio::test]
+async fn what_a_server_refused_for_want_of_a_token_is_sent_again_once_and_was_not_done() {
+    let good = document(200, &json!({ "jsonrpc": "2.0", "id": 7, "result": { "content": [] } }));
+    let held = Held::behind(&[status(401, ""), good.clone()], rotating, Memory::default());
+    assert_eq!(called(&held, nothing_bound()).await, (None, false));
+    let asked = held.server.asked("/mcp");
+    assert!(asked[0].contains("authorization: Bearer access-0\r\n") && asked[1].contains("Bearer access-1\r\n"));
+    assert_eq!((asked.len(), held.server.asked("/token").len()), (2, 1));
+    // A server that takes none at all is not asked for ever.
+    let held = Held::behind(&[status(401, "")], rotating, Memory::default());
+    let (why, is_undone) = called(&held, nothing_bound()).await;
+    assert_eq!(why.unwrap(), "it answered 401: it does not take the login; `backstay mcp login far`");
+    assert!(is_undone);
+    assert_eq!((held.server.asked("/mcp").len(), held.server.asked("/token").len()), (2, 1));
+    // Where nobody is logged in it is asked once.
+    *held.memory.login.lock().unwrap() = None;
+    let (why, is_undone) = called(&held, nothing_bound()).await;
+    assert!(why.unwrap().contains("it wants to know who asks; `backstay mcp login far`, or `backstay secrets set`"));
+    assert!(is_undone && held.server.asked("/mcp").len() == 3);
+    // Of whatever else nobody knows what was done before.
+    let held = Held::behind(&[status(500, "")], rotating, Memory::default());
+    assert!(!called(&held, nothing_bound()).await.1);
+}
+
+/// What it says is put into a command that a person may run.
+#[tokio::test]
+async fn scopes_that_a_server_wants_are_named_beside_those_there_are_and_only_if_they_are_plain() {
+    for (header, more) in [
+        ("error=\"insufficient_scope\", scope=\"b:write a x;rm $(id) `id` 'q' c/*\"", " --scope 'a b:write c/*'"),
+        ("error=\"insufficient_scope\"", " --scope 'a'"),
+    ] {
+        let no = status(403, &format!("www-authenticate: Bearer {header}\r\n"));
+        let held = Held::behind(&[no], rotating, Memory::default());
+        let (why, is_undone) = called(&held, nothing_bound()).await;
+        let wanted = format!("it answered 403: it wants more than its login allows; `backstay mcp login far{more}`");
+        assert_eq!((why.unwrap(), is_undone), (wanted, true));
+        assert!(held.server.asked("/token").is_empty(), "nobody but a person asks for more");
+    }
+}
+
+#[tokio::test]
+async fn a_login_and_a_bound_secret_are_not_both_sent_and_nothing_is_renewed_for_nobody() {
+    let held = Held::behind(&[status(200, "")], rotating, Memory::default());
+    let bound: CredentialOf = Arc::new(|_| {
+        let value = HeaderValue::from_static("Bearer bound");
+        Ok(Some(Credential { secret: "crm".to_owned(), header: AUTHORIZATION, value, here: true }))
+    });
+    let (why, is_undone) = called(&held, bound).await;
+    assert_eq!(why.unwrap(), "the secret `crm` and the login `mcp.far` are both for this; nothing was sent");
+    assert!(is_undone && held.server.asked("/mcp").is_empty());
+    held.at(200);
+    let way = Way { network: Network::default(), credential: nothing_bound(), pass: Some(held.pass.clone()) };
+    let remote = Remote::new(held.server.tools(), way, Arc::default());
+    let asked = remote.ask(Method::Post, &HeaderMap::new(), Bytes::new()).await;
+    assert_eq!(asked.err().unwrap().why, "nobody waits for it");
+    assert!(held.server.asked("/token").is_empty());
 }

@@ -71,8 +71,12 @@ pub async fn run(home: &Path, args: &LoginArgs, out: &Out) -> Outcome<Exit> {
 /// Nobody is sent through a browser for what cannot be kept then.
 async fn can_keep(home: &Path) -> Outcome<()> {
     let client = Client::connect(home, Intent::Read).await?;
-    let kept = client.get(SECRETS).await;
+    let (kept, status) = (client.get(SECRETS).await, client.get("/api/status").await);
     client.close().await;
+    if status?.get("frozen").and_then(Value::as_bool) == Some(true) {
+        let message = "the home is frozen, so nothing is asked for";
+        return Err(Failure::new(Exit::Refused, "home_frozen", message, "backstay unfreeze"));
+    }
     if text(&kept?, "key").is_empty() {
         let none = SecretError::NoKey;
         return Err(Failure::new(Exit::Usage, "secrets", none.to_string(), secrets::next(&none)));
