@@ -103,7 +103,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             of = {"tools": [{"name": "who", "inputSchema": {"type": "object", "properties": {}}}]}
         elif method == "tools/call":
             say("call")
-            of = {"content": [{"type": "text", "text": f"{said} and {access}"}]}
+            of = {"content": [{"type": "text", "text": f"{said} and {access}, {refresh}"}]}
         else:
             return self.answer(400, {})
         return self.answer(200, {"jsonrpc": "2.0", "id": message["id"], "result": of})
