@@ -624,13 +624,22 @@ async fn several_at_once_renew_once_and_all_have_what_came() {
 /// A server has taken the old one, and nobody waits for the new.
 #[tokio::test]
 async fn what_came_is_kept_though_nobody_waits_for_it_any_more() {
-    let held = Held::new(rotating);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let held = Held::new(move |n| {
+        let _ = released.recv();
+        rotating(n)
+    });
+    let is_asked = async {
+        while held.server.asked("/token").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
     // Begun, and left.
     tokio::select! {
-        biased;
         _ = held.pass.renewed("access-0", &held.made) => panic!("it was there at once"),
-        () = std::future::ready(()) => {}
+        () = is_asked => {}
     }
+    drop(release);
     assert_eq!(held.pass.renewed("access-0", &held.made).await.unwrap().access(), "access-1");
     assert_eq!(held.server.asked("/token").len(), 1);
 }
