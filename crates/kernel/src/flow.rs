@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::destination::{Audience, HostGrant, Reachable};
 use crate::facts::{Access, Facts};
 use crate::frame::Frame;
+use crate::git::Push;
 use crate::id::{EffectId, Millis};
 use crate::label::Confidentiality;
 use crate::limits::{COMPOSED_BYTES_MAX, DAY_MS};
@@ -100,6 +101,11 @@ fn is_remote(manifest: Option<&Manifest>) -> bool {
 /// Something of it is told to somebody else.
 pub(crate) fn leaves(facts: &Facts) -> bool {
     facts.destination.is_some() || !facts.network.is_empty() || is_irreversible(facts.class)
+}
+
+/// What is sent as it lies in a directory.
+fn push(facts: &Facts) -> Option<&Push> {
+    facts.git.as_ref()?.push.as_deref()
 }
 
 /// What may be told to where a call goes: what nobody speaks of is public.
@@ -198,10 +204,10 @@ pub fn flow(
     if facts.paths.iter().any(|path| path.protected) {
         return Some(Flow::ProtectedPath);
     }
-    let push = facts.git.as_ref().and_then(|git| git.push.as_ref());
+    let push = push(facts);
     let acts = push.filter(|push| push.acts).map(|_| Flow::ActsElsewhere);
-    if !untrusted {
-        return acts;
+    if !untrusted && push.is_none() {
+        return None;
     }
     let is_named =
         |place| named.origins.iter().any(|origin| origin.path == place && named::is_of_task(session, origin.from));
@@ -221,6 +227,10 @@ pub fn flow(
         (true, _) => named::is_of_task(session, warrant.from),
     };
     let is_warranted = named.warrant.as_ref().is_some_and(stands);
+    // What lies in a directory is trusted by nobody: that it goes somewhere somebody has said.
+    if !untrusted {
+        return acts.or((!is_warranted).then_some(Flow::UnnamedTarget));
+    }
     let chooses = match facts.class {
         EffectClass::Send | EffectClass::Spend => true,
         // What no fact shows cannot have been named.

@@ -46,10 +46,18 @@ pub fn repository(to: &Destination) -> String {
     if to.port == to.scheme.port() { format!("{}{path}", to.host) } else { format!("{}:{}{path}", to.host, to.port) }
 }
 
-/// A repository's name as rules compare it: many servers know no case, and take `.git` as often as it is written.
+/// A repository's name as rules compare it: many servers know no case, and take `.git` and `/` as often as they are written.
 #[must_use]
 pub fn compared(repo: &str) -> String {
-    repo.to_lowercase().trim_end_matches(".git").to_owned()
+    let whole = repo.to_lowercase();
+    let mut name = whole.as_str();
+    loop {
+        let shorter = name.trim_end_matches('/').trim_end_matches(".git");
+        if shorter == name {
+            return name.to_owned();
+        }
+        name = shorter;
+    }
 }
 
 /// Whether it is a commit's name in full: forty hexadecimal digits.
@@ -125,12 +133,19 @@ mod tests {
 
     #[test]
     fn rules_see_one_name_in_every_spelling() {
-        for name in
-            ["git.test/acme/secret", "git.test/Acme/Secret", "git.test/acme/secret.GIT", "git.test/acme/secret.git.Git"]
-        {
+        for name in [
+            "git.test/acme/secret",
+            "git.test/Acme/Secret",
+            "git.test/acme/secret.GIT",
+            "git.test/acme/secret.git.Git",
+            "git.test/acme/secret/",
+            "git.test/acme/secret/.git",
+            "git.test/acme/secret.git/.git//",
+        ] {
             assert_eq!(compared(name), "git.test/acme/secret", "{name}");
         }
         assert_eq!(compared("git.test/acme/legit"), "git.test/acme/legit");
+        assert_eq!(compared("git.test/acme/.git/secret"), "git.test/acme/.git/secret");
     }
 
     #[test]

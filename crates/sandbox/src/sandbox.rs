@@ -14,7 +14,7 @@ use crate::workplace::Workplace;
 
 /// Of what only the first tier does.
 const NO_NAMESPACES: &str = "this machine gives commands no namespaces (tier `copy`): they have no network, no \
-    server of tools is started, and git fetches nothing";
+    server of tools is started, and git fetches and pushes nothing";
 
 #[derive(Debug)]
 pub struct Sandbox {

@@ -7,6 +7,7 @@ mod packets;
 mod remote;
 mod work;
 
+mod acts;
 mod fetch;
 mod push;
 
@@ -35,6 +36,10 @@ fn url(text: &str) -> Result<Url, Refused> {
             "`url` is no repository's, such as https://git.example.com/team/app.git: no query, no closing `/`"
                 .to_owned(),
         ));
+    }
+    // Servers take it for the repository that it lies in, and rules name that one.
+    if url.path.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(".git")) {
+        return Err(bad("`url` names the directory `.git` of a repository: leave out the closing `/.git`".to_owned()));
     }
     Ok(url)
 }

@@ -274,7 +274,7 @@ mod tests {
     fn what_a_tool_may_take_is_declared_and_leaves_a_search_the_time_to_say_that_it_stopped() {
         for tool in manifests() {
             let may_take = match tool.class {
-                _ if tool.name.starts_with("git_") => 510_000,
+                _ if tool.name.starts_with("git_") => 630_000,
                 EffectClass::Write => 30_000,
                 EffectClass::Execute => 630_000,
                 _ if tool.name == "http_request" || tool.name == "web_fetch" => 90_000,

@@ -254,6 +254,6 @@ fn bytes(content: impl AsRef<[u8]>) -> Option<u64> {
 }
 
 /// SHA-256 of a file's bytes, as `sha256sum` prints it.
-fn digest(bytes: &[u8]) -> Digest {
+pub fn digest(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())
 }

@@ -191,7 +191,7 @@ fn lines(item: &Value) -> Vec<String> {
     lines.extend(protected(facts).iter().map(|line| visible_line(&format!("  {line}"))));
     lines.extend(item.get("command_line").and_then(Value::as_str).map(|line| visible_line(&format!("  runs: {line}"))));
     lines.extend(destination(facts).map(|to| visible_line(&format!("  goes to {to}"))));
-    lines.extend(repository(facts).iter().map(|line| visible_line(&format!("  {line}"))));
+    lines.extend(repository(facts, usize::MAX).iter().map(|line| visible_line(&format!("  {line}"))));
     let unicode = item.get("host_unicode").and_then(Value::as_str);
     let written = |host| format!("  whose letters may look like others, as its owner writes it: {}", json!(host));
     lines.extend(unicode.map(|host| visible_line(&written(host))));

@@ -15,8 +15,8 @@ const MAIN: &str = "main";
 /// Times that a stream which ended is opened again without an event in between.
 const REOPENED_MAX: u32 = 3;
 
-/// Paths that a push changes, of which a person is shown the names.
-const PATHS_SHOWN_MAX: usize = 40;
+/// Paths that a push changes, shown where nobody is asked about it.
+pub const PATHS_SHOWN_MAX: usize = 40;
 
 /// Something that a follower shows.
 #[derive(Clone, PartialEq, Debug)]
@@ -405,7 +405,9 @@ pub fn flow(why: &str) -> String {
             "the session has seen untrusted words, and this call is outside of the task's scope: the person's own words, as they were planned, want none such, or no more of them"
         }
         "url_bytes" => "untrusted words may have composed its URL, and such URLs have taken up their bytes for today",
-        _ => "the session has seen untrusted words, and no message names all that it sends to, spends or changes",
+        _ => {
+            "the session, or the directory that it pushes from, has seen untrusted words, and no message names all that it sends to, spends or changes"
+        }
     };
     format!("information flow: {what}")
 }
@@ -444,24 +446,27 @@ pub fn protected(facts: &Value) -> Vec<String> {
     paths.map(|path| format!("changes what other programs act by: {}", text(path, "real"))).collect()
 }
 
-/// What a call does with a repository there, a line each, as it was judged.
-pub fn repository(facts: &Value) -> Vec<String> {
+/// What a call does with a repository there, a line each, as it was judged; of the paths that a push changes so many.
+pub fn repository(facts: &Value, paths_max: usize) -> Vec<String> {
     let Some(git) = facts.get("git") else { return Vec::new() };
     let (repo, refs) = (text(git, "repo"), list(git, "refs"));
     let refs = refs.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
     let Some(push) = git.get("push") else { return vec![format!("fetches {refs} of {repo}")] };
     let old = push.get("old").and_then(Value::as_str).unwrap_or("nothing, as it is not there yet,");
     let mut lines = vec![format!("moves {refs} of {repo} from {old} to {}", text(push, "new"))];
+    if let Some(bytes) = facts.get("bytes_out").and_then(Value::as_u64) {
+        lines.push(format!("sends {bytes} bytes there, before they are packed"));
+    }
     if push.get("force") == Some(&Value::Bool(true)) {
         lines.push("takes commits away that are there (force)".to_owned());
     }
     let Some(changed) = push.get("changed").and_then(Value::as_array) else {
-        lines.push("changes paths there that nobody can tell".to_owned());
+        lines.push("changes more paths there than are counted, or some that no text can name".to_owned());
         return lines;
     };
-    let shown: Vec<String> = changed.iter().take(PATHS_SHOWN_MAX).map(Value::to_string).collect();
+    let shown: Vec<String> = changed.iter().take(paths_max).map(Value::to_string).collect();
     let rest = changed.len().saturating_sub(shown.len());
-    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let rest = if rest > 0 { format!(" and {rest} more (`--json` shows them)") } else { String::new() };
     lines.push(format!("changes {} paths there: {}{rest}", changed.len(), shown.join(" ")));
     lines
 }
@@ -478,7 +483,8 @@ pub fn destination(facts: &Value) -> Option<String> {
         text(to, "path"),
         number(to, "url_bytes")
     );
-    Some(match facts.get("bytes_out").and_then(Value::as_u64) {
+    let of_body = facts.get("bytes_out").filter(|_| facts.get("git").is_none());
+    Some(match of_body.and_then(Value::as_u64) {
         Some(bytes) if bytes > 0 => format!("{said}, {bytes} bytes of body"),
         _ => said,
     })
@@ -520,5 +526,27 @@ pub fn reason(by: Option<&Value>, grounds: Option<&Value>) -> String {
             other.get("rule").and_then(Value::as_str).map(|rule| format!("rule `{rule}`{at}")).unwrap_or_default()
         }
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_push_each_path_is_shown_to_whoever_is_asked_and_some_to_others() {
+        let changed: Vec<String> = (0..1_000).map(|number| format!("a/{number}\n")).collect();
+        let push = json!({ "old": null, "new": "1", "changed": changed });
+        let mut facts =
+            json!({ "bytes_out": 7, "git": { "repo": "git.test/a", "refs": ["refs/heads/x"], "push": push } });
+        let last = |facts: &Value, most| repository(facts, most).pop().unwrap_or_default();
+        assert!(repository(&facts, 1).contains(&"sends 7 bytes there, before they are packed".to_owned()));
+        let (all, some) = (last(&facts, usize::MAX), last(&facts, PATHS_SHOWN_MAX));
+        assert!(all.starts_with("changes 1000 paths there: \"a/0\\n\"") && all.ends_with(" \"a/999\\n\""), "{all}");
+        assert!(some.ends_with(" \"a/39\\n\" and 960 more (`--json` shows them)"), "{some}");
+        facts["git"]["push"]["changed"] = Value::Null;
+        assert!(last(&facts, usize::MAX).starts_with("changes more paths there than are counted"));
+        facts["destination"] = json!({ "method": "POST", "url_bytes": 1 });
+        assert!(!destination(&facts).unwrap_or_default().contains("of body"), "they are counted once");
     }
 }

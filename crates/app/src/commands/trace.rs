@@ -7,7 +7,7 @@ use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
 use super::conversation::{
-    connections, destination, label, list, number, origins, reachable, reason, repository, text,
+    PATHS_SHOWN_MAX, connections, destination, label, list, number, origins, reachable, reason, repository, text,
 };
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
@@ -217,7 +217,7 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         .into_iter()
         .map(str::to_owned)
         .chain(destination(facts))
-        .chain(repository(facts))
+        .chain(repository(facts, PATHS_SHOWN_MAX))
         .chain(reachable(facts))
         .map(|place| visible_line(&place))
         .collect();

@@ -145,6 +145,13 @@ impl Forge {
         format!("https://localhost:{}/acme/app.git", self.server.port)
     }
 
+    /// Beneath which its refs are kept.
+    fn kept(&self) -> String {
+        let digest = Command::new("sh").args(["-c", "printf %s \"$0\" | sha256sum", &self.repo()]).output().unwrap();
+        let digest = String::from_utf8(digest.stdout).unwrap();
+        format!("refs/backstay/localhost_{}/acme/app+{}", self.server.port, &digest[..8])
+    }
+
     /// As rules and results name it.
     fn repo(&self) -> String {
         format!("localhost:{}/acme/app", self.server.port)
@@ -210,7 +217,7 @@ impl Forge {
 fn refs_of_a_granted_repository_come_into_one_of_the_workspace() {
     let t = Forge::new("", "");
     let one = git(&t.bare(), &["rev-parse", "main"]);
-    let kept = format!("refs/backstay/localhost_{}/acme/app", t.server.port);
+    let kept = t.kept();
     let said = t.fetch(&json!({ "url": t.url() }));
     assert_eq!(said["refs"], json!([{ "ref": "HEAD", "id": one, "as": format!("{kept}/HEAD") }]), "{said}");
     let workspace = t.home.workspace();
@@ -361,6 +368,7 @@ fn a_branch_is_pushed_with_a_yes_to_exactly_what_is_sent() {
     assert_eq!(waits["facts"]["git"], judged, "{waits}");
     let shown = t.home.place.run(&["approvals"]).expect(0).stdout.clone();
     assert!(shown.contains(&format!("moves refs/heads/agent/x of {} from nothing", t.repo())), "{shown}");
+    assert!(shown.contains("sends ") && shown.contains(" bytes there, before they are packed"), "{shown}");
     assert!(shown.contains(&format!(" to {two}")) && shown.contains("changes 1 paths there: \"src/b.txt\""), "{shown}");
     assert_eq!(t.stands("refs/heads/agent/x"), None);
     // A yes to one commit is none to another.
@@ -455,7 +463,7 @@ fn commits_are_taken_away_by_force_alone_and_rules_see_it() {
 }
 
 #[test]
-fn a_rule_lets_branches_of_the_agent_pass_and_none_that_others_act_by() {
+fn no_rule_lets_a_branch_pass_that_nobody_named_or_that_others_act_by() {
     let allow = "[[agents.main.rules]]\nname = \"push agent branches\"\nverdict = \"allow\"\n\
                  match = { tool = \"git_push\", repo = \"localhost:PORT/acme/app\", ref = { glob = \"refs/heads/agent/*\" }, force = false }\n\
                  unless = { changed = { intersects = [\"docs/**\"] } }\n";
@@ -467,9 +475,15 @@ fn a_rule_lets_branches_of_the_agent_pass_and_none_that_others_act_by() {
         terminal.key_in(&format!("/call git_push {}\n", call(name)));
         terminal
     };
+
     let two = t.commits("agent/x", &one, &[("src/b.txt", "b")]);
     let mut terminal = typed("agent/x");
-    terminal.wait_for(&two);
+    // The session has seen nothing, and nobody has said that what lies in the directory be pushed there.
+    terminal.wait_for("or the directory that it pushes from");
+    terminal.wait_for("Allow this?");
+    assert_eq!(t.stands("refs/heads/agent/x"), None);
+    terminal.key_in("y\n");
+    terminal.wait_for("\"new\":");
     terminal.wait_for("> ");
     // What came back is untrusted, and nobody looks into commits.
     t.commits("agent/y", &one, &[("src/c.txt", "c")]);

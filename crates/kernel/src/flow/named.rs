@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::known::{self, Lists};
 use super::scope::{self, Wish};
-use super::{leaves, to_be_named};
+use super::{leaves, push, to_be_named};
 use crate::facts::Facts;
 use crate::id::{Digest, EffectId, RepeatKey, Seq};
 use crate::label::Confidentiality;
@@ -243,7 +243,8 @@ fn texts(value: &Value, out: &mut Vec<String>) {
 #[must_use]
 pub fn wants_names(session: &Session, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
     let chooses = tool.and_then(|tool| policy.tools.get(tool)).is_none_or(Manifest::has_authority);
-    to_be_named(session, facts, policy).next().is_some() || !session.label.is_trusted() && (leaves(facts) || chooses)
+    let untrusted = !session.label.is_trusted() && (leaves(facts) || chooses);
+    untrusted || push(facts).is_some() || to_be_named(session, facts, policy).next().is_some()
 }
 
 /// What the messages say; `tuple`: of these values, by [`Values::choice`].

@@ -2,7 +2,7 @@
 use backstay_kernel::destination::{Audience, Destination, HostGrant, Method};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Flow, Named, Sources, Values, named};
+use backstay_kernel::flow::{Flow, Named, Sources, Values, named, wants_names};
 use backstay_kernel::git::{Git, GitGrant, Push, repository};
 use backstay_kernel::id::Seq;
 use backstay_kernel::judge::judge;
@@ -61,12 +61,25 @@ fn said(t: &TestSession, facts: &Facts, named: &Named) -> Option<Option<Flow>> {
     }
 }
 
+/// What a person's message says of a push to `agent/x`.
+fn says(t: &TestSession, facts: &Facts, text: &str) -> Named {
+    let arguments = format!("{{\"url\":\"{URL}\",\"ref\":\"agent/x\"}}");
+    let values = Values::read(&t.policy.tools["shell"], &arguments);
+    let from = t.session.turn.as_ref().unwrap().said[0].seq;
+    let (messages, words) = ([(from, extract(text, &[]))], [extract(text, &[])]);
+    let sources = Sources { messages: &messages, words: &words, ..Sources::default() };
+    named(&t.session, EFFECT, facts, &t.policy, (&values, &tuple(&values, EffectClass::Send)), &sources)
+}
+
 const ALLOWED: Option<Option<Flow>> = Some(None);
 
 #[test]
 fn a_repository_is_spoken_with_by_a_grant_of_its_own_and_pushed_to_where_that_says_so() {
     let mut t = allowed(Audience::Home, false);
-    let of = |t: &TestSession, url: &str, push| said(t, &facts(url, push), &Named::default());
+    let of = |t: &TestSession, url: &str, push| {
+        let facts = facts(url, push);
+        said(t, &facts, &says(t, &facts, &format!("push to {URL} as \"agent/x\"")))
+    };
     assert_eq!(of(&t, URL, None), ALLOWED);
     assert_eq!(of(&t, URL, Some(("refs/heads/agent/x", false))), ALLOWED);
     assert_eq!(of(&t, URL, Some(("refs/heads/main", false))), None);
@@ -91,8 +104,17 @@ fn a_push_asks_where_others_act_by_it_where_it_is_told_too_much_and_always_after
     let push = |acts| facts(URL, Some(("refs/heads/agent/x", acts)));
     let asks = |flow| Some(Some(flow));
     let mut t = allowed(Audience::Home, false);
-    assert_eq!(said(&t, &push(true), &Named::default()), asks(Flow::ActsElsewhere), "no rule lifts it");
-    let secret = Named { reads: Some(Confidentiality::Secret), ..Named::default() };
+    let of = |t: &TestSession, text: &str| says(t, &push(false), text);
+    // Commits are of a directory, which is never trusted: a person names where they go, also where all is trusted.
+    assert!(wants_names(&t.session, Some("shell"), &push(false), &t.policy));
+    assert!(!wants_names(&t.session, Some("shell"), &facts(URL, None), &t.policy));
+    let all = of(&t, &format!("please push to {URL} as \"agent/x\""));
+    assert_eq!(said(&t, &push(false), &all), ALLOWED);
+    for text in ["push the branch", "please push as \"agent/x\"", &format!("look at {URL} as \"agent/x\"")] {
+        assert_eq!(said(&t, &push(false), &of(&t, text)), asks(Flow::UnnamedTarget), "{text}");
+    }
+    assert_eq!(said(&t, &push(true), &all), asks(Flow::ActsElsewhere), "no rule lifts it");
+    let secret = Named { reads: Some(Confidentiality::Secret), ..all.clone() };
     assert_eq!(said(&t, &push(false), &secret), asks(Flow::AboveClearance), "of what its directory holds");
     assert_eq!(said(&t, &facts(URL, None), &secret), asks(Flow::AboveClearance), "names of commits tell of them");
     assert_eq!(said(&allowed(Audience::Home, true), &push(false), &secret), ALLOWED);
@@ -104,15 +126,6 @@ fn a_push_asks_where_others_act_by_it_where_it_is_told_too_much_and_always_after
     assert_eq!(said(&t, &facts(URL, None), &Named::default()), ALLOWED, "what only asks");
     t.policy.tools.get_mut("shell").unwrap().arguments = roles;
     // One message names all of it, and nobody has looked at what is in the commits.
-    let arguments = format!("{{\"url\":\"{URL}\",\"ref\":\"agent/x\"}}");
-    let values = Values::read(&t.policy.tools["shell"], &arguments);
-    let tuple = tuple(&values, EffectClass::Send);
-    let of = |t: &TestSession, text: &str| {
-        let from = t.session.turn.as_ref().unwrap().said[0].seq;
-        let (messages, words) = ([(from, extract(text, &[]))], [extract(text, &[])]);
-        let sources = Sources { messages: &messages, words: &words, ..Sources::default() };
-        named(&t.session, EFFECT, &push(false), &t.policy, (&values, &tuple), &sources)
-    };
     let all = of(&t, &format!("please push to {URL} as \"agent/x\""));
     assert!(all.warrant.is_some() && all.is_clear);
     assert_eq!(said(&t, &push(false), &all), asks(Flow::StrayPayload));

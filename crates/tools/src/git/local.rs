@@ -6,9 +6,9 @@ use rustix::fs::OFlags;
 
 use crate::open::{contents, regular};
 use crate::place::Place;
-use crate::prepare::{Existing, Refused, Write};
+use crate::prepare::{Existing, Refused, Write, digest};
 use crate::roots::{Roots, is_itself};
-use crate::text::plain;
+use crate::text::{cut, plain};
 
 #[derive(Debug)]
 pub struct Local {
@@ -122,9 +122,32 @@ fn is_missing(refused: &Refused) -> bool {
     matches!(refused.why, Invalid::NotFound | Invalid::WrongKind)
 }
 
-/// Under which name a fetched ref is kept: that of its repository, and its own.
+/// Under which name a fetched ref is kept: that of its repository, and its own. The one ends at the first `+`, which no
+/// other part of it can have, so that no ref of one repository is kept where one of another is.
 pub fn kept(repo: &str, name: &str) -> Option<String> {
+    const DIGEST_CHARS: usize = 8;
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_./".contains(c) { c } else { '_' };
-    let repo: String = repo.chars().map(plain).collect();
-    reference(&format!("refs/backstay/{repo}/{}", name.strip_prefix("refs/").unwrap_or(name)))
+    let shown: String = repo.chars().map(plain).collect();
+    let digest = digest(repo.as_bytes()).to_string();
+    let (digest, name) = (cut(&digest, DIGEST_CHARS), name.strip_prefix("refs/").unwrap_or(name));
+    reference(&format!("refs/backstay/{shown}+{digest}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept;
+
+    #[test]
+    fn no_ref_is_kept_where_one_of_another_repository_is() {
+        let at = |repo, name| kept(repo, name).unwrap();
+        assert_eq!(at("git.test/acme/app", "refs/heads/main"), "refs/backstay/git.test/acme/app+ea3e2967/heads/main");
+        for (one, other) in [
+            (("h/a", "refs/b/heads/main"), ("h/a/b", "refs/heads/main")),
+            (("h/a~b", "HEAD"), ("h/a_b", "HEAD")),
+            (("h:8443/a", "HEAD"), ("h_8443/a", "HEAD")),
+            (("h/a", "refs/heads/main"), ("h/A", "refs/heads/main")),
+        ] {
+            assert_ne!(at(one.0, one.1), at(other.0, other.1));
+        }
+    }
 }

@@ -10,6 +10,7 @@ use backstay_kernel::tool::EffectClass;
 use backstay_kernel::url::Url;
 use serde_json::json;
 
+use super::acts::acts;
 use super::local::Local;
 use super::pack::{self, Packed};
 use super::remote::{Moved, Remote, Unsaid};
@@ -95,43 +96,6 @@ fn commit(roots: &Roots, local: &Local, from: &str, read: &mut Vec<PathFact>) ->
     id.ok_or_else(|| Refused::new(Invalid::NotFound, none()))
 }
 
-/// Names by which machines of others act once they are pushed: beside those that no command may write, what builds and
-/// what says how files are read.
-const ACT: [&str; 26] = [
-    ".gitattributes",
-    ".gitmodules",
-    ".githooks",
-    ".github",
-    ".gitlab",
-    ".gitea",
-    ".forgejo",
-    ".woodpecker.yml",
-    ".drone.yml",
-    ".pre-commit-config.yaml",
-    "appveyor.yml",
-    "azure-pipelines.yml",
-    "bitbucket-pipelines.yml",
-    "build.rs",
-    "build.gradle",
-    "build.gradle.kts",
-    "cmakelists.txt",
-    "configure",
-    "conftest.py",
-    "dockerfile",
-    "gnumakefile",
-    "makefile",
-    "package.json",
-    "pom.xml",
-    "pyproject.toml",
-    "setup.py",
-];
-
-fn acts(path: &str) -> bool {
-    // Some file systems know no case.
-    let is_one = |part: &str| ACT.contains(&part.to_ascii_lowercase().as_str());
-    backstay_sandbox::is_protected(path) || path.split('/').any(is_one)
-}
-
 pub fn push(_: &Acting, roots: &Roots, push: &Push, halt: &AtomicBool) -> Acted {
     let Some(hosts) = roots.hosts() else { return Ran::failed("this agent is granted no repositories").into() };
     let mut remote = Remote::new(hosts, &push.url, &push.at, halt);
@@ -187,32 +151,4 @@ fn done(push: &Push, before: bool) -> Ran {
         said = json!({ "ref": push.name, "new": push.new, "note": "it stood there already" });
     }
     Ran::Done { text: said.to_string(), spill: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::acts;
-
-    #[test]
-    fn names_by_which_others_act_are_known_wherever_they_stand() {
-        for path in [
-            ".github/workflows/ci.yml",
-            ".github/dependabot.yml",
-            "a/.GitHub/x",
-            ".gitlab-ci.yml",
-            ".gitmodules",
-            "sub/.gitattributes",
-            "crates/a/build.rs",
-            "Makefile",
-            "a/b/package.json",
-            ".husky/pre-push",
-            "AGENTS.md",
-            "Jenkinsfile",
-        ] {
-            assert!(acts(path), "{path}");
-        }
-        for path in ["src/main.rs", "docs/github.md", "build.rs.md", "rebuild.rs", "github/workflows/ci.yml"] {
-            assert!(!acts(path), "{path}");
-        }
-    }
 }

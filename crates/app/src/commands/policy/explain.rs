@@ -13,7 +13,7 @@ use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
-use super::super::conversation::{protected, reachable, repository};
+use super::super::conversation::{PATHS_SHOWN_MAX, protected, reachable, repository};
 use super::{Said, past};
 use crate::cli::{ExplainArgs, Speaker};
 use crate::config::Checked;
@@ -111,7 +111,7 @@ fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
             to;
         format!("  goes to: {} {}://{host}:{port}{path} ({url_bytes} bytes)", method.word(), scheme.word())
     }));
-    lines.extend(repository(&json!(facts)).iter().map(|line| format!("  {line}")));
+    lines.extend(repository(&json!(facts), PATHS_SHOWN_MAX).iter().map(|line| format!("  {line}")));
     lines.extend(reachable(&json!(facts)).iter().map(|place| format!("  may reach: {place}")));
     lines.iter().for_each(|line| out.line(&visible_line(line)));
 }

@@ -215,7 +215,7 @@ static MATCH: &[Key] = &[
         Kind::Condition(Segments),
         Optional("any"),
         "\"git.example.com/team/app\"",
-        "The repository elsewhere that a call speaks with: its host, the port where it is not 443, and its path. It is compared in lower case and without any closing `.git`, in whatever spelling a call or the rule names it; grants are exact. A call that speaks with none is matched by this and by the three below in no case.",
+        "The repository elsewhere that a call speaks with: its host, the port where it is not 443, and its path. It is compared in lower case and without any closing `.git` or `/`, in whatever spelling a call or the rule names it; grants are exact. A call that speaks with none is matched by this and by the three below in no case.",
     ),
     value(
         "ref",

@@ -24,7 +24,7 @@ fn no_link_below_git_leads_a_ref_or_a_look_elsewhere() {
     std::fs::create_dir(&protected).unwrap();
     std::fs::write(protected.join("prod.conf"), "important=1\n").unwrap();
     std::fs::write(protected.join("main"), "c0ffee11".repeat(5) + "\n").unwrap();
-    let kept = |repo: &str| workspace.join(format!("{repo}/.git/refs/backstay/localhost_{}/acme/app", t.server.port));
+    let kept = |repo: &str| workspace.join(format!("{repo}/.git/{}", t.kept()));
     for repo in ["parent", "file", "table", "objects", "whole", "packed", "shallow", "cut", "tables"] {
         git(&workspace, &["init", "-q", repo]);
         std::fs::create_dir_all(kept(repo)).unwrap();
@@ -67,6 +67,11 @@ fn no_link_below_git_leads_a_ref_or_a_look_elsewhere() {
     denied(json!({ "url": t.url(), "repo": "packed" }));
     for name in ["acme/secret", "acme/Secret", "acme/secret.GIT", "acme/secret.git.git"] {
         denied(json!({ "url": format!("https://localhost:{}/{name}", t.server.port) }));
+    }
+    // What servers take for the same repository is none.
+    for name in ["acme/secret/.git", "acme/secret.git/.GIT", "acme/app/.git"] {
+        let said = t.fetch(&json!({ "url": format!("https://localhost:{}/{name}", t.server.port) }));
+        assert!(said.as_str().is_some_and(|text| text.contains("names the directory `.git`")), "{name}: {said}");
     }
     assert_eq!(t.heard(), Vec::<String>::new());
     assert_eq!(std::fs::read_to_string(protected.join("prod.conf")).unwrap(), "important=1\n");
