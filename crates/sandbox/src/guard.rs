@@ -71,7 +71,9 @@ pub fn is_protected(path: &str) -> bool {
 /// `.git` counts.
 #[must_use]
 pub fn is_acted_by(path: &str) -> bool {
-    is_protected(path) || path.split('/').any(|name| name == ".git") || Path::new(path).ancestors().any(is_of_git)
+    is_protected(path)
+        || path.split('/').any(|name| name.eq_ignore_ascii_case(".git"))
+        || Path::new(path).ancestors().any(is_of_git)
 }
 
 /// With this name in it git reads the directory as a repository's own, and either finds its settings or hooks by it or
@@ -80,7 +82,8 @@ fn is_of_git(path: &Path) -> bool {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return false };
     let is_there = |other: &str| above.join(other).symlink_metadata().is_ok();
     let is_git = |has: &dyn Fn(&str) -> bool| has("HEAD") && (has("commondir") || has("objects") && has("refs"));
-    is_git(&|other| name == other || is_there(other)) && (IN_GIT.iter().any(|own| name == *own) || !is_git(&is_there))
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    is_git(&|other| is(other) || is_there(other)) && (IN_GIT.iter().any(|own| is(own)) || !is_git(&is_there))
 }
 
 /// What to protect beside the names above: paths that a rule keeps the agent from.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Home;
 
 /// One path for each name; all below the one directory that may be written.
-const PROTECTED: [&str; 38] = [
+const PROTECTED: [&str; 41] = [
     ".git",
     ".git/config",
     ".git/config.worktree",
@@ -31,6 +31,9 @@ const PROTECTED: [&str; 38] = [
     ".idea/workspace.xml",
     "AGENTS.md",
     "a/b/AGENTS.md",
+    "docs/agents.md",
+    ".GIT/info/attributes",
+    "bare/Config",
     "CLAUDE.md",
     "GEMINI.md",
     "skills/x/SKILL.md",
@@ -51,7 +54,7 @@ const PROTECTED: [&str; 38] = [
 ];
 
 const PLAIN: [&str; 7] =
-    ["a.txt", "config", "hooks/a", "HEAD", "bare/description", ".github/CODEOWNERS", "docs/agents.md"];
+    ["a.txt", "config", "hooks/a", "HEAD", "bare/description", ".github/CODEOWNERS", "docs/agents.txt"];
 
 fn home() -> Home {
     let home = Home::new();
