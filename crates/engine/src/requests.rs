@@ -211,9 +211,10 @@ impl Requests {
         let mut parts = around.before.clone();
         let after = Arc::clone(&around.after);
         self.around = Some(around);
-        let before = session.context().count().saturating_sub(session.items.len());
+        let before = session.before_items().count();
         for (place, item) in session.context().enumerate() {
-            let number = place.checked_sub(before).map(|n| session.first_item + n as u64);
+            let number = place.checked_sub(before).filter(|number| *number < session.items.len());
+            let number = number.map(|number| session.first_item + number as u64);
             parts.push(self.part(target, bodies, number, item)?);
         }
         parts.push(after);

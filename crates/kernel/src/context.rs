@@ -170,6 +170,8 @@ pub enum Notice {
     Windowed,
     /// The home was restored from a backup.
     Restored,
+    /// Calls have failed or were refused, one after another, and their turn ends if that goes on.
+    Failing,
     /// An effect whose outcome was unknown when its turn ended is now known.
     LaterTruth { done: bool },
 }
@@ -182,6 +184,9 @@ impl Notice {
             Self::Windowed => "[runtime: earlier messages of this conversation are no longer shown]",
             Self::Restored => {
                 "[runtime: this conversation was restored from a backup; whatever was done after that backup is not known here]"
+            }
+            Self::Failing => {
+                "[runtime: the latest calls, ten or more in a row, all failed or were refused; after twenty the turn ends. Do something else, or finish and say what is missing]"
             }
             Self::LaterTruth { done: true } => "[runtime: a call reported as unknown before has turned out to be done]",
             Self::LaterTruth { done: false } => {

@@ -148,6 +148,7 @@ fn start_turn(session: &mut Session, messages: &[Seq]) {
         step: Step::Next,
         steps: 0,
         tool_calls: 0,
+        failing: 0,
         spent: Amount::ZERO,
         reserved: Amount::ZERO,
         worked_ms: 0,
@@ -173,6 +174,9 @@ fn enter(session: &mut Session, messages: &[Seq]) {
         session.items.push_back(Item::User { body: waiting.body, label: waiting.label });
     }
     session.repeats.clear();
+    if let Some(turn) = &mut session.turn {
+        turn.failing = 0;
+    }
     // The model's last word came before theirs.
     if let Some(turn) = session.turn.as_mut().filter(|turn| matches!(turn.step, Step::Final { .. })) {
         turn.step = Step::Next;
@@ -366,8 +370,11 @@ fn resolve(session: &mut Session, effect: EffectId, resolution: Resolution) {
 }
 
 fn conclude(session: &mut Session, effect: EffectId, done: bool) {
-    if session.effects.remove(&effect).is_some_and(|open| lookups::told(session, &open, None)) {
-        return;
+    if let Some(open) = session.effects.remove(&effect) {
+        if lookups::told(session, &open, None) {
+            return;
+        }
+        session.count_failing(open.work.turn(), done);
     }
     let (note, list): (_, fn(&mut Completion) -> &mut Vec<EffectId>) =
         if done { (Note::ConcludedDone, |c| &mut c.done) } else { (Note::ConcludedNotDone, |c| &mut c.failed) };
@@ -414,9 +421,22 @@ fn end(session: &mut Session, ended: &Ended) {
         Work::Model { plans: true, .. } => end_plan(session, ended),
         Work::Model { plans: false, .. } => end_model(session, open.request_bytes, ended),
         Work::Tool { call, judged, .. } => {
+            if let Some(done) = is_done(&ended.end) {
+                session.count_failing(turn, done);
+            }
             let only_reads = judged.is_some_and(|judged| judged.facts.class == EffectClass::Read);
             end_tool(session, &call, open.unsure && !only_reads, ended);
         }
+    }
+}
+
+/// Whether a call that ended so was done; `None`: it was not made.
+fn is_done(end: &End) -> Option<bool> {
+    match end {
+        End::Done { .. } => Some(true),
+        End::Failed { .. } | End::Unknown => Some(false),
+        End::Concluded { done, .. } => Some(*done),
+        End::Replied { .. } | End::ModelFailed { .. } | End::NotStarted => None,
     }
 }
 

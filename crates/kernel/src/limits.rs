@@ -25,6 +25,10 @@ pub const LAPSES_MAX: u32 = 10;
 pub const REPEAT_WARN: usize = 3;
 pub const REPEAT_BLOCK: usize = 4;
 pub const REPEAT_STOP: usize = 5;
+/// Calls in a row that failed or were refused, whatever they were: said to the model, and the end of the turn. A model
+/// that can mend what it tries has done so by the first, and a row of the second is small beside what a turn may call.
+pub const FAILING_WARN: u32 = 10;
+pub const FAILING_STOP: u32 = 20;
 /// Calls since the last user input in which repeats are looked for.
 pub const REPEAT_WINDOW: usize = 20;
 

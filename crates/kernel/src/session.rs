@@ -18,13 +18,14 @@ use crate::frame::Switches;
 use crate::home::Speaks;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, SessionId, TurnId};
 use crate::label::{Label, Source};
+use crate::limits;
 use crate::record::{Completion, Counted, Mode, Reason, Reservation, StopReason};
 use crate::rule::Approvers;
 use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 20;
+pub const FOLD_VERSION: u32 = 21;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -137,6 +138,8 @@ pub struct Turn {
     /// Model calls and tool calls so far.
     pub steps: u32,
     pub tool_calls: u32,
+    /// Of these, the latest that failed or were refused, one after another.
+    pub failing: u32,
     pub spent: Amount,
     pub reserved: Amount,
     /// Working time of what has ended, and since when something runs.
@@ -384,10 +387,17 @@ impl Session {
 
     /// What the next request shows, in order; instructions and tools come before it.
     pub fn context(&self) -> impl Iterator<Item = &Item> {
+        const FAILING: &Item = &Item::Notice(Notice::Failing);
+        let is_failing = self.turn.as_ref().is_some_and(|turn| turn.failing >= limits::FAILING_WARN);
+        self.before_items().chain(&self.items).chain(is_failing.then_some(FAILING))
+    }
+
+    /// What of it stands before the items of the window.
+    pub fn before_items(&self) -> impl Iterator<Item = &Item> {
         const CUT: &Item = &Item::Notice(Notice::Windowed);
         let pinned = self.turn.as_ref().and_then(|turn| turn.pinned.as_ref());
         let cut = (self.first_item > 0).then_some(CUT);
-        pinned.into_iter().chain(cut).chain(&self.items)
+        pinned.into_iter().chain(cut)
     }
 
     /// Place in the queue of the message that begins the next turn: the newest interrupt says what is

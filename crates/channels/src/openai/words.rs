@@ -51,6 +51,7 @@ pub fn ended(reason: StopReason) -> String {
         StopReason::Cap(Cap::SessionBudget) => "the session's budget is used up",
         StopReason::Cap(Cap::SharedBudget) => "a budget is used up",
         StopReason::Loop(LoopRule::ExactRepeat) => "it made the same call again and again",
+        StopReason::Loop(LoopRule::FailingCalls) => "its calls failed or were refused, one after another",
         StopReason::ContextBlocked => "the conversation no longer fits the model",
         StopReason::OutputLimit => "the reply was cut at the output limit",
         StopReason::Refusal => "the model refused",

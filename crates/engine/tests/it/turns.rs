@@ -2,7 +2,7 @@
 use backstay_engine::{EngineError, TurnState, fold};
 use backstay_kernel::effect::FailureClass;
 use backstay_kernel::id::Digest;
-use backstay_kernel::record::{Record, StopReason};
+use backstay_kernel::record::{LoopRule, Record, StopReason};
 use backstay_kernel::request::Rope;
 
 use crate::stage::{Line, Play, asked, call, count, decide, message, owner, policy};
@@ -165,4 +165,24 @@ async fn a_long_session_is_folded_from_a_snapshot() {
     }
     let folded = fold(&play.store, first.session).unwrap();
     assert!(folded.entries_since_snapshot <= 200, "{}", folded.entries_since_snapshot);
+}
+
+#[tokio::test]
+async fn a_model_whose_calls_all_fail_is_told_so_and_stopped() {
+    let home = tempfile::tempdir().unwrap();
+    let script = (10..40).map(|number| call("no_such_tool", &format!("{{\"n\":\"call-{number}\"}}"))).collect();
+    let play = Play::begin(home.path(), policy(), script).await;
+    let view = play.ended(play.say(None, "go").await).await;
+    let by_loop = matches!(view.state, TurnState::Ended(StopReason::Loop(LoopRule::FailingCalls)));
+    assert!(by_loop && view.completion.refused.len() == 20, "{:?}", view.state);
+    let sent = play.stage.sent.lock().unwrap().clone();
+    assert_eq!(sent.len(), 20);
+    for (made, request) in sent.iter().enumerate() {
+        // The calls so far in their order, each once, and the word behind them.
+        let named: Vec<&str> = request.split("call-").skip(1).filter_map(|rest| rest.get(..2)).collect();
+        assert_eq!(named, (10..10 + made).map(|number| number.to_string()).collect::<Vec<_>>());
+        let word = request.find("ten or more in a row");
+        assert_eq!(word.is_some(), made >= 10, "{made}");
+        assert!(word.is_none_or(|word| Some(word) > request.rfind("call-")), "{request}");
+    }
 }

@@ -106,6 +106,9 @@ fn next_step(session: &Session, turn: &Turn, agent: &Agent, frame: &Frame<'_>) -
     if !steering.is_empty() {
         return steering;
     }
+    if turn.failing >= limits::FAILING_STOP {
+        return end_turn(session, turn, StopReason::Loop(LoopRule::FailingCalls), frame);
+    }
     if turn.steps >= agent.caps.steps {
         return end_turn(session, turn, StopReason::Cap(Cap::Steps), frame);
     }

@@ -95,6 +95,13 @@ impl Session {
         self.repeats.push_back(Repeat { call, result });
     }
 
+    /// A call of this turn has ended, or was refused; one that was done begins a new row.
+    pub(super) fn count_failing(&mut self, turn: TurnId, done: bool) {
+        if let Some(turn) = self.turn.as_mut().filter(|open| open.id == turn) {
+            turn.failing = if done { 0 } else { turn.failing.saturating_add(1) };
+        }
+    }
+
     pub(super) fn begin_running(&mut self, at: Millis) {
         if let Some(turn) = &mut self.turn {
             if turn.running == 0 {

@@ -7,6 +7,7 @@ use crate::asks::Refused;
 use crate::context::{Answer, Note};
 use crate::home::Speaks;
 use crate::id::EffectId;
+use crate::mode::WorkMode;
 use crate::record::{Decision, Grounds, Judged, Reason, Verdict};
 use crate::session::{Approved, JudgedFacts, Session, State, Work};
 use crate::tool::Answerer;
@@ -74,6 +75,9 @@ fn refuse(session: &mut Session, effect: EffectId, note: Note) {
     if lookups::told(session, &open, None) {
         return;
     }
+    // A dry run goes on as if the call had been made.
+    let goes_on = matches!(note, Note::HeldBack { mode: WorkMode::DryRun, .. });
+    session.count_failing(open.work.turn(), goes_on);
     if let Work::Tool { call, .. } = &open.work {
         let same = session.repeats.iter().rev().find(|repeat| repeat.call == call.repeat);
         let result = same.and_then(|repeat| repeat.result);

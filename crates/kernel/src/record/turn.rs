@@ -63,6 +63,8 @@ pub enum Cap {
 #[serde(rename_all = "snake_case")]
 pub enum LoopRule {
     ExactRepeat,
+    /// Calls of whatever kind failed or were refused, one after another.
+    FailingCalls,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -111,7 +111,7 @@ fn what_other_programs_act_by_is_written_after_a_question_whoever_named_it_and_w
     };
     let from = message(&t);
     let by_person = Named {
-        origins: vec![Origin { path: 0, from }],
+        origins: vec![Origin { path: 1, from }],
         warrant: Some(warrant(from, 1)),
         is_clear: true,
         entry: Some(0),

@@ -610,6 +610,11 @@ fn judged_by_what_acts() -> Record {
     })
 }
 
+fn ended_by_failing_calls() -> Record {
+    let (turn, reason, completion) = (Seq(5), StopReason::Loop(LoopRule::FailingCalls), Completion::default());
+    Record::TurnEnded(TurnEnded { turn, reason, reply: None, completion, spent: Amount::ZERO, label: None })
+}
+
 /// Asks that were opened at a moment, those that wait for room, and what comes of noes.
 fn bounded() -> Vec<Record> {
     let by = || Reason::Rule("mail".to_owned());
@@ -776,6 +781,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![judged_by_what_acts()],
         vec![judged_by_what_it_chooses()],
         [Speaks::Human, Speaks::Program].map(said_yes).to_vec(),
+        vec![ended_by_failing_calls()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

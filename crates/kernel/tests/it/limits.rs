@@ -1,7 +1,8 @@
 //! Caps, budgets and the loop detector bite, each at its own number.
-use backstay_kernel::context::{Answer, Item, Note};
+use backstay_kernel::context::{Answer, Item, Note, Notice};
 use backstay_kernel::effect::{FailureClass, Finish, Outcome};
 use backstay_kernel::limits;
+use backstay_kernel::mode::WorkMode;
 use backstay_kernel::record::{Cap, LoopRule, Mode, Record, StopReason};
 use backstay_kernel::{Input, Wait, refusal::Code};
 
@@ -86,6 +87,68 @@ pub fn a_model_that_insists_on_what_a_person_refused_is_stopped() {
     assert_eq!(latest_answer(&t), Answer::Note(Note::Repeated));
     t.reply(&[("mail", 1)]);
     t.assert_ended(StopReason::Loop(LoopRule::ExactRepeat));
+}
+
+/// A step with one call that nobody has made before, which fails or, where it cannot run, is refused.
+fn fail_once(t: &mut TestSession, number: u8) {
+    let tool = ["read", "nothing"][usize::from(number % 2)];
+    t.reply(&[(tool, number)]);
+    if tool == "read" {
+        t.failed(t.call(tool));
+    }
+}
+
+fn is_warned(t: &TestSession) -> bool {
+    t.session.context().last() == Some(&Item::Notice(Notice::Failing))
+}
+
+#[test]
+pub fn calls_that_all_fail_or_are_refused_are_told_of_and_end_the_turn_whatever_they_are() {
+    let mut t = TestSession::new();
+    t.say(1);
+    for number in 1..=20 {
+        assert_eq!(is_warned(&t), number > 10, "before call {number}");
+        assert!(t.session.turn.is_some(), "before call {number}");
+        fail_once(&mut t, number);
+    }
+    t.assert_ended(StopReason::Loop(LoopRule::FailingCalls));
+    assert!(!is_warned(&t));
+}
+
+#[test]
+pub fn a_call_that_is_done_and_a_message_begin_a_new_row_of_failing_calls() {
+    for steers in [false, true] {
+        let mut t = TestSession::new();
+        t.say(1);
+        for number in 1..=40 {
+            fail_once(&mut t, number);
+            if number % 19 == 0 {
+                assert!(is_warned(&t));
+                if steers {
+                    t.send(2 + u64::from(number), Mode::Steer);
+                } else {
+                    t.reply(&[("read", 100 + number)]);
+                    t.done(t.call("read"), 100 + number);
+                    assert!(!is_warned(&t));
+                }
+            }
+        }
+        // What steers enters behind the calls of the reply that is under way.
+        assert_eq!(t.session.turn.as_ref().unwrap().failing, 2 - u32::from(steers));
+    }
+}
+
+#[test]
+pub fn what_a_dry_run_holds_back_is_no_failing_call() {
+    for (mode, goes_on) in [(WorkMode::DryRun, true), (WorkMode::ReadOnly, false)] {
+        let mut t = TestSession::new();
+        t.switches.mode = mode;
+        t.say(1);
+        for number in 1..=20 {
+            t.reply(&[("post", number)]);
+        }
+        assert_eq!(t.session.turn.is_some(), goes_on, "{mode:?}");
+    }
 }
 
 #[test]
