@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Ceiling, Window, WindowState};
 use crate::facts::Tier;
+use crate::git::compared;
 use crate::money::Money;
 use crate::record::Counted;
 use crate::rule::{Field, Rule, RuleVerdict};
-use crate::subject::{Going, Subject};
+use crate::subject::{Going, Subject, With};
 use crate::words::Kind;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Limit {
     pub measure: Measure,
     /// Calls that differ in one of these are counted apart.
     pub per: Vec<Field>,
+    /// The calls of all agents that have a limit like it in a rule of this name are counted together.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub of_home: bool,
     /// Windows begin at multiples of this since 1970, in UTC: the hour at its full hour.
     pub window_ms: u64,
     /// The most that one window takes; of amounts in hundredths.
@@ -110,7 +114,8 @@ impl Limit {
                 amounts.iter().fold(0, |sum: u64, money| sum.saturating_add(money.hundredths))
             }
         };
-        let (agent, now, measure) = (subject.agent?, subject.now?, self.measure.word());
+        let (now, measure) = (subject.now?, self.measure.word());
+        let agent = if self.of_home { "" } else { subject.agent? };
         let begin = now.checked_div(self.window_ms)?.saturating_mul(self.window_ms);
         let currency = self.currency.as_ref().map(|currency| format!(":{currency}")).unwrap_or_default();
         let mut key = format!("limit:{agent}/{measure}{currency}/{}/{begin}", self.window_ms);
@@ -194,46 +199,48 @@ impl Subject<'_> {
             Field::Mode => self.mode.map(|mode| mode.word().to_owned()),
             Field::Speaks => self.speaks.map(|speaks| speaks.word().to_owned()),
             Field::Tier => self.tier.map(|tier| tier.map_or("", Tier::word).to_owned()),
-            Field::Host => match self.going {
-                Going::Unknown => None,
-                Going::Nowhere => Some(String::new()),
-                Going::To(to) => to.host.map(str::to_owned),
-                Going::Any([place]) => Some(place.host.clone()),
-                Going::Any(_) => None,
+            Field::Host => self.going.one(|to| to.host.map(str::to_owned)),
+            Field::Port => self.going.one(|to| to.port.map(|port| format!("{port}"))),
+            Field::Method => self.going.one(|to| to.method.map(|method| method.word().to_owned())),
+            Field::UrlPath => self.going.one(|to| to.path.map(in_key)),
+            Field::Repo | Field::Ref => match &self.git {
+                With::Unknown => None,
+                With::None => Some(String::new()),
+                With::Repository { repo, .. } if field == Field::Repo => repo.map(|repo| in_key(&compared(repo))),
+                With::Repository { refs, .. } => one(refs.as_deref()?),
             },
-            Field::Recipient => self.one(Kind::Email),
-            Field::Account => self.one(Kind::Account),
+            Field::Program => one(self.programs.as_deref()?),
+            Field::Subcommand => one(self.commands.as_deref()?),
+            Field::Audience => one(&self.audience.iter().flatten().map(|who| who.word()).collect::<Vec<_>>())
+                .filter(|_| self.audience.is_some()),
+            Field::Recipient => one(&self.texts(Kind::Email)?),
+            Field::Account => one(&self.texts(Kind::Account)?),
             Field::Path
             | Field::BytesOut
             | Field::Amount
             | Field::Seen
             | Field::Clock
             | Field::Weekday
-            | Field::Port
-            | Field::Method
-            | Field::UrlPath
             | Field::UrlBytes
-            | Field::Repo
-            | Field::Ref
             | Field::Force
             | Field::Changed
-            | Field::Program
-            | Field::Subcommand
-            | Field::Source
-            | Field::Audience => None,
+            | Field::Source => None,
         }
     }
 }
 
-impl Subject<'_> {
-    /// Where there is one alone; in a key a `/` would end it.
-    fn one(&self, kind: Kind) -> Option<String> {
-        match self.texts(kind)?.as_slice() {
-            [] => Some(String::new()),
-            [one] => Some(one.replace('/', "%2F")),
-            _ => None,
-        }
+/// Where there is one alone.
+fn one(all: &[&str]) -> Option<String> {
+    match all {
+        [] => Some(String::new()),
+        [one] => Some(in_key(one)),
+        _ => None,
     }
+}
+
+/// There a `/` would end it.
+fn in_key(text: &str) -> String {
+    text.replace('/', "%2F")
 }
 
 impl Rule {

@@ -154,6 +154,20 @@ impl<'a> Going<'a> {
         })
     }
 
+    /// The one word of wherever it goes; `None` where it cannot be told, or is not one.
+    pub(crate) fn one(self, fact: impl Fn(To<'a>) -> Option<String>) -> Option<String> {
+        match self {
+            Self::Unknown => None,
+            Self::Nowhere => Some(String::new()),
+            Self::To(to) => fact(to),
+            Self::Any(places) => {
+                let mut all = each(places).map(fact);
+                let first = all.next()??;
+                all.all(|other| other.as_ref() == Some(&first)).then_some(first)
+            }
+        }
+    }
+
     /// `None` where it cannot be told.
     fn meets<T>(self, doubt: Doubt, fact: impl Fn(To<'a>) -> Option<T>, holds: impl Fn(T) -> bool) -> Option<bool> {
         match self {

@@ -7,8 +7,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Pieces that rules are made of besides those that are kept.
-pub const PIECES: [&str; 66] = [
+pub const PIECES: [&str; 69] = [
     "[[agents.main.rules]]\n",
+    "[[rules]]\n",
+    "ask = { role = \"owner\", channels = \"cli\" }\n",
+    "mode = \"terminate\"\n",
     "[agents.main.rules]\n",
     "name = \"r\"\n",
     "verdict = \"deny\"\n",

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::PolicyCommand;
 use crate::client::{Client, Intent};
-use crate::config::{self, Checked, Example, ExampleCall, FILE};
+use crate::config::{self, Checked, EVERY_AGENT, Example, ExampleCall, FILE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
 use crate::print::{Out, visible_line};
@@ -76,9 +76,15 @@ fn check(checked: &Checked, out: &Out) {
     let of_rule = |agent: &str, rule: &Rule| {
         checked.examples.iter().filter(|example| example.agent == agent && example.rule == rule.name).count()
     };
-    let rules = checked.policy.agents.iter().flat_map(|(agent, of)| of.rules.iter().map(move |rule| (agent, rule)));
+    // Those of the home once, and then each agent's own.
+    let of_home =
+        checked.policy.agents.values().next().map(|agent| (EVERY_AGENT, agent.rules.get(..checked.home_rules())));
+    let own =
+        checked.policy.agents.iter().map(|(name, agent)| (name.as_str(), agent.rules.get(checked.home_rules()..)));
+    let rules = of_home.into_iter().chain(own);
+    let rules = rules.flat_map(|(agent, rules)| rules.unwrap_or_default().iter().map(move |rule| (agent, rule)));
     if out.json {
-        let row = |(agent, rule): (&String, &Rule)| {
+        let row = |(agent, rule): (&str, &Rule)| {
             let examples = of_rule(agent, rule);
             json!({ "agent": agent, "line": rule.line, "verdict": rule.verdict, "rule": rule.name, "examples": examples })
         };
@@ -88,7 +94,7 @@ fn check(checked: &Checked, out: &Out) {
     }
     let cells = rules.map(|(agent, rule)| {
         let (line, examples) = (rule.line.to_string(), of_rule(agent, rule).to_string());
-        vec![agent.clone(), line, word(rule.verdict).to_owned(), visible_line(&rule.name), examples]
+        vec![agent.to_owned(), line, word(rule.verdict).to_owned(), visible_line(&rule.name), examples]
     });
     out.table(&["AGENT", "LINE", "VERDICT", "RULE", "EXAMPLES"], &cells.collect::<Vec<_>>());
 }

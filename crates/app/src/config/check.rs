@@ -272,6 +272,7 @@ impl<'a> Checker<'a> {
 
     fn agents(&mut self, models: &BTreeMap<String, Model>) -> BTreeMap<String, Agent> {
         let mut out = BTreeMap::new();
+        let home = rules::of_home(self);
         for (name, table) in self.root.named("agents") {
             let model = table.text("model");
             if let Some(model) = &model
@@ -284,7 +285,7 @@ impl<'a> Checker<'a> {
                 model: text("model"),
                 instructions: text("instructions"),
                 grants: self.grants(table.table("grants")),
-                rules: rules::rules(self, name, table).into(),
+                rules: rules::of_agent(self, name, table, &home).into(),
                 budget: budget(table.table("budget")),
                 caps: caps(table.table("caps")),
                 in_doubt: in_doubt(table.text("in_doubt").map_or("", |spot| spot.value)),

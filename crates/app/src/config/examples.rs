@@ -45,7 +45,7 @@ pub fn try_example(checker: &mut Checker<'_>, rule: &Rule, place: Place, call: &
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Example {
     pub line: usize,
-    /// Whose rule it is of.
+    /// Whose rule it is of: an agent's, or every agent's.
     pub agent: String,
     pub rule: String,
     pub matches: bool,

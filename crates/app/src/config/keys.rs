@@ -17,8 +17,9 @@ pub const PROVIDER_KINDS: &[&str] = &["openai", "anthropic", "rehearsal"];
 pub const VERDICTS: &[&str] = &["allow", "ask", "deny"];
 pub const SUMS: &[&str] = &["bytes_out", "url_bytes", "amount"];
 pub const OVERS: &[&str] = &["ask", "deny"];
-/// Fields that are one word.
+/// Fields that can be one word, and what leaves out the agent.
 pub const LIMIT_FIELDS: &[&str] = &[
+    "home",
     "agent",
     "principal",
     "role",
@@ -29,6 +30,14 @@ pub const LIMIT_FIELDS: &[&str] = &[
     "label.integrity",
     "mode",
     "host",
+    "port",
+    "method",
+    "url_path",
+    "repo",
+    "ref",
+    "program",
+    "subcommand",
+    "audience",
     "recipient",
     "account",
     "speaks",
@@ -44,7 +53,7 @@ pub const SOURCES: &[&str] = &["config", "principal", "quoted", "model", "tool",
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];
-pub const HOST_MODES: &[&str] = &["terminated", "tunnel"];
+pub const HOST_MODES: &[&str] = &["terminate", "tunnel"];
 pub const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub const IN_DOUBT: &[&str] = &["ask", "assume_done", "assume_not_done"];
 
@@ -94,6 +103,11 @@ pub static ROOT: &[Key] = &[
         "Servers of tools that speak the Model Context Protocol, over stdin and stdout or behind a URL. A tool of one is granted by `NAME__TOOL`, and offered once an operator has pinned the server: `backstay mcp pin NAME`.",
     ),
     named("agents", AGENT, true, "The agents of this home; at least one."),
+    rows(
+        "rules",
+        RULE,
+        "Rules for every agent of the home, before its own: the strictest of both counts. They ask or deny; an `allow` here is a mistake, since what stands below may narrow and never widen. Their names are theirs alone.",
+    ),
     table("home", HOME, "The home as a whole."),
     table("budget", BUDGET, "Budgets that hold for each principal and each channel."),
 ];
@@ -398,9 +412,9 @@ static HOST: &[Key] = &[
     value(
         "mode",
         Kind::Choice(HOST_MODES),
-        Default("\"terminated\""),
+        Default("\"terminate\""),
         "\"tunnel\"",
-        "How commands that name this host in `network` reach it: `terminated`, each request is read and held to `methods` and `path_prefix`; or `tunnel`, an unrestricted send to this host that nobody reads, for programs that do not trust the certificates that they are given. A tunnel needs `secrets = true`.",
+        "How commands that name this host in `network` reach it: `terminate`, each request is read and held to `methods` and `path_prefix`; or `tunnel`, an unrestricted send to this host that nobody reads, for programs that do not trust the certificates that they are given. A tunnel needs `secrets = true`.",
     ),
 ];
 

@@ -51,6 +51,7 @@ pub use mistake::{Code, FILE, Mistake, Mistakes, Place};
 pub use paths::WORKSPACE;
 pub use raw::is_name;
 pub use reference::{reference_markdown, schema};
+pub use rules::EVERY_AGENT;
 pub use template::{Choice, template};
 
 /// What a file that was found good says.
@@ -87,6 +88,14 @@ pub struct Checked {
     /// The file itself, for the home's journal.
     pub text: String,
     written: raw::Table,
+}
+
+impl Checked {
+    /// With how many rules of the home the rules of each agent begin.
+    #[must_use]
+    pub fn home_rules(&self) -> usize {
+        raw::View::root(&self.written).rows("rules").len()
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

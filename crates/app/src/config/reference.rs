@@ -71,7 +71,13 @@ fn schema_of_kind(kind: Kind) -> Json {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
         }
         Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words }, "minItems": 1 }),
+        Kind::OneOrNames => {
+            let one = json!({ "type": "string", "minLength": 1 });
+            json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        }
+        Kind::Choices(words) => {
+            json!({ "anyOf": [{ "enum": words }, { "type": "array", "items": { "enum": words }, "minItems": 1 }] })
+        }
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Most { max } => {
@@ -150,6 +156,9 @@ pub fn reference_markdown() -> String {
     out
 }
 
+/// Read by the same table of keys as an agent's.
+const HOME_RULES: &str = "rules[]";
+
 fn section(out: &mut String, path: &str, keys: &[Key]) {
     let values: Vec<&Key> = keys.iter().filter(|key| matches!(key.shape, Shape::Value { .. })).collect();
     if !values.is_empty() {
@@ -183,6 +192,10 @@ fn section(out: &mut String, path: &str, keys: &[Key]) {
             Shape::FreeOr { keys } => (inner, keys, " Required."),
         };
         out.push_str(&format!("\n## {heading}\n\n{}{note}\n", key.doc));
+        if heading == HOME_RULES {
+            out.push_str("\nTheir keys are those of `agents.NAME.rules[]`.\n");
+            continue;
+        }
         section(out, &heading, keys);
     }
 }

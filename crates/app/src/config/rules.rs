@@ -18,11 +18,32 @@ use super::mistake::{Code, Place, quoted};
 use super::raw::View;
 use super::value::Spot;
 
-/// The rules of one agent, in the order of the file.
-pub fn rules<'a>(checker: &mut Checker<'a>, agent: &str, table: View<'a>) -> Vec<Rule> {
-    let mut names = BTreeSet::new();
+/// Whose the rules of the home are, where an agent's name would stand.
+pub const EVERY_AGENT: &str = "*";
+
+/// The rules of the home, which every agent has before its own: what is further down only narrows.
+pub fn of_home(checker: &mut Checker<'_>) -> Vec<Rule> {
+    let rows = checker.root.rows("rules");
+    for row in &rows {
+        if let Some(verdict) = row.text("verdict").filter(|spot| verdict(spot.value) == Some(RuleVerdict::Allow)) {
+            let message = "a rule of the home asks or denies: an `allow` here would widen what every agent may do";
+            let next = "write it for the agents that it is meant for: [[agents.NAME.rules]]";
+            checker.mistakes.suggest(verdict.place, Code::BadValue, message, next);
+        }
+    }
+    rules(checker, EVERY_AGENT, rows, &[])
+}
+
+/// The rules of one agent, in the order of the file, behind those of the home.
+pub fn of_agent<'a>(checker: &mut Checker<'a>, agent: &str, table: View<'a>, home: &[Rule]) -> Vec<Rule> {
+    let own = rules(checker, agent, table.rows("rules"), home);
+    home.iter().cloned().chain(own).collect()
+}
+
+fn rules<'a>(checker: &mut Checker<'a>, agent: &str, rows: Vec<View<'a>>, before: &[Rule]) -> Vec<Rule> {
+    let mut names: BTreeSet<&str> = before.iter().map(|rule| rule.name.as_str()).collect();
     let mut out = Vec::new();
-    for row in table.rows("rules") {
+    for row in rows {
         if let Some(name) = row.text("name")
             && !names.insert(name.value)
         {
@@ -57,7 +78,10 @@ fn rule<'a>(checker: &mut Checker<'a>, agent: &str, row: View<'a>) -> Option<Rul
     };
     for (key, expected) in [("matches", true), ("does_not_match", false)] {
         for example in row.rows(key) {
-            let Some(call) = call_of(checker, agent, example) else { continue };
+            // One that says of no agent is tried as the first one's call.
+            let first = || checker.root.named("agents").first().map(|(name, _)| (*name).to_owned());
+            let of = if agent == EVERY_AGENT { first().unwrap_or_default() } else { agent.to_owned() };
+            let Some(call) = call_of(checker, &of, example) else { continue };
             try_example(checker, &rule, example.place, &call, expected);
             let line = example.place.line;
             checker.examples.push(Example {
@@ -141,7 +165,8 @@ fn limits(checker: &mut Checker<'_>, row: View<'_>, verdict: Option<RuleVerdict>
             continue;
         };
         let same = |other: &Limit| {
-            (other.measure, &other.per, other.window_ms) == (limit.measure, &limit.per, limit.window_ms)
+            (other.measure, &other.per, other.of_home, other.window_ms)
+                == (limit.measure, &limit.per, limit.of_home, limit.window_ms)
         };
         if out.iter().any(same) {
             let message = "a second limit of the same measure, `per` and `window`";
@@ -185,6 +210,7 @@ fn limit(checker: &mut Checker<'_>, table: View<'_>) -> Option<Limit> {
     Some(Limit {
         measure,
         per: Field::ALL.into_iter().filter(of_word).collect(),
+        of_home: named.iter().any(|spot| spot.value == "home"),
         window_ms: table.integer("window")?.value,
         max,
         currency,

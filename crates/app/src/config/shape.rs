@@ -63,9 +63,12 @@ pub enum Kind {
     /// Not empty.
     Name,
     Names,
+    /// A text stands for a list of it alone.
+    OneOrNames,
     /// Each may be empty.
     Texts,
     Choice(&'static [&'static str]),
+    /// A text stands for a list of it alone.
     Choices(&'static [&'static str]),
     Flag,
     Count {

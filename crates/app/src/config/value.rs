@@ -66,7 +66,8 @@ impl<'d> Reader<'d> {
             }
             Kind::Names | Kind::Paths => self.texts(name, Kind::Name, place, value).map(Value::Texts),
             Kind::Texts => self.texts(name, Kind::Text, place, value).map(Value::Texts),
-            Kind::Choices(words) => self.texts(name, Kind::Choice(words), place, value).map(Value::Texts),
+            Kind::OneOrNames => self.one_or_texts(name, Kind::Name, place, value).map(Value::Texts),
+            Kind::Choices(words) => self.one_or_texts(name, Kind::Choice(words), place, value).map(Value::Texts),
             Kind::Flag => {
                 let DeValue::Boolean(flag) = value else {
                     return self.wrong_type(name, "true or false", place, value);
@@ -130,6 +131,7 @@ impl<'d> Reader<'d> {
             Kind::Text
             | Kind::Url
             | Kind::Names
+            | Kind::OneOrNames
             | Kind::Texts
             | Kind::Choices(_)
             | Kind::Flag
@@ -153,6 +155,11 @@ impl<'d> Reader<'d> {
         let what = format!("value for {}:", quoted(name));
         self.mistakes.unknown(place, Code::BadValue, &what, text, words.iter().copied());
         None
+    }
+
+    fn one_or_texts(&mut self, name: &str, each: Kind, place: Place, value: &DeValue<'_>) -> Option<Vec<Spot<String>>> {
+        let DeValue::String(text) = value else { return self.texts(name, each, place, value) };
+        Some(vec![Spot { place, value: self.scalar(name, each, place, text)? }])
     }
 
     pub fn texts(&mut self, name: &str, each: Kind, place: Place, value: &DeValue<'_>) -> Option<Vec<Spot<String>>> {
@@ -286,8 +293,9 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Text => "text".into(),
         Kind::Name => "text, not empty".into(),
         Kind::Names | Kind::Texts => "list of texts".into(),
+        Kind::OneOrNames => "text, or list of texts".into(),
         Kind::Choice(words) => list(words),
-        Kind::Choices(words) => format!("list of {}", list(words)),
+        Kind::Choices(words) => format!("{}, or a list of them", list(words)),
         Kind::Flag => "true or false".into(),
         Kind::Count { min, max } => format!("whole number, {min} to {max}"),
         Kind::Most { max } => format!("whole number, 0 to {max}, or {AMOUNT}"),

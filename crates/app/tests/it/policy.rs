@@ -163,3 +163,32 @@ fn the_past_of_a_served_home_is_read_through_it() {
     assert_eq!(place.run(&["policy", "backtest", "--json"]).json(0)["calls"], 1);
     assert_eq!(served.stop(), 0);
 }
+
+#[test]
+fn a_rule_of_the_home_narrows_every_agent_and_is_told_by_its_line() {
+    let place = Place::with_home();
+    let config = place.config();
+    let own = "\n[[agents.main.rules]]\nname = \"own\"\nverdict = \"allow\"\nmatch = { tool = \"write_file\" }\n";
+    let tier = "\n[[rules]]\nname = \"nothing is written\"\nverdict = \"deny\"\nmatch = { tool = \"write_file\" }\n\
+                matches = [{ tool = \"write_file\", path = \"workspace/a\" }]\n";
+    place.write_config(&format!("{config}{own}"));
+    write(&place, "a", "x");
+    let other = place.path("other.toml");
+    std::fs::write(&other, format!("{config}{own}{tier}")).unwrap();
+    let other = other.to_str().unwrap();
+    for verb in ["diff", "backtest"] {
+        let found = place.run(&["policy", verb, other, "--json"]).json(0);
+        let (was, is) = (json!("rule `own`"), json!("rule `nothing is written`"));
+        let is_this = |change: &Value| change["was"]["by"] == was && change["is"]["by"] == is;
+        assert!(found["changes"].as_array().unwrap().iter().any(is_this), "{verb}: {found}");
+    }
+    place.write_config(&format!("{config}{own}{tier}"));
+    let call = r#"{"path":"a","content":"x"}"#;
+    let found = place.run(&["policy", "explain", "write_file", call, "--json"]).json(3);
+    assert_eq!(found["line"], json!(line(&place, "nothing is written")));
+    let rules = place.run(&["policy", "check", "--json"]).json(0)["rules"].clone();
+    let of = |rule: usize| (rules[rule]["agent"].clone(), rules[rule]["rule"].clone(), rules[rule]["examples"].clone());
+    assert_eq!(of(0), (json!("*"), json!("nothing is written"), json!(1)));
+    let of_home = rules.as_array().unwrap().iter().filter(|rule| rule["rule"] == "nothing is written").count();
+    assert_eq!((of_home, of(1).0), (1, json!("main")), "{rules}");
+}

@@ -1,14 +1,14 @@
 //! Budgets and limits that sessions share.
 use std::sync::atomic::Ordering;
 
-use backstay_engine::TurnState;
+use backstay_engine::{Submission, TurnState};
 use backstay_kernel::limit::{Limit, Measure, Over};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Cap, Judged, Reason, Record, StopReason, Verdict};
 use backstay_kernel::rule::{Conditions, Rule, RuleVerdict};
 use backstay_store::Cell;
 
-use crate::stage::{Line, Play, call, count, policy, slowly};
+use crate::stage::{Line, Play, call, count, message, owner, policy, slowly};
 
 /// One call reserves its request's bytes and 100 output tokens: two do not fit in a day.
 fn tight() -> Policy {
@@ -96,8 +96,15 @@ async fn a_bill_above_its_reservation_ends_the_turn_whose_next_call_would_start_
 /// Each of these tools may be called this often in an hour, by all sessions together.
 fn limited(max: u64) -> Policy {
     let mut policy = policy();
-    let limit =
-        Limit { measure: Measure::Count, per: vec![], window_ms: 3_600_000, max, currency: None, over: Over::Deny };
+    let limit = Limit {
+        measure: Measure::Count,
+        per: vec![],
+        of_home: false,
+        window_ms: 3_600_000,
+        max,
+        currency: None,
+        over: Over::Deny,
+    };
     let rule = Rule { limits: vec![limit], ..Rule::new("few", RuleVerdict::Allow, Conditions::new()) };
     policy.agents.get_mut("main").unwrap().rules = vec![rule].into();
     policy
@@ -117,18 +124,36 @@ fn taken(play: &Play) -> (i64, i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sessions_that_race_for_one_limit_never_pass_it_together() {
+    race(limited(3), &["main"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn agents_that_race_for_one_limit_of_the_home_never_pass_it_together() {
+    let mut policy = limited(3);
+    let main = policy.agents.get_mut("main").unwrap();
+    let mut rules = main.rules.to_vec();
+    rules[0].limits[0].of_home = true;
+    main.rules = rules.into();
+    let other = main.clone();
+    policy.agents.insert("other".into(), other);
+    race(policy, &["main", "other"]).await;
+}
+
+/// Eight sessions, of these agents in turn, for three calls.
+async fn race(policy: Policy, agents: &[&str]) {
     const SESSIONS: usize = 8;
     const MAX: usize = 3;
     let home = tempfile::tempdir().unwrap();
     // Who is denied tries again, until the loop detector ends it.
     let mut script = vec![slowly("", call("send", "{}")); SESSIONS];
     script.extend(vec![call("send", "{}"); 10 * SESSIONS]);
-    let play = Play::begin(home.path(), limited(MAX as u64), script).await;
+    let play = Play::begin(home.path(), policy, script).await;
     // Nobody gives anything back before all have asked.
     play.stage.hold(&["send"]);
     let mut said = Vec::new();
-    for _ in 0..SESSIONS {
-        said.push(play.say(None, "now").await);
+    for agent in agents.iter().cycle().take(SESSIONS) {
+        let submission = Submission { agent: (*agent).into(), ..message(None, "now") };
+        said.push(play.engine.submit(&owner(), submission).await.unwrap());
         play.stage.hung.notified().await;
     }
     // All models reply at once, the last also where it has only just begun to wait.

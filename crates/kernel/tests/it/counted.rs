@@ -2,6 +2,7 @@
 use backstay_kernel::Input;
 use backstay_kernel::budget::{Used, WindowState};
 use backstay_kernel::context::{Answer, Item, Note};
+use backstay_kernel::destination::{Audience, Method, Reachable};
 use backstay_kernel::effect::Inspection;
 use backstay_kernel::facts::{Addressed, Facts};
 use backstay_kernel::flow::Named;
@@ -10,7 +11,7 @@ use backstay_kernel::limit::{Limit, Measure, Over, passed, windows};
 use backstay_kernel::record::{Counted, Judged, Reason, Record, Resolution, Verdict};
 use backstay_kernel::rule::{Conditions, Field, Rule, RuleVerdict, Test};
 use backstay_kernel::session::State;
-use backstay_kernel::subject::Subject;
+use backstay_kernel::subject::{Going, Subject, To, With};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::words::{Atom, Kind};
 use proptest::prelude::*;
@@ -21,7 +22,7 @@ use crate::rules::{FACTS, any_subject, forget};
 const HOUR_MS: u64 = 3_600_000;
 
 fn calls(max: u64, over: Over) -> Limit {
-    Limit { measure: Measure::Count, per: Vec::new(), window_ms: HOUR_MS, max, currency: None, over }
+    Limit { measure: Measure::Count, per: Vec::new(), of_home: false, window_ms: HOUR_MS, max, currency: None, over }
 }
 
 fn limited(limits: Vec<Limit>) -> TestSession {
@@ -112,6 +113,86 @@ fn calls_that_differ_in_what_the_limit_is_per_are_counted_apart() {
     let begin = t.now / HOUR_MS * HOUR_MS;
     let key = |tool| format!("limit:main/count/{HOUR_MS}/{begin}/principal=ann/tool={tool}/few");
     assert_eq!(keys, [&key("post"), &key("shell")]);
+}
+
+#[test]
+fn a_limit_of_the_home_counts_the_calls_of_all_agents_in_one_row() {
+    let limit = Limit { of_home: true, per: vec![Field::Tool], ..calls(1, Over::Deny) };
+    let t = limited(vec![limit]);
+    let key = |agent: &str| {
+        let subject = Subject { agent: Some(agent), tool: Some("shell"), now: Some(t.now), ..Subject::default() };
+        windows(&t.policy.agents["main"].rules, &subject).into_iter().map(|window| window.key).collect::<Vec<_>>()
+    };
+    let begin = t.now / HOUR_MS * HOUR_MS;
+    assert_eq!(key("main"), [format!("limit:/count/{HOUR_MS}/{begin}/tool=shell/few")]);
+    assert_eq!(key("main"), key("other"));
+}
+
+#[test]
+fn calls_are_counted_apart_by_what_is_one_word_of_them() {
+    let post = Method::Post;
+    let place = |host: &str, port, methods: &[Method]| Reachable {
+        host: host.into(),
+        port,
+        methods: methods.to_vec(),
+        tunnel: false,
+    };
+    let many = [place("a.test", 443, &[Method::Get, Method::Head]), place("a.test", 80, &[Method::Get])];
+    let to = To { host: Some("a.test"), port: Some(443), method: Some(post), path: Some("/v1/a"), url_bytes: Some(9) };
+    let git = With::Repository {
+        repo: Some("git.test/Team/app.git"),
+        refs: Some(vec!["refs/heads/a"]),
+        force: None,
+        changed: None,
+    };
+    let one = Subject {
+        agent: Some("main"),
+        now: Some(0),
+        tool: Some("shell"),
+        going: Going::To(to),
+        git,
+        programs: Some(vec!["git"]),
+        commands: Some(vec!["git push"]),
+        audience: Some(vec![Audience::Home]),
+        ..Subject::default()
+    };
+    let none = Subject {
+        going: Going::Nowhere,
+        git: With::None,
+        programs: Some(vec![]),
+        commands: Some(vec![]),
+        audience: Some(vec![]),
+        ..one.clone()
+    };
+    let several = Subject {
+        going: Going::Any(&many),
+        git: With::Repository { repo: None, refs: Some(vec!["a", "b"]), force: None, changed: None },
+        programs: Some(vec!["a", "b"]),
+        commands: Some(vec!["a", "b"]),
+        audience: Some(vec![Audience::Home, Audience::Named]),
+        ..one.clone()
+    };
+    for (field, word, of_several) in [
+        (Field::Host, "a.test", Some("a.test")),
+        (Field::Port, "443", None),
+        (Field::Method, "POST", None),
+        (Field::UrlPath, "%2Fv1%2Fa", None),
+        (Field::Repo, "git.test%2Fteam%2Fapp", None),
+        (Field::Ref, "refs%2Fheads%2Fa", None),
+        (Field::Program, "git", None),
+        (Field::Subcommand, "git push", None),
+        (Field::Audience, "home", None),
+    ] {
+        let t = limited(vec![Limit { per: vec![field], ..calls(1, Over::Deny) }]);
+        let rows = |subject: &Subject<'_>| {
+            windows(&t.policy.agents["main"].rules, subject).into_iter().map(|window| window.key).collect::<Vec<_>>()
+        };
+        let key = |word: &str| vec![format!("limit:main/count/{HOUR_MS}/0/{}={word}/few", field.word())];
+        assert_eq!((rows(&one), rows(&none)), (key(word), key("")), "{field:?}");
+        assert_eq!(rows(&several), of_several.map(key).unwrap_or_default(), "{field:?}");
+        let subject = Subject { agent: Some("main"), now: Some(0), tool: Some("shell"), ..Subject::default() };
+        assert!(rows(&subject).is_empty() && passed(&t.policy.agents["main"].rules, &subject, &[]).is_some());
+    }
 }
 
 #[test]
@@ -283,12 +364,29 @@ fn a_row_that_nobody_read_counts_as_full() {
 }
 
 fn any_limit() -> impl Strategy<Value = Limit> {
-    let per = proptest::sample::subsequence(vec![Field::Principal, Field::Tool, Field::Host, Field::LabelConf], 0..3);
+    let per = proptest::sample::subsequence(
+        vec![
+            Field::Principal,
+            Field::Tool,
+            Field::Host,
+            Field::LabelConf,
+            Field::Port,
+            Field::Method,
+            Field::UrlPath,
+            Field::Repo,
+            Field::Ref,
+            Field::Program,
+            Field::Subcommand,
+            Field::Audience,
+        ],
+        0..3,
+    );
     let measure = proptest::sample::select(vec![Measure::Count, Measure::BytesOut, Measure::UrlBytes]);
     let over = proptest::sample::select(vec![Over::Ask, Over::Deny]);
-    (measure, per, 0u64..5, over).prop_map(|(measure, per, max, over)| Limit {
+    (measure, per, any::<bool>(), 0u64..5, over).prop_map(|(measure, per, of_home, max, over)| Limit {
         measure,
         per,
+        of_home,
         window_ms: HOUR_MS,
         max,
         currency: None,

@@ -59,6 +59,7 @@ pub fn policy(changes: &[Change]) -> Policy {
                 let limit = Limit {
                     measure: Measure::Count,
                     per: vec![],
+                    of_home: false,
                     window_ms: HOUR_MS,
                     max: *max,
                     currency: None,

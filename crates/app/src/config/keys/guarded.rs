@@ -52,7 +52,7 @@ pub static SECRET: &[Key] = &[Key {
 static BIND: &[Key] = &[
     value("host", Kind::Name, Required, "\"crm.example.com\"", "A name, in lower case; no address and no wildcard."),
     value("port", count(65535), Default("443"), "8443", "Not 80, which is for requests without TLS."),
-    value("method", Kind::Names, Required, "[\"POST\"]", "Methods, in capitals."),
+    value("method", Kind::OneOrNames, Required, "[\"POST\"]", "Methods, in capitals."),
     value(
         "path_prefix",
         Kind::Name,

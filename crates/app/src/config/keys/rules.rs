@@ -67,7 +67,7 @@ static LIMIT: &[Key] = &[
         Kind::Choices(LIMIT_FIELDS),
         Default("[]"),
         "[\"principal\"]",
-        "Calls that differ in one of these are counted apart.",
+        "Calls that differ in one of these are counted apart; where one of them is not one word, as the host of a command that may reach two, the call passes the limit. Each agent counts for itself, but with `home`: then the calls of all agents that have a limit like it in a rule of this name count together.",
     ),
     value(
         "window",
@@ -307,7 +307,7 @@ static ASK: &[Key] = &[
     ),
     value(
         "principal",
-        Kind::Names,
+        Kind::OneOrNames,
         Optional("see `role`"),
         "[\"owner\"]",
         "Principals that may answer, in place of `role`.",

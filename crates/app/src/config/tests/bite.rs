@@ -12,6 +12,8 @@ pub fn leaves() -> Vec<(String, &'static str)> {
                 Shape::Value { example, .. } => out.push((path, example)),
                 Shape::Table { keys, .. } | Shape::FreeOr { keys } => walk(&path, keys, out),
                 Shape::Named { keys, .. } => walk(&format!("{path}.*"), keys, out),
+                // Those of the home are read as an agent's.
+                Shape::Rows { .. } if path == "rules" => {}
                 Shape::Rows { keys, .. } => walk(&format!("{path}[]"), keys, out),
             }
         }

@@ -312,11 +312,12 @@ fn an_ask_that_too_few_could_answer_is_found_when_the_config_is_read() {
 #[test]
 fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
     let rule = checked(
-        "verdict = \"allow\"\nmatch = {}\nask = { principal = [\"owner\"] }\nlimit = [{ count = true, per = [\"tool\", \"principal\"], window = \"1h\", max = 3, over = \"ask\" }, { sum = \"bytes_out\", window = \"24h\", max = 0, over = \"deny\" }, { sum = \"amount\", per = [\"account\"], window = \"24h\", max = \"€200.00\", over = \"deny\" }]",
+        "verdict = \"allow\"\nmatch = {}\nask = { principal = [\"owner\"] }\nlimit = [{ count = true, per = [\"tool\", \"home\", \"principal\"], window = \"1h\", max = 3, over = \"ask\" }, { sum = \"bytes_out\", window = \"24h\", max = 0, over = \"deny\" }, { sum = \"amount\", per = [\"account\"], window = \"24h\", max = \"€200.00\", over = \"deny\" }]",
     );
     let hour = Limit {
         measure: Measure::Count,
         per: vec![Field::Principal, Field::Tool],
+        of_home: true,
         window_ms: 3_600_000,
         max: 3,
         currency: None,
@@ -325,6 +326,7 @@ fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
     let day = Limit {
         measure: Measure::BytesOut,
         per: vec![],
+        of_home: false,
         window_ms: 86_400_000,
         max: 0,
         currency: None,
@@ -354,4 +356,40 @@ fn limits_are_read_and_what_can_mean_nothing_in_one_is_refused() {
         refused(&format!("verdict = \"{verdict}\"\nmatch = {{}}\nlimit = [{limits}]"), code);
     }
     refused(&format!("verdict = \"allow\"\nmatch = {{}}\nask = {{}}\nlimit = [{{ {limit} }}]"), Code::NotUsed);
+}
+
+#[test]
+fn rules_of_the_home_stand_before_those_of_every_agent_and_never_allow() {
+    let with = |rule: &str| format!("{}\n[[rules]]\nname = \"r\"\n{rule}\n", super::GOOD);
+    let refused = |rule: &str| -> Vec<Code> {
+        let mistakes = Home::new().check(&with(rule)).expect_err(rule);
+        mistakes.all().iter().map(|mistake| mistake.code).collect()
+    };
+    let example =
+        "matches = [{ tool = \"write_file\" }]\ndoes_not_match = [{ tool = \"read_file\", agent = \"other\" }]";
+    let rule = "verdict = \"deny\"\nmatch = { tool = \"write_file\" }";
+    let checked = Home::new().check(&with(&format!("{rule}\n{example}"))).unwrap();
+    let names = |agent: &str| checked.policy.agents[agent].rules.iter().map(|rule| &*rule.name).collect::<Vec<_>>();
+    assert_eq!((names("main"), names("other")), (vec!["r", "reports need a yes"], vec!["r"]));
+    assert_eq!((checked.home_rules(), checked.examples.iter().filter(|example| example.agent == "*").count()), (1, 2));
+    assert!(checked.policy.agents["other"].rules[0].line > 1);
+    assert_eq!(refused("verdict = \"allow\"\nmatch = {}"), [Code::BadValue]);
+    assert_eq!(refused(&format!("{rule}\nmatches = [{{ tool = \"read_file\" }}]")), [Code::Example], "tried once");
+    assert_eq!(refused(&format!("{rule}\n[[rules]]\nname = \"reports need a yes\"\n{rule}")), [Code::Duplicate]);
+    assert_eq!(refused(&format!("{rule}\n[[rules]]\nname = \"r\"\n{rule}")), [Code::Duplicate]);
+}
+
+#[test]
+fn a_text_stands_for_a_list_of_it_alone() {
+    let of = |quote: fn(&str) -> String| {
+        let (role, door, per) = (quote("owner"), quote("cli"), quote("tool"));
+        let ask = format!("ask = {{ role = {role}, channels = {door} }}");
+        let limit = format!("limit = [{{ count = true, per = {per}, window = \"1h\", max = 3, over = \"ask\" }}]");
+        checked(&format!("verdict = \"ask\"\nmatch = {{}}\n{ask}\n{limit}"))
+    };
+    assert_eq!(of(|word| format!("\"{word}\"")), of(|word| format!("[\"{word}\"]")));
+    let person = checked("verdict = \"ask\"\nmatch = {}\nask = { principal = \"owner\" }");
+    assert_eq!(person.approvers, Approvers::from(Who::Principals(vec!["owner".into()])));
+    refused("verdict = \"ask\"\nmatch = {}\nask = { role = \"ownr\" }", Code::BadValue);
+    refused("verdict = \"ask\"\nmatch = {}\nask = { principal = \"\" }", Code::BadValue);
 }
