@@ -8,13 +8,17 @@ use serde_json::{Value, json};
 
 use crate::Tally;
 use crate::house::House;
-use crate::outcome;
+use crate::scenarios::waiting;
 use crate::served::{Door, Served, Why, text};
+use crate::{outcome, outward};
 
 /// The disk, MiB: more than the 64 that stay free for admission and the 16 of the reserve.
 const DISK_MIB: u64 = 112;
 /// Left free where admission is closed and everything else has room, MiB.
 const TIGHT_MIB: u64 = 30;
+/// What a command must leave free, MiB, and what the disk is then: a fast one has written more when it is stopped.
+const FLOOR_MIB: u64 = 160;
+const ROOMY_MIB: u64 = 320;
 const MIB: u64 = 1 << 20;
 const BALLAST: &str = "state.ballast";
 
@@ -48,6 +52,13 @@ pub fn inside(binary: &Path, place: &Path) -> Tally {
     disk.house.init();
     let log = || fs::read_to_string(disk.house.path().join("serve.log")).unwrap_or_default();
     tally.note("a disk that fills", disk.fills().map_err(|why| format!("{why}\n{}", log())));
+    let size = format!("remount,size={ROOMY_MIB}m");
+    let grown = Command::new("mount").args(["-o", &size]).arg(place).status();
+    let filled = match grown {
+        Ok(status) if status.success() => is_filled_by_a_command(binary, place),
+        other => Err(format!("{size}: {other:?}")),
+    };
+    tally.note("a disk that a command fills", filled);
     tally
 }
 
@@ -129,6 +140,43 @@ impl Disk {
         ensure(served.stop().success(), "it did not stop cleanly")?;
         outcome::of(&self.house.home()).map(drop)
     }
+}
+
+/// A command writes without an end to the disk on which the home lies: it is stopped for that, its end is written, and
+/// the next message is taken.
+fn is_filled_by_a_command(binary: &Path, place: &Path) -> Result<(), String> {
+    let house = House::below(binary, place);
+    outward::prepare(&house);
+    let workspace = house.home().join("workspace");
+    outward::own(&workspace);
+    let path = house.home().join("backstay.toml");
+    let config = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+    fs::write(&path, format!("{config}free_disk_mib = {FLOOR_MIB}\n")).map_err(|error| error.to_string())?;
+    let told = |why: Why| why.to_string();
+    let served = Served::start(&house, &[]).map_err(|status| format!("it did not start: {status}"))?;
+    let door = Door::local(&house.home());
+    let writes =
+        "x=0123456789abcdef; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do x=$x$x; done; while echo $x; do :; done > f";
+    let call = json!({ "command": writes });
+    let words = format!("/call run_command {call}\n/then\n/say it ended");
+    let turn = door.say(&house.session(), "fill", &words).map_err(told)?;
+    door.settle(&turn).map_err(told)?;
+    let item = waiting(&door, "approvals", &turn).map_err(told)?.ok_or("nobody was asked")?;
+    let yes = json!({ "decision": "approve", "digest": text(&item, "digest") });
+    door.post(&format!("/api/approvals/{}", text(&item, "id")), "yes", &yes).map_err(told)?;
+    let ended = door.settle(&turn).map_err(told)?;
+    ensure(text(&ended, "reply") == "it ended", &format!("the turn came to {ended}"))?;
+    let bytes = fs::metadata(workspace.join("f")).map_or(0, |found| found.len());
+    ensure(bytes > 0, "it wrote nothing")?;
+    let journal = String::from_utf8_lossy(&house.ok(&["sessions", "export", &house.session()])).into_owned();
+    ensure(journal.contains("less was left free on the disk"), "it was not stopped for the disk")?;
+    let left: Vec<_> = outward::processes(&house).into_iter().filter(|(_, line)| !line.contains("serve")).collect();
+    ensure(left.is_empty(), &format!("{left:?} are left"))?;
+    fs::remove_file(workspace.join("f")).map_err(|error| error.to_string())?;
+    admits(&door, &house.session(), "after-the-command")?;
+    ensure(served.stop().success(), "it did not stop cleanly")?;
+    house.ok(&["audit", "verify"]);
+    outcome::of(&house.home()).map(drop)
 }
 
 /// A turn that was begun while there was room, and waits for a yes.

@@ -148,7 +148,7 @@ fn left_over(house: &House) {
 }
 
 /// Those whose directory is in the house's workspace, and their command lines.
-fn processes(house: &House) -> Vec<(String, String)> {
+pub fn processes(house: &House) -> Vec<(String, String)> {
     let workspace = house.home().join("workspace");
     let is_there = |path: &Path| fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&workspace));
     let all = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path()).filter(|path| is_there(path));
@@ -156,7 +156,7 @@ fn processes(house: &House) -> Vec<(String, String)> {
 }
 
 /// Gives the workspace to whom commands run as.
-fn own(workspace: &Path) {
+pub fn own(workspace: &Path) {
     if rustix::process::geteuid().is_root() {
         let owner = Some(NOBODYS_UID);
         std::os::unix::fs::chown(workspace, owner, owner).expect("root may");
