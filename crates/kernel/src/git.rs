@@ -60,6 +60,20 @@ pub fn compared(repo: &str) -> String {
     }
 }
 
+/// Whether a URL's path is one that git asks for, of whatever repository.
+#[must_use]
+pub fn is_asked(path: &str) -> bool {
+    let ends = ["/info/refs", "/git-upload-pack", "/git-receive-pack", "/HEAD"];
+    ends.iter().any(|end| path.ends_with(end)) || path.contains("/objects/")
+}
+
+/// Every repository that a request may be to, as rules compare them: those whose path it lies below.
+#[must_use]
+pub fn above(to: &Destination) -> Vec<String> {
+    let whole = repository(to);
+    whole.match_indices('/').filter_map(|(end, _)| whole.get(..end)).map(compared).collect()
+}
+
 /// Whether it is a commit's name in full: forty hexadecimal digits.
 #[must_use]
 pub fn is_id(text: &str) -> bool {

@@ -158,6 +158,47 @@ pub enum Test {
 }
 
 impl Test {
+    /// The texts, one of which a value must be.
+    #[must_use]
+    pub fn names(&self) -> Option<&[String]> {
+        match self {
+            Self::Equal(name) => Some(core::slice::from_ref(name)),
+            Self::AnyOf(names) => Some(names),
+            Self::NotIn(_)
+            | Self::Glob(_)
+            | Self::Under(_)
+            | Self::SubdomainOf(_)
+            | Self::Intersects(_)
+            | Self::SubsetOf(_)
+            | Self::Number(_)
+            | Self::Amount(_)
+            | Self::Clock(_)
+            | Self::Weekday(_) => None,
+        }
+    }
+
+    /// The same with its texts in another form, and its globs in theirs; what is about numbers or the time as it is.
+    ///
+    /// # Errors
+    /// The first that a text has.
+    pub fn map<E>(
+        &self,
+        text: impl Fn(&String) -> Result<String, E>,
+        glob: impl Fn(&String) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        Ok(match self {
+            Self::Equal(one) => Self::Equal(text(one)?),
+            Self::AnyOf(all) => Self::AnyOf(all.iter().map(text).collect::<Result<_, _>>()?),
+            Self::NotIn(all) => Self::NotIn(all.iter().map(text).collect::<Result<_, _>>()?),
+            Self::Under(one) => Self::Under(text(one)?),
+            Self::SubdomainOf(one) => Self::SubdomainOf(text(one)?),
+            Self::Glob(one) => Self::Glob(glob(one)?),
+            Self::Intersects(all) => Self::Intersects(all.iter().map(glob).collect::<Result<_, _>>()?),
+            Self::SubsetOf(all) => Self::SubsetOf(all.iter().map(glob).collect::<Result<_, _>>()?),
+            Self::Number(_) | Self::Amount(_) | Self::Clock(_) | Self::Weekday(_) => self.clone(),
+        })
+    }
+
     /// Of one text; what is about numbers or the time holds of none.
     #[must_use]
     pub fn holds(&self, value: &str) -> bool {

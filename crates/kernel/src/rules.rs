@@ -71,20 +71,7 @@ impl Index {
         let mut index = Self::default();
         for (place, rule) in rules.iter().enumerate() {
             let Self { others, by_path, by_program, by_command, by_tool } = &mut index;
-            let named = |field| match rule.when.get(&field)? {
-                Test::Equal(name) => Some(core::slice::from_ref(name)),
-                Test::AnyOf(names) => Some(names.as_slice()),
-                Test::NotIn(_)
-                | Test::Glob(_)
-                | Test::Under(_)
-                | Test::SubdomainOf(_)
-                | Test::Intersects(_)
-                | Test::SubsetOf(_)
-                | Test::Number(_)
-                | Test::Amount(_)
-                | Test::Clock(_)
-                | Test::Weekday(_) => None,
-            };
+            let named = |field| rule.when.get(&field)?.names();
             let path = match rule.when.get(&Field::Path) {
                 Some(Test::Under(directory)) => Some(directory.strip_suffix('/').unwrap_or(directory)),
                 Some(Test::Equal(path)) => Some(path.as_str()),

@@ -6,7 +6,7 @@ use crate::destination::{Audience, Destination, Method, Reachable};
 use crate::facts::{Facts, Starts, Tier, program_of};
 use crate::flow;
 use crate::frame::Frame;
-use crate::git::{Git, compared};
+use crate::git::{self, Git, compared};
 use crate::home::Speaks;
 use crate::id::Millis;
 use crate::label::{Confidentiality, Integrity, Source, Sources};
@@ -76,6 +76,8 @@ pub enum With<'a> {
     Unknown,
     /// Nothing holds of it.
     None,
+    /// It asks for what git asks for, below the path of a repository, and nobody has looked into it.
+    Perhaps(&'a Destination),
     Repository {
         repo: Option<&'a str>,
         refs: Option<Vec<&'a str>>,
@@ -85,8 +87,15 @@ pub enum With<'a> {
 }
 
 impl<'a> With<'a> {
-    fn of(git: Option<&'a Git>) -> Self {
-        let Some(Git { repo, refs, push }) = git else { return Self::None };
+    fn of(facts: &'a Facts) -> Self {
+        let Some(Git { repo, refs, push }) = facts.git.as_deref() else {
+            return match &facts.destination {
+                // What a command says to a host nobody sees.
+                _ if !facts.network.is_empty() => Self::Unknown,
+                Some(to) if git::is_asked(&to.path) => Self::Perhaps(to),
+                Some(_) | None => Self::None,
+            };
+        };
         fn texts(all: &[String]) -> Vec<&str> {
             all.iter().map(String::as_str).collect()
         }
@@ -103,6 +112,11 @@ impl<'a> With<'a> {
         match (self, field) {
             (Self::Unknown, _) => None,
             (Self::None, _) => Some(false),
+            (Self::Perhaps(to), Field::Repo) => {
+                let may_be = git::above(to).iter().any(|repo| test.holds(repo));
+                if may_be { None } else { Some(false) }
+            }
+            (Self::Perhaps(_), _) => None,
             (Self::Repository { repo, .. }, Field::Repo) => repo.map(|repo| test.holds(&compared(repo))),
             (Self::Repository { refs, .. }, Field::Ref) => refs.as_ref().map(|refs| meet(refs, test, doubt)),
             (Self::Repository { force, .. }, Field::Force) => force.map(|force| test.holds(flag(force))),
@@ -112,7 +126,7 @@ impl<'a> With<'a> {
 
     fn knows(&self, field: Field) -> bool {
         match (self, field) {
-            (Self::Unknown, _) => false,
+            (Self::Unknown | Self::Perhaps(_), _) => false,
             (Self::None, _) => true,
             (Self::Repository { repo, .. }, Field::Repo) => repo.is_some(),
             (Self::Repository { refs, .. }, Field::Ref) => refs.is_some(),
@@ -352,7 +366,7 @@ impl<'a> Subject<'a> {
             values: values(facts),
             going: Going::of(facts),
             audience: (!flow::leaves(facts)).then(Vec::new),
-            git: With::of(facts.git.as_deref()),
+            git: With::of(facts),
             ..Self::default()
         }
     }

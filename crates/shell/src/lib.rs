@@ -172,10 +172,10 @@ pub fn commands(argv: &[String]) -> Option<Vec<String>> {
     options::of_argv(&words).ok().map(|facts| facts.commands().collect())
 }
 
-/// Whether anything is known about a program: of any other every command is opaque.
+/// Whether a program by its name alone is all that commands with it are named by.
 #[must_use]
-pub fn knows(program: &str) -> bool {
-    spec::knows(program)
+pub fn stands_alone(program: &str) -> bool {
+    spec::stands_alone(program)
 }
 
 /// Reads a command; the first step that says no decides.

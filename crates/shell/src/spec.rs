@@ -126,9 +126,11 @@ pub fn find(words: &[&str]) -> Option<(&'static Tool, usize)> {
     (1..=NAME_WORDS_MAX).rev().find_map(named)
 }
 
-/// Whether there is a row of this program.
-pub fn knows(program: &str) -> bool {
-    table().tools.keys().any(|name| name.split(' ').next() == Some(program))
+/// Whether it is known, and has no subcommands.
+#[must_use]
+pub fn stands_alone(program: &str) -> bool {
+    let mut rows = table().tools.keys().filter(|name| name.split(' ').next() == Some(program)).peekable();
+    rows.peek().is_some() && rows.all(|name| name == program)
 }
 
 /// Whether `text` has the form; a form that does not exist has no words.

@@ -195,6 +195,19 @@ fn runtime() -> Vec<Manifest> {
 
 type Arguments<'a> = &'a [(&'a str, ArgumentRole)];
 
+/// Whether it is a built-in tool whose calls reach no other machine and start no program.
+#[must_use]
+pub fn stays(tool: &str) -> bool {
+    let files = ["read_file", "write_file", "edit_file", "list_dir", "search_files", "read_output"];
+    files.contains(&tool) || ["remember", "recall", "ask_human"].contains(&tool)
+}
+
+/// Whether it is a built-in tool whose calls start no program.
+#[must_use]
+pub fn runs_nothing(tool: &str) -> bool {
+    stays(tool) || ["http_request", "web_fetch"].contains(&tool)
+}
+
 fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -> Manifest {
     Manifest {
         name: name.to_owned(),
@@ -297,6 +310,17 @@ mod tests {
             let writes_file = matches!(tool.name.as_str(), "write_file" | "edit_file");
             assert_eq!(named.len(), usize::from(writes_file), "{}", tool.name);
         }
+    }
+
+    #[test]
+    fn a_tool_stays_that_is_given_no_place_elsewhere_and_no_command() {
+        let leaves = ["run_command", "http_request", "web_fetch", "git_fetch", "git_push"];
+        for tool in manifests() {
+            assert_eq!(stays(&tool.name), !leaves.contains(&tool.name.as_str()), "{}", tool.name);
+            let runs = ["run_command", "git_fetch", "git_push"];
+            assert_eq!(runs_nothing(&tool.name), !runs.contains(&tool.name.as_str()), "{}", tool.name);
+        }
+        assert!(!stays("crm__read_file") && !runs_nothing("declared"));
     }
 
     #[test]

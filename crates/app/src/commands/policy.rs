@@ -6,6 +6,7 @@ mod past;
 use std::path::Path;
 
 use backstay_kernel::flow::Flow;
+use backstay_kernel::frame::Frame;
 use backstay_kernel::judge::judge;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Grounds, Reason, Verdict};
@@ -20,7 +21,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
 use crate::print::{Out, visible_line};
 use crate::time;
-use past::Past;
+use past::{Past, Taken};
 
 pub async fn run(home: &Path, command: &PolicyCommand, out: &Out) -> Outcome<Exit> {
     home::require(home)?;
@@ -135,9 +136,8 @@ async fn diff(home: &Path, now: &Checked, other: &Checked, out: &Out) -> Outcome
         changes.examples += 1;
         changes.add(of, &format!("example of agent {}, {tool} {path}", call.agent), &was, &is);
     }
-    each(home, |past| {
-        changes.calls += 1;
-        changes.add(past.json(), &past.words(), &past.judged_by(&now.policy), &past.judged_by(&other.policy));
+    each(home, [&now.policy, &other.policy], |past, [now, other]| {
+        changes.add_call(past, past.judged_by(now), past.judged_by(other));
     })
     .await?;
     changes.tell(out);
@@ -146,20 +146,40 @@ async fn diff(home: &Path, now: &Checked, other: &Checked, out: &Out) -> Outcome
 
 async fn backtest(home: &Path, policy: &Policy, out: &Out) -> Outcome<()> {
     let mut changes = Changes::default();
-    each(home, |past| {
-        changes.calls += 1;
-        changes.add(past.json(), &past.words(), &past.recorded(), &past.judged_by(policy));
-    })
-    .await?;
+    each(home, [policy], |past, [judge]| changes.add_call(past, Some(past.recorded()), past.judged_by(judge))).await?;
     changes.tell(out);
     Ok(())
 }
 
-async fn each(home: &Path, seen: impl FnMut(&Past<'_>)) -> Outcome<()> {
+/// A policy, and what the calls of the past took of its limits.
+struct Judge<'p> {
+    policy: &'p Policy,
+    taken: Taken,
+}
+
+async fn each<const N: usize>(
+    home: &Path,
+    policies: [&Policy; N],
+    mut seen: impl FnMut(&Past<'_>, &[Judge<'_>; N]),
+) -> Outcome<()> {
     let client = Client::connect(home, Intent::Read).await?;
-    let done = past::each(&client, seen).await;
+    let done = over(&client, policies, &mut seen).await;
     client.close().await;
     done
+}
+
+async fn over<const N: usize>(
+    client: &Client,
+    policies: [&Policy; N],
+    seen: &mut impl FnMut(&Past<'_>, &[Judge<'_>; N]),
+) -> Outcome<()> {
+    let mut taken = Vec::with_capacity(N);
+    for policy in policies {
+        taken.push(Taken::of(client, policy).await?);
+    }
+    let mut taken = taken.into_iter();
+    let judges = policies.map(|policy| Judge { policy, taken: taken.next().unwrap_or_default() });
+    past::each(client, |past| seen(past, &judges)).await
 }
 
 /// What would be judged differently, of how much that was looked at.
@@ -167,11 +187,21 @@ async fn each(home: &Path, seen: impl FnMut(&Past<'_>)) -> Outcome<()> {
 struct Changes {
     calls: u64,
     examples: u64,
+    /// Calls whose verdict hangs on what nobody wrote down.
+    unknown: u64,
     list: Vec<Value>,
     words: Vec<String>,
 }
 
 impl Changes {
+    fn add_call(&mut self, past: &Past<'_>, was: Option<Said>, is: Option<Said>) {
+        self.calls += 1;
+        match (was, is) {
+            (Some(was), Some(is)) => self.add(past.json(), &past.words(), &was, &is),
+            (None, _) | (_, None) => self.unknown += 1,
+        }
+    }
+
     fn add(&mut self, mut of: Value, words: &str, was: &Said, is: &Said) {
         if was.verdict == is.verdict {
             return;
@@ -185,14 +215,22 @@ impl Changes {
     }
 
     fn tell(&self, out: &Out) {
-        let (calls, examples, count) = (self.calls, self.examples, self.list.len());
+        let Self { calls, examples, unknown, list, .. } = self;
+        let count = list.len();
         if out.json {
-            out.value(&json!({ "calls": calls, "examples": examples, "count": count, "changes": self.list }));
+            out.value(&json!({
+                "calls": calls, "examples": examples, "not_comparable": unknown, "count": count, "changes": list,
+            }));
             return;
         }
         self.words.iter().for_each(|words| out.line(&visible_line(words)));
-        let examples = if examples > 0 { format!(" and {examples} examples") } else { String::new() };
+        let examples = if *examples > 0 { format!(" and {examples} examples") } else { String::new() };
         out.line(&format!("{count} of {calls} calls{examples} would be judged differently"));
+        if *unknown > 0 {
+            out.line(&format!(
+                "{unknown} of {calls} calls hang on what the journal does not say, and are not compared"
+            ));
+        }
     }
 }
 
@@ -237,10 +275,32 @@ impl Said {
 }
 
 impl Past<'_> {
-    fn judged_by(&self, policy: &Policy) -> Said {
-        let named = self.judged.grounds.as_deref().map(Grounds::named).unwrap_or_default();
-        let judged = judge(self.session, self.effect, self.call, self.facts, &named, &self.frame(policy));
-        Said::of(&judged.verdict, Some(&judged.grounds))
+    /// `None` where that hangs on what the record does not say.
+    fn judged_by(&self, by: &Judge<'_>) -> Option<Said> {
+        let grounds = self.judged.grounds.as_deref();
+        let (named, recorded) = (grounds.map(Grounds::named).unwrap_or_default(), self.recorded());
+        let of = |frame: Frame<'_>| {
+            let judged = judge(self.session, self.effect, self.call, self.facts, &named, &frame);
+            Said::of(&judged.verdict, Some(&judged.grounds))
+        };
+        let all: Vec<Said> = self.frames(by.policy, &by.taken).into_iter().map(of).collect();
+        let is = |verdict: &str| all.iter().any(|said| said.verdict == verdict);
+        // Somebody's yes may stand to the question still.
+        let was_lifted = recorded.verdict == "allow" && named.arguments.is_some();
+        if grounds.is_some_and(|grounds| grounds.policy == by.policy.digest) {
+            let stood = matches!(self.judged.verdict, Verdict::Allow { by: Reason::Standing(_) });
+            return (is(recorded.verdict) || stood && is("ask")).then_some(recorded);
+        }
+        // The tools of a server are those of its pin, which only the running home reads.
+        let tool = self.call.tool.as_ref()?;
+        let is_granted =
+            by.policy.agents.get(&self.session.agent).is_some_and(|agent| agent.grants.tools.contains(tool));
+        if (is_granted && !by.policy.tools.contains_key(tool)) || (was_lifted && is("ask")) {
+            return None;
+        }
+        let first = all.first()?.verdict;
+        let agree = all.iter().all(|said| said.verdict == first);
+        all.into_iter().next().filter(|_| agree)
     }
 
     fn recorded(&self) -> Said {

@@ -10,7 +10,7 @@ use backstay_kernel::reached::Seen;
 use backstay_kernel::record::Used;
 use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::subject::{Going, Subject, To, With};
-use backstay_kernel::tool::{ArgumentRole, EffectClass, Manifest};
+use backstay_kernel::tool::{EffectClass, Manifest};
 use backstay_kernel::words::{Atom, Kind};
 
 use super::check::{Checker, role};
@@ -169,10 +169,6 @@ fn going(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifest>) 
     if host.is_some() || path.is_some() || method.is_some() || port.is_some() || url_bytes.is_some() {
         return Some(ExampleGoing::To { host, port, method, path, url_bytes });
     }
-    let stays = |tool: &Manifest| {
-        let sends = tool.arguments.iter().any(|(_, role)| *role == ArgumentRole::Authority(Kind::Url));
-        !sends && matches!(tool.class, EffectClass::Read | EffectClass::Write)
-    };
     Some(if tool.is_some_and(stays) { ExampleGoing::Nowhere } else { ExampleGoing::NotSaid })
 }
 
@@ -188,8 +184,7 @@ fn git(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifest>) ->
     if repo.is_some() || name.is_some() || changed.is_some() || force.is_some() {
         return Some(ExampleGit::Some { repo, name, force, changed });
     }
-    // Whatever is no program of the machine's speaks with none.
-    Some(if tool.is_some_and(|tool| tool.program.is_none()) { ExampleGit::None } else { ExampleGit::NotSaid })
+    Some(if tool.is_some_and(stays) { ExampleGit::None } else { ExampleGit::NotSaid })
 }
 
 /// The first `None` where one is mistaken, the second where none is said of a tool that could have some.
@@ -208,8 +203,7 @@ fn values_of(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifes
             }
         }
     }
-    let stays = tool.is_some_and(|tool| matches!(tool.class, EffectClass::Read | EffectClass::Write));
-    good.then(|| (stays || !found.is_empty()).then_some(found))
+    good.then(|| (tool.is_some_and(stays) || !found.is_empty()).then_some(found))
 }
 
 fn texts(all: &[String]) -> Vec<&str> {
@@ -288,9 +282,13 @@ fn all<T, L: FromIterator<T>>(example: View<'_>, key: &str, read: impl Fn(&str) 
     Some(example.texts(key)?.value.iter().filter_map(|spot| read(&spot.value)).collect())
 }
 
-/// One of the runtime's own that starts no process: what others declare, or a server offers, does.
+/// One of the runtime's own: what others declare, or a server offers, may do anything.
+fn stays(tool: &Manifest) -> bool {
+    backstay_tools::stays(&tool.name)
+}
+
 fn runs_nothing(tool: &Manifest) -> bool {
-    tool.program.is_none() && !tool.name.contains("__") && tool.class != EffectClass::Execute
+    backstay_tools::runs_nothing(&tool.name)
 }
 
 fn conf(word: &str) -> Option<Confidentiality> {

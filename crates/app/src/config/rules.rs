@@ -349,17 +349,7 @@ fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
 fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
     let real = |path: &String| checker.ground.real(path).map(|real| real.path);
     let glob = |pattern: &String| checker.ground.real_glob(pattern);
-    let read = match test {
-        Test::Equal(path) => real(path).map(Test::Equal),
-        Test::AnyOf(paths) => paths.iter().map(real).collect::<Result<_, _>>().map(Test::AnyOf),
-        Test::NotIn(paths) => paths.iter().map(real).collect::<Result<_, _>>().map(Test::NotIn),
-        Test::Glob(pattern) => glob(pattern).map(Test::Glob),
-        Test::Intersects(globs) => globs.iter().map(glob).collect::<Result<_, _>>().map(Test::Intersects),
-        Test::SubsetOf(globs) => globs.iter().map(glob).collect::<Result<_, _>>().map(Test::SubsetOf),
-        Test::Under(path) => real(path).map(Test::Under),
-        // The table of keys lets none of these stand here.
-        Test::SubdomainOf(_) | Test::Number(_) | Test::Amount(_) | Test::Clock(_) | Test::Weekday(_) => return None,
-    };
+    let read = test.map(real, glob);
     if let Err(problem) = &read {
         checker.mistakes.add(place, Code::BadPath, format!("`path`: this path {problem}"));
     }
@@ -368,26 +358,8 @@ fn paths(checker: &mut Checker<'_>, place: Place, test: &Test) -> Option<Test> {
 
 /// In the form in which the values of a call are: written otherwise it would look right and never fire.
 fn values(checker: &mut Checker<'_>, kind: Kind, field: Field, place: Place, test: &Test) -> Option<Test> {
-    let one = |text: &String| Atom::of(kind, text).map(folded).map(|Atom(_, text)| text);
-    let read = match test {
-        Test::Equal(text) => one(text).map(Test::Equal),
-        Test::AnyOf(texts) => texts.iter().map(one).collect::<Option<_>>().map(Test::AnyOf),
-        Test::NotIn(texts) => texts.iter().map(one).collect::<Option<_>>().map(Test::NotIn),
-        Test::Glob(pattern) => pattern_of(kind, pattern).map(Test::Glob),
-        Test::Intersects(globs) => {
-            globs.iter().map(|glob| pattern_of(kind, glob)).collect::<Option<_>>().map(Test::Intersects)
-        }
-        Test::SubsetOf(globs) => {
-            globs.iter().map(|glob| pattern_of(kind, glob)).collect::<Option<_>>().map(Test::SubsetOf)
-        }
-        // The table of keys lets none of these stand here.
-        Test::Under(_)
-        | Test::SubdomainOf(_)
-        | Test::Number(_)
-        | Test::Amount(_)
-        | Test::Clock(_)
-        | Test::Weekday(_) => return None,
-    };
+    let one = |text: &String| Atom::of(kind, text).map(folded).map(|Atom(_, text)| text).ok_or(());
+    let read = test.map(one, |glob| pattern_of(kind, glob).ok_or(())).ok();
     if read.is_none() {
         checker.mistakes.add(place, Code::BadValue, format!("a text of {} is none", quoted(field.word())));
     }
@@ -402,24 +374,14 @@ pub fn programs(checker: &mut Checker<'_>, field: Field, place: Place, test: &Te
     let is_subcommand = field == Field::Subcommand;
     let is_text = |text: &String| match text.contains(' ') {
         true => is_subcommand && text.split(' ').all(is_word),
-        false => is_word(text) && (!is_subcommand || backstay_tools::knows(text)),
+        // A program that has subcommands is by itself but what stands without one.
+        false => is_word(text) && (!is_subcommand || backstay_tools::stands_alone(text)),
     };
-    let good = match test {
-        Test::Equal(text) => is_text(text),
-        Test::AnyOf(texts) | Test::NotIn(texts) => texts.iter().all(is_text),
-        Test::Glob(glob) => is_glob(glob),
-        Test::Intersects(globs) | Test::SubsetOf(globs) => globs.iter().all(is_glob),
-        // The table of keys lets none of these stand here.
-        Test::Under(_)
-        | Test::SubdomainOf(_)
-        | Test::Number(_)
-        | Test::Amount(_)
-        | Test::Clock(_)
-        | Test::Weekday(_) => return None,
-    };
+    let kept = |is_good: bool, text: &String| if is_good { Ok(text.clone()) } else { Err(()) };
+    let good = test.map(|text| kept(is_text(text), text), |glob| kept(is_glob(glob), glob)).is_ok();
     if !good {
         let message = if is_subcommand {
-            "a subcommand is written with its program, such as \"git push\", and is no option and no path"
+            "a subcommand is written with its program, such as \"git push\" (all of them: a glob, \"git *\"), and is no option and no path"
         } else {
             "a program is written by its name alone, such as \"git\""
         };

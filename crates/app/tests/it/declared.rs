@@ -319,6 +319,60 @@ fn rules_bound_whom_a_declared_tool_pays_and_how_much() {
     assert!(told.contains("  email: ann@example.com\n") && told.contains("  money: 9 EUR\n"), "{told}");
 }
 
+/// What is in force said it, whatever else than rules had a part in it; of other rules it is said where nobody can tell.
+#[test]
+fn the_past_is_judged_again_with_modes_limits_places_and_yeses_of_then() {
+    let rules = PAY.split("[[agents.main.rules]]").next().unwrap().to_owned()
+        + "[[agents.main.rules]]\nname = \"new ones\"\nverdict = \"ask\"\nmatch = { tool = \"pay\", destination = { seen = \"never\" } }\n\
+           [[agents.main.rules]]\nname = \"by nobody\"\nverdict = \"deny\"\nmatch = { tool = \"pay\", destination = { seen = \"allowed\" } }\n\
+           [[agents.main.rules]]\nname = \"looks\"\nverdict = \"ask\"\nmatch = { tool = \"list_dir\" }\n\
+           [[agents.main.rules]]\nname = \"writes\"\nverdict = \"allow\"\nmatch = { tool = \"write_file\" }\n\
+           limit = [{ count = true, window = \"30d\", max = 2, over = \"deny\" }]\n";
+    let home = home(&["pay"], &rules);
+    let place = &home.place;
+    let words = ["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope", "approve", "--json"];
+    let token = place.path("token");
+    std::fs::write(&token, place.run(&words).json(0)["token"].as_str().unwrap()).unwrap();
+    let token = token.to_str().unwrap();
+    let call = |call: &str, code| {
+        place.run(&["run", &format!("/call {call}")]).expect(code);
+    };
+    let write = |path: &str| call(&format!("write_file {{\"path\":\"{path}\",\"content\":\"x\"}}"), 0);
+    let pay = "pay {\"to\":\"ann@example.com\",\"amount\":\"1 EUR\"}";
+    place.run(&["mode", "read-only"]).expect(0);
+    write("a");
+    place.run(&["mode", "normal"]).expect(0);
+    call(pay, 4);
+    place.run(&["approve", &waiting(&home), "--token", token]).expect(0);
+    call(pay, 0);
+    call("list_dir {\"path\":\".\"}", 4);
+    place.run(&["approve", &waiting(&home), "--always", "--until", "7d", "--token", token]).expect(0);
+    call("list_dir {\"path\":\".\"}", 0);
+    ["a", "b", "c"].into_iter().for_each(write);
+    let told = place.run(&["trace"]).stdout.clone();
+    assert!(told.contains("limit of rule `writes`"), "{told}");
+    let found = place.run(&["policy", "backtest", "--json"]).json(0);
+    assert_eq!((&found["count"], &found["not_comparable"]), (&json!(0), &json!(0)), "{found}");
+    assert!(found["calls"].as_u64() >= Some(8), "{found}");
+    let backtest = |from: &str, to: &str| {
+        let other = place.path("other.toml");
+        std::fs::write(&other, place.config().replace(from, to)).unwrap();
+        let found = place.run(&["policy", "backtest", other.to_str().unwrap(), "--json"]).json(0);
+        let change = |change: &serde_json::Value| [change["was"]["verdict"].clone(), change["is"]["verdict"].clone()];
+        let changes: Vec<_> = found["changes"].as_array().unwrap().iter().map(change).collect();
+        (changes, found["not_comparable"].clone())
+    };
+    // To whom was paid, and whether a yes stands to a rule that may be another, the records do not say.
+    assert_eq!(backtest("max = 2", "max = 1"), (vec![[json!("allow"), json!("deny")]], json!(2)));
+    assert_eq!(backtest("max = 2", "max = 3"), (vec![[json!("deny"), json!("allow")]], json!(2)));
+    assert_eq!(backtest("seen = \"never\"", "seen = \"approved\""), (vec![[json!("ask"), json!("allow")]], json!(2)));
+    // Nor does a call that nobody has made yet.
+    let told = place.run(&["policy", "explain", "pay", &pay[4..]]).expect(4).stdout.clone();
+    let known =
+        ["where `destination.seen` is allowed: deny by rule `by nobody`", "is approved: allow by class default"];
+    assert!(known.iter().all(|known| told.contains(known)), "{told}");
+}
+
 #[test]
 fn people_are_asked_once_for_each_place() {
     let ask = PAY.split("[[agents.main.rules]]").next().unwrap().to_owned()

@@ -19,7 +19,8 @@ impl SessionTask {
     /// The request of one: the tools, and the person's own words.
     pub(super) fn prepare_plan(&mut self, target: &Target<'_>, effect: EffectId) -> Result<Request, Unrendered> {
         let mut texts = Vec::new();
-        for said in self.state.turn.iter().flat_map(|turn| &turn.said) {
+        // Of what is said while it is under way there will be another one.
+        for said in self.state.turn.iter().flat_map(|turn| turn.said.iter().take(turn.scope.planned)) {
             let bytes = self.bodies.get(&said.body).map_err(Unrendered::Unread)?;
             let bytes = bytes.ok_or(Unrendered::Erased(said.body))?;
             let own = own_parts(&String::from_utf8_lossy(&bytes), &said.typed.quotes).join("\n");
@@ -35,7 +36,9 @@ impl SessionTask {
     pub(super) fn planned(&self, finished: &Finished, policy: &Policy) -> Option<Vec<Wish>> {
         let (Key::Act(id, _), End::Model(Ok(reply))) = (finished.key, &finished.end) else { return None };
         let agent = policy.agents.get(&self.state.agent);
-        let read = || agent.map(|agent| read_scope(&reply.text, agent, policy, &self.words())).unwrap_or_default();
+        let (mut words, planned) = (self.words(), self.state.turn.as_ref().map_or(0, |turn| turn.scope.planned));
+        words.truncate(planned);
+        let read = || agent.map(|agent| read_scope(&reply.text, agent, policy, &words)).unwrap_or_default();
         self.plans(id).then(read)
     }
 

@@ -352,6 +352,50 @@ fn what_a_call_does_with_a_repository_is_met_by_the_fields_of_it() {
     assert!(!matches(deny, Field::Changed, &Test::Intersects(texts("**")), &fetched));
 }
 
+/// What nobody has looked into may be git.
+#[test]
+fn with_which_repository_a_request_or_a_command_speaks_may_be_unknown() {
+    let (allow, deny) = (RuleVerdict::Allow, RuleVerdict::Deny);
+    let matches = |verdict, field, test: &Test, facts: &Facts| {
+        rule("r", verdict, &[(field, test.clone())]).matches(&Subject::of_facts(facts))
+    };
+    let repo = |name: &str| Test::Equal(name.into());
+    let secret = repo("git.test/acme/secret");
+    let places = ["git.test", "other.test"].map(|host| Reachable {
+        host: host.into(),
+        port: 443,
+        methods: vec![Method::Get],
+        tunnel: false,
+    });
+    let command = Facts { network: places.into(), ..Facts::new(EffectClass::Execute, Vec::new()) };
+    for (field, test) in [(Field::Repo, &secret), (Field::Force, &repo("true")), (Field::Ref, &repo("refs/heads/main"))]
+    {
+        assert!(matches(deny, field, test, &command) && !matches(allow, field, test, &command), "{field:?}");
+        let quiet = Facts::new(EffectClass::Execute, Vec::new());
+        assert!(!matches(deny, field, test, &quiet), "{field:?}");
+    }
+    let get = |url: &str| Facts {
+        destination: Some(Destination::of(&Url::read(url).unwrap(), Method::Get, 0)),
+        ..Facts::new(EffectClass::Send, Vec::new())
+    };
+    for (url, denied) in [
+        ("https://git.test/acme/secret/info/refs?service=git-upload-pack", true),
+        ("https://git.test/Acme/secret.git/info/refs", true),
+        ("https://git.test/acme/secret/git-receive-pack", true),
+        ("https://git.test/acme/secret.git/objects/12/34", true),
+        ("https://git.test/acme/secret/HEAD", true),
+        ("https://git.test/acme/other/info/refs", false),
+        ("https://git.test:8443/acme/secret/info/refs", false),
+        ("https://git.test/acme/secret/issues", false),
+        ("https://git.test/acme/secret", false),
+    ] {
+        assert_eq!(matches(deny, Field::Repo, &secret, &get(url)), denied, "{url}");
+        assert!(!matches(allow, Field::Repo, &secret, &get(url)), "{url}");
+        let is_git = !url.ends_with("secret") && !url.ends_with("issues");
+        assert_eq!(matches(deny, Field::Force, &repo("true"), &get(url)), is_git, "{url}");
+    }
+}
+
 #[test]
 fn a_rule_on_hosts_speaks_of_every_place_that_a_command_may_reach() {
     use backstay_kernel::destination::Method::{Get, Head};

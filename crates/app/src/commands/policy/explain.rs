@@ -1,5 +1,7 @@
 //! `policy explain`: one call, inspected and judged as it would be, and not made.
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::{Facts, Starts};
@@ -8,6 +10,7 @@ use backstay_kernel::id::{BodyRef, Digest, RepeatKey, SessionId};
 use backstay_kernel::judge::{Judgement, judge};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Policy;
+use backstay_kernel::reached::{Places, Seen};
 use backstay_kernel::record::{Admitted, Mode, Opened, Record, TurnStarted, Verdict};
 use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
@@ -46,14 +49,18 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
             return Ok(Exit::Refused);
         }
     };
-    let judged = judged(policy, name, args, &facts);
+    let mut all = past::may_have_reached(Some(&args.tool), &facts).into_iter();
+    let of = |(seen, reached)| (seen, judged(policy, name, args, &facts, reached));
+    // Nobody has been anywhere yet.
+    let (_, judged) = all.next().map(of).unwrap_or_else(|| of((Seen::Never, Arc::default())));
+    let others: Vec<_> = all.map(of).filter(|(_, other)| other.verdict.by() != judged.verdict.by()).collect();
     let line = judged.grounds.line;
     let reason = agent.rules.iter().find(|rule| line == Some(rule.line)).and_then(|rule| rule.reason.as_deref());
-    show(&judged, &facts, reason, out);
+    show((&judged, &others), &facts, reason, out);
     if !out.json {
         let ExplainArgs { principal, channel, .. } = args;
         out.line(&visible_line(&format!(
-            "  as in a new session of {principal} by {channel} that has read nothing yet, in no mode of `backstay mode`; a yes for longer than once is not looked for"
+            "  as in a new session of {principal} by {channel} that has read nothing yet, in no mode of `backstay mode`, with limits unused, by an agent whose calls have led nowhere yet; a yes for longer than once is not looked for"
         )));
     }
     Ok(match judged.verdict {
@@ -64,7 +71,7 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
 }
 
 /// In a session whose one message names nothing: of a person's, nothing untrusted has entered it.
-fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Judgement {
+fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts, reached: Arc<Places>) -> Judgement {
     let mut session = Session::new(SessionId([1; 10]));
     let (principal, channel) = (args.principal.clone(), args.channel.clone());
     let opened = Opened { agent: agent.to_owned(), principal, channel, title: None, lineage: 1 };
@@ -81,21 +88,28 @@ fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts) -> Ju
     let messages = vec![session.seq];
     apply(&mut session, &Record::TurnStarted(TurnStarted { messages, label: None }));
     let call = CallRef { calls: body, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
-    let frame = past::frame(&session, &call, facts, policy, args.at.unwrap_or_else(world::now));
+    let moment = past::Moment { at: args.at.unwrap_or_else(world::now), reached, ..past::Moment::default() };
+    let frame = past::frame(&session, (&call, facts), policy, &moment, |_| 0);
     judge(&session, session.seq.next(), &call, facts, &Named::default(), &frame)
 }
 
-fn show(judged: &Judgement, facts: &Facts, reason: Option<&str>, out: &Out) {
-    let (said, grounds) = (Said::of(&judged.verdict, Some(&judged.grounds)), &judged.grounds);
+fn show((judged, others): (&Judgement, &[(Seen, Judgement)]), facts: &Facts, reason: Option<&str>, out: &Out) {
+    let of = |judged: &Judgement| Said::of(&judged.verdict, Some(&judged.grounds));
+    let (said, grounds) = (of(judged), &judged.grounds);
     if out.json {
         out.value(&json!({
             "verdict": said.verdict, "disposition": judged.verdict.disposition().word(), "by": said.by, "line": said.line, "reason": reason,
             "used": grounds.used, "facts": facts, "policy": grounds.policy,
+            "where_seen": others.iter().map(|(seen, other)| (seen.word(), of(other).json())).collect::<BTreeMap<_, _>>(),
         }));
         return;
     }
     let mut lines = vec![format!("{}: {}", judged.verdict.disposition().word(), said.words())];
     lines.extend(reason.map(|reason| format!("  reason: {reason}")));
+    let elsewhere = |(seen, other): &(Seen, Judgement)| {
+        format!("  where `destination.seen` is {}: {}", seen.word(), of(other).words())
+    };
+    lines.extend(others.iter().map(elsewhere));
     lines.extend(grounds.used.iter().map(|fact| format!("  looked at {}", words(&json!(fact)))));
     lines.push(format!("  class: {}", facts.class.word()));
     lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));

@@ -137,7 +137,7 @@ static MATCH: &[Key] = &[
         Kind::Condition(Values),
         Optional("any"),
         "{ intersects = [\"git push\", \"npm *\"] }",
-        "The same programs, each with its subcommand where it has one and without options: `git push`, `cargo nextest run`, `ls`. The program always stands before it, so that of `git status && cargo test` these are `git status` and `cargo test`, and of nothing `git test`. `git_fetch` and `git_push` are `git fetch` and `git push`; of a declared tool whose words are not known nobody knows it.",
+        "The same programs, each with its subcommand where it has one and without options: `git push`, `cargo nextest run`, `ls`. The program always stands before it, so that of `git status && cargo test` these are `git status` and `cargo test`, and of nothing `git test`; all of one program are `{ glob = \"git *\" }`, or `program`. `git_fetch` and `git_push` are `git fetch` and `git push`; of a declared tool whose words are not known nobody knows it.",
     ),
     value(
         "path",
@@ -215,7 +215,7 @@ static MATCH: &[Key] = &[
         Kind::Condition(Segments),
         Optional("any"),
         "\"git.example.com/team/app\"",
-        "The repository elsewhere that a call speaks with: its host, the port where it is not 443, and its path. It is compared in lower case and without any closing `.git` or `/`, in whatever spelling a call or the rule names it; grants are exact. A call that speaks with none is matched by this and by the three below in no case.",
+        "The repository elsewhere that a call speaks with: its host, the port where it is not 443, and its path. It is compared in lower case and without any closing `.git` or `/`, in whatever spelling a call or the rule names it; grants are exact. A call that speaks with none is matched by this and by the three below in no case. With which one a command with a network speaks nobody knows, nor what a request to a URL of git (`…/info/refs`, say) does with those that its path lies below.",
     ),
     value(
         "ref",

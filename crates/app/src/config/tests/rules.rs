@@ -100,6 +100,7 @@ fn what_can_mean_nothing_is_refused() {
         ("audience = { under = \"home\" }", Code::UnknownKey),
         ("program = { under = \"git\" }", Code::UnknownKey),
         ("subcommand = \"push\"", Code::BadValue),
+        ("subcommand = \"git\"", Code::BadValue),
         ("subcommand = { not_in = [\"git  push\"] }", Code::BadValue),
         ("subcommand = [\"git --force\"]", Code::BadValue),
         ("subcommand = { subset_of = [\"git */x\"] }", Code::BadValue),
@@ -221,6 +222,27 @@ fn an_example_says_how_it_would_be_held_where_its_tool_runs_something() {
         refused(&of(verdict, "tool = \"run_command\", tier = \"copy\""), Code::Example);
         for tool in ["run_command", "git_push", "git_fetch"] {
             refused(&of(verdict, &format!("tool = \"{tool}\"")), Code::Example);
+        }
+    }
+}
+
+/// What a tool's call may reach or start, its example does not say by being of that tool.
+#[test]
+fn no_example_says_of_a_tool_what_its_calls_do_not_keep_to() {
+    let of = |condition: &str, tool: &str| {
+        format!("verdict = \"deny\"\nmatch = {{ {condition} }}\ndoes_not_match = [{{ tool = \"{tool}\" }}]")
+    };
+    let all = [
+        ("recipient = \"eve@x.test\"", &["git_fetch", "web_fetch", "http_request"][..]),
+        ("host = \"a.test\"", &["git_fetch", "web_fetch", "git_push"]),
+        ("audience = \"public\"", &["git_fetch", "web_fetch"]),
+        ("repo = \"a.test/x\"", &["git_fetch", "http_request", "run_command"]),
+        ("program = \"git\"", &["git_fetch", "git_push"]),
+    ];
+    for (condition, tools) in all {
+        checked(&of(condition, "read_file"));
+        for tool in tools {
+            refused(&of(condition, tool), Code::Example);
         }
     }
 }
