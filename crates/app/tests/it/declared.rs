@@ -328,7 +328,7 @@ fn the_past_is_judged_again_with_modes_limits_places_and_yeses_of_then() {
            [[agents.main.rules]]\nname = \"looks\"\nverdict = \"ask\"\nmatch = { tool = \"list_dir\" }\n\
            [[agents.main.rules]]\nname = \"writes\"\nverdict = \"allow\"\nmatch = { tool = \"write_file\" }\n\
            limit = [{ count = true, window = \"30d\", max = 2, over = \"deny\" }]\n";
-    let home = home(&["pay"], &rules);
+    let home = home(&["pay", "list_dir", "write_file"], &rules);
     let place = &home.place;
     let words = ["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope", "approve", "--json"];
     let token = place.path("token");
