@@ -322,13 +322,17 @@ fn a_server_writes_where_its_agent_may_and_nothing_that_others_act_on() {
     let home = pinned(&[("write", write)]);
     assert_eq!(call(&home, "odd__write", &json!({ "path": "a.txt" })), "written");
     assert_eq!(std::fs::read_to_string(home.workspace().join("a.txt")).unwrap(), "written\n");
-    let said = call(&home, "odd__write", &json!({ "path": ".envrc" }));
-    assert!(
-        said.contains("each was renamed, and is not in use") && !home.workspace().join(".envrc").exists(),
-        "{said}"
-    );
+    home.place.run(&["run", "/call odd__write {\"path\":\".envrc\"}"]).expect(4);
     let said = call(&home, "odd__write", &json!({ "path": "/etc/x" }));
     assert!(said.contains("outside the directories granted"), "{said}");
+    // What it writes without a word.
+    let unsaid = home.place.config().replace(write, "class = \"write\"\narguments.path.role = \"payload\"\n");
+    let declared = home.place.config();
+    home.place.write_config(&unsaid);
+    let path = home.workspace().canonicalize().unwrap().join(".envrc");
+    let said = call(&home, "odd__write", &json!({ "path": path }));
+    assert!(said.contains("each was renamed, and is not in use") && !path.exists(), "{said}");
+    home.place.write_config(&declared);
     // Where all that is granted only reads, it finds nothing that can be written.
     let reads = home.place.config().replace(write, "class = \"read\"\narguments.path.role = \"payload\"\n");
     home.place.write_config(&reads);
