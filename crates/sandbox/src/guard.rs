@@ -37,7 +37,32 @@ const IN_GIT: [&str; 4] = ["hooks", "config", "config.worktree", "commondir"];
 /// Protected in `.github`.
 const IN_GITHUB: [&str; 2] = ["workflows", "actions"];
 /// Appended to a name that is taken out of use.
-const QUARANTINE: &str = ".quarantine";
+pub const QUARANTINE: &str = ".quarantine";
+
+/// What the names in one directory mean to other programs.
+#[derive(Clone, Copy)]
+pub struct Within {
+    is_git: bool,
+    is_github: bool,
+}
+
+impl Within {
+    /// `has` tells the names in it.
+    pub fn of(own_name: &str, has: impl Fn(&str) -> bool) -> Self {
+        Self {
+            is_git: own_name == ".git" || (has("HEAD") && has("objects") && has("refs")),
+            is_github: own_name == ".github",
+        }
+    }
+
+    fn is_by_place(self, name: &str) -> bool {
+        (self.is_git && IN_GIT.contains(&name)) || (self.is_github && IN_GITHUB.contains(&name))
+    }
+
+    pub fn protects(self, name: &str, is_directory: bool) -> bool {
+        NAMES.contains(&name) || self.is_by_place(name) || (name == ".git" && !is_directory)
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
@@ -148,7 +173,7 @@ impl Guard<'_> {
         }
         let has = |name: &str| names.contains_key(std::ffi::OsStr::new(name));
         let own_name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_git = own_name == ".git" || (has("HEAD") && has("objects") && has("refs"));
+        let within = Within::of(own_name, has);
         for (name, kind) in &names {
             let path = directory.join(name);
             let Some(text) = path.to_str() else {
@@ -166,8 +191,7 @@ impl Guard<'_> {
                 }
                 continue;
             }
-            let by_place = (is_git && IN_GIT.contains(&name)) || (own_name == ".github" && IN_GITHUB.contains(&name));
-            let named = NAMES.contains(&name) || by_place || (name == ".git" && !kind.is_dir());
+            let named = within.protects(name, kind.is_dir());
             let is_protected = inside_protected || named;
             if is_protected {
                 found.mark(text);
@@ -175,7 +199,7 @@ impl Guard<'_> {
             if named && !inside_protected && !kind.is_symlink() && self.is_writable(text) {
                 found.shield.sealed.insert(text.to_owned());
                 found.shield.kept.insert(text.to_owned());
-                if by_place && !self.reach.write.iter().any(|root| root == here) {
+                if within.is_by_place(name) && !self.reach.write.iter().any(|root| root == here) {
                     found.shield.kept.insert(here.to_owned());
                 }
             }

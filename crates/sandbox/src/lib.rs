@@ -5,6 +5,7 @@
 //! the new root and the filters in one fixed order and then becomes the command. Nothing here
 //! understands a command; nothing outside of the helper is trusted to hold one.
 
+mod apply;
 mod clip;
 mod confine;
 mod control;
@@ -16,6 +17,7 @@ mod init;
 mod limits;
 mod list;
 mod mark;
+mod merge;
 mod probe;
 mod profile;
 mod program;
@@ -40,6 +42,7 @@ pub use helper::{ARGUMENT, main as helper};
 pub use hold::{Held, Started};
 pub use limits::TIMEOUT_MS_MAX;
 pub use list::{Joint, Redirect, Simple};
+pub use merge::NotKept;
 pub use profile::{Ask, Programs, Reach};
 pub use program::Program;
 pub use run::{Bounds, Ended, Fault, Ran, Stop};

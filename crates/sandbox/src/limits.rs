@@ -55,5 +55,7 @@ pub const REPORT_BYTES_MAX: usize = 4096;
 pub const STAGE_BYTES_MAX: u64 = 1 << 30;
 pub const STAGE_ENTRIES_MAX: u64 = 50_000;
 pub const STAGE_DEPTH_MAX: u32 = 128;
+/// Names that are tried for what is put beside another: more than anybody leaves lying.
+pub const ASIDE_MAX: u32 = 1_000;
 /// Entries of the writable directories that are looked through for protected names, before and after.
 pub const ENTRIES_MAX: usize = 250_000;

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
 use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
+use crate::merge::{NotKept, merge};
 use crate::profile::{Ask, Profile, Walls, Work};
 use crate::spawner::{self, Kind, Ready};
 use crate::stage::Stage;
@@ -55,6 +56,8 @@ pub struct Ran {
     pub stderr: Clip,
     /// Protected names that it made or changed, and that were taken out of use.
     pub quarantined: Vec<String>,
+    /// Of what it wrote on copies, what is not in place.
+    pub not_kept: Vec<NotKept>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +121,8 @@ pub fn run(
     Ok(ran)
 }
 
-/// The same where the machine gives no namespaces: on copies, which are gone when this returns.
+/// The same where the machine gives no namespaces: on copies, from which what it wrote is merged once nothing of it is
+/// left.
 ///
 /// # Errors
 /// The sandbox could not be made, or was lost.
@@ -135,22 +139,34 @@ pub fn run_on_copies(
     // What ends one command ends every process of its user.
     let _alone = crate::turns::alone(&[format!("user {uid}")], until, halt)
         .ok_or_else(|| Fault::NotRun(format!("another command runs as the user {uid}; nothing was run")))?;
-    let stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(|unmade| Fault::NotRun(unmade.why))?;
+    let mut stage = Stage::make(&ask.reach, &ask.cwd, uid, hides).map_err(|unmade| Fault::NotRun(unmade.why))?;
+    let written = [stage.tmp()];
+    if let Some(low) = ask.reach.write.iter().chain(&written).find(|root| is_low(root, bounds.free_bytes)) {
+        return Err(Fault::NotRun(format!("the disk of {low} is nearly full; nothing was run")));
+    }
     let ask = stage.ask(ask);
     let work = Work::Commands(ask.commands.clone());
     let profile = Profile::of(&ask, work, &Shield::default(), bounds, tool_dirs).on_copies(&stage);
-    let written = [stage.tmp()];
-    if is_low(&stage.tmp(), bounds.free_bytes) {
-        return Err(Fault::NotRun(format!("the disk of {} is nearly full; nothing was run", stage.tmp())));
-    }
     let ran = confined(&profile, &written, bounds, Ending { until, halt }, None);
-    if let Err(Fault::Lost) = ran {
-        // A helper that was killed has ended nobody. Another one does, before and after it does nothing.
+    // A helper that was told to end everything tells nobody that it has, and one that was killed has ended nobody.
+    let is_told = match &ran {
+        Ok(ran) => !matches!(ran.ended, Ended::Stopped(_)),
+        Err(Fault::NotRun(_) | Fault::NoNamespaces(_)) => true,
+        Err(Fault::Lost) => false,
+    };
+    if !is_told || usage::has_processes(uid) {
+        // Another one does, before and after it does nothing.
         let nothing = Profile { work: Work::Commands(Vec::new()), ..profile };
         let ending = Ending { until: Instant::now() + ENDS, halt: &AtomicBool::new(false) };
-        let _ = confined(&nothing, &written, bounds, ending, None);
+        let has_ended = confined(&nothing, &written, bounds, ending, None).is_ok();
+        // Who could still write there would write while it is read.
+        if !has_ended || usage::has_processes(uid) {
+            return Err(Fault::Lost);
+        }
     }
-    ran
+    let ran = ran?;
+    let merged = merge(&mut stage, bounds.free_bytes, hides, halt);
+    Ok(Ran { quarantined: merged.quarantined, not_kept: merged.not_kept, ..ran })
 }
 
 /// `written` is where its disk is looked at.
@@ -182,7 +198,7 @@ pub(crate) fn confined(
         (None, Some(Report::Signalled(signal))) => Ended::Signalled(signal),
         (None, None | Some(Report::Obeyed | Report::Gone)) => return Err(Fault::Lost),
     };
-    Ok(Ran { ended, stdout, stderr, quarantined: Vec::new() })
+    Ok(Ran { ended, stdout, stderr, quarantined: Vec::new(), not_kept: Vec::new() })
 }
 
 /// A helper that could not go as far as to take its profile says why.

@@ -1,22 +1,29 @@
-//! Copies of what one command may reach, for a machine on which nothing can be laid over the originals: what the
-//! command does to them goes away with them.
-use std::ffi::CString;
+//! Copies of what one command may reach, for a machine on which nothing can be laid over the originals, and what they
+//! were when they were made: what the command did to them is merged from them.
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
 use std::fs::{DirBuilder, File, create_dir_all};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chownat, fchmod,
-    fchown, flock, fstat, futimens, mkdirat, openat, readlinkat, renameat, symlinkat, unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    chownat, fchmod, fchown, flock, fstat, futimens, mkdirat, openat, openat2, readlinkat, renameat, statat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use crate::apply;
+use crate::guard::Within;
 use crate::helper::{Step, step};
 use crate::limits::{NAMES_AT_ONCE, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
 use crate::list::Redirect;
+use crate::mark::Mark;
+use crate::merge::COPIES;
 use crate::profile::{Ask, Reach};
 
 /// Begins the name of each; what another process of this machine made is left alone.
@@ -33,22 +40,52 @@ pub struct Stage {
     bytes: u64,
     /// Of the originals the outermost that are this user's.
     owned: Vec<String>,
+    reach: Reach,
+    roots: Vec<Root>,
+}
+
+/// A directory in which the command may write, and what was copied of it, by paths below it.
+#[derive(Debug)]
+pub struct Root {
+    pub path: String,
+    pub was: BTreeMap<PathBuf, Was>,
+}
+
+/// What something was when it was copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Was {
+    pub original: Mark,
+    pub copy: Mark,
+    pub kind: FileType,
+    pub mode: Mode,
+    pub copy_mode: Mode,
+    /// Its name is one that other programs act on, or one above it.
+    pub is_protected: bool,
+}
+
+/// Where something lies in a directory in which the command may write.
+#[derive(Clone)]
+struct Spot {
+    root: usize,
+    below: PathBuf,
+    is_protected: bool,
 }
 
 impl Stage {
     /// Everything that is granted, below one directory, each at its own path; without what must not be seen.
     pub fn make(reach: &Reach, cwd: &str, uid: u32, hides: &dyn Fn(&str) -> bool) -> Step<Self> {
         let (top, held) = fresh(uid)?;
-        let mut stage = Self { top, held, uid, entries: 0, bytes: 0, owned: Vec::new() };
+        let reach = reach.clone();
+        let mut stage = Self { top, held, uid, entries: 0, bytes: 0, owned: Vec::new(), reach, roots: Vec::new() };
         let tmp = stage.tmp();
         DirBuilder::new().mode(0o700).create(&tmp).map_err(step(&tmp))?;
         stage.give(&tmp)?;
-        let mut roots: Vec<&String> = reach.read.iter().chain(&reach.write).collect();
-        roots.sort();
-        let mut done: Option<&String> = None;
+        let mut roots: Vec<String> = stage.reach.read.iter().chain(&stage.reach.write).cloned().collect();
+        roots.sort_by(|one, other| Path::new(one).cmp(Path::new(other)));
+        let mut done: Option<String> = None;
         for root in roots {
-            if done.is_none_or(|outer| !Path::new(root).starts_with(outer)) {
-                stage.copy_root(root, hides)?;
+            if done.as_ref().is_none_or(|outer| !Path::new(&root).starts_with(outer)) {
+                stage.copy_root(&root, hides)?;
                 done = Some(root);
             }
         }
@@ -74,6 +111,25 @@ impl Stage {
         &self.owned
     }
 
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// For whoever merges.
+    pub fn take_roots(&mut self) -> Vec<Root> {
+        std::mem::take(&mut self.roots)
+    }
+
+    /// What was granted by itself, whatever it lies in.
+    pub fn is_granted(&self, path: &Path) -> bool {
+        self.reach.read.iter().chain(&self.reach.write).any(|root| Path::new(root) == path)
+    }
+
+    /// The copy of a granted directory, if that is what still lies there.
+    pub fn open(&self, root: &str) -> Result<OwnedFd, Errno> {
+        openat2(&self.held, format!("root{root}"), DIRECTORY, Mode::empty(), COPIES)
+    }
+
     /// The same command on the copies. Its own words stay what they are.
     pub fn ask(&self, ask: &Ask) -> Ask {
         let place = |paths: &[String]| paths.iter().map(|path| self.place(path)).collect();
@@ -83,7 +139,8 @@ impl Stage {
         for redirect in ask.commands.iter_mut().flat_map(|simple| &mut simple.redirects) {
             match redirect {
                 Redirect::Input(path) | Redirect::Output { path, .. } | Redirect::Errors { path, .. } => {
-                    if path.as_str() != crate::list::NOWHERE {
+                    // What has no real path is opened from the directory that the command works in.
+                    if path.starts_with('/') && path.as_str() != crate::list::NOWHERE {
                         *path = self.place(path);
                     }
                 }
@@ -100,21 +157,39 @@ impl Stage {
         let name = Path::new(root).file_name().unwrap_or_default();
         let parent = directory(CWD, parent.as_os_str()).map_err(step(root))?;
         let above = Path::new(root).parent().unwrap_or(Path::new("/"));
-        let above = directory(CWD, above.as_os_str()).map_err(step(root))?;
-        self.copy(&Pair { from: above.as_fd(), to: parent.as_fd(), depth: 0, is_owned: false }, name, root, hides)
+        // Other agents may write above it, and put a link in its way.
+        let above = openat2(CWD, above, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(step(root))?;
+        let within = Within::of("", |_| false);
+        let (from, to) = (above.as_fd(), parent.as_fd());
+        self.copy(&Pair { from, to, depth: 0, is_owned: false, within, spot: None }, name, root, hides)
+    }
+
+    /// Where this name lies, if the command may write there.
+    fn spot(&mut self, at: &Pair<'_>, name: &OsStr, path: &str, is_directory: bool) -> Option<Spot> {
+        let is_protected = at.spot.is_some_and(|spot| {
+            spot.is_protected || at.within.protects(name.to_str().unwrap_or_default(), is_directory)
+        });
+        if self.reach.write.iter().any(|root| root == path) {
+            self.roots.push(Root { path: path.to_owned(), was: BTreeMap::new() });
+            return Some(Spot { root: self.roots.len().saturating_sub(1), below: PathBuf::new(), is_protected });
+        }
+        if self.reach.read.iter().any(|root| root == path) {
+            return None;
+        }
+        at.spot.map(|spot| Spot { root: spot.root, below: spot.below.join(name), is_protected })
     }
 
     /// One name of a directory: no link is followed, and nothing but files, directories and links is copied.
-    fn copy(&mut self, at: &Pair<'_>, name: &std::ffi::OsStr, path: &str, hides: &dyn Fn(&str) -> bool) -> Step<()> {
+    fn copy(&mut self, at: &Pair<'_>, name: &OsStr, path: &str, hides: &dyn Fn(&str) -> bool) -> Step<()> {
         // Nor what this one is made of, where it lies in what was granted.
-        if hides(path) || Path::new(path) == self.top {
+        if hides(path) || Path::new(path) == self.top || (at.spot.is_some() && apply::is_left(at.from, name)) {
             return Ok(());
         }
         self.entries = self.entries.saturating_add(1);
         if self.entries > STAGE_ENTRIES_MAX || at.depth > STAGE_DEPTH_MAX {
             return Err(format!("{path}: {}", too_much()).into());
         }
-        let found = match rustix::fs::statat(at.from, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let found = match statat(at.from, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             // Gone since it was listed.
             Err(Errno::NOENT) => return Ok(()),
@@ -124,53 +199,78 @@ impl Stage {
         if is_owned && !at.is_owned {
             self.owned.push(path.to_owned());
         }
-        match FileType::from_raw_mode(found.st_mode) {
-            FileType::Directory => self.copy_directory(at, name, path, is_owned || at.is_owned, hides),
-            FileType::RegularFile => self.copy_file(at, name, path),
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let spot = self.spot(at, name, path, kind == FileType::Directory);
+        let copied = match kind {
+            FileType::Directory => {
+                self.copy_directory(at, name, path, is_owned || at.is_owned, spot.as_ref(), hides).map(Some)?
+            }
+            FileType::RegularFile => self.copy_file(at, name, path)?,
             FileType::Symlink => {
                 let says = readlinkat(at.from, name, Vec::new()).map_err(step(path))?;
                 symlinkat(says.as_c_str(), at.to, name).map_err(step(path))?;
                 let (user, group) = self.whose();
-                chownat(at.to, name, user, group, AtFlags::SYMLINK_NOFOLLOW).map_err(step(path))
+                chownat(at.to, name, user, group, AtFlags::SYMLINK_NOFOLLOW).map_err(step(path))?;
+                Some((found, statat(at.to, name, AtFlags::SYMLINK_NOFOLLOW).map_err(step(path))?))
             }
             FileType::Fifo
             | FileType::Socket
             | FileType::CharacterDevice
             | FileType::BlockDevice
-            | FileType::Unknown => Ok(()),
+            | FileType::Unknown => None,
+        };
+        if let (Some(spot), Some((original, copy))) = (spot, copied)
+            && let Some(root) = self.roots.get_mut(spot.root)
+        {
+            let was = Was {
+                original: Mark::of_stat(&original),
+                copy: Mark::of_stat(&copy),
+                kind,
+                mode: permissions(&original),
+                copy_mode: permissions(&copy),
+                is_protected: spot.is_protected,
+            };
+            root.was.insert(spot.below, was);
         }
+        Ok(())
     }
 
     fn copy_directory(
         &mut self,
         at: &Pair<'_>,
-        name: &std::ffi::OsStr,
+        name: &OsStr,
         path: &str,
         is_owned: bool,
+        spot: Option<&Spot>,
         hides: &dyn Fn(&str) -> bool,
-    ) -> Step<()> {
+    ) -> Step<(Stat, Stat)> {
         let from = directory(at.from, name).map_err(step(path))?;
         mkdirat(at.to, name, Mode::RWXU).map_err(step(path))?;
         let to = directory(at.to, name).map_err(step(path))?;
-        let below = Pair { from: from.as_fd(), to: to.as_fd(), depth: at.depth.saturating_add(1), is_owned };
-        for entry in Dir::read_from(&from).map_err(step(path))? {
-            let entry = entry.map_err(step(path))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(name);
-                self.copy(&below, name, &format!("{path}/{}", name.to_string_lossy()), hides)?;
-            }
+        // One more than there may be is told by whoever counts.
+        let names = names(&from, usize::try_from(STAGE_ENTRIES_MAX).unwrap_or(usize::MAX).saturating_add(1));
+        let names = names.map_err(step(path))?;
+        let within = Within::of(name.to_str().unwrap_or_default(), |name| {
+            names.iter().any(|other| other.to_bytes() == name.as_bytes())
+        });
+        let depth = at.depth.saturating_add(1);
+        let below = Pair { from: from.as_fd(), to: to.as_fd(), depth, is_owned, within, spot };
+        for name in &names {
+            let name = OsStr::from_bytes(name.to_bytes());
+            self.copy(&below, name, &format!("{path}/{}", name.to_string_lossy()), hides)?;
         }
-        self.like(&to, &fstat(&from).map_err(step(path))?, Mode::RWXU).map_err(step(path))
+        let original = fstat(&from).map_err(step(path))?;
+        Ok((original, self.like(&to, &original, Mode::RWXU).map_err(step(path))?))
     }
 
-    fn copy_file(&mut self, at: &Pair<'_>, name: &std::ffi::OsStr, path: &str) -> Step<()> {
+    /// The states of both, of the original as it was before it was read.
+    fn copy_file(&mut self, at: &Pair<'_>, name: &OsStr, path: &str) -> Step<Option<(Stat, Stat)>> {
         // A pipe that has come to stand there holds nobody.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let from = File::from(openat(at.from, name, flags, Mode::empty()).map_err(step(path))?);
         let stat = fstat(&from).map_err(step(path))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Ok(());
+            return Ok(None);
         }
         let left = STAGE_BYTES_MAX.saturating_sub(self.bytes);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -181,18 +281,17 @@ impl Stage {
         }
         let copied = std::io::copy(&mut std::io::Read::take(from, left), &mut to).map_err(step(path))?;
         self.bytes = self.bytes.saturating_add(copied);
-        self.like(&to, &stat, Mode::RUSR).map_err(step(path))
+        let copy = self.like(&to, &stat, Mode::RUSR).map_err(step(path))?;
+        Ok(Some((stat, copy)))
     }
 
     /// Of the command's user, with the permissions and the time of the original.
-    fn like(&self, copy: impl AsFd, original: &Stat, least: Mode) -> Result<(), Errno> {
+    fn like(&self, copy: impl AsFd, original: &Stat, least: Mode) -> Result<Stat, Errno> {
         let (user, group) = self.whose();
         fchown(&copy, user, group)?;
-        let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-        fchmod(&copy, Mode::from_raw_mode(original.st_mode).intersection(all) | least)?;
-        let changed =
-            Timespec { tv_sec: original.st_mtime, tv_nsec: i64::try_from(original.st_mtime_nsec).unwrap_or_default() };
-        futimens(&copy, &Timestamps { last_access: changed, last_modification: changed })
+        fchmod(&copy, permissions(original) | least)?;
+        set_changed(&copy, original)?;
+        fstat(&copy)
     }
 
     fn give(&self, path: &str) -> Step<()> {
@@ -205,6 +304,18 @@ impl Stage {
     }
 }
 
+/// Nothing that lends anybody's rights.
+pub fn permissions(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXU | Mode::RWXG | Mode::RWXO)
+}
+
+/// Gives a file the time of another.
+pub fn set_changed(file: impl AsFd, as_of: &Stat) -> Result<(), Errno> {
+    let nanoseconds = i64::try_from(as_of.st_mtime_nsec).unwrap_or_default();
+    let changed = Timespec { tv_sec: as_of.st_mtime, tv_nsec: nanoseconds };
+    futimens(file, &Timestamps { last_access: changed, last_modification: changed })
+}
+
 /// A directory and its copy.
 struct Pair<'a> {
     from: std::os::fd::BorrowedFd<'a>,
@@ -212,6 +323,9 @@ struct Pair<'a> {
     depth: u32,
     /// Something above is the command's user's.
     is_owned: bool,
+    within: Within,
+    /// Where the command may write.
+    spot: Option<&'a Spot>,
 }
 
 fn too_much() -> String {
@@ -222,9 +336,10 @@ fn too_much() -> String {
     )
 }
 
-fn directory(at: impl AsFd, name: &std::ffi::OsStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(at, name, flags, Mode::empty())
+pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+pub fn directory(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    openat(at, name, DIRECTORY, Mode::empty())
 }
 
 fn base() -> Step<PathBuf> {
@@ -280,15 +395,14 @@ fn remove(top: &Path, held: &OwnedFd) {
 
 /// Removes some of what is in this one, and moves what its directories hold into it. False: there was nothing left.
 fn flatten(top: &OwnedFd, number: &mut u64) -> Result<bool, Errno> {
-    let some = names(top)?;
+    let some = names(top, NAMES_AT_ONCE)?;
     for name in &some {
         if unlinkat(top, name.as_c_str(), AtFlags::empty()).is_ok() {
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let below = openat(top, name.as_c_str(), flags, Mode::empty())?;
+        let below = openat(top, name.as_c_str(), DIRECTORY, Mode::empty())?;
         loop {
-            let some = names(&below)?;
+            let some = names(&below, NAMES_AT_ONCE)?;
             for inner in &some {
                 if unlinkat(&below, inner.as_c_str(), AtFlags::empty()).is_err() {
                     *number = number.saturating_add(1);
@@ -305,11 +419,11 @@ fn flatten(top: &OwnedFd, number: &mut u64) -> Result<bool, Errno> {
 }
 
 /// Some of what is in it, so that no directory is as large as this process's memory.
-fn names(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
+pub fn names(directory: &OwnedFd, most: usize) -> Result<Vec<CString>, Errno> {
     let names = Dir::read_from(directory)?.map(|entry| entry.map(|entry| entry.file_name().to_owned()));
     let is_entry =
         |name: &Result<CString, Errno>| !matches!(name, Ok(name) if [c".", c".."].contains(&name.as_c_str()));
-    names.filter(is_entry).take(NAMES_AT_ONCE).collect()
+    names.filter(is_entry).take(most).collect()
 }
 
 impl Drop for Stage {

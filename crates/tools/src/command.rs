@@ -80,15 +80,15 @@ pub fn tier(held: Held) -> Tier {
     }
 }
 
-/// On copies nothing is changed, and nothing is reached.
+/// On copies nothing is reached.
 pub fn possible(held: Held, facts: &Facts) -> Result<(), Refused> {
-    let why = match (held, facts.class) {
-        (Held::Full, _) => return Ok(()),
-        (Held::Copy, EffectClass::Write) => "commands change no files on this machine: write_file and edit_file do",
-        (Held::Copy, _) if !facts.network.is_empty() => "commands have no network on this machine",
-        (Held::Copy, _) => return Ok(()),
-    };
-    Err(Refused::new(Invalid::NoSandbox, format!("{why} (it gives them no namespaces: tier `copy`)")))
+    match held {
+        Held::Copy if !facts.network.is_empty() => {
+            let why = "commands have no network on this machine (it gives them no namespaces: tier `copy`)";
+            Err(Refused::new(Invalid::NoSandbox, why))
+        }
+        Held::Full | Held::Copy => Ok(()),
+    }
 }
 
 /// What may send something is sent, whatever else it is.
@@ -151,7 +151,6 @@ pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
     let environment = std::collections::BTreeMap::new();
     let Run { commands: list, found, cwd, reach, programs, timeout, open } = run;
     let ask = Ask { commands: list, found, cwd, environment, programs, reach };
-    let on_copies = commands.sandbox.holds() == Ok(Held::Copy) && !ask.reach.write.is_empty();
     let ran = network::with_exit(roots.hosts(), open, timeout, |exit| {
         commands.sandbox.run(&ask, timeout, &|real| roots.hides(real), halt, exit)
     });
@@ -160,7 +159,7 @@ pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
         Err(why) => return Ran::failed(why).into(),
     };
     let ran = match ran {
-        Ok(ran) => shown(&ran, timeout, &reached.refused, on_copies),
+        Ok(ran) => shown(&ran, timeout, &reached.refused),
         Err(Fault::NotRun(why) | Fault::NoNamespaces(why)) => Ran::failed(why),
         Err(Fault::Lost) => Ran::Unknown,
     };
@@ -183,8 +182,9 @@ struct Said<'a> {
     /// What it wanted of the network, and did not get.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     network_refused: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_kept: Option<&'static str>,
+    /// Of what it wrote on copies, what is not in place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_kept: Vec<NotKept<'a>>,
 }
 
 #[derive(Serialize)]
@@ -193,12 +193,27 @@ struct Quarantined<'a> {
     paths: &'a [String],
 }
 
+#[derive(Serialize)]
+struct NotKept<'a> {
+    why: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    paths: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_paths: Option<usize>,
+}
+
+impl<'a> NotKept<'a> {
+    fn of(not_kept: &'a backstay_sandbox::NotKept) -> Self {
+        let all = not_kept.paths.as_slice();
+        let (paths, more) = all.split_at_checked(limits::PATHS_TOLD_MAX).unwrap_or((all, &[]));
+        Self { why: &not_kept.why, paths, more_paths: (!more.is_empty()).then_some(more.len()) }
+    }
+}
+
 const QUARANTINED: &str =
     "this command made or changed names that other programs act on; each was renamed, and is not in use";
 
-const NOT_KEPT: &str = "this command worked on copies, which are gone: whatever it wrote is not in the workspace";
-
-fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[String], on_copies: bool) -> Ran {
+fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[String]) -> Ran {
     let (stdout, stderr) = (part(&ran.stdout, limits::STDOUT_BYTES_MAX), part(&ran.stderr, limits::STDERR_BYTES_MAX));
     let truncated = stdout.is_part || stderr.is_part;
     let mut said = Said {
@@ -210,7 +225,7 @@ fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[Stri
         truncated,
         quarantined: None,
         network_refused,
-        not_kept: on_copies.then_some(NOT_KEPT),
+        not_kept: ran.not_kept.iter().map(NotKept::of).collect(),
     };
     match ran.ended {
         Ended::Exited(code) => said.exit_code = Some(code),

@@ -25,6 +25,8 @@ pub const COMMAND_S: u64 = 120;
 /// Shown of stdout and of stderr, bytes; all that was kept lies in the full output.
 pub const STDOUT_BYTES_MAX: usize = 20 << 10;
 pub const STDERR_BYTES_MAX: usize = 10 << 10;
+/// Paths that are told of one reason why they were not kept.
+pub const PATHS_TOLD_MAX: usize = 20;
 /// Beyond the longest command: its sandbox, and looking through what it wrote.
 pub const COMMAND_EXTRA_MS: u64 = 30_000;
 

@@ -31,6 +31,7 @@ mod hints;
 mod init;
 mod journal;
 mod logins;
+mod merged;
 mod modes;
 mod network;
 mod notify;

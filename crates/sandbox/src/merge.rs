@@ -1,0 +1,508 @@
+//! What a command wrote on its copies, found: every change is a line of a plan before the first is made. What is read
+//! here is what a hostile program has left: nothing is opened but beneath the copy of what was granted, over no link.
+use std::collections::BTreeMap;
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, ResolveFlags, Stat, fstat, openat2, statat};
+use rustix::io::Errno;
+
+use crate::apply::{Change, ORIGINALS, Work, is_absent, parent};
+use crate::guard::{QUARANTINE, Within};
+use crate::limits::{ASIDE_MAX, FREE_FILES_MIN, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
+use crate::mark::Mark;
+use crate::stage::{DIRECTORY, Stage, Was, names, permissions};
+use crate::usage;
+
+/// How a copy is walked.
+pub const COPIES: ResolveFlags = ORIGINALS.union(ResolveFlags::NO_XDEV);
+
+/// What of a command's changes is not in place, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotKept {
+    pub why: String,
+    pub paths: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Merged {
+    /// As [`crate::run::Ran`] has it.
+    pub quarantined: Vec<String>,
+    pub not_kept: Vec<NotKept>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Why {
+    Protected,
+    Hidden,
+    Kind,
+    Beside,
+    Changed,
+    NotDeleted,
+    NotEmpty,
+    Gone,
+}
+
+impl Why {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Protected => "other programs act on these names, or on what is below them: they stay as they were",
+            Self::Hidden => "a rule keeps this agent from these paths: nothing was written there",
+            Self::Kind => "only the command's own files, directories and links are kept: these are none",
+            Self::Beside => {
+                "somebody else changed the originals meanwhile, and they stay as they are: what this command wrote lies \
+                 beside them, here"
+            }
+            Self::Changed => {
+                "somebody else changed these meanwhile, and they stay as they are: what this command wrote is gone"
+            }
+            Self::NotDeleted => "somebody else changed these meanwhile: they were not deleted",
+            Self::NotEmpty => "these hold what this command was not shown, or may not delete: they were not deleted",
+            Self::Gone => "somebody else took away the directories of these: what this command did there is gone",
+        }
+    }
+}
+
+/// What is told of paths.
+#[derive(Default)]
+pub struct Told {
+    quarantined: Vec<String>,
+    paths: BTreeMap<Why, Vec<String>>,
+}
+
+impl Told {
+    pub fn note(&mut self, why: Why, path: String) {
+        self.paths.entry(why).or_default().push(path);
+    }
+}
+
+/// A granted directory from both sides.
+pub struct Ends {
+    path: PathBuf,
+    pub copy: OwnedFd,
+    pub original: OwnedFd,
+}
+
+impl Ends {
+    fn open(stage: &Stage, path: &str, was: Option<&Was>) -> Result<Self, String> {
+        let gone = || format!("{path} is not what it was");
+        let original = openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|_| gone())?;
+        let stat = fstat(&original).map_err(|_| gone())?;
+        if !was.is_some_and(|was| was.original.is_of(Mark::of_stat(&stat))) {
+            return Err(gone());
+        }
+        let copy = stage.open(path).map_err(|errno| format!("the copy of {path} cannot be read: {errno}"))?;
+        Ok(Self { path: path.into(), copy, original })
+    }
+
+    pub fn real(&self, below: &Path) -> PathBuf {
+        if below.as_os_str().is_empty() { self.path.clone() } else { self.path.join(below) }
+    }
+}
+
+/// Called when no process of the command is left, and by nobody else.
+pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, halt: &AtomicBool) -> Merged {
+    let roots = stage.take_roots();
+    let mut plan =
+        Plan { stage, hides, entries: 0, bytes: 0, new_bytes: 0, work: Work::default(), told: Told::default() };
+    let mut ends = Vec::new();
+    let mut found = Ok(());
+    for (index, root) in roots.into_iter().enumerate() {
+        let opened = Ends::open(stage, &root.path, root.was.get(Path::new("")));
+        found = found.and_then(|()| {
+            let both = opened?;
+            plan.root(index, &both, root.was)?;
+            ends.push(both);
+            Ok(())
+        });
+    }
+    let Plan { work, mut told, new_bytes, .. } = plan;
+    let files = u64::try_from(work.len()).unwrap_or(u64::MAX);
+    let is_room = |root: &Ends| {
+        usage::free(&root.path.to_string_lossy()).is_some_and(|(bytes, free_files)| {
+            bytes >= free_bytes.saturating_add(new_bytes)
+                && free_files.is_none_or(|free_files| free_files >= FREE_FILES_MIN.saturating_add(files))
+        })
+    };
+    let found = found.and_then(|()| match ends.iter().find(|root| work.len() > 0 && !is_room(root)) {
+        None => Ok(()),
+        Some(root) => Err(format!("the disk of {} is nearly full", root.path.display())),
+    });
+    let mut not_kept = Vec::new();
+    match found {
+        Ok(()) => {
+            if let Err(why) = work.apply(&ends, stage.uid(), hides, halt, &mut told) {
+                not_kept.push(NotKept { why, paths: Vec::new() });
+            }
+        }
+        Err(why) => {
+            // Of what was planned nothing was done.
+            told = Told::default();
+            let why = format!("nothing of what this command wrote is kept: {why}");
+            not_kept.push(NotKept { why, paths: Vec::new() });
+        }
+    }
+    let more = told.paths.into_iter().map(|(why, paths)| NotKept { why: why.words().to_owned(), paths });
+    not_kept.extend(more);
+    Merged { quarantined: told.quarantined, not_kept }
+}
+
+struct Plan<'a> {
+    stage: &'a Stage,
+    hides: &'a dyn Fn(&str) -> bool,
+    /// Of all that is there.
+    entries: u64,
+    bytes: u64,
+    new_bytes: u64,
+    work: Work,
+    told: Told,
+}
+
+/// What becomes of what lies in a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Compared,
+    /// The names above are protected.
+    Stays,
+    /// With a directory that was not there. Late: where something else has to go first; aside: out of use already.
+    New {
+        is_late: bool,
+        is_aside: bool,
+    },
+}
+
+struct Here<'a> {
+    root: usize,
+    ends: &'a Ends,
+    copy: &'a OwnedFd,
+    /// Below the granted directory, in the copy and in the original.
+    from: &'a Path,
+    to: &'a Path,
+    depth: u32,
+    how: How,
+}
+
+/// One name of a directory of the copy.
+struct Seen {
+    from: PathBuf,
+    to: PathBuf,
+    stat: Stat,
+    kind: FileType,
+}
+
+impl Plan<'_> {
+    fn root(&mut self, root: usize, ends: &Ends, mut was: BTreeMap<PathBuf, Was>) -> Result<(), String> {
+        let nowhere = Path::new("");
+        let stat = fstat(&ends.copy).map_err(|errno| unreadable(&ends.path, errno))?;
+        if let Some(known) = was.remove(nowhere) {
+            self.permissions(root, nowhere, &stat, known);
+        }
+        let (copy, how) = (&ends.copy, How::Compared);
+        self.walk(&Here { root, ends, copy, from: nowhere, to: nowhere, depth: 0, how }, &mut was)?;
+        // What was not seen is gone; what lies in a directory goes before it.
+        for (path, was) in was.into_iter().rev() {
+            if was.is_protected {
+                self.told.note(Why::Protected, shown(&ends.real(&path)));
+            } else {
+                self.work.deletes.push(Change::deletion(root, path, was));
+            }
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, here: &Here<'_>, was: &mut BTreeMap<PathBuf, Was>) -> Result<(), String> {
+        let real = here.ends.real(here.from);
+        let left = usize::try_from(STAGE_ENTRIES_MAX.saturating_sub(self.entries)).unwrap_or(usize::MAX);
+        let mut names = names(here.copy, left.saturating_add(1)).map_err(|errno| unreadable(&real, errno))?;
+        self.entries = self.entries.saturating_add(u64::try_from(names.len()).unwrap_or(u64::MAX));
+        if self.entries > STAGE_ENTRIES_MAX || here.depth > STAGE_DEPTH_MAX {
+            return Err(too_much());
+        }
+        names.sort();
+        // As it is and as it was: a name is none the less protected because its neighbours are gone.
+        let has = |name: &str| {
+            names.iter().any(|other| other.to_bytes() == name.as_bytes()) || was.contains_key(&here.from.join(name))
+        };
+        let within = Within::of(real.file_name().and_then(OsStr::to_str).unwrap_or_default(), has);
+        names.iter().try_for_each(|name| self.look(here, within, name, was))
+    }
+
+    fn look(
+        &mut self,
+        here: &Here<'_>,
+        within: Within,
+        name: &CStr,
+        was: &mut BTreeMap<PathBuf, Was>,
+    ) -> Result<(), String> {
+        let name = OsStr::from_bytes(name.to_bytes());
+        let (from, to) = (here.from.join(name), here.to.join(name));
+        let real = here.ends.real(&from);
+        if self.stage.is_granted(&real) {
+            return Ok(());
+        }
+        let is_hidden = (self.hides)(&shown(&real)) || (self.hides)(&shown(&here.ends.real(&to)));
+        let stat = statat(here.copy, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| unreadable(&real, errno))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_one = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
+        // A link to somebody else's file is no file of the command's.
+        if is_hidden || !is_one || stat.st_uid != self.stage.uid() {
+            self.told.note(if is_hidden { Why::Hidden } else { Why::Kind }, shown(&real));
+            was.retain(|path, _| !path.starts_with(&from));
+            return Ok(());
+        }
+        if kind == FileType::RegularFile {
+            self.bytes = self.bytes.saturating_add(size(&stat));
+            if self.bytes > STAGE_BYTES_MAX {
+                return Err(too_much());
+            }
+        }
+        let mut seen = Seen { from, to, stat, kind };
+        let known = was.get(&seen.from).copied();
+        let is_named = within.protects(name.to_str().unwrap_or_default(), kind == FileType::Directory);
+        match here.how {
+            How::Stays => self.stays(here, &seen, was),
+            How::Compared if known.is_some_and(|known| known.is_protected) => self.stays(here, &seen, was),
+            How::Compared | How::New { is_aside: false, .. } if is_named => {
+                self.told.quarantined.push(shown(&real));
+                seen.to = here.to.join(free_name(here, name)?);
+                self.fresh(here, &seen, How::New { is_late: here.how.is_late(), is_aside: true }, was)
+            }
+            How::New { .. } => self.fresh(here, &seen, here.how, was),
+            How::Compared => match known {
+                None => self.fresh(here, &seen, How::New { is_late: false, is_aside: false }, was),
+                Some(known) if known.kind != kind => {
+                    self.fresh(here, &seen, How::New { is_late: true, is_aside: false }, was)
+                }
+                Some(known) => self.compared(here, &seen, known, was),
+            },
+        }
+    }
+
+    fn compared(
+        &mut self,
+        here: &Here<'_>,
+        seen: &Seen,
+        known: Was,
+        was: &mut BTreeMap<PathBuf, Was>,
+    ) -> Result<(), String> {
+        was.remove(&seen.from);
+        if seen.kind == FileType::Directory {
+            self.permissions(here.root, &seen.from, &seen.stat, known);
+            return self.below(here, seen, How::Compared, was);
+        }
+        if Mark::of_stat(&seen.stat) != known.copy {
+            self.put(here.root, seen, Some(known), false);
+        }
+        Ok(())
+    }
+
+    fn fresh(
+        &mut self,
+        here: &Here<'_>,
+        seen: &Seen,
+        how: How,
+        was: &mut BTreeMap<PathBuf, Was>,
+    ) -> Result<(), String> {
+        self.put(here.root, seen, None, how.is_late());
+        if seen.kind == FileType::Directory { self.below(here, seen, how, was) } else { Ok(()) }
+    }
+
+    /// Only told.
+    fn stays(&mut self, here: &Here<'_>, seen: &Seen, was: &mut BTreeMap<PathBuf, Was>) -> Result<(), String> {
+        let known = was.remove(&seen.from).filter(|known| known.kind == seen.kind);
+        let is_directory = seen.kind == FileType::Directory;
+        let is_same = known.is_some_and(|known| {
+            known.copy_mode == permissions(&seen.stat) && (is_directory || known.copy == Mark::of_stat(&seen.stat))
+        });
+        if !is_same {
+            self.told.note(Why::Protected, shown(&here.ends.real(&seen.from)));
+        }
+        if known.is_some() && is_directory { self.below(here, seen, How::Stays, was) } else { Ok(()) }
+    }
+
+    fn below(
+        &mut self,
+        here: &Here<'_>,
+        seen: &Seen,
+        how: How,
+        was: &mut BTreeMap<PathBuf, Was>,
+    ) -> Result<(), String> {
+        let name = seen.from.file_name().unwrap_or_default();
+        let copy = openat2(here.copy, name, DIRECTORY, Mode::empty(), COPIES);
+        let copy = copy.map_err(|errno| unreadable(&here.ends.real(&seen.from), errno))?;
+        let depth = here.depth.saturating_add(1);
+        self.walk(&Here { copy: &copy, from: &seen.from, to: &seen.to, depth, how, ..*here }, was)
+    }
+
+    fn permissions(&mut self, root: usize, path: &Path, stat: &Stat, known: Was) {
+        let mode = permissions(stat);
+        if mode != known.copy_mode {
+            self.work.puts.push(Change::mode(root, path, mode, known));
+        }
+    }
+
+    fn put(&mut self, root: usize, seen: &Seen, was: Option<Was>, is_late: bool) {
+        let Seen { from, to, stat, kind } = seen;
+        if *kind == FileType::RegularFile {
+            self.new_bytes = self.new_bytes.saturating_add(size(stat));
+        }
+        let change = Change::put(root, from, to, *kind, stat, was);
+        if is_late { &mut self.work.late } else { &mut self.work.puts }.push(change);
+    }
+}
+
+impl How {
+    fn is_late(self) -> bool {
+        match self {
+            Self::New { is_late, .. } => is_late,
+            Self::Compared | Self::Stays => false,
+        }
+    }
+}
+
+/// For what is not to have its own.
+fn free_name(here: &Here<'_>, name: &OsStr) -> Result<OsString, String> {
+    let beside = parent(&here.ends.original, &here.to.join(name));
+    let mut all = (0..ASIDE_MAX).map(|number| aside(name, QUARANTINE, number));
+    let free = all.find(|name| is_absent(here.copy, name) && beside.as_ref().map_or(true, |at| is_absent(at, name)));
+    free.ok_or_else(|| format!("{}: too much is put aside there", here.ends.real(&here.from.join(name)).display()))
+}
+
+pub fn aside(name: &OsStr, suffix: &str, number: u32) -> OsString {
+    let mut aside = name.to_owned();
+    aside.push(format!("{suffix}-{number}"));
+    aside
+}
+
+/// As rules and the model know it.
+pub fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+pub fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(u64::MAX)
+}
+
+fn unreadable(path: &Path, errno: Errno) -> String {
+    format!("the copy of {} cannot be read: {errno}", path.display())
+}
+
+fn too_much() -> String {
+    format!(
+        "there is more than can be taken from copies on this machine ({} MiB, {STAGE_ENTRIES_MAX} entries, \
+         {STAGE_DEPTH_MAX} directories in each other)",
+        STAGE_BYTES_MAX >> 20
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    use rustix::fs::mknodat;
+
+    use super::*;
+    use crate::profile::Reach;
+
+    /// Somebody else where that can be.
+    fn uid() -> u32 {
+        let own = rustix::process::getuid();
+        if own.is_root() { 20_931 } else { own.as_raw() }
+    }
+
+    struct Merging {
+        directory: tempfile::TempDir,
+        granted: PathBuf,
+        stage: Stage,
+    }
+
+    impl Merging {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let granted = directory.path().canonicalize().unwrap().join("granted");
+            fs::create_dir(&granted).unwrap();
+            fs::write(granted.join("f"), "f").unwrap();
+            let reach = Reach { read: Vec::new(), write: vec![shown(&granted)] };
+            let stage = Stage::make(&reach, "/", uid(), &|_| false).unwrap();
+            Self { directory, granted, stage }
+        }
+
+        fn copy(&self, name: &str) -> PathBuf {
+            Path::new(&self.stage.place(&shown(&self.granted))).join(name)
+        }
+
+        fn write(&self, name: &str) {
+            fs::write(self.copy(name), "new").unwrap();
+            chown(self.copy(name), Some(uid()), None).unwrap();
+        }
+
+        fn merge(&mut self, halt: bool) -> Merged {
+            merge(&mut self.stage, 0, &|_| false, &AtomicBool::new(halt))
+        }
+
+        fn names(&self) -> Vec<OsString> {
+            let mut names: Vec<_> =
+                fs::read_dir(&self.granted).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_commands_own_is_not_taken() {
+        let mut merging = Merging::new();
+        merging.write("new");
+        if rustix::process::getuid().is_root() {
+            let secret = merging.directory.path().join("secret");
+            fs::write(&secret, "canary").unwrap();
+            fs::hard_link(&secret, merging.copy("linked")).unwrap();
+            fs::remove_file(merging.copy("f")).unwrap();
+            fs::hard_link(&secret, merging.copy("f")).unwrap();
+            mknodat(CWD, merging.copy("null"), FileType::CharacterDevice, Mode::RWXU, rustix::fs::makedev(1, 3))
+                .unwrap();
+            chown(merging.copy("null"), Some(uid()), None).unwrap();
+            fs::create_dir(merging.copy("of-root")).unwrap();
+            let merged = merging.merge(false);
+            let named = ["f", "linked", "null", "of-root"].map(|name| shown(&merging.granted.join(name)));
+            assert_eq!(merged.not_kept, [NotKept { why: Why::Kind.words().to_owned(), paths: named.to_vec() }]);
+        } else {
+            assert_eq!(merging.merge(false), Merged::default());
+        }
+        assert_eq!(merging.names(), ["f", "new"]);
+        assert_eq!(fs::read_to_string(merging.granted.join("f")).unwrap(), "f");
+    }
+
+    #[test]
+    fn a_directory_that_is_another_now_takes_nothing() {
+        for swap_copy in [false, true] {
+            let mut merging = Merging::new();
+            merging.write("new");
+            let elsewhere = merging.directory.path().join("elsewhere");
+            fs::create_dir(&elsewhere).unwrap();
+            fs::write(elsewhere.join("theirs"), "theirs").unwrap();
+            let (moved, copy) = (merging.directory.path().join("moved"), merging.copy(""));
+            let swapped = if swap_copy { copy.components().as_path() } else { &merging.granted };
+            fs::rename(swapped, if swap_copy { swapped.with_extension("away") } else { moved.clone() }).unwrap();
+            symlink(&elsewhere, swapped).unwrap();
+            let merged = merging.merge(false);
+            assert!(merged.not_kept[0].why.starts_with("nothing of what this command wrote is kept"), "{merged:?}");
+            assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+            assert_eq!(fs::read_dir(if swap_copy { &merging.granted } else { &moved }).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_a_merge() {
+        let mut merging = Merging::new();
+        merging.write("new");
+        let merged = merging.merge(true);
+        assert!(merged.not_kept[0].why.contains("0 of 1 changes are kept, and no more: a person"), "{merged:?}");
+        assert_eq!(merging.names(), ["f"]);
+        let mut merging = Merging::new();
+        assert_eq!(merging.merge(true), Merged::default(), "there was nothing to do");
+    }
+}
