@@ -27,6 +27,10 @@ impl Mark {
         )
     }
 
+    pub fn size(self) -> u64 {
+        self.2
+    }
+
     /// Whether it is the same thing, whatever is in it now.
     pub fn is_of(self, other: Self) -> bool {
         (self.0, self.1) == (other.0, other.1)

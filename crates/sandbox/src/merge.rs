@@ -2,6 +2,7 @@
 //! here is what a hostile program has left: nothing is opened but beneath the copy of what was granted, over no link.
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, OsString};
+use std::ops::Bound;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -53,11 +54,10 @@ impl Why {
             Self::Hidden => "a rule keeps this agent from these paths: nothing was written there",
             Self::Kind => "only the command's own files, directories and links are kept: these are none",
             Self::Beside => {
-                "somebody else changed the originals meanwhile, and they stay as they are: what this command wrote lies \
-                 beside them, here"
+                "something else lies in these places by now, and stays as it is: what this command wrote lies beside it, here"
             }
             Self::Changed => {
-                "somebody else changed these meanwhile, and they stay as they are: what this command wrote is gone"
+                "something else lies in these places by now, and stays as it is: what this command wrote is gone"
             }
             Self::NotDeleted => "somebody else changed these meanwhile: they were not deleted",
             Self::NotEmpty => "these hold what this command was not shown, or may not delete: they were not deleted",
@@ -106,8 +106,15 @@ impl Ends {
 /// Called when no process of the command is left, and by nobody else.
 pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, halt: &AtomicBool) -> Merged {
     let roots = stage.take_roots();
-    let mut plan =
-        Plan { stage, hides, entries: 0, bytes: 0, new_bytes: 0, work: Work::default(), told: Told::default() };
+    // What was copied besides counts the next time too.
+    let all = roots.iter().flat_map(|root| root.was.values());
+    let (entries, bytes) = all.fold((0u64, 0u64), |(entries, bytes), was| {
+        let size = if was.kind == FileType::RegularFile { was.copy.size() } else { 0 };
+        (entries.saturating_add(1), bytes.saturating_add(size))
+    });
+    let (entries, bytes) = (stage.entries().saturating_sub(entries), stage.bytes().saturating_sub(bytes));
+    let (work, told) = (Work::default(), Told::default());
+    let mut plan = Plan { stage, hides, entries, bytes, new_bytes: 0, work, told };
     let mut ends = Vec::new();
     let mut found = Ok(());
     for (index, root) in roots.into_iter().enumerate() {
@@ -153,7 +160,7 @@ pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, h
 struct Plan<'a> {
     stage: &'a Stage,
     hides: &'a dyn Fn(&str) -> bool,
-    /// Of all that is there.
+    /// Of all that is there, and would be copied again.
     entries: u64,
     bytes: u64,
     new_bytes: u64,
@@ -197,6 +204,7 @@ impl Plan<'_> {
     fn root(&mut self, root: usize, ends: &Ends, mut was: BTreeMap<PathBuf, Was>) -> Result<(), String> {
         let nowhere = Path::new("");
         let stat = fstat(&ends.copy).map_err(|errno| unreadable(&ends.path, errno))?;
+        self.entries = self.entries.saturating_add(1);
         if let Some(known) = was.remove(nowhere) {
             self.permissions(root, nowhere, &stat, known);
         }
@@ -218,7 +226,7 @@ impl Plan<'_> {
         let left = usize::try_from(STAGE_ENTRIES_MAX.saturating_sub(self.entries)).unwrap_or(usize::MAX);
         let mut names = names(here.copy, left.saturating_add(1)).map_err(|errno| unreadable(&real, errno))?;
         self.entries = self.entries.saturating_add(u64::try_from(names.len()).unwrap_or(u64::MAX));
-        if self.entries > STAGE_ENTRIES_MAX || here.depth > STAGE_DEPTH_MAX {
+        if self.entries > STAGE_ENTRIES_MAX || (here.depth >= STAGE_DEPTH_MAX && !names.is_empty()) {
             return Err(too_much());
         }
         names.sort();
@@ -243,14 +251,14 @@ impl Plan<'_> {
         if self.stage.is_granted(&real) {
             return Ok(());
         }
-        let is_hidden = (self.hides)(&shown(&real)) || (self.hides)(&shown(&here.ends.real(&to)));
+        let is_hidden = (self.hides)(&shown(&real));
         let stat = statat(here.copy, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| unreadable(&real, errno))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let is_one = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
         // A link to somebody else's file is no file of the command's.
         if is_hidden || !is_one || stat.st_uid != self.stage.uid() {
             self.told.note(if is_hidden { Why::Hidden } else { Why::Kind }, shown(&real));
-            was.retain(|path, _| !path.starts_with(&from));
+            forget(was, &from);
             return Ok(());
         }
         if kind == FileType::RegularFile {
@@ -363,6 +371,16 @@ impl How {
     }
 }
 
+/// What lies there, and all below it: it is neither changed nor deleted.
+fn forget(was: &mut BTreeMap<PathBuf, Was>, from: &Path) {
+    let next = |was: &BTreeMap<PathBuf, Was>| {
+        was.range::<Path, _>((Bound::Included(from), Bound::Unbounded)).next().map(|(path, _)| path.clone())
+    };
+    while let Some(path) = next(was).filter(|path| path.starts_with(from)) {
+        was.remove(&path);
+    }
+}
+
 /// For what is not to have its own.
 fn free_name(here: &Here<'_>, name: &OsStr) -> Result<OsString, String> {
     let beside = parent(&here.ends.original, &here.to.join(name));
@@ -423,8 +441,8 @@ mod tests {
     impl Merging {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let granted = directory.path().canonicalize().unwrap().join("granted");
-            fs::create_dir(&granted).unwrap();
+            let granted = directory.path().canonicalize().unwrap().join("above/granted");
+            fs::create_dir_all(&granted).unwrap();
             fs::write(granted.join("f"), "f").unwrap();
             let reach = Reach { read: Vec::new(), write: vec![shown(&granted)] };
             let stage = Stage::make(&reach, "/", uid(), &|_| false).unwrap();
@@ -478,21 +496,34 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_another_now_takes_nothing() {
-        for swap_copy in [false, true] {
-            let mut merging = Merging::new();
+        let refused = |merging: &mut Merging, kept: &Path| {
             merging.write("new");
-            let elsewhere = merging.directory.path().join("elsewhere");
-            fs::create_dir(&elsewhere).unwrap();
-            fs::write(elsewhere.join("theirs"), "theirs").unwrap();
-            let (moved, copy) = (merging.directory.path().join("moved"), merging.copy(""));
-            let swapped = if swap_copy { copy.components().as_path() } else { &merging.granted };
-            fs::rename(swapped, if swap_copy { swapped.with_extension("away") } else { moved.clone() }).unwrap();
-            symlink(&elsewhere, swapped).unwrap();
             let merged = merging.merge(false);
             assert!(merged.not_kept[0].why.starts_with("nothing of what this command wrote is kept"), "{merged:?}");
-            assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
-            assert_eq!(fs::read_dir(if swap_copy { &merging.granted } else { &moved }).unwrap().count(), 1);
-        }
+            assert_eq!(fs::read_dir(kept).unwrap().count(), 1);
+        };
+        let mut replaced = Merging::new();
+        let moved = replaced.granted.with_file_name("moved");
+        fs::rename(&replaced.granted, &moved).unwrap();
+        fs::create_dir(&replaced.granted).unwrap();
+        refused(&mut replaced, &moved);
+        assert!(replaced.names().is_empty());
+        let mut linked = Merging::new();
+        let above = linked.granted.parent().unwrap().to_owned();
+        fs::rename(&above, above.with_file_name("moved")).unwrap();
+        symlink("moved", &above).unwrap();
+        let granted = linked.granted.clone();
+        refused(&mut linked, &granted);
+        // The copy, by a command that may write above it.
+        let mut led_away = Merging::new();
+        let (above, elsewhere) = (led_away.copy("").join(".."), led_away.directory.path().join("elsewhere"));
+        let above = above.canonicalize().unwrap();
+        fs::create_dir_all(elsewhere.join("granted")).unwrap();
+        chown(elsewhere.join("granted"), Some(uid()), None).unwrap();
+        fs::rename(&above, above.with_file_name("away")).unwrap();
+        symlink(&elsewhere, &above).unwrap();
+        let granted = led_away.granted.clone();
+        refused(&mut led_away, &granted);
     }
 
     #[test]

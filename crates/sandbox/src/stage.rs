@@ -115,6 +115,14 @@ impl Stage {
         self.uid
     }
 
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// For whoever merges.
     pub fn take_roots(&mut self) -> Vec<Root> {
         std::mem::take(&mut self.roots)

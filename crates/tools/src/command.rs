@@ -230,6 +230,8 @@ fn shown(ran: &backstay_sandbox::Ran, timeout: Duration, network_refused: &[Stri
     match ran.ended {
         Ended::Exited(code) => said.exit_code = Some(code),
         Ended::Signalled(signal) => said.signal = Some(signal),
+        // What it had done on copies is told by itself.
+        Ended::Stopped(Stop::Halt) if !ran.not_kept.is_empty() => said.stopped = Some("a person stopped it".to_owned()),
         Ended::Stopped(stop) => said.stopped = Some(words(stop, timeout)),
     }
     if !ran.quarantined.is_empty() {

@@ -253,14 +253,19 @@ fn no_link_leads_a_merge_elsewhere_and_what_others_changed_stays() {
         "{told}"
     );
     // In the original, by somebody who works there too.
-    copied.lay(&["p/f", "p/g", "p/q/h", "c", "del", "kept", "twice"]);
+    copied.lay(&["p/f", "p/g", "p/q/h", "c", "del", "kept", "twice", "hush", "in/f", "inside/f"]);
+    let hush = "\n[[agents.main.rules]]\nname = \"hush\"\nverdict = \"deny\"\n\
+                match = { tool = \"write_file\", path = { glob = \"workspace/hush.*\" } }\n";
+    copied.home.place.write_config(&(copied.home.place.config() + hush));
     let told = copied.meanwhile(
-        "sleep 1000; echo ours > p/f; rm p/g; echo ours > p/new; rm -r p/q; echo ours > c; rm del; echo ours > made; mkdir both; echo ours > both/o; \
+        "sleep 1000; echo ours > p/f; rm p/g; echo ours > p/new; rm -r p/q; echo ours > in/new; echo ours > hush; echo ours > c; rm del; echo ours > made; mkdir both; echo ours > both/o; \
          echo ours > twice",
         || {
             fs::rename(copied.at("p"), copied.at("away")).unwrap();
             symlink(elsewhere.path(), copied.at("p")).unwrap();
-            for path in ["c", "del", "made", "twice", "twice.conflict-0"] {
+            fs::rename(copied.at("in"), copied.at("was-in")).unwrap();
+            symlink("inside", copied.at("in")).unwrap();
+            for path in ["c", "del", "hush", "made", "twice", "twice.conflict-0"] {
                 fs::write(copied.at(path), "theirs").unwrap();
             }
             fs::create_dir(copied.at("both")).unwrap();
@@ -268,13 +273,15 @@ fn no_link_leads_a_merge_elsewhere_and_what_others_changed_stays() {
     );
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 2);
     assert!(["f", "victim"].iter().all(|path| fs::read_to_string(out(path)).unwrap() == *path), "{told}");
-    assert_eq!(["c", "del", "made", "twice"].map(|path| copied.text(path)), ["theirs"; 4]);
+    assert_eq!(["c", "del", "hush", "made", "twice"].map(|path| copied.text(path)), ["theirs"; 5]);
+    assert_eq!(fs::read_dir(copied.at("inside")).unwrap().count(), 1, "{told}");
+    assert_eq!(paths(&told, "wrote is gone"), [copied.real("hush")], "{told}");
     assert_eq!(copied.text("both/o"), "ours\n");
     let beside = ["c.conflict-0", "made.conflict-0", "twice.conflict-1"];
     assert_eq!(paths(&told, "lies beside"), beside.map(|path| copied.real(path)), "{told}");
     assert!(beside.iter().all(|path| copied.text(path) == "ours\n"), "{told}");
     assert_eq!(paths(&told, "were not deleted"), [copied.real("del")], "{told}");
-    assert_eq!(paths(&told, "took away the directories").len(), 5, "{told}");
+    assert_eq!(paths(&told, "took away the directories").len(), 6, "{told}");
     assert!(copied.at("away/q/h").exists() && copied.at("kept").exists());
 }
 
@@ -317,8 +324,8 @@ fn more_than_can_be_copied_is_not_merged_in_part() {
     let copied = Copied::home(20_925);
     copied.lay(&["a"]);
     for command in [
-        "perl -e 'for (1 .. 50_010) { open F, q(>), qq(f$_) or die }'",
-        "perl -e 'for (1 .. 130) { mkdir q(d) or die; chdir q(d) }'",
+        "perl -e 'for (1 .. 49_999) { open F, q(>), qq(f$_) or die }'",
+        "perl -e 'for (1 .. 129) { mkdir q(d) or die; chdir q(d) }'",
         "truncate -s 600M x y",
     ] {
         let told = copied.call(&json!({ "command": format!("echo b > a; {command}"), "timeout_s": 100 }));
@@ -327,8 +334,18 @@ fn more_than_can_be_copied_is_not_merged_in_part() {
         assert!(why.starts_with("nothing of what") && why.contains("50000 entries"), "{told}");
         assert_eq!((copied.state().len(), copied.text("a")), (1, "a".to_owned()), "{command}");
     }
+    assert!(copied.run("perl -e 'for (1 .. 128) { mkdir q(d) or die; chdir q(d) }'")["not_kept"].is_null());
+    assert_eq!(copied.run("rm -r d && echo $?")["stdout"], "0\n", "what is merged can be copied again");
     assert!(copied.run("truncate -s 300M x")["not_kept"].is_null());
     assert_eq!(copied.at("x").metadata().unwrap().len(), 300 << 20);
+    // What it may only read is copied too.
+    let config =
+        copied.home.place.config().replace("read = [\"workspace\"]", "read = [\"workspace\", \"workspace/ro\"]");
+    copied.home.place.write_config(&config);
+    copied.lay(&["ro/large"]);
+    fs::File::options().write(true).open(copied.at("ro/large")).unwrap().set_len(400 << 20).unwrap();
+    let told = copied.run("truncate -s 700M x");
+    assert!(told["not_kept"][0]["why"].as_str().unwrap().starts_with("nothing of what"), "{told}");
 }
 
 #[test]
@@ -337,23 +354,30 @@ fn a_full_disk_is_told_and_leaves_nothing_half_written() {
         return;
     }
     let copied = Copied::home(20_926);
-    let on_small_disk = |command: &str, look: &str| {
+    let on_disk_of = |files: u32, command: &str, look: &str| {
         let task = format!("/call run_command {}", json!({ "command": command }));
         let inner = copied.command(&["run", &task]);
-        let mount = "mount -t tmpfs -o size=1m,nr_inodes=40000,mode=755 none $0 && echo old > $0/old && echo old > $0/moved && \"$@\" > /dev/null";
+        let mount = format!(
+            "mount -t tmpfs -o size=1m,nr_inodes={files},mode=755 none $0 && echo old > $0/old && echo old > $0/moved && \
+             \"$@\" > /dev/null"
+        );
         let mut outer = Command::new("unshare");
         outer.args(["--mount", "--propagation", "private", "sh", "-c", &format!("{mount} && cd $0 && {look}")]);
         outer.arg(copied.home.workspace()).arg(inner.get_program()).args(inner.get_args()).env_clear();
         outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         (Ran::of(&outer.output().unwrap()).expect(0).stdout.clone(), copied.home.latest())
     };
+    // Nothing begins where hardly a file can be made.
+    let (there, told) = on_disk_of(9_000, "echo new > old; rm moved", "ls -A");
+    assert!(told.as_str().unwrap().contains("nearly full; nothing was run") && there == "moved\nold\n", "{told}");
     // Its size is known, and does not fit.
-    let (there, told) = on_small_disk("head -c 3000000 /dev/zero > big; rm moved", "ls -A");
+    let (there, told) = on_disk_of(40_000, "head -c 3000000 /dev/zero > big; rm moved", "ls -A");
     let why = told["not_kept"][0]["why"].as_str().unwrap();
     assert!(why.contains("nothing of what this command wrote is kept") && why.contains("nearly full"), "{told}");
     assert_eq!(there, "moved\nold\n");
     // Each takes a block, which no sum of sizes tells.
-    let (there, told) = on_small_disk(
+    let (there, told) = on_disk_of(
+        40_000,
         "for i in $(seq 600); do echo $i > f$i; done; echo new > old; mv moved zz",
         "cat moved; ls -A | grep -c '^f'; find . -name 'f*' -size 0; find . -name '.*' -type f; cat old",
     );
