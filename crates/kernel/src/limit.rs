@@ -204,7 +204,7 @@ impl Subject<'_> {
             Field::Method => self.going.one(|to| to.method.map(|method| method.word().to_owned())),
             Field::UrlPath => self.going.one(|to| to.path.map(in_key)),
             Field::Repo | Field::Ref => match &self.git {
-                With::Unknown => None,
+                With::Unknown | With::Perhaps(_) => None,
                 With::None => Some(String::new()),
                 With::Repository { repo, .. } if field == Field::Repo => repo.map(|repo| in_key(&compared(repo))),
                 With::Repository { refs, .. } => one(refs.as_deref()?),
