@@ -15,7 +15,7 @@ pub enum McpCommand {
     #[command(after_help = "Example:\n  backstay mcp test files && backstay mcp pin files")]
     Pin(ServerArgs),
     /// Log in at a server behind a URL (OAuth): shows an address to open, and keeps what comes of it sealed
-    #[command(after_help = "Example:\n  backstay mcp login tickets && backstay mcp pin tickets")]
+    #[command(after_help = "Example:\n  backstay mcp login tickets")]
     Login(LoginArgs),
     /// Give back what a login brought, and forget it
     #[command(after_help = "Example:\n  backstay mcp logout tickets")]

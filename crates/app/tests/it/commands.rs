@@ -108,9 +108,12 @@ fn rules_on_programs_hold_of_each_that_a_command_starts() {
         "{}",
         told.stdout
     );
-    home.place.run(&["run", r#"/call run_command {"command":"echo no >&2; exit 3"}"#]).expect(0);
+    home.place.run(&["run", r#"/call run_command {"command":"cat missing"}"#]).expect(0);
     let trace = home.place.run(&["trace"]).stdout.clone();
-    assert!(trace.contains("(execute, in the sandbox: full): done") && trace.contains("): exit 3 no"), "{trace}");
+    assert!(
+        trace.contains("(read, in the sandbox: full): done") && trace.contains("): exit 1 cat: missing"),
+        "{trace}"
+    );
     let told = home.place.run(&["policy", "explain", "write_file", r#"{"path":"x","content":"x"}"#]);
     assert!(!told.stdout.contains("starts:"), "{}", told.stdout);
 }
