@@ -33,21 +33,21 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", work: Work::Here(tidy::run) },
     Step { name: "arch", work: Work::Here(arch::run) },
     program("deny", 1, &["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]),
-    program("clippy", 6, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    program("clippy", 5, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     program("doc", 2, &["env", "RUSTDOCFLAGS=-D warnings", "cargo", "doc", "--locked", "--workspace", "--no-deps"]),
-    program("tests", 11, &["cargo", "nextest", "run", "--locked", "--workspace"]),
+    program("tests", 12, &["cargo", "nextest", "run", "--locked", "--workspace"]),
     // In a workspace of its own: its 150 crates take a minute from an empty target directory.
     program("oracle", 3, ORACLE),
     // In the profile of the tests, which optimises the kernel: no second build.
     program("explorer", 3, &["target/debug/explore"]),
     // The corpora of commands, run in the sandbox and beside it.
-    program("attacks", 5, &["target/debug/attacks", BACKSTAY]),
+    program("attacks", 6, &["target/debug/attacks", BACKSTAY]),
     // Every point of every scenario, then runs that seeds draw.
     program("simulation", 3, &["target/debug/simulate", "200"]),
     // Samples; `cargo xtask torture` takes all points.
     program("kills", 3, &[KILLS, BACKSTAY, "cuts", "signal=SIGKILL", "500"]),
     program("bad disk", 2, &[KILLS, BACKSTAY, "cuts", "error=ENOSPC,error=EIO", "120"]),
-    program("load", 2, &[KILLS, BACKSTAY, "load", "60"]),
+    program("load", 1, &[KILLS, BACKSTAY, "load", "60"]),
     program("odd ones", 1, &[KILLS, BACKSTAY, "odd", "24"]),
 ];
 
