@@ -222,7 +222,7 @@ fn request(call: &Subject<'_>) -> Request {
     let (repo, refs, force, changed) = match &call.git {
         With::Repository { repo, refs, force, changed } => (*repo, refs.as_ref(), *force, changed.as_ref()),
         With::None => (None, None, None, None),
-        With::Unknown => unreachable!("facts are complete here"),
+        With::Unknown | With::Perhaps(_) => unreachable!("facts are complete here"),
     };
     let repo = repo.unwrap_or_default().to_lowercase();
     let to = if let Going::To(to) = call.going { to } else { To::default() };
