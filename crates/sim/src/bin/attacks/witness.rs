@@ -33,10 +33,9 @@ const PROTECTED: [&str; 14] = [
     ".claude",
     ".mcp.json",
 ];
-/// Not looked at: the machine's programs, the kernel's own trees, and what the runtime itself writes.
 /// How a helper of the runtime is called.
 const HELPER: &[u8] = b"/proc/self/exe\0__sandbox\0";
-
+/// Not looked at: the machine's programs, the kernel's own trees, and what the runtime itself writes.
 const SKIPPED: [&str; 9] = ["/usr", "/opt", "/proc", "/dev", "/sys", "/bin", "/lib", "/lib64", "/etc/alternatives"];
 
 type Mark = (u32, u64, u64, i64, i64);
@@ -182,7 +181,8 @@ fn is_protected(path: &str) -> bool {
     inner.is_some_and(|(_, rest)| PROTECTED.iter().any(|name| Path::new(rest).starts_with(name)))
 }
 
-/// All that live, but for a helper of the runtime's own that holds nobody: one waits ahead for the next command.
+/// All that live, but for what the runtime keeps ahead for the next command: a helper with the first process of a
+/// sandbox, which holds nobody.
 fn processes() -> BTreeSet<i32> {
     let alive = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -193,8 +193,12 @@ fn processes() -> BTreeSet<i32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let parents: BTreeMap<i32, i32> =
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(alive).collect();
-    let is_helper = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(HELPER));
-    let holds_nobody = |pid: &i32| parents.values().all(|parent| parent != pid);
-    let of_runtime = |pid: &i32| parents.get(pid).is_some_and(|parent| !is_helper(parent));
-    parents.keys().copied().filter(|pid| !(is_helper(pid) && holds_nobody(pid) && of_runtime(pid))).collect()
+    let is_helper = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(HELPER));
+    let children = |of: i32| parents.iter().filter(move |(_, parent)| **parent == of).map(|(pid, _)| *pid);
+    let is_first_and_alone = |pid: i32| is_helper(pid) && children(pid).next().is_none();
+    let is_ahead = |pid: i32| is_helper(pid) && children(pid).count() <= 1 && children(pid).all(is_first_and_alone);
+    let of_runtime = |pid: i32| parents.get(&pid).is_some_and(|parent| !is_helper(*parent));
+    let ahead: BTreeSet<i32> = parents.keys().copied().filter(|pid| of_runtime(*pid) && is_ahead(*pid)).collect();
+    let is_kept = |pid: &i32| ahead.contains(pid) || parents.get(pid).is_some_and(|parent| ahead.contains(parent));
+    parents.keys().copied().filter(|pid| !is_kept(pid)).collect()
 }
