@@ -1,22 +1,19 @@
 //! Logins at servers of tools, kept with the secrets of the home.
 use std::sync::Arc;
 
-use backstay_mcp::oauth::{Keeper, Login, Logins, secret_of};
+use backstay_mcp::oauth::{Keeper, Login, Logins, secret_of, server_of};
 use backstay_secrets::{ExposeSecret as _, SecretString, Vault};
 use backstay_tools::Network;
 use serde_json::{Value, json};
 
 use crate::world::now;
 
-/// Before the name of a server, in the name of its login; no name that an operator gives has it.
-const PREFIX: &str = "mcp.";
-
 struct Kept(Vault);
 
 /// Those of this home.
 #[must_use]
 pub fn of(vault: &Vault, network: Network) -> Logins {
-    for name in vault.list().keys().filter_map(|name| name.strip_prefix(PREFIX)) {
+    for name in vault.list().keys().filter_map(|name| server_of(name)) {
         if let Some(login) = read(vault, name) {
             watch(vault, name, &login);
         }

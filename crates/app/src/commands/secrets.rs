@@ -58,7 +58,10 @@ async fn ask(client: &Client, command: &SecretsCommand, value: Option<&SecretStr
         SecretsCommand::Rm { name } if crate::config::is_name(name) => {
             client.post(&format!("{SECRETS}/{name}/remove"), &json!({})).await
         }
-        SecretsCommand::Rm { .. } => Err(Failure::usage("this is no secret's name", "backstay secrets list")),
+        SecretsCommand::Rm { name } => Err(match backstay_mcp::oauth::server_of(name) {
+            Some(server) => Failure::usage("this is a login", format!("backstay mcp logout {server}")),
+            None => Failure::usage("this is no secret's name", "backstay secrets list"),
+        }),
     }
 }
 

@@ -106,7 +106,7 @@ impl Desk {
     pub fn not_frozen(&self) -> Result<(), No> {
         if self.engine.home().switches().frozen {
             let message = "the home is frozen, so nothing is started".to_owned();
-            return Err(No(StatusCode::CONFLICT, "home_frozen", message, "backstay unfreeze".to_owned()));
+            return Err(No(StatusCode::FORBIDDEN, "home_frozen", message, "backstay unfreeze".to_owned()));
         }
         Ok(())
     }

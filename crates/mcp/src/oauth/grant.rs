@@ -63,21 +63,34 @@ pub struct Redemption {
     pub verifier: String,
 }
 
+/// Why there is no client to ask as.
+#[derive(Debug)]
+pub enum NoClient {
+    /// A person registers it there, and tells the config of it.
+    NotRegistered(String),
+    Failed(String),
+}
+
 /// Who this is to the authorization server: whom the operator has registered, else the URL of a document, where that is
 /// taken, else whom the server registers now.
 ///
 /// # Errors
 /// It is to be neither known beforehand nor registered now.
-pub async fn client(bounds: &Bounds, found: &Found, registered: &Registered, redirect: &str) -> Result<Client, String> {
+pub async fn client(
+    bounds: &Bounds,
+    found: &Found,
+    registered: &Registered,
+    redirect: &str,
+) -> Result<Client, NoClient> {
     if let Some(id) = &registered.id {
         let key = registered.secret.clone().map(Key::Kept);
-        return Ok(Client { id: id.clone(), proof: proof(found, key)? });
+        return Ok(Client { id: id.clone(), proof: proof(found, key).map_err(NoClient::Failed)? });
     }
     if let Some(document) = registered.document.as_ref().filter(|_| found.takes_documents) {
         return Ok(Client { id: document.clone(), proof: Proof::None });
     }
     let Some(registration) = &found.registration else {
-        return Err("the authorization server registers nobody by itself".to_owned());
+        return Err(NoClient::NotRegistered("the authorization server registers nobody by itself".to_owned()));
     };
     register(bounds, found, registration, redirect).await
 }
@@ -90,7 +103,7 @@ struct Given {
     token_endpoint_auth_method: Option<String>,
 }
 
-async fn register(bounds: &Bounds, found: &Found, at: &Url, redirect: &str) -> Result<Client, String> {
+async fn register(bounds: &Bounds, found: &Found, at: &Url, redirect: &str) -> Result<Client, NoClient> {
     let mut asked = json!({
         "client_name": NAME,
         "redirect_uris": [redirect],
@@ -107,19 +120,23 @@ async fn register(bounds: &Bounds, found: &Found, at: &Url, redirect: &str) -> R
         }
     }
     let body = Body::Json(asked.to_string().into_bytes());
-    let answer = bounds.ask(at, Method::Post, body, None, &mut drop).await?;
+    let answer = bounds.ask(at, Method::Post, body, None, &mut drop).await.map_err(NoClient::Failed)?;
     if !matches!(answer.status, 200 | 201) {
-        return Err(format!("the authorization server did not register this client: {}", told(&answer, &[])));
+        let why = format!("the authorization server did not register this client: {}", told(&answer, &[]));
+        let is_no = matches!(answer.status, 400..=499);
+        return Err(if is_no { NoClient::NotRegistered(why) } else { NoClient::Failed(why) });
     }
-    let given: Given = serde_json::from_slice(&answer.body)
-        .map_err(|error| format!("what the authorization server registered cannot be read: {error}"))?;
+    let unread = |error| format!("what the authorization server registered cannot be read: {error}");
+    let given: Given = serde_json::from_slice(&answer.body).map_err(unread).map_err(NoClient::Failed)?;
     let key = given.client_secret.map(Key::Given);
     let proof = match (given.token_endpoint_auth_method.as_deref(), key) {
         (Some("none"), _) => Proof::None,
         (Some("client_secret_basic"), Some(key)) => Proof::Basic(key),
         (Some("client_secret_post"), Some(key)) => Proof::Post(key),
-        (Some(other), _) => return Err(format!("the authorization server wants a proof of another kind: {other:?}")),
-        (None, key) => proof(found, key)?,
+        (Some(other), _) => {
+            return Err(NoClient::Failed(format!("the authorization server wants a proof of another kind: {other:?}")));
+        }
+        (None, key) => proof(found, key).map_err(NoClient::Failed)?,
     };
     Ok(Client { id: given.client_id, proof })
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use super::bounds::Bounds;
 use super::grant::Redemption;
-use super::token::{Client, Key, NoTokens, Tokens, posted, tokens, told};
+use super::token::{Asker, Client, Key, NoTokens, Tokens};
 use crate::limits::EARLY_MS;
 use crate::remote::At;
 
@@ -105,10 +105,19 @@ pub struct Pass {
     at: Arc<At>,
 }
 
+/// Before the name of a server, in the name of its login; no name that an operator gives has it.
+const PREFIX: &str = "mcp.";
+
 /// What the record of a request calls it.
 #[must_use]
 pub fn secret_of(server: &str) -> String {
-    format!("mcp.{server}")
+    format!("{PREFIX}{server}")
+}
+
+/// The server whose login is kept as that.
+#[must_use]
+pub fn server_of(secret: &str) -> Option<&str> {
+    secret.strip_prefix(PREFIX)
 }
 
 impl Logins {
@@ -149,12 +158,10 @@ impl Logins {
     /// # Errors
     /// There is no token for it, in words.
     pub async fn redeem(&self, at: &At, asked: Redemption) -> Result<Login, String> {
-        let bounds = Bounds::of(self.network.clone(), at);
-        let endpoint = bounds.url("token endpoint", &asked.token)?;
+        let asker = self.asker(at, ("token endpoint", &asked.token), &asked.client)?;
         if let Some(revocation) = &asked.revocation {
-            bounds.url("revocation endpoint", revocation)?;
+            asker.bounds.url("revocation endpoint", revocation)?;
         }
-        let key = self.key(&asked.client)?;
         let fields = [
             ("grant_type", "authorization_code"),
             ("code", &asked.code),
@@ -162,8 +169,7 @@ impl Logins {
             ("code_verifier", &asked.verifier),
             ("resource", &asked.resource),
         ];
-        let made = tokens(&bounds, &endpoint, (&asked.client, key.as_deref()), &fields, &mut drop).await;
-        let tokens = made.map_err(|(NoTokens::Ended(why) | NoTokens::Failed(why))| why)?;
+        let tokens = asker.tokens(&fields, &mut drop).await.map_err(NoTokens::why)?;
         let login = Login {
             url: asked.url,
             issuer: asked.issuer,
@@ -188,19 +194,19 @@ impl Logins {
         let Some(revocation) = &login.revocation else {
             return Err(format!("{} has no place where tokens are given back", login.issuer));
         };
-        let bounds = Bounds::of(self.network.clone(), at);
-        let endpoint = bounds.url("revocation endpoint", revocation)?;
-        let key = self.key(&login.client)?;
+        let asker = self.asker(at, ("revocation endpoint", revocation), &login.client)?;
         let refresh = login.refresh.as_deref().map(|token| (token, "refresh_token"));
         for (token, kind) in refresh.into_iter().chain([(login.access.as_str(), "access_token")]) {
             let fields = [("token", token), ("token_type_hint", kind)];
-            let client = (&login.client, key.as_deref());
-            let answer = posted(&bounds, &endpoint, client, &fields, &mut drop).await?;
-            if answer.status != 200 {
-                return Err(format!("{} {}", endpoint.text(), told(&answer, &[token])));
-            }
+            asker.posted(&fields, &mut drop).await.map_err(NoTokens::why)?;
         }
         Ok(())
+    }
+
+    fn asker<'c>(&self, at: &At, (what, url): (&str, &str), client: &'c Client) -> Result<Asker<'c>, String> {
+        let bounds = Bounds::of(self.network.clone(), at);
+        let endpoint = bounds.url(what, url)?;
+        Ok(Asker { bounds, endpoint, client, key: self.key(client)? })
     }
 
     fn key(&self, client: &Client) -> Result<Option<String>, String> {
@@ -218,11 +224,7 @@ impl Logins {
 impl Pass {
     /// What goes along with the next request, renewed where its time comes; nothing, where nobody has logged in.
     pub async fn token(&self, made: &Made) -> Result<Option<Token>, String> {
-        let Some(login) = self.logins.of(&self.server) else { return Ok(None) };
-        if !Url::read(&login.url).is_ok_and(|url| url == self.at.url) {
-            let why = format!("the login of `{}` is for {}, where the server was then", self.server, login.url);
-            return Err(self.again(&why, None));
-        }
+        let Some(login) = self.login()? else { return Ok(None) };
         let now = self.logins.now();
         let (ends, can_wait) =
             (login.renew_at.is_some_and(|at| at <= now), login.until.is_none_or(|until| until > now));
@@ -237,6 +239,18 @@ impl Pass {
         }
     }
 
+    /// What is kept now: a person may have logged in where the server is by then, and this call not have got there.
+    fn login(&self) -> Result<Option<Login>, String> {
+        let login = self.logins.of(&self.server);
+        match &login {
+            Some(login) if !Url::read(&login.url).is_ok_and(|url| url == self.at.url) => {
+                let why = format!("the login of `{}` is for {}, where the server was then", self.server, login.url);
+                Err(self.again(&why, None))
+            }
+            Some(_) | None => Ok(login),
+        }
+    }
+
     /// Another one in place of this, which was no use; somebody else's, where they were quicker.
     pub async fn renewed(&self, access: &str, made: &Made) -> Result<Token, String> {
         let (pass, access, made) = (self.clone(), access.to_owned(), Arc::clone(made));
@@ -248,16 +262,14 @@ impl Pass {
 
     async fn renew(&self, access: &str, made: &Made) -> Result<Login, String> {
         let _turn = self.logins.turn(&self.server).await;
-        let login = self.logins.of(&self.server).ok_or_else(|| self.again("nobody is logged in any more", None))?;
+        let login = self.login()?.ok_or_else(|| self.again("nobody is logged in any more", None))?;
         if login.access != access {
             return Ok(login);
         }
         let Some(refresh) = login.refresh.clone() else {
             return Err(self.again(&format!("the login of `{}` has ended", self.server), None));
         };
-        let bounds = Bounds::of(self.logins.network.clone(), &self.at);
-        let endpoint = bounds.url("token endpoint", &login.token)?;
-        let key = self.logins.key(&login.client)?;
+        let asker = self.logins.asker(&self.at, ("token endpoint", &login.token), &login.client)?;
         let fields =
             [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("resource", &login.resource)];
         let name = secret_of(&self.server);
@@ -265,8 +277,7 @@ impl Pass {
             let name = name.clone();
             locked(made).push(Box::new(move || Connection { secret: Some(name.clone()), ..reached() }));
         };
-        let given = tokens(&bounds, &endpoint, (&login.client, key.as_deref()), &fields, &mut sink).await;
-        match given {
+        match asker.tokens(&fields, &mut sink).await {
             Ok(tokens) => {
                 let next = login.with(tokens, self.logins.now());
                 self.keep(next).await
@@ -299,7 +310,7 @@ impl Pass {
         Ok(Token { credential, access: login.access.clone() })
     }
 
-    /// What a person does about it. `scopes`: that are wanted beside those that there are.
+    /// What a person does about it. `scopes`: all that the next login asks for.
     pub fn again(&self, why: &str, scopes: Option<&[String]>) -> String {
         let more = scopes.map(|scopes| format!(" --scope '{}'", scopes.join(" "))).unwrap_or_default();
         format!("{why}; `backstay mcp login {}{more}`", self.server)

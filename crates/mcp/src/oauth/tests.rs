@@ -680,6 +680,13 @@ async fn a_token_goes_to_the_url_that_it_is_for_and_is_renewed_nowhere_else() {
         let why = held.token().await.unwrap_err();
         assert!(why.contains("where the server was then; `backstay mcp login far`"), "{why}");
     }
+    // A person has logged in where the server is by now, while a call waited for the answer of where it was.
+    let held = Held::new(rotating);
+    held.change(|login| {
+        (login.url, login.access) = ("https://new.example.com/mcp".to_owned(), "access-new".to_owned())
+    });
+    let why = held.pass.renewed("access-0", &held.made).await.err().unwrap();
+    assert!(why.contains("where the server was then"), "{why}");
     let elsewhere = Server::new(|_| Says::new());
     let held = Held::new(move |_| status(307, &format!("location: {}\r\n", elsewhere.url("/token"))));
     held.at(200);
@@ -702,6 +709,11 @@ async fn what_is_given_back_is_named_and_where_there_is_no_place_for_it_that_is_
     let asked = server.asked("/revoke");
     assert!(asked[0].contains("token=refresh-1&token_type_hint=refresh_token&client_id=own%20id"));
     assert!(asked[1].contains("token=access-1&token_type_hint=access_token"));
+    let echo = document(400, &json!({ "error": "bad", "error_description": "not <given-value>" }));
+    let other = Server::new(|_| BTreeMap::from([("/revoke", echo)]));
+    let client = Client { id: "own id".to_owned(), proof: Proof::Post(Key::Given("given-value".to_owned())) };
+    let there = Login { revocation: Some(other.url("/revoke")), client, ..login.clone() };
+    assert!(logins.revoke(&other.tools(), &there).await.unwrap_err().ends_with("answered 400"));
     let nowhere = Login { revocation: None, ..login };
     assert!(
         logins.revoke(&server.tools(), &nowhere).await.unwrap_err().contains("no place where tokens are given back")

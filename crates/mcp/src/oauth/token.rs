@@ -14,6 +14,8 @@ use crate::limits::TOKEN_BYTES_MAX;
 
 /// Of what somebody says for people, characters.
 const SAID_CHARS_MAX: usize = 200;
+/// Fields that are shown to nobody.
+const SECRET: [&str; 4] = ["code", "code_verifier", "refresh_token", "token"];
 
 /// Who asks.
 #[derive(Clone, Serialize, Deserialize)]
@@ -64,6 +66,14 @@ pub enum NoTokens {
     Failed(String),
 }
 
+impl NoTokens {
+    pub fn why(self) -> String {
+        match self {
+            Self::Ended(why) | Self::Failed(why) => why,
+        }
+    }
+}
+
 /// RFC 6749.
 #[derive(Deserialize)]
 struct Granted {
@@ -74,65 +84,68 @@ struct Granted {
     scope: Option<String>,
 }
 
-/// `key`: what proves the client, where something does.
-pub async fn tokens(
-    bounds: &Bounds,
-    endpoint: &Url,
-    (client, key): (&Client, Option<&str>),
-    fields: &[(&str, &str)],
-    sink: Sink<'_>,
-) -> Result<Tokens, NoTokens> {
-    let answer = posted(bounds, endpoint, (client, key), fields, sink).await.map_err(NoTokens::Failed)?;
-    if answer.status != 200 {
-        let sent = fields.iter().filter(|(name, _)| matches!(*name, "code" | "code_verifier" | "refresh_token"));
-        let hidden: Vec<&str> = sent.map(|(_, value)| *value).chain(key).collect();
-        let why = format!("{} {}", endpoint.text(), told(&answer, &hidden));
-        let is_ended = error_of(&answer).as_deref() == Some("invalid_grant");
-        return Err(if is_ended { NoTokens::Ended(why) } else { NoTokens::Failed(why) });
-    }
-    let bad = |why: &str| NoTokens::Failed(format!("what {} gave is no token: {why}", endpoint.text()));
-    // What does not fit could hold what it gave.
-    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| bad("it is not read"))?;
-    if !granted.token_type.eq_ignore_ascii_case("bearer") {
-        return Err(bad("it is not a bearer's"));
-    }
-    let is_one =
-        |token: &str| (1..=TOKEN_BYTES_MAX).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
-    if !is_one(&granted.access_token) || !granted.refresh_token.as_deref().is_none_or(is_one) {
-        return Err(bad("it holds what no header can hold, or too much"));
-    }
-    let seconds = granted.expires_in.and_then(|said| said.as_u64().or_else(|| said.as_str()?.parse().ok()));
-    Ok(Tokens {
-        access: granted.access_token,
-        refresh: granted.refresh_token,
-        seconds,
-        scopes: granted.scope.as_deref().map(scopes),
-    })
+/// A client at an endpoint, with what proves it where something does.
+pub struct Asker<'c> {
+    pub bounds: Bounds,
+    pub endpoint: Url,
+    pub client: &'c Client,
+    pub key: Option<String>,
 }
 
-/// One form, as this client's.
-pub async fn posted(
-    bounds: &Bounds,
-    endpoint: &Url,
-    (client, key): (&Client, Option<&str>),
-    fields: &[(&str, &str)],
-    sink: Sink<'_>,
-) -> Result<Answer, String> {
-    let mut fields = fields.to_vec();
-    let mut credential = None;
-    match (&client.proof, key) {
-        (Proof::None, _) => fields.push(("client_id", &client.id)),
-        (Proof::Post(_), Some(key)) => fields.extend([("client_id", client.id.as_str()), ("client_secret", key)]),
-        (Proof::Basic(_), Some(key)) => {
-            let pair = BASE64_STANDARD.encode(format!("{}:{}", escaped(&client.id), escaped(key)));
-            let mut value = HeaderValue::from_str(&format!("Basic {pair}")).map_err(|error| error.to_string())?;
-            value.set_sensitive(true);
-            let (secret, here) = ("client".to_owned(), bounds.in_clear());
-            credential = Some(Credential { secret, header: AUTHORIZATION, value, here });
+impl Asker<'_> {
+    pub async fn tokens(&self, fields: &[(&str, &str)], sink: Sink<'_>) -> Result<Tokens, NoTokens> {
+        let answer = self.posted(fields, sink).await?;
+        let bad = |why: &str| NoTokens::Failed(format!("what {} gave is no token: {why}", self.endpoint.text()));
+        // What does not fit could hold what it gave.
+        let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| bad("it is not read"))?;
+        if !granted.token_type.eq_ignore_ascii_case("bearer") {
+            return Err(bad("it is not a bearer's"));
         }
-        (Proof::Post(_) | Proof::Basic(_), None) => return Err("what proves this client is gone".to_owned()),
+        let is_one =
+            |token: &str| (1..=TOKEN_BYTES_MAX).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+        if !is_one(&granted.access_token) || !granted.refresh_token.as_deref().is_none_or(is_one) {
+            return Err(bad("it holds what no header can hold, or too much"));
+        }
+        let seconds = granted.expires_in.and_then(|said| said.as_u64().or_else(|| said.as_str()?.parse().ok()));
+        Ok(Tokens {
+            access: granted.access_token,
+            refresh: granted.refresh_token,
+            seconds,
+            scopes: granted.scope.as_deref().map(scopes),
+        })
     }
-    bounds.ask(endpoint, Method::Post, Body::Form(form(&fields)), credential, sink).await
+
+    /// One form, and the answer that is a yes to it. A no is told without what was sent.
+    pub async fn posted(&self, fields: &[(&str, &str)], sink: Sink<'_>) -> Result<Answer, NoTokens> {
+        let secrets = fields.iter().filter(|(name, _)| SECRET.contains(name)).map(|(_, value)| *value);
+        let hidden: Vec<&str> = secrets.chain(self.key.as_deref()).collect();
+        let answer = self.sent(fields, sink).await.map_err(NoTokens::Failed)?;
+        if answer.status == 200 {
+            return Ok(answer);
+        }
+        let why = format!("{} {}", self.endpoint.text(), told(&answer, &hidden));
+        let is_ended = error_of(&answer).as_deref() == Some("invalid_grant");
+        Err(if is_ended { NoTokens::Ended(why) } else { NoTokens::Failed(why) })
+    }
+
+    async fn sent(&self, fields: &[(&str, &str)], sink: Sink<'_>) -> Result<Answer, String> {
+        let id = self.client.id.as_str();
+        let mut fields = fields.to_vec();
+        let mut credential = None;
+        match (&self.client.proof, self.key.as_deref()) {
+            (Proof::None, _) => fields.push(("client_id", id)),
+            (Proof::Post(_), Some(key)) => fields.extend([("client_id", id), ("client_secret", key)]),
+            (Proof::Basic(_), Some(key)) => {
+                let pair = BASE64_STANDARD.encode(format!("{}:{}", escaped(id), escaped(key)));
+                let mut value = HeaderValue::from_str(&format!("Basic {pair}")).map_err(|error| error.to_string())?;
+                value.set_sensitive(true);
+                let (secret, here) = ("client".to_owned(), self.bounds.in_clear());
+                credential = Some(Credential { secret, header: AUTHORIZATION, value, here });
+            }
+            (Proof::Post(_) | Proof::Basic(_), None) => return Err("what proves this client is gone".to_owned()),
+        }
+        self.bounds.ask(&self.endpoint, Method::Post, Body::Form(form(&fields)), credential, sink).await
+    }
 }
 
 /// What an answer that is a no says, but for what repeats something that was sent.

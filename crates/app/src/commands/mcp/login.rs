@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
-use backstay_mcp::oauth::{self, Bounds, Drawn, Found, Redemption};
+use backstay_mcp::oauth::{self, Bounds, Drawn, Found, NoClient, Redemption};
 use backstay_mcp::{At, Means};
 use backstay_secrets::SecretError;
 use serde_json::{Value, json};
@@ -35,9 +35,12 @@ pub async fn run(home: &Path, args: &LoginArgs, out: &Out) -> Outcome<Exit> {
     agree(args, out)?;
     let redirect = Redirect::open(own.redirect.as_ref()).await.map_err(|why| Failure::usage(why, &again))?;
     let client = oauth::client(&bounds, &found, &own.client, &redirect.url).await;
-    let client = client.map_err(|why| {
-        let next = format!("register a client there, and name it: [mcp.{}.oauth] client_id", args.name);
-        Failure { next, ..failed(why) }
+    let client = client.map_err(|none| match none {
+        NoClient::Failed(why) => failed(why),
+        NoClient::NotRegistered(why) => {
+            let next = format!("register a client there, and name it: [mcp.{}.oauth] client_id", args.name);
+            Failure { next, ..failed(why) }
+        }
     })?;
     let drawn = Drawn::new().map_err(failed)?;
     let open = oauth::address(&found, &client, &drawn, &redirect.url);
@@ -176,7 +179,7 @@ fn done(answer: &Value, out: &Out) {
     }
 }
 
-/// `until 2026-11-21 06:00:00Z, renewed, by https://auth.example.com`
+/// `until 2026-11-21 06:00:00Z, and renewed, by https://auth.example.com`
 pub fn words(login: &Value) -> String {
     let until = login.get("until").and_then(Value::as_u64).map(time::stamp);
     let renews = login.get("renews").and_then(Value::as_bool) == Some(true);
