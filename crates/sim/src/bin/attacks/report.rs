@@ -94,7 +94,9 @@ impl Report {
                 continue;
             };
             let ended = Ended::of(told);
-            if !ended.harm.is_empty() {
+            if told["verdict"].is_null() {
+                self.failures.push(format!("{lane}: {}: was not judged: {}", shown(case), ended.said));
+            } else if !ended.harm.is_empty() {
                 self.failures.push(format!("{lane}: {}: {}: {}", shown(case), ended.harm.join(", "), ended.said));
             } else if is_exercised {
                 self.passed += 1;

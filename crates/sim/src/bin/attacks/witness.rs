@@ -38,6 +38,10 @@ const HELPER: &[u8] = b"/proc/self/exe\0__sandbox\0";
 /// Not looked at: the machine's programs, the kernel's own trees, and what the runtime itself writes.
 const SKIPPED: [&str; 9] = ["/usr", "/opt", "/proc", "/dev", "/sys", "/bin", "/lib", "/lib64", "/etc/alternatives"];
 
+/// A process that is seen so often has been left behind.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 type Mark = (u32, u64, u64, i64, i64);
 
 pub struct Witness {
@@ -111,9 +115,18 @@ impl Witness {
         harm.into_iter().collect()
     }
 
-    /// Processes that were not there at the beginning.
-    pub fn left(&self) -> Vec<i32> {
-        processes().difference(&self.processes).copied().collect()
+    /// Processes that were not there at the beginning, and stay. The next helper is none before it has begun.
+    pub fn left(&self) -> BTreeSet<i32> {
+        let new = || processes().difference(&self.processes).copied().collect::<BTreeSet<i32>>();
+        let mut left = new();
+        for _ in 0..LOOKS {
+            if left.is_empty() {
+                break;
+            }
+            thread::sleep(BETWEEN_LOOKS);
+            left = left.intersection(&new()).copied().collect();
+        }
+        left
     }
 }
 
