@@ -590,11 +590,14 @@ mod tests {
             let after = command.get_after_help().unwrap_or_else(|| panic!("{} has no example", command.get_name()));
             let line = after.to_string();
             let line = line.strip_prefix("Example:\n  ").unwrap();
-            // The last of several, without what the shell does around it.
-            let line = line.rsplit(['|', '&']).next().unwrap().split('>').next().unwrap().trim().trim_end_matches('2');
-            let words = words(line);
-            assert!(words.iter().any(|word| word == command.get_name()), "{line}");
-            super::Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            // Of several each, without what the shell does around it.
+            let parts = line.split(['|', '&']).map(|part| part.split('>').next().unwrap().trim().trim_end_matches('2'));
+            let parts: Vec<_> =
+                parts.map(words).filter(|words| words.first().is_some_and(|first| first == "backstay")).collect();
+            assert!(parts.iter().flatten().any(|word| word == command.get_name()), "{line}");
+            for words in parts {
+                super::Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
             tried += 1;
         }
         assert!(tried > 30, "{tried}");
