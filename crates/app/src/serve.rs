@@ -125,7 +125,7 @@ fn endpoints(config: &Checked, vault: &Vault, keys: Keys) -> Result<BTreeMap<Str
 }
 
 fn sandbox(scratch: PathBuf, config: &Checked) -> Sandbox {
-    Sandbox::new(scratch, config.sandbox).with_tool_dirs(config.tool_dirs.clone())
+    Sandbox::new(scratch, config.sandbox).with_tool_dirs(config.tool_dirs.clone()).with_caches(config.caches.clone())
 }
 
 /// The way out for tools. Where this process listens none of them goes.
@@ -403,10 +403,15 @@ pub async fn run(home: &Path, ready: impl FnOnce(std::net::SocketAddr)) -> Resul
     ready(address);
     if let Some(sandbox) = opened.world.sandbox() {
         // The first command need not wait for it, nor the listener.
-        tokio::task::spawn_blocking(move || match sandbox.holds() {
-            Ok(Tier::Full) => tracing::info!("the sandbox holds: commands run in it"),
-            Ok(Tier::Copy) => tracing::warn!("there are no namespaces: commands run as another user, on copies"),
-            Err(why) => tracing::error!(why, "no command is run"),
+        tokio::task::spawn_blocking(move || {
+            match sandbox.holds() {
+                Ok(Tier::Full) => tracing::info!("the sandbox holds: commands run in it"),
+                Ok(Tier::Copy) => tracing::warn!("there are no namespaces: commands run as another user, on copies"),
+                Err(why) => tracing::error!(why, "no command is run"),
+            }
+            for path in sandbox.renamed() {
+                tracing::warn!(path, "a command that was cut off had made this name; it is not in use");
+            }
         });
     }
     signals.wait_for_end(&door).await;

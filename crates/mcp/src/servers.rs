@@ -84,6 +84,7 @@ impl Server {
             environment: environment.clone(),
             programs: Programs::Only(command.first().cloned().into_iter().collect()),
             reach: place.reach.clone(),
+            caches: None,
         }
     }
 }

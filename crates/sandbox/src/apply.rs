@@ -351,8 +351,9 @@ fn remove(within: BorrowedFd<'_>, name: &OsStr) {
     }
 }
 
-/// Whether this is what a merge has underway. One that was killed has left it; it is removed.
-pub fn is_left(within: BorrowedFd<'_>, name: &OsStr) -> bool {
+/// Takes away what a merge that was killed has left. True for whatever has such a name, also of one that is still at
+/// work.
+pub fn takes_away(within: BorrowedFd<'_>, name: &OsStr) -> bool {
     let Some(rest) = name.as_bytes().strip_prefix(UNDERWAY.as_bytes()) else { return false };
     let of = std::str::from_utf8(rest).ok().and_then(|rest| rest.split_once('-'));
     let Some((pid, _)) = of else { return false };

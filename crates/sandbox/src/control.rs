@@ -1,5 +1,5 @@
 //! What the runtime and the helper say to each other: the profile once, in a sealed memory file that
-//! no argument list or environment shows, and one report back. The socket's end is an end as well:
+//! no argument list or environment shows, then orders, and reports until [`Report::Gone`]. The socket's end is an end as well:
 //! the helper that can no longer hear the runtime ends its command.
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read as _, Seek as _, Write as _};

@@ -96,7 +96,7 @@ fn begin(control: &OwnedFd, walls: Walls, uid: Option<u32>) -> Step<()> {
         Walls::User => {
             let Given { profile, stdin, trees: _ } =
                 control::receive_profile(control).map_err(step("reading the profile"))?;
-            is_wanted(&profile)?;
+            parent_is_there(&profile)?;
             take_stdin(stdin).map_err(step("a stdin"))?;
             user::run(&profile, control)
         }
@@ -135,7 +135,7 @@ fn die_with_parent() -> Step<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the runtime"))
 }
 
-fn is_wanted(profile: &Profile) -> Step<()> {
+fn parent_is_there(profile: &Profile) -> Step<()> {
     let parent = getppid().map_or(0, Pid::as_raw_pid);
     if parent != profile.parent {
         return Err("the runtime is gone".into());

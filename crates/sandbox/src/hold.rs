@@ -2,6 +2,7 @@
 //! its processes computes, so that it does nothing that nobody asked for, takes nothing, and whatever changes in
 //! its directories meanwhile is somebody else's.
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::control::{self, Order, Report};
 use crate::guard::{Found, Guard, Shield};
 use crate::limits::STOP;
+use crate::noted::Noted;
 use crate::profile::{Ask, Profile, Reach, Work};
-use crate::run::{Bounds, Fault, Stop, is_low, takes_too_much, unsent};
+use crate::run::{Bounds, Fault, Place, Stop, is_low, takes_too_much, unnoted, unsent};
 use crate::spawner::{self, Kind, Ready};
 use crate::turns::{Alone, alone};
 
@@ -33,6 +35,7 @@ pub struct Held {
     control: Option<OwnedFd>,
     reach: Reach,
     bounds: Bounds,
+    scratch: PathBuf,
     /// As the sandbox was built.
     shield: Shield,
     /// Where it works.
@@ -44,13 +47,14 @@ pub struct Held {
 #[derive(Debug)]
 struct At {
     before: Found,
+    _noted: Noted,
     _alone: Alone,
 }
 
 impl At {
     fn begin(
         reach: &Reach,
-        bounds: Bounds,
+        (bounds, scratch): (Bounds, &Path),
         until: Instant,
         hides: &dyn Fn(&str) -> bool,
         halt: &AtomicBool,
@@ -60,21 +64,22 @@ impl At {
         }
         let alone = alone(&reach.write, until, halt)
             .ok_or_else(|| Fault::NotRun("a command works in the same directories; nothing was run".to_owned()))?;
-        let before = Guard { reach, hides }.look().map_err(|error| Fault::NotRun(error.to_string()))?;
-        Ok(Self { before, _alone: alone })
+        let guard = Guard { reach, hides, caches: None };
+        let before = guard.look().map_err(|error| Fault::NotRun(error.to_string()))?;
+        let noted = Noted::new(scratch, &guard, &before.seen).map_err(unnoted)?;
+        Ok(Self { before, _noted: noted, _alone: alone })
     }
 }
 
 impl Held {
     pub(crate) fn start(
         ask: &Ask,
-        bounds: Bounds,
-        tool_dirs: &[String],
+        Place { bounds, tool_dirs, scratch }: Place<'_>,
         until: Instant,
         hides: &dyn Fn(&str) -> bool,
         halt: &AtomicBool,
     ) -> Result<Self, Fault> {
-        let at = At::begin(&ask.reach, bounds, until, hides, halt)?;
+        let at = At::begin(&ask.reach, (bounds, scratch), until, hides, halt)?;
         let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
         let argv = ask.commands.first().map(|simple| simple.argv.clone()).unwrap_or_default();
         let work = Work::Server { argv };
@@ -92,7 +97,16 @@ impl Held {
         let pipes = pipes.map(|(out, err)| Started { stdin, stdout: out.into(), stderr: err.into() });
         let shield = at.before.shield.clone();
         let reach = ask.reach.clone();
-        Ok(Self { child, control: Some(control), reach, bounds, shield, work: Some(at), pipes })
+        Ok(Self {
+            child,
+            control: Some(control),
+            reach,
+            bounds,
+            scratch: scratch.to_owned(),
+            shield,
+            work: Some(at),
+            pipes,
+        })
     }
 
     /// What it is spoken to by, once.
@@ -111,7 +125,7 @@ impl Held {
         hides: &dyn Fn(&str) -> bool,
         halt: &AtomicBool,
     ) -> Result<Option<()>, Fault> {
-        let at = At::begin(&self.reach, self.bounds, until, hides, halt)?;
+        let at = At::begin(&self.reach, (self.bounds, &self.scratch), until, hides, halt)?;
         if at.before.shield != self.shield {
             return Ok(None);
         }
@@ -130,8 +144,8 @@ impl Held {
         if rests.is_err() {
             self.end();
         }
-        let after = Guard { reach: &self.reach, hides }.look().map_err(|_| Fault::Lost)?;
-        let taken = after.quarantine(&at.before);
+        let guard = Guard { reach: &self.reach, hides, caches: None };
+        let taken = guard.quarantine(&at.before.seen).map_err(|_| Fault::Lost)?;
         rests.map(|()| taken).map_err(|_| Fault::Lost)
     }
 
@@ -191,10 +205,8 @@ fn wait(control: &OwnedFd, left: Duration) -> std::io::Result<bool> {
 impl Drop for Held {
     fn drop(&mut self) {
         self.end();
-        if let Some(at) = self.work.take()
-            && let Ok(after) = (Guard { reach: &self.reach, hides: &|_| false }).look()
-        {
-            after.quarantine(&at.before);
+        if let Some(at) = self.work.take() {
+            let _ = Guard { reach: &self.reach, hides: &|_| false, caches: None }.quarantine(&at.before.seen);
         }
     }
 }

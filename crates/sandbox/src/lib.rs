@@ -18,6 +18,7 @@ mod limits;
 mod list;
 mod mark;
 mod merge;
+mod noted;
 mod probe;
 mod profile;
 mod program;

@@ -23,6 +23,9 @@ pub const FREE_FILES_MIN: u64 = 10_000;
 pub const NICE: i32 = 10;
 /// Kept of each of stdout and stderr, bytes; the rest is read and dropped, so that nothing blocks.
 pub const OUTPUT_BYTES_MAX: usize = 512 << 10;
+/// Of a path in a directory that a command may write, bytes: the new root's own path stands before it, and a name for
+/// what is taken out of use behind it, and the kernel takes 4,096 of all.
+pub const PATH_BYTES_MAX: usize = 3_900;
 /// Between two looks at memory and disk: a process that takes memory as fast as it can gets some
 /// hundred megabytes between them, and its own limit holds by itself.
 pub const LOOK: Duration = Duration::from_millis(50);

@@ -88,7 +88,7 @@ pub struct Ends {
 
 impl Ends {
     fn open(stage: &Stage, path: &str, was: Option<&Was>) -> Result<Self, String> {
-        let gone = || format!("{path} is not what it was");
+        let gone = || format!("another directory lies at {path} by now");
         let original = openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|_| gone())?;
         let stat = fstat(&original).map_err(|_| gone())?;
         if !was.is_some_and(|was| was.original.is_of(Mark::of_stat(&stat))) {
@@ -106,7 +106,7 @@ impl Ends {
 /// Called when no process of the command is left, and by nobody else.
 pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, halt: &AtomicBool) -> Merged {
     let roots = stage.take_roots();
-    // What was copied besides counts the next time too.
+    // What may only be read was copied too, and counts against the limits of the next copy.
     let all = roots.iter().flat_map(|root| root.was.values());
     let (entries, bytes) = all.fold((0u64, 0u64), |(entries, bytes), was| {
         let size = if was.kind == FileType::RegularFile { was.copy.size() } else { 0 };
@@ -411,7 +411,7 @@ fn unreadable(path: &Path, errno: Errno) -> String {
 fn too_much() -> String {
     format!(
         "there is more than can be taken from copies on this machine ({} MiB, {STAGE_ENTRIES_MAX} entries, \
-         {STAGE_DEPTH_MAX} directories in each other)",
+         {STAGE_DEPTH_MAX} directories in each other): write less in one command, or grant a smaller directory",
         STAGE_BYTES_MAX >> 20
     )
 }

@@ -71,6 +71,9 @@ pub struct Ask {
     pub environment: BTreeMap<String, String>,
     pub programs: Programs,
     pub reach: Reach,
+    /// Below a directory that it may write: where programs keep what they fetched for the next command. Nobody outside
+    /// acts by a name in it.
+    pub caches: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -181,7 +184,7 @@ impl Profile {
             work,
             found: ask.found.clone(),
             cwd: ask.cwd.clone(),
-            environment: ask.environment.clone().into_iter().chain(environment(tool_dirs)).collect(),
+            environment: all_of(ask, tool_dirs),
             binds,
             links,
             masked: shield.masked.clone(),
@@ -294,6 +297,23 @@ fn granted(reach: &Reach, execute: bool) -> Vec<Bind> {
     let mut paths: BTreeMap<&str, Access> = reach.read.iter().map(|path| (path.as_str(), Access::ReadOnly)).collect();
     paths.extend(reach.write.iter().map(|path| (path.as_str(), Access::ReadWrite)));
     paths.into_iter().map(|(path, access)| bind(path, access, execute)).collect()
+}
+
+/// Where programs keep what they fetch: XDG's variable holds for those that have none of their own.
+const CACHES: [(&str, &str); 7] = [
+    ("XDG_CACHE_HOME", "xdg"),
+    ("CARGO_HOME", "cargo"),
+    ("GOCACHE", "go/build"),
+    ("GOMODCACHE", "go/mod"),
+    ("GRADLE_USER_HOME", "gradle"),
+    ("npm_config_cache", "npm"),
+    ("PIP_CACHE_DIR", "pip"),
+];
+
+fn all_of(ask: &Ask, tool_dirs: &[String]) -> BTreeMap<String, String> {
+    let kept =
+        ask.caches.iter().flat_map(|caches| CACHES.map(|(name, part)| (name.to_owned(), format!("{caches}/{part}"))));
+    ask.environment.clone().into_iter().chain(kept).chain(environment(tool_dirs)).collect()
 }
 
 /// All of it: nothing is inherited. The settings of git keep a repository's own from naming programs

@@ -1,6 +1,7 @@
 //! Runs one command in a sandbox of its own, watches it, and says how it ended.
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::guard::{Guard, Shield};
 use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
 use crate::merge::{NotKept, merge};
+use crate::noted::Noted;
 use crate::profile::{Ask, Profile, Walls, Work};
 use crate::spawner::{self, Kind, Ready};
 use crate::stage::Stage;
@@ -30,6 +32,14 @@ pub struct Bounds {
     pub free_bytes: u64,
     /// Whom a command becomes where the runtime is root.
     pub uid: Option<u32>,
+}
+
+/// Where the runtime has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'s> {
+    pub bounds: Bounds,
+    pub tool_dirs: &'s [String],
+    pub scratch: &'s Path,
 }
 
 /// Why a command was ended before it had ended.
@@ -69,7 +79,7 @@ pub enum Fault {
     #[error("{0}")]
     NoNamespaces(String),
     /// Something may have run.
-    #[error("the helper of the sandbox ended without a word; the command may have run")]
+    #[error("the sandbox was lost, or what was done in it cannot be looked through; the command may have run")]
     Lost,
 }
 
@@ -86,8 +96,7 @@ impl From<Unmade> for Fault {
 /// The sandbox could not be made, or was lost.
 pub fn run(
     ask: &Ask,
-    bounds: Bounds,
-    tool_dirs: &[String],
+    Place { bounds, tool_dirs, scratch }: Place<'_>,
     timeout: Duration,
     hides: &dyn Fn(&str) -> bool,
     halt: &AtomicBool,
@@ -99,26 +108,31 @@ pub fn run(
             return Err(Fault::NotRun(format!("the disk of {root} is nearly full; nothing was run")));
         }
     }
-    let guard = Guard { reach: &ask.reach, hides };
-    let look = || guard.look().map_err(|error| error.to_string());
+    let guard = Guard { reach: &ask.reach, hides, caches: ask.caches.as_deref() };
     let _alone = crate::turns::alone(&ask.reach.write, until, halt)
         .ok_or_else(|| Fault::NotRun("another command works in the same directories; nothing was run".to_owned()))?;
-    let before = look().map_err(Fault::NotRun)?;
+    let before = guard.look().map_err(|error| Fault::NotRun(error.to_string()))?;
     if halt.load(Ordering::Acquire) {
         return Err(Fault::NotRun("its session was stopped; nothing was run".to_owned()));
     }
+    let _noted = Noted::new(scratch, &guard, &before.seen).map_err(unnoted)?;
     let work = Work::Commands(ask.commands.clone());
     let mut profile = Profile::of(ask, work, &before.shield, bounds, tool_dirs);
     if let Some(exit) = exit {
         profile = profile.with_exit(exit.certificates);
     }
-    let mut ran = confined(&profile, &ask.reach.write, bounds, Ending { until, halt }, exit)?;
-    // What cannot be looked through any more is said, and not hidden by a good result.
-    match look() {
-        Ok(after) => ran.quarantined = after.quarantine(&before),
-        Err(_) => return Err(Fault::Lost),
+    let ran = confined(&profile, &ask.reach.write, bounds, Ending { until, halt }, exit);
+    if let Err(Fault::NotRun(_) | Fault::NoNamespaces(_)) = ran {
+        return ran;
     }
-    Ok(ran)
+    // Of a command that was lost too: the next one would take what it made for what was there. What cannot be looked
+    // through any more is said, and not hidden by a good result.
+    let quarantined = guard.quarantine(&before.seen).map_err(|_| Fault::Lost)?;
+    Ok(Ran { quarantined, ..ran? })
+}
+
+pub fn unnoted(error: std::io::Error) -> Fault {
+    Fault::NotRun(format!("what lies in its directories cannot be noted in the home: {error}; nothing was run"))
 }
 
 /// The same where the machine gives no namespaces: on copies, from which what it wrote is merged once nothing of it is

@@ -1,14 +1,15 @@
 //! The sandbox as the runtime holds it: tried before its first command, and closed where it does not hold.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::exit::Exit;
 use crate::hold::Held;
-use crate::profile::{Ask, path};
+use crate::noted;
+use crate::profile::{Ask, Reach, path};
 use crate::program::Program;
-use crate::run::{Bounds, Fault, Ran, run, run_on_copies};
+use crate::run::{Bounds, Fault, Place, Ran, run, run_on_copies};
 use crate::test::{Tier, Tried, test};
 use crate::workplace::Workplace;
 
@@ -21,6 +22,8 @@ pub struct Sandbox {
     scratch: PathBuf,
     bounds: Bounds,
     tool_dirs: Vec<String>,
+    caches: Option<String>,
+    renamed: Mutex<Vec<String>>,
     /// As far as it is known.
     tried: Mutex<Option<Tried>>,
 }
@@ -29,7 +32,14 @@ impl Sandbox {
     /// `scratch` is a path that nobody else uses; a test makes a directory there, and removes it.
     #[must_use]
     pub fn new(scratch: PathBuf, bounds: Bounds) -> Self {
-        Self { scratch, bounds, tool_dirs: Vec::new(), tried: Mutex::new(None) }
+        Self {
+            scratch,
+            bounds,
+            tool_dirs: Vec::new(),
+            caches: None,
+            renamed: Mutex::default(),
+            tried: Mutex::new(None),
+        }
     }
 
     /// Real directories in which the operator keeps further programs, with what these need. They are there in
@@ -38,6 +48,21 @@ impl Sandbox {
     pub fn with_tool_dirs(mut self, tool_dirs: Vec<String>) -> Self {
         self.tool_dirs = tool_dirs;
         self
+    }
+
+    /// A directory for [`Ask::caches`].
+    #[must_use]
+    pub fn with_caches(mut self, caches: Option<String>) -> Self {
+        self.caches = caches;
+        self
+    }
+
+    /// That directory, of a command that may write where it lies. Copies do not last: there is none for them.
+    #[must_use]
+    pub fn caches(&self, reach: &Reach) -> Option<String> {
+        let caches = self.caches.as_ref()?;
+        let is_reached = reach.write.iter().any(|root| Path::new(caches).starts_with(root));
+        (is_reached && self.holds() == Ok(Tier::Full)).then(|| caches.clone())
     }
 
     #[must_use]
@@ -69,6 +94,16 @@ impl Sandbox {
         }
     }
 
+    /// Protected names that were taken out of use when it was tried: of commands that were cut off with the runtime.
+    #[must_use]
+    pub fn renamed(&self) -> Vec<String> {
+        self.renamed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { bounds: self.bounds, tool_dirs: &self.tool_dirs, scratch: &self.scratch }
+    }
+
     /// What was found, with why it is no more than that.
     #[must_use]
     pub fn tried(&self) -> Tried {
@@ -76,6 +111,8 @@ impl Sandbox {
         if let Some(tried) = known.as_ref() {
             return tried.clone();
         }
+        let renamed = noted::look_again(&self.scratch);
+        self.renamed.lock().unwrap_or_else(PoisonError::into_inner).extend(renamed);
         let tried = test(&self.scratch, self.bounds);
         if !matches!(tried, Tried::Unknown(_)) {
             *known = Some(tried.clone());
@@ -98,7 +135,7 @@ impl Sandbox {
         exit: Option<&Exit<'_>>,
     ) -> Result<Ran, Fault> {
         match (self.holds().map_err(Fault::NotRun)?, exit) {
-            (Tier::Full, _) => run(ask, self.bounds, &self.tool_dirs, timeout, hides, halt, exit),
+            (Tier::Full, _) => run(ask, self.place(), timeout, hides, halt, exit),
             (Tier::Copy, None) => run_on_copies(ask, self.bounds, &self.tool_dirs, timeout, hides, halt),
             (Tier::Copy, Some(_)) => Err(Fault::NotRun(NO_NAMESPACES.to_owned())),
         }
@@ -117,7 +154,7 @@ impl Sandbox {
         halt: &AtomicBool,
     ) -> Result<Held, Fault> {
         self.holds_in_full().map_err(Fault::NotRun)?;
-        Held::start(ask, self.bounds, &self.tool_dirs, until, hides, halt)
+        Held::start(ask, self.place(), until, hides, halt)
     }
 
     /// A directory of the runtime's own that one command may be given; it goes when it is dropped.

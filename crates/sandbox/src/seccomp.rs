@@ -66,7 +66,7 @@ enum Answer {
     Allow,
     /// It depends on its words.
     Words,
-    /// Is an answer.
+    /// Refused with `EPERM`, which programs take for an answer.
     No,
     /// Lets a C library fall back to an older call.
     Absent,

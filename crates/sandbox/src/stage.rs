@@ -190,7 +190,7 @@ impl Stage {
     /// One name of a directory: no link is followed, and nothing but files, directories and links is copied.
     fn copy(&mut self, at: &Pair<'_>, name: &OsStr, path: &str, hides: &dyn Fn(&str) -> bool) -> Step<()> {
         // Nor what this one is made of, where it lies in what was granted.
-        if hides(path) || Path::new(path) == self.top || (at.spot.is_some() && apply::is_left(at.from, name)) {
+        if hides(path) || Path::new(path) == self.top || (at.spot.is_some() && apply::takes_away(at.from, name)) {
             return Ok(());
         }
         self.entries = self.entries.saturating_add(1);

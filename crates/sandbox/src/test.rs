@@ -116,6 +116,7 @@ fn attempt(scratch: &Path, bounds: Bounds, tier: Tier) -> Step<Vec<String>> {
         environment: BTreeMap::new(),
         programs: Programs::Only(Vec::new()),
         reach,
+        caches: None,
     };
     let until = Instant::now() + PATIENCE;
     let bounds = Bounds { free_bytes: 0, ..bounds };
@@ -179,6 +180,6 @@ fn within_reach(top: &Path) -> std::io::Result<PathBuf> {
 }
 
 fn shield(reach: &Reach) -> Result<Shield, String> {
-    let found = Guard { reach, hides: &|_| false }.look().map_err(|error| error.to_string())?;
+    let found = Guard { reach, hides: &|_| false, caches: None }.look().map_err(|error| error.to_string())?;
     Ok(found.shield)
 }

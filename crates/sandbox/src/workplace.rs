@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// How many were made; held while one comes or goes.
-static MADE: Mutex<u64> = Mutex::new(0);
+/// How many things were made in the scratch; held while one comes or goes.
+pub static MADE: Mutex<u64> = Mutex::new(0);
 
 #[derive(Debug)]
 pub struct Workplace {

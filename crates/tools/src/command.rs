@@ -150,7 +150,8 @@ pub fn run(roots: &Roots, run: Run, halt: &AtomicBool) -> Acted {
     let Some(commands) = roots.commands() else { return Ran::failed("this agent has no sandbox").into() };
     let environment = std::collections::BTreeMap::new();
     let Run { commands: list, found, cwd, reach, programs, timeout, open } = run;
-    let ask = Ask { commands: list, found, cwd, environment, programs, reach };
+    let caches = commands.sandbox.caches(&reach);
+    let ask = Ask { commands: list, found, cwd, environment, programs, reach, caches };
     let ran = network::with_exit(roots.hosts(), open, timeout, |exit| {
         commands.sandbox.run(&ask, timeout, &|real| roots.hides(real), halt, exit)
     });

@@ -405,9 +405,10 @@ pub fn flow(why: &str) -> String {
             "the session has seen untrusted words, and this call is outside of the task's scope: the person's own words, as they were planned, want none such, or no more of them"
         }
         "url_bytes" => "untrusted words may have composed its URL, and such URLs have taken up their bytes for today",
-        _ => {
+        "unnamed_target" => {
             "the session, or the directory that it pushes from, has seen untrusted words, and no message names all that it sends to, spends or changes"
         }
+        other => other,
     };
     format!("information flow: {what}")
 }

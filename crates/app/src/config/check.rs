@@ -66,9 +66,9 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     let declared = checker.declared_tools();
     let mcp = checker.servers();
     let agents = checker.agents(&models);
-    let (tool_dirs, owners) = (checker.tool_dirs(&agents), checker.owners());
-    let home_budget = checker.root.table("home").and_then(|home| home.table("budget"));
-    let shared = checker.root.table("budget");
+    let (tool_dirs, caches, owners) = (checker.tool_dirs(&agents), checker.caches(&agents), checker.owners());
+    let (home_budget, shared) =
+        (checker.root.table("home").and_then(|home| home.table("budget")), checker.root.table("budget"));
     let policy = Policy {
         epoch: 0,
         digest: Digest::default(),
@@ -84,8 +84,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
     };
     let authorities = checker.root.table("network").and_then(|network| checker.file(network, "ca"));
     let sandbox = sandbox(checker.root.table("sandbox"));
-    let examples = std::mem::take(&mut checker.examples);
-    let missing_directories = std::mem::take(&mut checker.missing);
+    let (examples, missing_directories) = (std::mem::take(&mut checker.examples), std::mem::take(&mut checker.missing));
     mistakes.extend(checker.mistakes.into_list());
     match server {
         Some(server) if mistakes.is_empty() => {
@@ -96,6 +95,7 @@ pub fn check(text: &str, surroundings: Surroundings) -> Result<Checked, Mistakes
                 limits: limits(checker.root.table("limits")),
                 sandbox,
                 tool_dirs,
+                caches,
                 declared,
                 authorities,
                 mcp,
@@ -363,6 +363,25 @@ impl<'a> Checker<'a> {
             }
         }
         unique(out.into_iter())
+    }
+
+    /// It has a label and a lock by the directory that it lies in, and must not be that: names there stay protected.
+    fn caches(&mut self, agents: &BTreeMap<String, Agent>) -> Option<String> {
+        let written = self.root.table("sandbox")?.text("caches")?;
+        let real = self.real("caches", &written)?;
+        let below = |root: &String| *root != real.path && is_under(&real.path, root);
+        let of = |agent: &Agent| agent.grants.write.iter().any(below);
+        let is_root = agents.values().any(|agent| {
+            let grants = [&agent.grants.read, &agent.grants.write];
+            grants.into_iter().flatten().any(|root| is_under(root, &real.path))
+        });
+        if is_root || !agents.values().any(of) {
+            let message = format!("`caches`: {} lies in no directory that an agent may write", quoted(written.value));
+            let out = "a directory of its own below one of `grants.write`, such as `workspace/.caches`";
+            self.mistakes.suggest(written.place, Code::BadPath, message, out);
+            return None;
+        }
+        Some(real.path)
     }
 
     pub fn known_tool(&mut self, place: Place, name: &str) {

@@ -64,6 +64,8 @@ pub struct Checked {
     pub sandbox: Bounds,
     /// Real directories of further programs.
     pub tool_dirs: Vec<String>,
+    /// A real directory for what the programs of commands keep.
+    pub caches: Option<String>,
     /// Tools that are not built in; their manifests stand in the policy as well.
     pub declared: Vec<Arc<Declared>>,
     /// A file of certificates that requests of tools trust, besides the public ones.

@@ -38,6 +38,29 @@ fn a_command_works_in_its_workspace_and_its_record_says_how_it_was_held() {
 }
 
 #[test]
+fn what_programs_keep_is_there_for_the_next_command() {
+    let home = Sandboxed::home("[\"*\"]", "caches = \"workspace/.caches\"\n");
+    let kept = home.run(
+        "mkdir -p $CARGO_HOME/x/.github/workflows $XDG_CACHE_HOME/.git/hooks && echo kept > $CARGO_HOME/x/AGENTS.md && \
+         echo $npm_config_cache; echo x > .envrc",
+    );
+    let root = home.workspace().canonicalize().unwrap();
+    assert_eq!(kept["stdout"], format!("{}/.caches/npm\n", root.display()));
+    // Names mean nothing in there, and what they do everywhere else.
+    assert_eq!(kept["quarantined"]["paths"], json!([root.join(".envrc").to_str().unwrap()]), "{kept}");
+    let again =
+        home.run("cat $CARGO_HOME/x/AGENTS.md; echo more >> $CARGO_HOME/x/AGENTS.md; ls -A $XDG_CACHE_HOME/.git");
+    assert_eq!((&again["stdout"], &again["quarantined"]), (&json!("kept\nhooks\n"), &json!(null)), "{again}");
+    // A rule that hides a path hides it there too.
+    let rule = "\n[[agents.main.rules]]\nname = \"hands off\"\nverdict = \"deny\"\n\
+                match = { tool = \"write_file\", path = { glob = \"workspace/.caches/**/AGENTS.md\" } }\n";
+    home.place.write_config(&(home.place.config() + rule));
+    assert_eq!(home.run("cat $CARGO_HOME/x/AGENTS.md")["stdout"], "");
+    let none = Sandboxed::home("[\"*\"]", "");
+    assert_eq!(none.run("echo ${CARGO_HOME-none}")["stdout"], "none\n");
+}
+
+#[test]
 fn only_listed_programs_are_there_and_nothing_that_was_written_is_executed() {
     let home = Sandboxed::home("[\"sh\", \"cat\", \"cp\", \"chmod\"]", "");
     assert_eq!(home.run("echo a > f; cat f; ls")["exit_code"], 127);

@@ -1,6 +1,8 @@
 //! What holds a command, part by part: its environment, its system calls, names that others act on,
 //! paths that a rule keeps it from; and that nothing runs where one part is missing.
-use std::process::Command;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -77,35 +79,35 @@ fn names_that_others_act_on_stay_as_they_are() {
     let at = |path: &str| home.workspace().join(path);
     std::fs::create_dir_all(at("a/repo/.git/hooks")).unwrap();
     std::fs::create_dir_all(at(".github/workflows")).unwrap();
-    for (path, text) in [
+    std::fs::create_dir_all(at("a/repo/.git/worktrees/w")).unwrap();
+    let laid = [
         ("a/repo/.git/config", "[core]"),
         ("a/repo/.git/hooks/pre-commit", "x"),
+        ("a/repo/.git/worktrees/w/commondir", "../.."),
         (".envrc", "x"),
         (".github/workflows/ci.yml", "x"),
-    ] {
+    ];
+    for (path, text) in laid {
         std::fs::write(at(path), text).unwrap();
     }
+    std::fs::write(at("a/repo/.git/worktrees/w/HEAD"), "ref: refs/heads/w").unwrap();
     home.own(&home.workspace());
     let tried = home.run(
-        "echo y > a/repo/.git/config; echo y > a/repo/.git/hooks/post-checkout; rm -r a/repo/.git/hooks; mv a/repo/.git a/repo/x; \
+        "echo ../../../../evil > a/repo/.git/worktrees/w/commondir; echo y > a/repo/.git/config; echo y > a/repo/.git/hooks/post-checkout; rm -r a/repo/.git/hooks; mv a/repo/.git a/repo/x; \
          echo y > n; mv n a/repo/.git/config; rm .envrc; mv .github b; echo y > .github/workflows/ci.yml; chmod 777 .envrc",
     );
-    for (path, text) in [
-        ("a/repo/.git/config", "[core]"),
-        ("a/repo/.git/hooks/pre-commit", "x"),
-        (".envrc", "x"),
-        (".github/workflows/ci.yml", "x"),
-    ] {
+    for (path, text) in laid {
         assert_eq!(std::fs::read_to_string(at(path)).unwrap(), text, "{tried}");
     }
     assert_eq!(std::fs::read_dir(at("a/repo/.git/hooks")).unwrap().count(), 1);
     assert!(tried["quarantined"].is_null(), "{tried}");
     // What was not there could be made, and is not in use afterwards; what is no such name stays.
     let made = home.run("mkdir -p b/.git/hooks .vscode .github/actions; echo x > b/.git/hooks/pre-commit; echo x > .git; ln -s /tmp .husky; \
-                         mkdir -p bare/objects bare/refs bare/hooks; touch bare/HEAD bare/config; echo x > b/.git/index; echo x > plain");
+                         mkdir -p bare/objects bare/refs bare/hooks; touch bare/HEAD bare/config; mkdir w; touch w/HEAD w/commondir; echo x > b/.git/index; echo x > plain");
     let paths: Vec<&str> =
         made["quarantined"]["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
-    let expected = [".git", ".github/actions", ".husky", ".vscode", "b/.git/hooks", "bare/config", "bare/hooks"];
+    let expected =
+        [".git", ".github/actions", ".husky", ".vscode", "b/.git/hooks", "bare/config", "bare/hooks", "w/commondir"];
     assert_eq!(
         paths,
         expected.map(|path| home.workspace().canonicalize().unwrap().join(path).to_str().unwrap().to_owned())
@@ -114,6 +116,57 @@ fn names_that_others_act_on_stay_as_they_are() {
     assert!(at("b/.git/hooks.quarantine-0/pre-commit").exists() && at("b/.git/index").exists() && at("plain").exists());
     // The next one finds nothing to complain about.
     assert!(home.run("true")["quarantined"].is_null());
+}
+
+/// A runtime that was killed looks when it is there again.
+#[test]
+fn what_a_command_made_that_was_cut_off_with_the_runtime_is_not_in_use() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let kept = home.workspace().join("old/.envrc");
+    std::fs::create_dir(home.workspace().join("old")).unwrap();
+    std::fs::write(&kept, "x").unwrap();
+    home.own(&home.workspace());
+    let task = "/call run_command {\"command\":\"mkdir -p r/.git && echo x > r/.git/config; touch made; sleep 1000\"}";
+    let mut cut = home.place.command(&["run", task]).stdout(Stdio::null()).spawn().unwrap();
+    while !home.workspace().join("made").exists() {
+        std::thread::yield_now();
+    }
+    cut.kill().unwrap();
+    cut.wait().unwrap();
+    assert!(home.workspace().join("r/.git/config").exists());
+    let _served = home.place.serve();
+    // Asks what holds, and so waits until it was tried.
+    home.place.run(&["status", "--json"]).json(0);
+    assert!(!home.workspace().join("r/.git/config").exists() && kept.exists());
+    assert!(home.workspace().join("r/.git/config.quarantine-0").exists());
+    assert!(!home.place.home().join("sandbox.test").exists());
+}
+
+/// Neither by links, nor by names, nor by depth.
+#[test]
+fn no_name_stays_in_use_because_it_is_hard_to_look_at() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let at = |path: &str| home.workspace().join(path);
+    let gone = |paths: &[&str]| {
+        for path in paths {
+            assert!(at(path).symlink_metadata().is_err(), "{path} is in use");
+        }
+    };
+    // A link where a directory was.
+    std::fs::create_dir_all(at("repo/.git/hooks")).unwrap();
+    std::fs::create_dir_all(at("repo/.vscode")).unwrap();
+    home.own(&at("repo"));
+    home.run("mv repo old; mkdir -p repo/.git evil; ln -s ../../evil repo/.git/hooks; ln -s ../evil repo/.vscode");
+    gone(&["repo/.git/hooks", "repo/.vscode"]);
+    // Names that are no text, and paths that no program can give in one piece.
+    let odd = home.workspace().join(OsStr::from_bytes(b"caf\xe9")).join("r/.git");
+    home.run("d=$(printf 'caf\\351'); mkdir -p $d/r/.git/hooks; echo x > $d/r/.git/config");
+    assert!(odd.exists() && !odd.join("config").exists());
+    let deep = r#"perl -e '$n = "a" x 200; for (1..22) { mkdir $n; chdir $n or die } open F, ">.envrc" or die'"#;
+    let told = home.run(&format!("mkdir .idea z; cd z; {deep}"));
+    assert_eq!(told["exit_code"], 0, "{told}");
+    gone(&[".idea"]);
+    assert_eq!(home.run("rm -rf z; ls -d z")["exit_code"], 2, "it is the agent's to remove");
 }
 
 #[test]

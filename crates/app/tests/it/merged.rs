@@ -178,9 +178,9 @@ fn names_that_others_act_on_stay_or_go_to_quarantine() {
         "bare/objects/x",
         "bare/refs/x",
     ]);
-    copied.lay(&["gone/.git/config", "gone/file", "file"]);
+    copied.lay(&["gone/.git/config", "gone/file", "file", "a/.git/worktrees/w/HEAD", "a/.git/worktrees/w/commondir"]);
     let told = copied.script(
-        "echo y > a/.git/config; echo y > a/.git/hooks/post-checkout; rm a/.git/hooks/pre-commit; echo ref > a/.git/HEAD; rm .envrc; \
+        "echo y > a/.git/worktrees/w/commondir; echo y > a/.git/config; echo y > a/.git/hooks/post-checkout; rm a/.git/hooks/pre-commit; echo ref > a/.git/HEAD; rm .envrc; \
          chmod 777 .github/workflows/ci.yml; rm -r .vscode; ln -s file .vscode; mkdir half/objects; rm bare/HEAD; mkdir bare/hooks; \
          echo y > bare/hooks/x; rm -rf gone; mkdir -p n/.git/hooks .claude/.vscode; echo y > n/.git/hooks/h; echo y > n/.git/index; \
          ln -s /etc .husky; echo y > .git",
@@ -200,6 +200,7 @@ fn names_that_others_act_on_stay_or_go_to_quarantine() {
         "a/.git/config",
         "a/.git/hooks/post-checkout",
         "a/.git/hooks/pre-commit",
+        "a/.git/worktrees/w/commondir",
         "gone/.git/config",
     ]
     .map(|path| copied.real(path));

@@ -56,6 +56,7 @@ fn starts(sandbox: &Sandbox, workspace: &Path, report: &mut Report) -> Outcome<(
         environment: BTreeMap::new(),
         programs: Programs::Only(words[..1].to_vec()),
         reach: Reach { read: Vec::new(), write: vec![workspace.display().to_string()] },
+        caches: None,
     };
     let halt = AtomicBool::new(false);
     let held = || Ok(sandbox.run(&ask, PATIENCE, &|_| false, &halt, None)?.ended == Ended::Exited(0));

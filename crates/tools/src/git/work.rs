@@ -135,6 +135,7 @@ impl Work {
             environment: BTreeMap::from_iter(of_objects),
             programs: Programs::Only(vec![GIT.to_owned()]),
             reach,
+            caches: None,
         };
         let timeout = Duration::from_secs(GIT_WORK_S);
         let ran = sandbox.sandbox.run(&ask, timeout, &|real| roots.hides(real), halt, None);

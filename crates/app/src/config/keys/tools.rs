@@ -34,6 +34,13 @@ pub static SANDBOX: &[Key] = &[
         "[\"/opt\"]",
         "Directories with further programs, which are looked for in each and in its `bin`, and with what these need. All that runs in the sandbox may read them; executed are the granted programs and what lies in `lib`, `lib64` and `libexec`. None may hold, or lie in, a directory that an agent may write.",
     ),
+    value(
+        "caches",
+        Kind::Path,
+        Optional("they are kept in memory until the command ends"),
+        "\"workspace/.caches\"",
+        "A directory below one of `grants.write`, made by whoever writes there first: in it cargo, npm, pip, go, gradle and what follows `XDG_CACHE_HOME` keep what they fetched, for the next command of every session that may write there. No name in it is protected. It has no limit of its own but `free_disk_mib`. Commands that run on copies have none.",
+    ),
 ];
 
 pub static TOOL: &[Key] = &[

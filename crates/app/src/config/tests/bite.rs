@@ -28,7 +28,7 @@ fn told(result: &Result<Checked, Mistakes>) -> String {
     match result {
         Ok(c) => {
             let declared: Vec<_> = c.declared.iter().map(|tool| tool.digest()).collect();
-            let (sandbox, owners) = ((c.sandbox, &c.tool_dirs, declared, &c.mcp), &c.owners);
+            let (sandbox, owners) = ((c.sandbox, (&c.tool_dirs, &c.caches), declared, &c.mcp), &c.owners);
             let secrets = (&c.secrets_key, &c.bindings, &c.authorities, &c.audit, &c.notify);
             format!("{:?}{:?}{:?}{sandbox:?}{:?}{owners:?}{secrets:?}", c.policy, c.server, c.limits, c.providers)
         }
@@ -187,6 +187,9 @@ fn changing_a_key_changes_what_the_program_is_told() {
         if path == "agents.*.grants.hosts[].mode" {
             // What nobody reads is for hosts that may be told everything.
             set(&mut base, "agents.*.grants.hosts[].secrets", true.into());
+        }
+        if path == "sandbox.caches" {
+            set(&mut base, "agents.*.grants.write", vec!["workspace"].into());
         }
         with_role(&mut base, &path);
         if path.ends_with(".limit[].sum") {
