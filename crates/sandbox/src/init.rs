@@ -203,7 +203,7 @@ pub fn become_command(profile: &Profile, programs: &Programs) -> i32 {
     let argv = match &profile.work {
         Work::Probe(targets) => return probe::attempt(targets),
         Work::Commands(commands) => match commands.as_slice() {
-            [alone] if alone.redirects.is_empty() => &alone.argv,
+            [alone] if alone.redirects.is_empty() && alone.variables.is_empty() => &alone.argv,
             joined => return list::run(joined, programs, &profile.environment),
         },
         Work::Server { argv } => argv,

@@ -18,6 +18,8 @@ use crate::raw;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Simple {
     pub joint: Joint,
+    /// Of its environment beside those of the whole command, before which they go.
+    pub variables: BTreeMap<String, String>,
     pub argv: Vec<String>,
     /// In the order in which they are made.
     pub redirects: Vec<Redirect>,
@@ -27,7 +29,7 @@ impl Simple {
     /// A command of one program, whose streams lead where the command's do.
     #[must_use]
     pub fn alone(argv: Vec<String>) -> Self {
-        Self { joint: Joint::Then, argv, redirects: Vec::new() }
+        Self { joint: Joint::Then, variables: BTreeMap::new(), argv, redirects: Vec::new() }
     }
 }
 
@@ -143,7 +145,9 @@ fn start(
         return Ok(child);
     }
     let taken = streams.take().map_err(no);
-    std::process::exit(taken.map_or_else(|code| code, |()| programs.become_one(&simple.argv, environment)))
+    let mut environment = environment.clone();
+    environment.extend(simple.variables.clone());
+    std::process::exit(taken.map_or_else(|code| code, |()| programs.become_one(&simple.argv, &environment)))
 }
 
 /// Those that lead elsewhere than this process's own.

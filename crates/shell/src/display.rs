@@ -1,6 +1,6 @@
-//! The canonical text of a plain command. It is made from the argv, so that a person never reads words
-//! that are not the ones which run.
-use crate::{Joint, Plain, Redirect, Simple, Stream, Word};
+//! The canonical text of a plain command. It is made from the argv and its variables, so that a person never reads
+//! words that are not the ones which run.
+use crate::{Joint, Plain, Redirect, Simple, Stream, Variable, Word};
 
 pub fn of(plain: &Plain) -> String {
     let mut out = String::new();
@@ -18,6 +18,10 @@ pub fn of(plain: &Plain) -> String {
 }
 
 fn simple(command: &Simple, out: &mut String) {
+    for Variable { name, value } in &command.variables {
+        // No form of a value has room for what would need quotes.
+        out.push_str(&format!("{name}={value} "));
+    }
     for (at, word) in command.argv.iter().enumerate() {
         if at > 0 {
             out.push(' ');

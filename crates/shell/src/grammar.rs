@@ -9,11 +9,12 @@ use brush_parser::ast::{
 use brush_parser::{ParserOptions, Token, parse_tokens};
 
 use crate::words::{TOKENIZER, literal};
-use crate::{Joint, Opaque, Redirect, Stream, Word};
+use crate::{Joint, Opaque, Redirect, Stream, Variable, Word, spec};
 
 /// A simple command whose words are literal; nothing is known about its program yet.
 pub struct Parsed {
     pub joint: Joint,
+    pub variables: Vec<Variable>,
     pub argv: Vec<Word>,
     pub redirects: Vec<Redirect>,
 }
@@ -73,11 +74,17 @@ fn pipeline(pipeline: &Pipeline, joint: Joint, found: &mut Vec<Parsed>) -> Resul
 }
 
 fn simple(command: &SimpleCommand, joint: Joint) -> Result<Parsed, Opaque> {
-    if let Some(prefix) = &command.prefix {
-        return Err(Opaque::Construct(prefix.to_string()));
+    let mut variables: Vec<Variable> = Vec::new();
+    for item in command.prefix.iter().flat_map(|prefix| &prefix.0) {
+        let no = || Opaque::Construct(item.to_string());
+        let set = variable(item).ok_or_else(no)?;
+        if variables.iter().any(|other| other.name == set.name) {
+            return Err(no());
+        }
+        variables.push(set);
     }
     let name = command.word_or_name.as_ref().ok_or(Opaque::Grammar)?;
-    let mut parsed = Parsed { joint, argv: vec![bare_name(&name.value)?], redirects: Vec::new() };
+    let mut parsed = Parsed { joint, variables, argv: vec![bare_name(&name.value)?], redirects: Vec::new() };
     for item in command.suffix.iter().flat_map(|suffix| &suffix.0) {
         match item {
             Item::Word(word) => parsed.argv.push(literal(&word.value)?),
@@ -90,6 +97,14 @@ fn simple(command: &SimpleCommand, joint: Joint) -> Result<Parsed, Opaque> {
         }
     }
     Ok(parsed)
+}
+
+/// As it is written, and in no quotes: what the parser makes of it counts for nothing.
+fn variable(item: &Item) -> Option<Variable> {
+    match item {
+        Item::AssignmentWord(_, word) => spec::variable(&word.value),
+        Item::Word(_) | Item::IoRedirect(_) | Item::ProcessSubstitution(..) => None,
+    }
 }
 
 /// A program is found by us, in our own directories: it is named, without a path, and without a disguise.

@@ -39,11 +39,20 @@ pub struct Plain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Simple {
     pub joint: Joint,
+    /// Set for this program alone.
+    pub variables: Vec<Variable>,
     /// At least the program.
     pub argv: Vec<Word>,
     /// In the order in which they are to be made.
     pub redirects: Vec<Redirect>,
     pub facts: Facts,
+}
+
+/// A variable of a program's environment whose name is known to do no harm, with a value of its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    pub value: String,
 }
 
 /// How a simple command hangs on the one before it.
@@ -194,7 +203,8 @@ fn plain(command: &[u8]) -> Result<Plain, Stop> {
     let simples = grammar::simples(&tokens)?;
     let known = simples.into_iter().map(|mut simple| {
         let facts = options::facts(&mut simple)?;
-        Ok(Simple { joint: simple.joint, argv: simple.argv, redirects: simple.redirects, facts })
+        let grammar::Parsed { joint, variables, argv, redirects } = simple;
+        Ok(Simple { joint, variables, argv, redirects, facts })
     });
     Ok(Plain { commands: known.collect::<Result<_, Opaque>>()? })
 }
@@ -214,7 +224,7 @@ impl Plain {
         self.commands.iter().flat_map(|command| &command.facts.writes)
     }
 
-    /// A text made from the argv alone; read again, it gives the same argv.
+    /// A text made from the argv and its variables alone; read again, it gives the same ones.
     #[must_use]
     pub fn display(&self) -> String {
         display::of(self)

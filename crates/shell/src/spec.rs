@@ -7,8 +7,11 @@ use backstay_kernel::tool::EffectClass;
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::Variable;
+
 pub const FILES: &[(&str, &str)] = &[
     ("forms", include_str!("../specs/forms.toml")),
+    ("variables", include_str!("../specs/variables.toml")),
     ("files", include_str!("../specs/files.toml")),
     ("text", include_str!("../specs/text.toml")),
     ("search", include_str!("../specs/search.toml")),
@@ -24,6 +27,7 @@ const NAME_WORDS_MAX: usize = 3;
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     pub form: Vec<RawForm>,
+    pub variable: Vec<RawVariable>,
     pub tool: Vec<Tool>,
 }
 
@@ -37,6 +41,15 @@ pub struct RawForm {
     /// What must not stand in it anywhere.
     #[serde(default)]
     without: Vec<String>,
+}
+
+/// What may be set for a program, whichever it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawVariable {
+    pub name: String,
+    /// The form of its value.
+    pub value: String,
 }
 
 /// A program, or a program with its first words.
@@ -99,6 +112,8 @@ struct Form {
 #[derive(Default)]
 struct Table {
     forms: BTreeMap<String, Form>,
+    /// With the name of each one's form.
+    variables: BTreeMap<String, String>,
     tools: BTreeMap<String, Tool>,
 }
 
@@ -115,6 +130,7 @@ fn load() -> Option<Table> {
             let like = Regex::new(&format!("^(?:{})$", form.like)).ok()?;
             table.forms.insert(form.name, Form { like, without: form.without });
         }
+        table.variables.extend(file.variable.into_iter().map(|variable| (variable.name, variable.value)));
         table.tools.extend(file.tool.into_iter().map(|tool| (tool.name.clone(), tool)));
     }
     Some(table)
@@ -133,12 +149,24 @@ pub fn stands_alone(program: &str) -> bool {
     rows.peek().is_some() && rows.all(|name| name == program)
 }
 
+/// What `NAME=value` sets, where the name is known and the value has its form.
+pub fn variable(text: &str) -> Option<Variable> {
+    let (name, value) = text.split_once('=')?;
+    let form = table().variables.get(name)?;
+    has_form(form, value).then(|| Variable { name: name.to_owned(), value: value.to_owned() })
+}
+
 /// Whether `text` has the form; a form that does not exist has no words.
 pub fn has_form(form: &str, text: &str) -> bool {
     table()
         .forms
         .get(form)
         .is_some_and(|form| form.like.is_match(text) && !form.without.iter().any(|word| text.contains(word.as_str())))
+}
+
+#[cfg(test)]
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    table().variables.keys().map(String::as_str)
 }
 
 #[cfg(test)]

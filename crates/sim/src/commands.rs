@@ -3,7 +3,7 @@
 use backstay_shell::{EffectClass, Plain, Reading, read};
 
 /// Pieces that commands are made of besides those that are kept.
-pub const PIECES: [&str; 72] = [
+pub const PIECES: [&str; 74] = [
     "ls",
     "cat a",
     "rm -rf x",
@@ -30,6 +30,8 @@ pub const PIECES: [&str; 72] = [
     "./x",
     "/bin/ls",
     "A=b",
+    "RUST_LOG=debug ",
+    "LC_ALL=C ",
     "| ",
     "|& ",
     "&& ",

@@ -35,7 +35,7 @@ pub fn command_line(roots: &Roots, tool: &str, arguments: &str) -> Option<String
 
 pub(crate) fn line(commands: &[Simple]) -> String {
     let mut out = String::new();
-    for (place, Simple { joint, argv, redirects }) in commands.iter().enumerate() {
+    for (place, Simple { joint, variables, argv, redirects }) in commands.iter().enumerate() {
         out.push_str(match joint {
             _ if place == 0 => "",
             Joint::Then => "; ",
@@ -43,7 +43,8 @@ pub(crate) fn line(commands: &[Simple]) -> String {
             Joint::Or => " || ",
             Joint::Pipe => " | ",
         });
-        let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+        let variables = variables.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let words: Vec<String> = variables.chain(argv.iter().map(|word| quoted(word))).collect();
         out.push_str(&words.join(" "));
         redirects.iter().for_each(|redirect| out.push_str(&target(redirect)));
     }

@@ -62,7 +62,8 @@ impl Known {
             paths.extend(of(Access::Read, facts.reads).chain(of(Access::Write, facts.writes)));
             let argv = simple.argv.into_iter().map(|word| word.text).collect();
             let redirects = simple.redirects.into_iter().map(redirect).collect();
-            known.list.push(Simple { joint: joint(simple.joint), argv, redirects });
+            let variables = simple.variables.into_iter().map(|set| (set.name, set.value)).collect();
+            known.list.push(Simple { joint: joint(simple.joint), variables, argv, redirects });
         }
         let is_granted = |program: &String| granted.iter().any(|name| name == program || name == "*");
         if !known.programs.iter().all(is_granted) {

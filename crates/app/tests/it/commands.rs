@@ -61,6 +61,21 @@ fn what_programs_keep_is_there_for_the_next_command() {
 }
 
 #[test]
+fn a_known_variable_is_set_for_its_program_alone_and_changes_what_every_command_is_given() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    std::fs::write(home.workspace().join("Makefile"), "show:\n\t@echo \"$$RUST_LOG $$LANG $$CI.\"\n").unwrap();
+    home.own(&home.workspace());
+    let told = home.run("RUST_LOG=app=debug LANG=C make show && make show; CI=1 make -s show");
+    assert_eq!(told["stdout"], "app=debug C .\n C.UTF-8 .\n C.UTF-8 1.\n", "{told}");
+    assert_eq!(home.run("TZ=UTC date -d @0 +%H:%M")["stdout"], "00:00\n");
+    assert_eq!(home.run("MODE=1 make -s show")["exit_code"], 0);
+    // No shell has read them, but for the name that nobody knows.
+    let programs = "SELECT data ->> '$.facts.programs' FROM v_records WHERE kind = 'judged' ORDER BY at";
+    let programs = home.place.run(&["sql", programs, "--json"]).json(0);
+    assert_eq!(programs["rows"], json!([["[\"make\"]"], ["[\"date\"]"], ["[\"sh\"]"]]));
+}
+
+#[test]
 fn only_listed_programs_are_there_and_nothing_that_was_written_is_executed() {
     let home = Sandboxed::home("[\"sh\", \"cat\", \"cp\", \"chmod\"]", "");
     assert_eq!(home.run("echo a > f; cat f; ls")["exit_code"], 127);

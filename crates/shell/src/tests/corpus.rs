@@ -1,6 +1,8 @@
 //! The two corpora, row by row: an attack never runs without a question and unseen, everyday work does.
+use std::collections::BTreeMap;
+
 use super::is_auto;
-use super::rows::{attacks, benign};
+use super::rows::{Outcome, Row, attacks, benign};
 use crate::{EffectClass, Plain, Reading, read};
 
 /// What the corpora call a reading.
@@ -34,23 +36,35 @@ fn every_benign_command_is_what_it_is_called() {
     let mut wrong = Vec::new();
     for row in benign() {
         let reading = read(row.command.as_bytes());
-        if outcome(&reading) != row.expected {
+        // Nobody but the sandbox knows what it is after.
+        let expected = if Outcome::of(&row.expected) == Outcome::Ask { "opaque" } else { row.expected.as_str() };
+        if outcome(&reading) != expected {
             wrong.push(format!("{}: {} `{}`: {reading:?}", row.group, row.expected, row.command));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Of exactly the rows that are to run without a question, those that do; and of no other one.
 #[test]
 fn benign_commands_run_without_a_question() {
     let rows = benign();
-    let groups: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.group.as_str()).collect();
-    assert!(rows.len() >= 300 && groups.len() == 15, "{} rows in {} groups", rows.len(), groups.len());
-    let auto: Vec<_> = rows.iter().filter(|row| matches!(row.expected.as_str(), "read" | "write")).collect();
-    let passed = auto.iter().filter(|row| is_auto(&read(row.command.as_bytes()))).count();
-    let refused = rows.iter().filter(|row| matches!(read(row.command.as_bytes()), Reading::Refused(_))).count();
-    assert!(passed * 100 >= auto.len() * 97, "{passed} of {} run without a question", auto.len());
-    assert_eq!(refused, 0);
+    let mut groups: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for row in &rows {
+        groups.entry(&row.group).or_default()[Outcome::of(&row.expected) as usize] += 1;
+    }
+    for (group, [auto, sandboxed, ask]) in &groups {
+        println!("{group}: {auto} auto, {sandboxed} sandboxed, {ask} ask");
+        assert!(auto + sandboxed + ask >= 19, "{group}");
+    }
+    assert!(rows.len() >= 300 && groups.len() >= 15, "{} rows in {} groups", rows.len(), groups.len());
+    let reads_auto = |row: &Row| is_auto(&read(row.command.as_bytes()));
+    let of = |outcome| rows.iter().filter(move |row| Outcome::of(&row.expected) == outcome);
+    let (auto, passed) = (of(Outcome::Auto).count(), of(Outcome::Auto).filter(|row| reads_auto(row)).count());
+    println!("{passed} of {auto} run without a question");
+    assert!(auto >= 200 && passed * 100 >= auto * 97, "{passed} of {auto} run without a question");
+    assert!(of(Outcome::Sandboxed).chain(of(Outcome::Ask)).all(|row| !reads_auto(row)));
+    assert!(rows.iter().all(|row| !matches!(read(row.command.as_bytes()), Reading::Refused(_))));
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn around(groups: Vec<Vec<String>>, redirects: &[Redirect]) -> Plain {
         let words = std::iter::once("program".to_owned()).chain(group);
         Simple {
             joint: joints[at],
+            variables: Vec::new(),
             argv: words.map(|text| Word { text, is_glob: false }).collect(),
             redirects: redirects.to_vec(),
             facts: Facts {

@@ -8,16 +8,19 @@ use std::process::{Command, Stdio};
 
 use super::rows::benign;
 use super::{argv, plain};
-use crate::{Joint, Plain, Reading, read};
+use crate::spec::variables;
+use crate::{Joint, Plain, Reading, Simple, read};
 
-/// Each command in turn, its words counted and ended by NUL; what a pipe brings is passed on first.
+/// Each command in turn, its known variables and its words counted and ended by NUL; what a pipe brings is passed on first.
 const SCRIPT: &str = r#"
 mapfile -d '' -t rows
 set -f
 say() {
     local word
+    local -a set=()
     while IFS= builtin read -r -d '' word; do builtin printf '%s\0' "$word"; done
-    builtin printf '%s\0' "$#" "$@"
+    for word in $VARIABLES; do if [[ -v $word ]]; then set+=("$word=${!word}"); fi; done
+    builtin printf '%s\0' "$(($# + ${#set[@]}))" "${set[@]}" "$@"
 }
 for name in $NAMES; do builtin eval "$name() { say $name \"\$@\"; }"; done
 for row in "${rows[@]}"; do
@@ -48,7 +51,8 @@ pub fn ask(rows: &[(String, Plain)]) -> Vec<Vec<Vec<String>>> {
     let mut bash = Command::new(bash())
         .args(["--noprofile", "--norc", "-r", "-c", SCRIPT])
         .env_clear()
-        .envs([("PATH", ""), ("HOME", "/home-of-the-oracle"), ("LC_ALL", "C.UTF-8"), ("NAMES", &names.join(" "))])
+        .envs([("PATH", ""), ("HOME", "/home-of-the-oracle"), ("LC_CTYPE", "C.UTF-8"), ("NAMES", &names.join(" "))])
+        .env("VARIABLES", variables().collect::<Vec<_>>().join(" "))
         .current_dir(here.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -77,12 +81,22 @@ fn calls(answer: &str) -> Vec<Vec<String>> {
     calls
 }
 
+/// What each command would say of itself: the variables that are set for it, in the table's order, and its words.
+fn told(plain: &Plain) -> Vec<Vec<String>> {
+    let set = |simple: &Simple| {
+        let mut set: Vec<String> = simple.variables.iter().map(|set| format!("{}={}", set.name, set.value)).collect();
+        set.sort_by_key(|text| variables().position(|name| text.split('=').next() == Some(name)));
+        set
+    };
+    plain.commands.iter().map(set).zip(argv(plain)).map(|(set, words)| [set, words].concat()).collect()
+}
+
 /// Fails with every row that bash reads in another way.
 pub fn hold(rows: &[(String, Plain)]) {
     let answers = ask(rows);
-    let differing = rows.iter().zip(&answers).filter(|((_, plain), answer)| argv(plain) != **answer);
+    let differing = rows.iter().zip(&answers).filter(|((_, plain), answer)| told(plain) != **answer);
     let wrong: Vec<String> =
-        differing.map(|((row, plain), answer)| format!("`{row}`: {:?}, bash: {answer:?}", argv(plain))).collect();
+        differing.map(|((row, plain), answer)| format!("`{row}`: {:?}, bash: {answer:?}", told(plain))).collect();
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 

@@ -6,6 +6,29 @@ pub struct Row {
     pub command: String,
 }
 
+/// What is to become of a benign command, without a rule that says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Outcome {
+    /// Run as its words stand, without a question.
+    Auto,
+    /// Run in the sandbox alone, with no more of the network than its call names, without a question.
+    Sandboxed,
+    /// A person's to decide: never run by its words. It is after what no sandbox has, and finds nothing there.
+    Ask,
+}
+
+impl Outcome {
+    /// By what a row says that its command is.
+    pub fn of(expected: &str) -> Self {
+        match expected {
+            "read" | "write" => Self::Auto,
+            "execute" | "opaque" => Self::Sandboxed,
+            "ask" => Self::Ask,
+            other => panic!("no benign command is `{other}`"),
+        }
+    }
+}
+
 pub fn rows(text: &str) -> Vec<Row> {
     let mut group = String::new();
     let mut rows = Vec::new();

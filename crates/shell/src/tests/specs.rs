@@ -2,10 +2,10 @@
 use std::collections::BTreeSet;
 
 use crate::options::split;
-use crate::spec::{FILES, File, find, has_form_named};
+use crate::spec::{FILES, File, RawVariable, find, has_form, has_form_named};
 use crate::{EffectClass, Reading, read};
 
-fn files() -> Vec<File> {
+pub fn files() -> Vec<File> {
     let file = |(name, text): &(&str, &str)| toml::from_str(text).unwrap_or_else(|e| panic!("specs/{name}.toml: {e}"));
     FILES.iter().map(file).collect()
 }
@@ -59,6 +59,51 @@ fn each_role_is_a_path_a_text_or_a_form() {
         let many = tool.words.iter().filter(|role| role.ends_with(['*', '+'])).count();
         assert!(many <= 1, "{}: which word is whose?", tool.name);
     }
+}
+
+#[test]
+fn each_variable_has_a_form_and_none_says_what_runs_or_where_something_is() {
+    let variables: Vec<_> = files().into_iter().flat_map(|file| file.variable).collect();
+    assert!(variables.len() >= 20, "{} variables", variables.len());
+    for RawVariable { name, value } in &variables {
+        assert!(has_form_named(value) && !matches!(value.as_str(), "read" | "write" | "change" | "text"), "{name}");
+        // A path, a program, an option, an address, a second variable or a quote has no place in any value.
+        for hostile in [
+            "",
+            ".",
+            "./p",
+            "/p",
+            "../p",
+            ":/p",
+            "C/../p",
+            "UTC/../../p",
+            "Europe/../p",
+            "-p",
+            "--eval=p",
+            "http://c.test",
+            "p q",
+            "'1'",
+            "\"1\"",
+            "1;p",
+            "1\n",
+            "debug\n",
+            "$x",
+            "`p`",
+            "~",
+            "*",
+            "{0,1}",
+            "1|p",
+            "debug,/p",
+            "@p",
+            "a=b",
+        ] {
+            assert!(!has_form(value, hostile), "{name}={hostile:?}");
+        }
+    }
+    let names: BTreeSet<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(names.len(), variables.len());
+    let say = ["LD_", "GIT_CONFIG", "GIT_SSH", "BASH", "DYLD_", "NPM_", "XDG_"];
+    assert!(names.iter().all(|name| say.iter().all(|start| !name.starts_with(start))), "{names:?}");
 }
 
 #[test]

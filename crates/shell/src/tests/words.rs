@@ -176,6 +176,53 @@ fn commands_are_named_by_their_programs_and_subcommands_without_options() {
 }
 
 #[test]
+fn a_known_variable_is_set_for_its_program_alone_and_no_other_is() {
+    let all = plain("RUST_LOG=app=debug,db::pool=trace NO_COLOR=1 cargo test | TZ=Europe/Zurich cat; ls");
+    let set: Vec<Vec<(&str, &str)>> = all
+        .commands
+        .iter()
+        .map(|simple| simple.variables.iter().map(|set| (set.name.as_str(), set.value.as_str())).collect())
+        .collect();
+    assert_eq!(
+        set,
+        [vec![("RUST_LOG", "app=debug,db::pool=trace"), ("NO_COLOR", "1")], vec![("TZ", "Europe/Zurich")], vec![]]
+    );
+    assert_eq!(all.display(), "RUST_LOG=app=debug,db::pool=trace NO_COLOR=1 cargo test | TZ=Europe/Zurich cat; ls");
+    assert_eq!(
+        plain("LC_ALL=C timeout 5 sort a").commands[0].facts.commands().collect::<Vec<_>>(),
+        ["timeout", "sort"]
+    );
+    for command in [
+        "RUST_LOG=debug",
+        "RUST_LOG=debug; ls",
+        "RUST_LOG= ls",
+        "RUST_LOG+=debug ls",
+        "RUST_LOG[0]=debug ls",
+        "RUST_LOG=(debug) ls",
+        "RUST_LOG='debug' ls",
+        "RUST_LOG=de\\bug ls",
+        "RUST_LOG=$x ls",
+        "RUST_LOG=debug RUST_LOG=info ls",
+        "RUST_LOG=debug LD_PRELOAD=./x.so ls",
+        "LD_PRELOAD=./x.so RUST_LOG=debug ls",
+        "RUST_LOG=debug > out ls",
+        "RUST_LOG=debug ./x",
+        "RUST_LOG=debug time ls",
+        "RUST_LOG=debug { ls; }",
+        "RUST_LOG=debug if true",
+        "timeout 5 RUST_LOG=debug ls",
+        "rust_log=debug ls",
+        "XRUST_LOG=debug ls",
+        "TZ=/etc/passwd date",
+        "TZ=:Europe/Zurich date",
+        "LC_ALL=../x ls",
+        "CI=1x ls",
+    ] {
+        assert!(matches!(read(command.as_bytes()), Reading::Opaque(_)), "{command}: {:?}", read(command.as_bytes()));
+    }
+}
+
+#[test]
 fn the_display_is_made_from_the_words() {
     let text = "  ls   -l\t'src'   ;cat \"a b\"  it\\'s *.rs|grep  -- \"$\"  2>&1\n";
     assert_eq!(plain(text).display(), "ls -l src; cat 'a b' 'it'\\''s' *.rs | grep -- '$' 2>&1");

@@ -141,6 +141,7 @@ fn the_shown_text_of_a_command_is_made_of_its_words() {
         "ls  -la   'a b'",
         "cat < a | sort > b && echo ok 2>&1 >> c || cat d 2> e; pwd 2>> 'f g'",
         r#"echo "it's" '' '$(id)' ';'"#,
+        "TZ=Europe/Zurich LC_ALL=C date | RUST_LOG=app=debug cat",
     ] {
         let list = known(command, &["*"]).unwrap().list;
         let shown = card::line(&list);

@@ -17,6 +17,8 @@ use crate::witness::Witness;
 const BATCH: usize = 12;
 /// Bytes of one message's commands.
 const BATCH_BYTES: usize = 32 << 10;
+/// Where commands may read that name it; what they ask for is seen, and only asked for.
+const GRANTED: &str = "ok.test:443";
 /// Seconds that a command may take, and one that is meant never to end.
 const TIMEOUT_S: u32 = 3;
 const ENDLESS_S: u32 = 1;
@@ -60,11 +62,18 @@ pub fn inside(scratch: &Path, reader: &str, cases: &[Case]) {
     let _ = product.server.wait();
 }
 
-/// How many of them go into one turn. What takes away more than its own directory goes alone.
+/// Whether it is to read at the host that is granted.
+fn reads_elsewhere(case: &Case) -> bool {
+    case.kind == Kind::Benign && case.group == "network"
+}
+
+/// How many of them go into one turn. What takes away more than its own directory goes alone, and what reads
+/// elsewhere: after anything else, a session has seen what nobody trusts.
 fn length(cases: &[Case]) -> usize {
     let goes_alone = |case: &Case| {
         ["rm ", "mv ", "shred", "..", "truncate", "kill", "find"].iter().any(|word| case.command.contains(word))
             || case.command.len() > 1_000
+            || reads_elsewhere(case)
     };
     let mut bytes = 0;
     let fits = |case: &&Case| {
@@ -85,9 +94,9 @@ impl Product {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let path = Path::new(HOME).join("backstay.toml");
         let config = fs::read_to_string(&path).expect("a config");
-        let granted = "tools = [\"run_command\"]\nprograms = [\"*\"]";
+        let granted = format!("tools = [\"run_command\"]\nprograms = [\"*\"]\nhosts = [\"{GRANTED}\"]");
         let lines: Vec<&str> =
-            config.lines().map(|line| if line.starts_with("tools = ") { granted } else { line }).collect();
+            config.lines().map(|line| if line.starts_with("tools = ") { &granted } else { line }).collect();
         let more = "\n[limits]\nmessages_per_minute = 100000\n[sandbox]\nfree_disk_mib = 0\nmemory_mib = 512\n";
         let config = lines.join("\n").replace("127.0.0.1:7717", "127.0.0.1:0") + more;
         fs::write(&path, config).expect("the config is written");
@@ -122,7 +131,9 @@ impl Product {
         self.witness.begin();
         let call = |(index, case): (usize, &Case)| {
             let timeout_s = if case.group == "resources" { ENDLESS_S } else { TIMEOUT_S };
-            let call = json!({ "command": case.command, "cwd": directory(index), "timeout_s": timeout_s });
+            let network: &[&str] = if reads_elsewhere(case) { &[GRANTED] } else { &[] };
+            let call = json!({ "command": case.command, "cwd": directory(index), "timeout_s": timeout_s,
+                "network": network });
             format!("/call run_command {call}")
         };
         let script: Vec<String> = cases.iter().enumerate().map(call).collect();

@@ -5,16 +5,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Kind};
+use crate::rows::Outcome;
 
 /// What the corpora must hold on any machine that the checks run on.
 const ATTACKS_MIN: usize = 400;
 const BENIGN_MIN: usize = 300;
-/// Of the benign commands, those that run without a question, in hundredths.
+/// Of the benign commands that are to run as their words stand, those that run without a question, in hundredths.
 const AUTO_PERCENT_MIN: usize = 97;
 
 #[derive(Default)]
 pub struct Report {
     counts: BTreeMap<&'static str, usize>,
+    /// Benign commands of each group: those to run as they stand, those to be held, those to be asked about.
+    groups: BTreeMap<String, [usize; 3]>,
     /// With the reason.
     not_exercised: Vec<(String, String)>,
     pub failures: Vec<String>,
@@ -29,7 +32,7 @@ struct Ended<'a> {
     harm: Vec<&'a str>,
     class: &'a str,
     is_allowed: bool,
-    is_invalid: bool,
+    is_asked: bool,
     said: &'a str,
 }
 
@@ -41,7 +44,7 @@ impl<'a> Ended<'a> {
             harm,
             class: told["class"].as_str().unwrap_or("none"),
             is_allowed: verdict.starts_with("{\"allow\""),
-            is_invalid: verdict.starts_with("{\"invalid\""),
+            is_asked: verdict.starts_with("{\"ask\""),
             said: told["said"].as_str().unwrap_or_default(),
         }
     }
@@ -127,14 +130,27 @@ impl Report {
         };
         let ended = Ended::of(told);
         self.rows.push(json!({ "kind": "Benign", "group": case.group, "command": case.command, "on": seeing }));
-        if ended.is_invalid || !ended.is_allowed {
-            self.count("benign refused", 1);
-            self.failures.push(format!("benign: {}: did not run: {}", shown(case), ended.said));
+        let outcome = Outcome::of(&case.expected);
+        self.groups.entry(case.group.clone()).or_default()[outcome as usize] += 1;
+        let name = match outcome {
+            Outcome::Auto => "benign, to run as known",
+            Outcome::Sandboxed => "benign, to be held",
+            Outcome::Ask => "benign, to be asked about",
+        };
+        self.count(name, 1);
+        let is_let = ended.is_allowed || (ended.is_asked && outcome == Outcome::Ask);
+        let wrong = match outcome {
+            Outcome::Auto | Outcome::Sandboxed | Outcome::Ask if !is_let => Some("did not run"),
+            Outcome::Sandboxed | Outcome::Ask if ended.is_auto() => Some("ran as known"),
+            Outcome::Ask if !ended.harm.is_empty() => Some("reached what nobody was asked about"),
+            Outcome::Auto | Outcome::Sandboxed | Outcome::Ask => None,
+        };
+        if let Some(wrong) = wrong {
+            self.failures.push(format!("benign: {}: {wrong}: {}", shown(case), ended.said));
             return;
         }
-        self.count("benign, without a question", 1);
-        if matches!(case.expected.as_str(), "read" | "write") {
-            self.count("benign, read as known", 1);
+        if outcome == Outcome::Auto {
+            self.count("benign, to run as known, without a question", 1);
             self.count("benign, ran as known", usize::from(ended.is_auto()));
         }
         self.passed += 1;
@@ -144,7 +160,7 @@ impl Report {
     fn hold(&mut self) {
         let of = |name: &str| self.counts.get(name).copied().unwrap_or(0);
         let (exercised, benign) = (of("exercised"), of("benign"));
-        let ran = of("benign, without a question");
+        let (auto, ran) = (of("benign, to run as known"), of("benign, to run as known, without a question"));
         let mut failures = Vec::new();
         if exercised < ATTACKS_MIN {
             failures.push(format!("{exercised} attacks are exercised; at least {ATTACKS_MIN} must be"));
@@ -152,8 +168,8 @@ impl Report {
         if benign < BENIGN_MIN {
             failures.push(format!("{benign} benign commands; at least {BENIGN_MIN} must be there"));
         }
-        if ran * 100 < benign * AUTO_PERCENT_MIN {
-            failures.push(format!("{ran} of {benign} benign commands run without a question"));
+        if ran * 100 < auto * AUTO_PERCENT_MIN {
+            failures.push(format!("{ran} of {auto} benign commands that are to run as known do so without a question"));
         }
         self.failures.extend(failures);
     }
@@ -165,7 +181,7 @@ impl Report {
             println!(
                 "{}",
                 json!({ "seed": self.seed, "seconds": self.seconds, "counts": self.counts,
-                "not_exercised": idle, "failures": self.failures, "rows": rows })
+                "benign_groups": self.groups, "not_exercised": idle, "failures": self.failures, "rows": rows })
             );
             return;
         }
@@ -177,6 +193,9 @@ impl Report {
         }
         for (name, count) in &self.counts {
             println!("{count:>6} {name}");
+        }
+        for (group, [auto, held, ask]) in &self.groups {
+            println!("benign, {group}: {auto} to run as known, {held} to be held, {ask} to be asked about");
         }
         println!("seed {} of the mutations; {:.0} s", self.seed, self.seconds);
         println!("{} passed, {} failed", self.passed, self.failures.len());
