@@ -1,6 +1,7 @@
 //! The reader against its tables, its corpora, bash, and what is generated from all three.
 mod corpus;
 mod dress;
+mod help;
 mod laws;
 mod mutations;
 mod oracle;
