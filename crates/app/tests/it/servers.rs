@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::place::Served;
+use crate::held::NAMES;
+use crate::place::{Place, Served};
 use crate::sandboxed::Sandboxed;
 
 /// What calls of the odd server do, so that none of them asks.
@@ -45,7 +46,7 @@ fn odd(tools: &[(&str, &str)]) -> Sandboxed {
     home
 }
 
-fn pinned(tools: &[(&str, &str)]) -> Sandboxed {
+pub fn pinned(tools: &[(&str, &str)]) -> Sandboxed {
     let home = odd(tools);
     home.place.run(&["mcp", "pin", "odd"]).expect(0);
     home
@@ -176,6 +177,21 @@ fn a_server_works_for_one_session_and_only_while_it_is_called() {
     assert!(call(&home, "odd__count", &json!({})).starts_with("1 of "));
     assert_eq!(served.stop(), 0);
     until(|| processes(&home).is_empty());
+}
+
+#[test]
+fn no_variable_of_the_runtime_reaches_a_server() {
+    let home = pinned(&[("look", "class = \"write\"\narguments.path.role = \"write_path\"\n")]);
+    let mut serve = home.place.command(&["serve", "--json"]);
+    serve.envs(NAMES.split_whitespace().map(|name| (name, "canary-5e1")));
+    let served = Place::served(serve);
+    assert_eq!(call(&home, "odd__look", &json!({ "path": "seen" })), "looked");
+    let seen = String::from_utf8(std::fs::read(home.workspace().join("seen")).unwrap()).unwrap();
+    assert!(!seen.contains("canary-5e1") && seen.contains("\0SETTING=some\0"), "{seen}");
+    let set: Vec<&str> = seen.split('\0').filter_map(|line| line.split('=').next()).collect();
+    let known = |name: &&str| NAMES.split_whitespace().all(|hostile| hostile != *name);
+    assert!(set.iter().all(known) && set.contains(&"GIT_CONFIG_NOSYSTEM"), "{set:?}");
+    assert_eq!(served.stop(), 0);
 }
 
 /// Nor by the signal that wakes it, nor by being at a system call when it was told to rest.
