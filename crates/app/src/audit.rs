@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use backstay_engine::Engine;
 use backstay_providers::Client;
-use backstay_secrets::{Key, Signer};
+use backstay_secrets::{Key, Signer, Vault};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::config::Checked;
+use crate::config::{AuditConfig, Checked};
 use crate::kept;
 use crate::opening::OpenError;
 use line::Tip;
@@ -58,19 +58,31 @@ pub struct Keeper {
 /// # Errors
 /// The key cannot be used.
 pub fn signer(config: &Checked) -> Result<Option<Signer>, OpenError> {
-    let Some(audit) = &config.audit else { return Ok(None) };
+    config.audit.as_ref().map(|audit| Ok(read(audit)?.0)).transpose()
+}
+
+fn read(audit: &AuditConfig) -> Result<(Signer, Key), OpenError> {
     let setup = |why: String| OpenError::Setup(format!("audit.key: {why}"));
     let key = Key::read(&audit.key).map_err(|error| setup(error.to_string()))?;
-    Signer::new(&key).map(Some).ok_or_else(|| setup("it cannot be used for signatures".to_owned()))
+    let signer = Signer::new(&key).ok_or_else(|| setup("it cannot be used for signatures".to_owned()))?;
+    Ok((signer, key))
 }
 
 impl Keeper {
-    /// `None` where the config asks for none.
+    /// `None` where the config asks for none. Its key is looked for from here on.
     ///
     /// # Errors
     /// The key or what the home has kept cannot be used.
-    pub fn new(home: &Path, config: &Checked, engine: Engine, client: Client) -> Result<Option<Arc<Self>>, OpenError> {
-        let (Some(audit), Some(signer)) = (&config.audit, signer(config)?) else { return Ok(None) };
+    pub fn new(
+        home: &Path,
+        config: &Checked,
+        engine: Engine,
+        client: Client,
+        vault: &Vault,
+    ) -> Result<Option<Arc<Self>>, OpenError> {
+        let Some(audit) = &config.audit else { return Ok(None) };
+        let (signer, key) = read(audit)?;
+        vault.watch_key("audit.key", &key);
         let sink = Sink::new(&audit.sink, client);
         let lineage = engine.store().lineage();
         let tip = match fs::read_to_string(home.join(STATE)) {

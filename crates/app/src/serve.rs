@@ -85,7 +85,7 @@ pub async fn open(home: &Path, keys: Keys) -> Result<Opened, OpenError> {
     let limits = Limits { messages_per_minute: config.limits.messages_per_minute };
     let engine = Engine::start(store, shared, config.policy.clone(), &config.text, limits).await?;
     tokio::spawn(servers::tend(engine.clone(), Arc::clone(&world), drifted));
-    let audit = Keeper::new(home, &config, engine.clone(), collector)?;
+    let audit = Keeper::new(home, &config, engine.clone(), collector, &vault)?;
     Ok(Opened { engine, world, config, keys, drifts, logins, home: home.to_owned(), vault, audit, notify })
 }
 

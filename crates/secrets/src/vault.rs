@@ -75,11 +75,19 @@ impl Vault {
     fn new(path: PathBuf, key: Result<Key, Option<String>>, all: All) -> Self {
         let (watched, redactor) = (Mutex::default(), RwLock::default());
         let vault = Self(Arc::new(Inner { path, key, all: Mutex::new(all), watched, redactor }));
-        let text = vault.0.key.as_ref().ok().and_then(|key| std::str::from_utf8(key.bytes()).ok());
-        let key = text.map(|text| Watched::unnumbered("secrets-key", &SecretString::from(text)));
         let kept: Vec<Watched> = vault.all().iter().map(watch).collect();
-        vault.look_for(kept.into_iter().chain(key));
+        vault.look_for(kept);
+        if let Ok(key) = &vault.0.key {
+            vault.watch_key("secrets-key", key);
+        }
         vault
+    }
+
+    /// Looks for a key, where it is a text.
+    pub fn watch_key(&self, name: &str, key: &Key) {
+        if let Ok(text) = std::str::from_utf8(key.bytes()) {
+            self.watch(name, &SecretString::from(text));
+        }
     }
 
     /// Looks for a value that is kept elsewhere, such as a provider's key from the environment.

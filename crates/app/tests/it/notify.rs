@@ -20,7 +20,7 @@ const ASK: &str = "[[agents.main.rules]]\nname = \"notes need a yes\"\nverdict =
 const CANARY: &str = "Canary-4711";
 
 #[derive(Clone, Copy)]
-enum Answer {
+pub enum Answer {
     Plain(&'static str),
     /// To this address.
     Moved(u16),
@@ -29,9 +29,9 @@ enum Answer {
     Endless,
 }
 
-struct Taken {
-    headers: BTreeMap<String, String>,
-    body: String,
+pub struct Taken {
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
 }
 
 impl Taken {
@@ -41,8 +41,8 @@ impl Taken {
 }
 
 /// Answers requests in this order, and all others with 200.
-struct Hook {
-    port: u16,
+pub struct Hook {
+    pub port: u16,
     taken: Receiver<Taken>,
 }
 
@@ -65,11 +65,11 @@ impl Hook {
         Self { port, taken }
     }
 
-    fn new(answers: &[Answer]) -> Self {
+    pub fn new(answers: &[Answer]) -> Self {
         Self::start(TcpListener::bind("127.0.0.1:0").unwrap(), answers)
     }
 
-    fn next(&self) -> Taken {
+    pub fn next(&self) -> Taken {
         self.taken.recv_timeout(PATIENCE).unwrap()
     }
 }
