@@ -211,6 +211,7 @@ fn a_known_variable_is_set_for_its_program_alone_and_no_other_is() {
         "RUST_LOG=debug { ls; }",
         "RUST_LOG=debug if true",
         "timeout 5 RUST_LOG=debug ls",
+        "MODE=1 ls",
         "rust_log=debug ls",
         "XRUST_LOG=debug ls",
         "TZ=/etc/passwd date",
