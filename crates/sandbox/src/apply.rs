@@ -1,7 +1,8 @@
 //! The changes of one command, made where it may write. This process may be root there, and others write there too:
 //! each is made beneath the granted directory by a handle of the directory it is in, over no link, beside its name, and
 //! takes the name in one step if what lies there is what was copied.
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,9 +18,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
 
 use crate::limits::ASIDE_MAX;
-use crate::mark::Mark;
-use crate::merge::{COPIES, Ends, Told, Why, aside, shown, size};
+use crate::mark::{Id, Mark};
+use crate::merge::{COPIES, Ends, aside, shown, size};
 use crate::stage::{DIRECTORY, Was, directory, names, permissions, set_changed};
+use crate::told::{Told, Why};
 
 /// How an original is walked to: what is mounted in it was granted with it.
 pub const ORIGINALS: ResolveFlags =
@@ -37,6 +39,10 @@ pub struct Change {
     what: What,
     /// `None`: nothing was there.
     was: Option<Was>,
+    /// The copy.
+    id: Id,
+    /// What lies in its place has to be written elsewhere, or deleted, before it goes: until then this lies beside it.
+    waits: bool,
 }
 
 #[derive(Debug)]
@@ -65,31 +71,66 @@ impl Change {
             | FileType::BlockDevice
             | FileType::Unknown => What::Link,
         };
-        Self { root, from: from.to_owned(), to: to.to_owned(), what, was }
+        let id = Mark::of_stat(stat).id();
+        Self { root, from: from.to_owned(), to: to.to_owned(), what, was, id, waits: false }
     }
 
     pub fn mode(root: usize, path: &Path, mode: Mode, was: Was) -> Self {
-        Self { root, from: path.to_owned(), to: path.to_owned(), what: What::Mode(mode), was: Some(was) }
+        Self::of(root, path.to_owned(), What::Mode(mode), was)
     }
 
     pub fn deletion(root: usize, path: PathBuf, was: Was) -> Self {
-        Self { root, from: path.clone(), to: path, what: What::Gone, was: Some(was) }
+        Self::of(root, path, What::Gone, was)
+    }
+
+    fn of(root: usize, path: PathBuf, what: What, was: Was) -> Self {
+        Self { root, from: path.clone(), to: path, what, was: Some(was), id: was.copy.id(), waits: false }
+    }
+
+    pub fn waiting(self) -> Self {
+        Self { waits: true, ..self }
+    }
+
+    fn is_put(&self) -> bool {
+        match self.what {
+            What::File { .. } | What::Directory { .. } | What::Link => true,
+            What::Mode(_) | What::Gone => false,
+        }
+    }
+
+    /// The copy of what lies in its place, where that is another one by now.
+    fn replaced(&self) -> Option<Id> {
+        self.was.map(|was| was.copy.id()).filter(|id| self.is_put() && *id != self.id)
     }
 }
 
-/// In the order in which they are made: where the disk is full nothing is deleted for what could not be written.
+/// In the order in which they are made: nothing is deleted or replaced before all is written that came of it.
 #[derive(Default)]
 pub struct Work {
     pub puts: Vec<Change>,
-    /// The inner before the outer.
-    pub deletes: Vec<Change>,
     /// What takes the place of something that is of another kind.
     pub late: Vec<Change>,
+    /// The inner before the outer.
+    pub deletes: Vec<Change>,
+    /// Copies that go nowhere. What they were made of stays.
+    pub lost: BTreeSet<Id>,
 }
 
 impl Work {
     pub fn len(&self) -> usize {
-        self.puts.len().saturating_add(self.deletes.len()).saturating_add(self.late.len())
+        self.puts.len().saturating_add(self.late.len()).saturating_add(self.deletes.len())
+    }
+
+    /// What replaces something that was moved waits until that has its new place.
+    pub fn in_order(mut self) -> Self {
+        let all = self.puts.iter().chain(&self.late);
+        let put: BTreeSet<Id> = all.filter(|change| change.is_put()).map(|change| change.id).collect();
+        let (late, puts): (Vec<_>, Vec<_>) = std::mem::take(&mut self.puts)
+            .into_iter()
+            .partition(|change| change.replaced().is_some_and(|id| put.contains(&id)));
+        self.puts = puts;
+        self.late.extend(late.into_iter().map(Change::waiting));
+        self
     }
 
     /// `Err` says how far it came.
@@ -101,80 +142,146 @@ impl Work {
         halt: &AtomicBool,
         told: &mut Told,
     ) -> Result<(), String> {
-        let all = self.puts.iter().chain(&self.deletes).chain(&self.late);
-        let mut done = 0u64;
-        for change in all {
-            let Some(ends) = roots.get(change.root) else { continue };
-            let path = shown(&ends.real(&change.to));
-            let stopped = |why: &str| format!("{done} of {} changes are kept, and no more: {why}", self.len());
-            if halt.load(Ordering::Acquire) {
-                return Err(stopped("a person stopped it"));
-            }
-            let at = At { ends, uid, hides };
-            match at.make(change) {
-                Ok(Made::Yes) => done = done.saturating_add(1),
-                Ok(Made::No(why)) => told.note(why, path),
-                Ok(Made::Beside(name)) => told.note(Why::Beside, shown(&ends.real(&change.to.with_file_name(name)))),
-                Err(errno) => return Err(stopped(&format!("{path}: {errno}"))),
-            }
-        }
-        Ok(())
+        let (lost, moved, waiting) = (self.lost.clone(), BTreeMap::new(), Vec::new());
+        let mut applying = Applying { roots, uid, hides, told, done: 0, lost, moved, waiting };
+        let all = self.puts.iter().chain(&self.late).chain(&self.deletes);
+        let made = all.into_iter().try_for_each(|change| applying.one(change, halt));
+        applying.settle(made.is_ok());
+        made.map_err(|why| format!("{} of {} changes are kept, and no more: {why}", applying.done, self.len()))
     }
 }
 
 enum Made {
     Yes,
     No(Why),
-    /// Under this name.
-    Beside(OsString),
+    /// Here.
+    Beside(PathBuf),
+    /// Here, until everything else is made.
+    Waits(PathBuf),
+}
+
+struct Applying<'a> {
+    roots: &'a [Ends],
+    uid: u32,
+    hides: &'a dyn Fn(&str) -> bool,
+    told: &'a mut Told,
+    done: u64,
+    lost: BTreeSet<Id>,
+    /// Of directories that lie beside their place, where.
+    moved: BTreeMap<PathBuf, PathBuf>,
+    waiting: Vec<Waiting<'a>>,
+}
+
+struct Waiting<'a> {
+    change: &'a Change,
+    ends: &'a Ends,
+    to: PathBuf,
+    beside: PathBuf,
+}
+
+impl<'a> Applying<'a> {
+    fn one(&mut self, change: &'a Change, halt: &AtomicBool) -> Result<(), String> {
+        let Some(ends) = self.roots.get(change.root) else { return Ok(()) };
+        if halt.load(Ordering::Acquire) {
+            return Err("a person stopped it".to_owned());
+        }
+        let to = self.place(ends, &change.to);
+        let at = At { ends, uid: self.uid, hides: self.hides, lost: &self.lost };
+        let made = at.make(change, &to).map_err(|errno| format!("{}: {errno}", ends.real(&to).display()))?;
+        if let (What::Directory { .. }, Made::Beside(beside) | Made::Waits(beside)) = (&change.what, &made) {
+            self.moved.insert(ends.real(&change.to), beside.clone());
+        }
+        match made {
+            Made::Yes => self.done = self.done.saturating_add(1),
+            Made::No(why) => {
+                if change.is_put() {
+                    self.lost.insert(change.id);
+                }
+                self.told.note(why, shown(&ends.real(&to)));
+            }
+            Made::Beside(beside) => self.told.note(Why::Beside, shown(&ends.real(&beside))),
+            Made::Waits(beside) => self.waiting.push(Waiting { change, ends, to, beside }),
+        }
+        Ok(())
+    }
+
+    /// Where it goes by now.
+    fn place(&self, ends: &Ends, to: &Path) -> PathBuf {
+        let above = to.ancestors().skip(1).find_map(|above| Some((above, self.moved.get(&ends.real(above))?)));
+        let moved = above.and_then(|(above, moved)| Some(moved.join(to.strip_prefix(above).ok()?)));
+        moved.unwrap_or_else(|| to.to_owned())
+    }
+
+    /// What waited gets its place, if everything else was made and the place is free or as it was.
+    fn settle(&mut self, is_complete: bool) {
+        for Waiting { change, ends, to, beside } in std::mem::take(&mut self.waiting) {
+            let is_lost = change.replaced().is_some_and(|id| self.lost.contains(&id));
+            let has_place = is_complete
+                && !is_lost
+                && parent(&ends.original, &to).is_ok_and(|within| {
+                    let names = (beside.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
+                    publish(&within, names.0, names.1, change.was) == Ok(true)
+                });
+            if has_place {
+                self.done = self.done.saturating_add(1);
+            } else {
+                self.told.note(Why::Beside, shown(&ends.real(&beside)));
+            }
+        }
+    }
 }
 
 struct At<'a> {
     ends: &'a Ends,
     uid: u32,
     hides: &'a dyn Fn(&str) -> bool,
+    lost: &'a BTreeSet<Id>,
 }
 
 impl At<'_> {
-    fn make(&self, change: &Change) -> Result<Made, Errno> {
-        let within = match parent(&self.ends.original, &change.to) {
+    fn make(&self, change: &Change, to: &Path) -> Result<Made, Errno> {
+        let within = match parent(&self.ends.original, to) {
             Ok(within) => within,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG) => {
                 return Ok(Made::No(Why::Gone));
             }
             Err(errno) => return Err(errno),
         };
-        let name = change.to.file_name().unwrap_or(OsStr::new("."));
+        let name = to.file_name().unwrap_or(OsStr::new("."));
         match (&change.what, change.was) {
+            (What::Gone, Some(was)) if self.lost.contains(&was.copy.id()) => Ok(Made::No(Why::Carried)),
             (What::Gone, Some(was)) => deleted(&within, name, was),
             (What::Mode(mode), Some(was)) => permitted(&within, name, *mode, was),
             (What::Gone | What::Mode(_), None) => Ok(Made::Yes),
-            (What::Directory { mode }, _) => made_directory(&within, name, *mode),
-            (What::File { .. } | What::Link, was) => self.put(change, &within, name, was),
+            // One that somebody else has made meanwhile is as good.
+            (What::Directory { .. }, _) if !change.waits && is_directory(&within, name) => Ok(Made::Yes),
+            (What::Directory { .. } | What::File { .. } | What::Link, _) => self.put(change, to, &within, name),
         }
     }
 
-    fn put(&self, change: &Change, within: &OwnedFd, name: &OsStr, was: Option<Was>) -> Result<Made, Errno> {
+    fn put(&self, change: &Change, to: &Path, within: &OwnedFd, name: &OsStr) -> Result<Made, Errno> {
         let original = statat(within, name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let owner = match original.filter(|found| was.is_some_and(|was| was.original == Mark::of_stat(found))) {
+        let owner = match original.filter(|found| change.was.is_some_and(|was| was.original == Mark::of_stat(found))) {
             Some(original) => original,
             None => fstat(within)?,
         };
         let underway = match &change.what {
             What::File { bytes, mode } => self.write(change, within, &owner, *bytes, *mode)?,
             What::Link => self.link(change, within, &owner)?,
-            What::Directory { .. } | What::Mode(_) | What::Gone => return Ok(Made::Yes),
+            What::Directory { mode } => made_directory(within, &owner, *mode)?,
+            What::Mode(_) | What::Gone => return Ok(Made::Yes),
         };
-        if underway.publish(name, was)? {
+        let has_to_stay = change.replaced().is_some_and(|id| self.lost.contains(&id));
+        if !change.waits && !has_to_stay && underway.publish(name, change.was)? {
             return Ok(Made::Yes);
         }
         for number in 0..ASIDE_MAX {
-            let beside = aside(name, CONFLICT, number);
-            if (self.hides)(&shown(&self.ends.real(&change.to.with_file_name(&beside)))) {
+            let beside = to.with_file_name(aside(name, CONFLICT, number));
+            if (self.hides)(&shown(&self.ends.real(&beside))) {
                 break;
             }
-            match underway.publish(&beside, None) {
-                Ok(true) => return Ok(Made::Beside(beside)),
+            match underway.publish(beside.file_name().unwrap_or_default(), None) {
+                Ok(true) => return Ok(if change.waits { Made::Waits(beside) } else { Made::Beside(beside) }),
                 Ok(false) => {}
                 Err(Errno::NAMETOOLONG) => break,
                 Err(errno) => return Err(errno),
@@ -273,14 +380,12 @@ fn permitted(within: &OwnedFd, name: &OsStr, mode: Mode, was: Was) -> Result<Mad
     Ok(Made::Yes)
 }
 
-/// One that somebody else has made meanwhile is as good.
-fn made_directory(within: &OwnedFd, name: &OsStr, mode: Mode) -> Result<Made, Errno> {
-    match statat(within, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => return Ok(Made::Yes),
-        Ok(_) => return Ok(Made::No(Why::Changed)),
-        Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
+fn is_directory(within: &OwnedFd, name: &OsStr) -> bool {
+    statat(within, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+}
+
+fn made_directory<'a>(within: &'a OwnedFd, owner: &Stat, mode: Mode) -> Result<Underway<'a>, Errno> {
     let underway = Underway::new(within);
     mkdirat(within, &underway.name, Mode::RWXU)?;
     let made = directory(within, OsStr::new(&underway.name))?;
@@ -288,9 +393,9 @@ fn made_directory(within: &OwnedFd, name: &OsStr, mode: Mode) -> Result<Made, Er
     if fstat(&made)?.st_uid != geteuid().as_raw() || !names(&made, 1)?.is_empty() {
         return Err(Errno::STALE);
     }
-    give(&made, &fstat(within)?)?;
+    give(&made, owner)?;
     fchmod(&made, mode)?;
-    Ok(if underway.publish(name, None)? { Made::Yes } else { Made::No(Why::Changed) })
+    Ok(underway)
 }
 
 fn give(to: impl AsFd, owner: &Stat) -> Result<(), Errno> {
@@ -310,27 +415,27 @@ impl<'a> Underway<'a> {
         Self { within, name: format!("{UNDERWAY}{}-{number}", std::process::id()) }
     }
 
-    /// False: what lies there is not what was there.
     fn publish(&self, name: &OsStr, was: Option<Was>) -> Result<bool, Errno> {
-        if let Some(was) = was {
-            return match statat(self.within, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(found) if Mark::of_stat(&found) == was.original => {
-                    renameat(self.within, &self.name, self.within, name).map(|()| true)
-                }
-                Ok(_) | Err(Errno::NOENT) => Ok(false),
-                Err(errno) => Err(errno),
-            };
-        }
-        match renameat_with(self.within, &self.name, self.within, name, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(true),
-            Err(Errno::EXIST) => Ok(false),
-            // File systems that do not know the flag.
-            Err(Errno::INVAL | Errno::NOSYS) if is_absent(self.within, name) => {
-                renameat(self.within, &self.name, self.within, name).map(|()| true)
-            }
-            Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+        publish(self.within, OsStr::new(&self.name), name, was)
+    }
+}
+
+/// False: what lies there is not what was there.
+fn publish(within: &OwnedFd, from: &OsStr, to: &OsStr, was: Option<Was>) -> Result<bool, Errno> {
+    if let Some(was) = was {
+        return match statat(within, to, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) if Mark::of_stat(&found) == was.original => renameat(within, from, within, to).map(|()| true),
+            Ok(_) | Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno),
-        }
+        };
+    }
+    match renameat_with(within, from, within, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // File systems that do not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) if is_absent(within, to) => renameat(within, from, within, to).map(|()| true),
+        Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Mark(u64, u64, u64, i64, i64, i64, i64);
 
+/// What tells two things apart that are there.
+pub type Id = (u64, u64);
+
 impl Mark {
     pub fn of(stat: &Metadata) -> Self {
         Self(stat.dev(), stat.ino(), stat.size(), stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec())
@@ -33,6 +36,11 @@ impl Mark {
 
     /// Whether it is the same thing, whatever is in it now.
     pub fn is_of(self, other: Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
+        self.id() == other.id()
+    }
+
+    /// The device and the inode.
+    pub fn id(self) -> Id {
+        (self.0, self.1)
     }
 }

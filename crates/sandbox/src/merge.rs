@@ -16,67 +16,17 @@ use crate::guard::{QUARANTINE, Within};
 use crate::limits::{ASIDE_MAX, FREE_FILES_MIN, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
 use crate::mark::Mark;
 use crate::stage::{DIRECTORY, Stage, Was, names, permissions};
+use crate::told::{NotKept, Told, Why};
 use crate::usage;
 
 /// How a copy is walked.
 pub const COPIES: ResolveFlags = ORIGINALS.union(ResolveFlags::NO_XDEV);
-
-/// What of a command's changes is not in place, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NotKept {
-    pub why: String,
-    pub paths: Vec<String>,
-}
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Merged {
     /// As [`crate::run::Ran`] has it.
     pub quarantined: Vec<String>,
     pub not_kept: Vec<NotKept>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Why {
-    Protected,
-    Hidden,
-    Kind,
-    Beside,
-    Changed,
-    NotDeleted,
-    NotEmpty,
-    Gone,
-}
-
-impl Why {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Protected => "other programs act on these names, or on what is below them: they stay as they were",
-            Self::Hidden => "a rule keeps this agent from these paths: nothing was written there",
-            Self::Kind => "only the command's own files, directories and links are kept: these are none",
-            Self::Beside => {
-                "something else lies in these places by now, and stays as it is: what this command wrote lies beside it, here"
-            }
-            Self::Changed => {
-                "something else lies in these places by now, and stays as it is: what this command wrote is gone"
-            }
-            Self::NotDeleted => "somebody else changed these meanwhile: they were not deleted",
-            Self::NotEmpty => "these hold what this command was not shown, or may not delete: they were not deleted",
-            Self::Gone => "somebody else took away the directories of these: what this command did there is gone",
-        }
-    }
-}
-
-/// What is told of paths.
-#[derive(Default)]
-pub struct Told {
-    quarantined: Vec<String>,
-    paths: BTreeMap<Why, Vec<String>>,
-}
-
-impl Told {
-    pub fn note(&mut self, why: Why, path: String) {
-        self.paths.entry(why).or_default().push(path);
-    }
 }
 
 /// A granted directory from both sides.
@@ -141,7 +91,7 @@ pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, h
     let mut not_kept = Vec::new();
     match found {
         Ok(()) => {
-            if let Err(why) = work.apply(&ends, stage.uid(), hides, halt, &mut told) {
+            if let Err(why) = work.in_order().apply(&ends, stage.uid(), hides, halt, &mut told) {
                 not_kept.push(NotKept { why, paths: Vec::new() });
             }
         }
@@ -172,8 +122,9 @@ struct Plan<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Compared,
-    /// The names above are protected.
-    Stays,
+    Stays(Why),
+    /// It goes nowhere, with a directory that is told.
+    Dropped,
     /// With a directory that was not there. Late: where something else has to go first; aside: out of use already.
     New {
         is_late: bool,
@@ -212,10 +163,9 @@ impl Plan<'_> {
         self.walk(&Here { root, ends, copy, from: nowhere, to: nowhere, depth: 0, how }, &mut was)?;
         // What was not seen is gone; what lies in a directory goes before it.
         for (path, was) in was.into_iter().rev() {
-            if was.is_protected {
-                self.told.note(Why::Protected, shown(&ends.real(&path)));
-            } else {
-                self.work.deletes.push(Change::deletion(root, path, was));
+            match was.stays {
+                Some(why) => self.told.note(why, shown(&ends.real(&path))),
+                None => self.work.deletes.push(Change::deletion(root, path, was)),
             }
         }
         Ok(())
@@ -248,18 +198,23 @@ impl Plan<'_> {
         let name = OsStr::from_bytes(name.to_bytes());
         let (from, to) = (here.from.join(name), here.to.join(name));
         let real = here.ends.real(&from);
-        if self.stage.is_granted(&real) {
+        // It is merged by itself.
+        if self.stage.is_written(&real) {
             return Ok(());
         }
         let is_hidden = (self.hides)(&shown(&real));
         let stat = statat(here.copy, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| unreadable(&real, errno))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
+        let mut seen = Seen { from, to, stat, kind };
+        if here.how == How::Dropped {
+            return self.dropped(here, &seen, was);
+        }
         let is_one = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
         // A link to somebody else's file is no file of the command's.
         if is_hidden || !is_one || stat.st_uid != self.stage.uid() {
             self.told.note(if is_hidden { Why::Hidden } else { Why::Kind }, shown(&real));
-            forget(was, &from);
-            return Ok(());
+            forget(was, &seen.from);
+            return self.dropped(here, &seen, was);
         }
         if kind == FileType::RegularFile {
             self.bytes = self.bytes.saturating_add(size(&stat));
@@ -267,12 +222,19 @@ impl Plan<'_> {
                 return Err(too_much());
             }
         }
-        let mut seen = Seen { from, to, stat, kind };
         let known = was.get(&seen.from).copied();
+        let stays = match here.how {
+            How::Stays(why) => Some(why),
+            How::Compared | How::New { .. } | How::Dropped if self.stage.is_read(&real) => Some(Why::ReadOnly),
+            How::Compared => known.and_then(|known| known.stays),
+            How::New { .. } | How::Dropped => None,
+        };
+        if let Some(why) = stays {
+            return self.stays(here, &seen, why, was);
+        }
         let is_named = within.protects(name.to_str().unwrap_or_default(), kind == FileType::Directory);
         match here.how {
-            How::Stays => self.stays(here, &seen, was),
-            How::Compared if known.is_some_and(|known| known.is_protected) => self.stays(here, &seen, was),
+            How::Stays(_) | How::Dropped => Ok(()),
             How::Compared | How::New { is_aside: false, .. } if is_named => {
                 self.told.quarantined.push(shown(&real));
                 seen.to = here.to.join(free_name(here, name)?);
@@ -302,7 +264,7 @@ impl Plan<'_> {
             return self.below(here, seen, How::Compared, was);
         }
         if Mark::of_stat(&seen.stat) != known.copy {
-            self.put(here.root, seen, Some(known), false);
+            self.put(here, seen, Some(known), false);
         }
         Ok(())
     }
@@ -314,21 +276,37 @@ impl Plan<'_> {
         how: How,
         was: &mut BTreeMap<PathBuf, Was>,
     ) -> Result<(), String> {
-        self.put(here.root, seen, None, how.is_late());
+        self.put(here, seen, None, how.is_late());
         if seen.kind == FileType::Directory { self.below(here, seen, how, was) } else { Ok(()) }
     }
 
     /// Only told.
-    fn stays(&mut self, here: &Here<'_>, seen: &Seen, was: &mut BTreeMap<PathBuf, Was>) -> Result<(), String> {
+    fn stays(
+        &mut self,
+        here: &Here<'_>,
+        seen: &Seen,
+        why: Why,
+        was: &mut BTreeMap<PathBuf, Was>,
+    ) -> Result<(), String> {
         let known = was.remove(&seen.from).filter(|known| known.kind == seen.kind);
         let is_directory = seen.kind == FileType::Directory;
         let is_same = known.is_some_and(|known| {
             known.copy_mode == permissions(&seen.stat) && (is_directory || known.copy == Mark::of_stat(&seen.stat))
         });
         if !is_same {
-            self.told.note(Why::Protected, shown(&here.ends.real(&seen.from)));
+            self.told.note(why, shown(&here.ends.real(&seen.from)));
         }
-        if known.is_some() && is_directory { self.below(here, seen, How::Stays, was) } else { Ok(()) }
+        if known.is_some() && is_directory {
+            self.work.lost.insert(Mark::of_stat(&seen.stat).id());
+            return self.below(here, seen, How::Stays(why), was);
+        }
+        self.dropped(here, seen, was)
+    }
+
+    /// What lay elsewhere before, and is here now, is not to be deleted there.
+    fn dropped(&mut self, here: &Here<'_>, seen: &Seen, was: &mut BTreeMap<PathBuf, Was>) -> Result<(), String> {
+        self.work.lost.insert(Mark::of_stat(&seen.stat).id());
+        if seen.kind == FileType::Directory { self.below(here, seen, How::Dropped, was) } else { Ok(()) }
     }
 
     fn below(
@@ -352,12 +330,14 @@ impl Plan<'_> {
         }
     }
 
-    fn put(&mut self, root: usize, seen: &Seen, was: Option<Was>, is_late: bool) {
+    fn put(&mut self, here: &Here<'_>, seen: &Seen, was: Option<Was>, is_late: bool) {
         let Seen { from, to, stat, kind } = seen;
         if *kind == FileType::RegularFile {
             self.new_bytes = self.new_bytes.saturating_add(size(stat));
         }
-        let change = Change::put(root, from, to, *kind, stat, was);
+        let change = Change::put(here.root, from, to, *kind, stat, was);
+        // Of what is in a directory that waits, nothing waits by itself.
+        let change = if is_late && !here.how.is_late() { change.waiting() } else { change };
         if is_late { &mut self.work.late } else { &mut self.work.puts }.push(change);
     }
 }
@@ -366,7 +346,7 @@ impl How {
     fn is_late(self) -> bool {
         match self {
             Self::New { is_late, .. } => is_late,
-            Self::Compared | Self::Stays => false,
+            Self::Compared | Self::Stays(_) | Self::Dropped => false,
         }
     }
 }
@@ -418,8 +398,10 @@ fn too_much() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::fs;
     use std::os::unix::fs::{chown, symlink};
+    use std::sync::atomic::Ordering;
 
     use rustix::fs::mknodat;
 
@@ -440,13 +422,59 @@ mod tests {
 
     impl Merging {
         fn new() -> Self {
+            Self::of(&["f"], &[])
+        }
+
+        /// Each file says what its name is.
+        fn of(files: &[&str], read: &[&str]) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let granted = directory.path().canonicalize().unwrap().join("above/granted");
-            fs::create_dir_all(&granted).unwrap();
-            fs::write(granted.join("f"), "f").unwrap();
-            let reach = Reach { read: Vec::new(), write: vec![shown(&granted)] };
+            for file in files {
+                let path = granted.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, file).unwrap();
+            }
+            let read = read.iter().map(|path| shown(&granted.join(path))).collect();
+            let reach = Reach { read, write: vec![shown(&granted)] };
             let stage = Stage::make(&reach, "/", uid(), &|_| false).unwrap();
             Self { directory, granted, stage }
+        }
+
+        fn make(&self, name: &str) {
+            fs::create_dir(self.copy(name)).unwrap();
+            chown(self.copy(name), Some(uid()), None).unwrap();
+        }
+
+        fn moves(&self, moves: &[(&str, &str)]) {
+            for (from, to) in moves {
+                fs::rename(self.copy(from), self.copy(to)).unwrap();
+            }
+        }
+
+        fn told(&self, why: Why, paths: &[&str]) -> NotKept {
+            let paths = paths.iter().map(|path| shown(&self.granted.join(path))).collect();
+            NotKept { why: why.words().to_owned(), paths }
+        }
+
+        /// What is in every file, sorted.
+        fn texts(&self) -> Vec<(String, String)> {
+            let (mut found, mut left) = (Vec::new(), vec![self.granted.clone()]);
+            while let Some(directory) = left.pop() {
+                for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                    if path.is_dir() {
+                        left.push(path);
+                    } else {
+                        let below = shown(path.strip_prefix(&self.granted).unwrap());
+                        found.push((below, fs::read_to_string(path).unwrap()));
+                    }
+                }
+            }
+            found.sort();
+            found
+        }
+
+        fn text(&self, name: &str) -> String {
+            fs::read_to_string(self.granted.join(name)).unwrap_or_else(|error| error.to_string())
         }
 
         fn copy(&self, name: &str) -> PathBuf {
@@ -524,6 +552,86 @@ mod tests {
         symlink(&elsewhere, &above).unwrap();
         let granted = led_away.granted.clone();
         refused(&mut led_away, &granted);
+    }
+
+    #[test]
+    fn what_was_moved_to_where_nothing_is_kept_stays_where_it_was() {
+        let files = ["p1", "p2", "p3", "p4", "d/in/x", "kept", "over", "both", ".git/config", ".git/hooks/x", "ro/f"];
+        let mut merging = Merging::of(&files, &["ro"]);
+        merging.make("hid");
+        merging.make("n");
+        merging.moves(&[("p1", ".git/config"), ("p2", "hid/p2"), ("p3", "ro/p3"), ("p4", ".git/hooks/p4")]);
+        merging.moves(&[("d", ".git/hooks/d"), ("kept", "n/kept"), ("n", "hid/n"), ("over", "hid/over")]);
+        merging.write("over");
+        fs::remove_file(merging.copy("both")).unwrap();
+        let hides = |path: &str| path.contains("/hid");
+        let merged = merge(&mut merging.stage, 0, &hides, &AtomicBool::new(false));
+        let told = [
+            merging.told(Why::Protected, &[".git/config", ".git/hooks/d", ".git/hooks/p4"]),
+            merging.told(Why::ReadOnly, &["ro/p3"]),
+            merging.told(Why::Hidden, &["hid"]),
+            merging.told(Why::Beside, &["over.conflict-0"]),
+            merging.told(Why::Carried, &["p4", "p3", "p2", "p1", "kept", "d/in/x", "d/in", "d"]),
+        ];
+        assert_eq!(merged, Merged { quarantined: Vec::new(), not_kept: told.to_vec() });
+        for file in files.into_iter().filter(|file| *file != "both") {
+            assert_eq!(merging.text(file), file);
+        }
+        assert_eq!((merging.text("over.conflict-0"), merging.granted.join("both").exists()), ("new".to_owned(), false));
+    }
+
+    #[test]
+    fn what_others_took_away_while_it_was_moved_there_stays_where_it_was() {
+        let mut merging = Merging::of(&["p", "w", "z/x"], &[]);
+        merging.moves(&[("p", "z/p"), ("w", "z/w")]);
+        merging.write("w");
+        fs::rename(merging.granted.join("z"), merging.granted.join("theirs")).unwrap();
+        let told = [
+            merging.told(Why::Beside, &["w.conflict-0"]),
+            merging.told(Why::Carried, &["p"]),
+            merging.told(Why::Gone, &["z/p", "z/w"]),
+        ];
+        assert_eq!(merging.merge(false).not_kept, told);
+        assert_eq!(["p", "w", "w.conflict-0"].map(|name| merging.text(name)), ["p", "w", "new"]);
+    }
+
+    /// Two files for each other, a file for a directory that holds it, a directory for the file in it, a new file for
+    /// one that has another name now.
+    #[test]
+    fn nothing_is_deleted_or_replaced_before_what_came_of_it_is_written() {
+        let files = ["a", "b", "t", "e/only", "g", "later/x"];
+        let began = || {
+            let merging = Merging::of(&files, &[]);
+            merging.moves(&[("a", "x"), ("b", "a"), ("x", "b"), ("t", "x")]);
+            merging.make("t");
+            merging.moves(&[("x", "t/in"), ("e/only", "x")]);
+            fs::remove_dir(merging.copy("e")).unwrap();
+            merging.moves(&[("x", "e"), ("g", "g~")]);
+            merging.write("g");
+            merging
+        };
+        let mut merging = began();
+        assert_eq!(merging.merge(false), Merged::default());
+        let text = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let all =
+            [("a", "b"), ("b", "a"), ("e", "e/only"), ("g", "new"), ("g~", "g"), ("later/x", "later/x"), ("t/in", "t")];
+        assert_eq!(merging.texts(), all.map(|(name, is)| text(name, is)));
+        for stops in 1..=5 {
+            let (mut merging, halt, asked) = (began(), AtomicBool::new(false), Cell::new(0));
+            let hides = |path: &str| {
+                asked.set(asked.get() + u32::from(path.contains(".conflict")));
+                halt.store(asked.get() == stops, Ordering::Release);
+                false
+            };
+            let merged = merge(&mut merging.stage, 0, &hides, &halt);
+            assert!(merged.not_kept[0].why.contains("a person stopped it"), "{merged:?}");
+            let texts = merging.texts();
+            for file in files {
+                assert!(texts.iter().any(|(_, text)| text == file), "{stops} {file}: {texts:?}");
+            }
+            let beside = merged.not_kept.iter().find(|told| told.why == Why::Beside.words()).unwrap();
+            assert_eq!(beside.paths.len(), usize::try_from(stops).unwrap(), "{beside:?}");
+        }
     }
 
     #[test]

@@ -16,11 +16,12 @@ use crate::exit::Exit;
 use crate::guard::{Guard, Shield};
 use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
-use crate::merge::{NotKept, merge};
+use crate::merge::merge;
 use crate::noted::Noted;
 use crate::profile::{Ask, Profile, Walls, Work};
 use crate::spawner::{self, Kind, Ready};
 use crate::stage::Stage;
+use crate::told::NotKept;
 use crate::usage;
 
 /// What the operator sets; what has no number here is a constant.

@@ -25,6 +25,7 @@ use crate::list::Redirect;
 use crate::mark::Mark;
 use crate::merge::COPIES;
 use crate::profile::{Ask, Reach};
+use crate::told::Why;
 
 /// Begins the name of each; what another process of this machine made is left alone.
 const NAME: &str = "backstay-copies-";
@@ -59,16 +60,17 @@ pub struct Was {
     pub kind: FileType,
     pub mode: Mode,
     pub copy_mode: Mode,
-    /// Its name is one that other programs act on, or one above it.
-    pub is_protected: bool,
+    /// Whatever the command did there: its name is one that other programs act on, or it was granted for reading alone;
+    /// or one above it.
+    pub stays: Option<Why>,
 }
 
-/// Where something lies in a directory in which the command may write.
+/// Where something lies below a directory in which the command may write.
 #[derive(Clone)]
 struct Spot {
     root: usize,
     below: PathBuf,
-    is_protected: bool,
+    stays: Option<Why>,
 }
 
 impl Stage {
@@ -128,9 +130,14 @@ impl Stage {
         std::mem::take(&mut self.roots)
     }
 
-    /// What was granted by itself, whatever it lies in.
-    pub fn is_granted(&self, path: &Path) -> bool {
-        self.reach.read.iter().chain(&self.reach.write).any(|root| Path::new(root) == path)
+    /// Whether it was granted by itself, whatever it lies in.
+    pub fn is_written(&self, path: &Path) -> bool {
+        self.reach.write.iter().any(|root| Path::new(root) == path)
+    }
+
+    /// The same, for reading alone.
+    pub fn is_read(&self, path: &Path) -> bool {
+        !self.is_written(path) && self.reach.read.iter().any(|root| Path::new(root) == path)
     }
 
     /// The copy of a granted directory, if that is what still lies there.
@@ -174,23 +181,22 @@ impl Stage {
 
     /// Where this name lies, if the command may write there.
     fn spot(&mut self, at: &Pair<'_>, name: &OsStr, path: &str, is_directory: bool) -> Option<Spot> {
-        let is_protected = at.spot.is_some_and(|spot| {
-            spot.is_protected || at.within.protects(name.to_str().unwrap_or_default(), is_directory)
-        });
-        if self.reach.write.iter().any(|root| root == path) {
+        let above = at.spot.and_then(|spot| spot.stays);
+        let is_named = at.spot.is_some() && at.within.protects(name.to_str().unwrap_or_default(), is_directory);
+        let named = is_named.then_some(Why::Protected);
+        if self.is_written(Path::new(path)) {
+            let stays = above.filter(|why| *why == Why::Protected).or(named);
             self.roots.push(Root { path: path.to_owned(), was: BTreeMap::new() });
-            return Some(Spot { root: self.roots.len().saturating_sub(1), below: PathBuf::new(), is_protected });
+            return Some(Spot { root: self.roots.len().saturating_sub(1), below: PathBuf::new(), stays });
         }
-        if self.reach.read.iter().any(|root| root == path) {
-            return None;
-        }
-        at.spot.map(|spot| Spot { root: spot.root, below: spot.below.join(name), is_protected })
+        let read = self.is_read(Path::new(path)).then_some(Why::ReadOnly);
+        at.spot.map(|spot| Spot { root: spot.root, below: spot.below.join(name), stays: above.or(read).or(named) })
     }
 
     /// One name of a directory: no link is followed, and nothing but files, directories and links is copied.
     fn copy(&mut self, at: &Pair<'_>, name: &OsStr, path: &str, hides: &dyn Fn(&str) -> bool) -> Step<()> {
         // Nor what this one is made of, where it lies in what was granted.
-        if hides(path) || Path::new(path) == self.top || (at.spot.is_some() && apply::takes_away(at.from, name)) {
+        if hides(path) || Path::new(path) == self.top || (at.is_written() && apply::takes_away(at.from, name)) {
             return Ok(());
         }
         self.entries = self.entries.saturating_add(1);
@@ -236,7 +242,7 @@ impl Stage {
                 kind,
                 mode: permissions(&original),
                 copy_mode: permissions(&copy),
-                is_protected: spot.is_protected,
+                stays: spot.stays,
             };
             root.was.insert(spot.below, was);
         }
@@ -334,6 +340,12 @@ struct Pair<'a> {
     within: Within,
     /// Where the command may write.
     spot: Option<&'a Spot>,
+}
+
+impl Pair<'_> {
+    fn is_written(&self) -> bool {
+        self.spot.is_some_and(|spot| spot.stays != Some(Why::ReadOnly))
+    }
 }
 
 fn too_much() -> String {

@@ -310,6 +310,18 @@ fn what_was_not_copied_to_be_written_is_not_merged() {
     );
     assert_eq!(paths(&told, "a rule"), ["b/safe", "b/safe-new", "b/safe.txt"].map(|path| copied.real(path)), "{told}");
     assert_eq!(paths(&told, "not shown"), [copied.real("m")], "{told}");
+    assert_eq!(paths(&told, "reading alone"), ["ro/f", "ro/new"].map(|path| copied.real(path)), "{told}");
+    // Nor is it lost: what was moved there lies where it lay.
+    copied.lay(&["p1", "p2", "p3", "p4", "whole/x", ".git/config", ".git/hooks/x"]);
+    let told = copied.script(
+        "mkdir safe; mv p1 .git/config; mv p2 safe/p2; mv p3 ro/p3; mv p4 .git/hooks/p4; mv whole .git/hooks/whole",
+    );
+    for path in ["p1", "p2", "p3", "p4", "whole/x", ".git/config", ".git/hooks/x"] {
+        assert_eq!(copied.text(path), path, "{told}");
+    }
+    let moved = ["whole/x", "whole", "p4", "p3", "p2", "p1"].map(|path| copied.real(path));
+    assert_eq!(paths(&told, "was moved"), moved, "{told}");
+    assert_eq!(paths(&told, "reading alone"), [copied.real("ro/p3")], "{told}");
     let told = copied.run("rm -rf b ro; ls");
     assert!(["b/safe.txt", "b/safe/x", "ro/f", "ro/.envrc"].iter().all(|path| copied.at(path).exists()), "{told}");
     assert!(!copied.at("b/other").exists(), "{told}");
