@@ -42,7 +42,9 @@ pub struct Change {
     /// The copy.
     id: Id,
     /// What lies in its place has to be written elsewhere, or deleted, before it goes: until then this lies beside it.
-    waits: bool,
+    pub waits: bool,
+    /// Its name is one that takes it out of use.
+    pub is_quarantined: bool,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Change {
             | FileType::Unknown => What::Link,
         };
         let id = Mark::of_stat(stat).id();
-        Self { root, from: from.to_owned(), to: to.to_owned(), what, was, id, waits: false }
+        Self { root, from: from.to_owned(), to: to.to_owned(), what, was, id, waits: false, is_quarantined: false }
     }
 
     pub fn mode(root: usize, path: &Path, mode: Mode, was: Was) -> Self {
@@ -84,11 +86,17 @@ impl Change {
     }
 
     fn of(root: usize, path: PathBuf, what: What, was: Was) -> Self {
-        Self { root, from: path.clone(), to: path, what, was: Some(was), id: was.copy.id(), waits: false }
+        let (from, id) = (path.clone(), was.copy.id());
+        Self { root, from, to: path, what, was: Some(was), id, waits: false, is_quarantined: false }
     }
 
-    pub fn waiting(self) -> Self {
-        Self { waits: true, ..self }
+    /// Whether one of these names, in one of these directories, is on its path.
+    pub fn lies_in(&self, directories: &BTreeSet<PathBuf>, names: &[&str]) -> bool {
+        self.to.ancestors().any(|path| {
+            let (above, name) = (path.parent(), path.file_name());
+            name.is_some_and(|name| names.iter().any(|one| *one == name))
+                && above.is_some_and(|above| directories.contains(above))
+        })
     }
 
     fn is_put(&self) -> bool {
@@ -108,9 +116,12 @@ impl Change {
 #[derive(Default)]
 pub struct Work {
     pub puts: Vec<Change>,
+    /// Deletions of what git would act on once the next are made; the inner before the outer, as below.
+    pub out_of_use: Vec<Change>,
+    /// What repositories are made of.
+    pub repositories: Vec<Change>,
     /// What takes the place of something that is of another kind.
     pub late: Vec<Change>,
-    /// The inner before the outer.
     pub deletes: Vec<Change>,
     /// Copies that go nowhere. What they were made of stays.
     pub lost: BTreeSet<Id>,
@@ -118,18 +129,24 @@ pub struct Work {
 
 impl Work {
     pub fn len(&self) -> usize {
-        self.puts.len().saturating_add(self.late.len()).saturating_add(self.deletes.len())
+        self.all().count()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Change> {
+        let puts = self.puts.iter().chain(&self.out_of_use).chain(&self.repositories);
+        puts.chain(&self.late).chain(&self.deletes)
     }
 
     /// What replaces something that was moved waits until that has its new place.
     pub fn in_order(mut self) -> Self {
-        let all = self.puts.iter().chain(&self.late);
-        let put: BTreeSet<Id> = all.filter(|change| change.is_put()).map(|change| change.id).collect();
-        let (late, puts): (Vec<_>, Vec<_>) = std::mem::take(&mut self.puts)
-            .into_iter()
-            .partition(|change| change.replaced().is_some_and(|id| put.contains(&id)));
-        self.puts = puts;
-        self.late.extend(late.into_iter().map(Change::waiting));
+        let put = ids(self.all());
+        let waits = |change: &mut Change| change.replaced().is_some_and(|id| put.contains(&id));
+        let late = self.puts.extract_if(.., waits).chain(self.repositories.extract_if(.., waits));
+        self.late.extend(late.map(|change| Change { waits: true, ..change }));
+        let put_later = ids(self.repositories.iter().chain(&self.late));
+        if self.out_of_use.iter().any(|change| put_later.contains(&change.id)) {
+            self.deletes.splice(..0, self.out_of_use.drain(..));
+        }
         self
     }
 
@@ -144,11 +161,15 @@ impl Work {
     ) -> Result<(), String> {
         let (lost, moved, waiting) = (self.lost.clone(), BTreeMap::new(), Vec::new());
         let mut applying = Applying { roots, uid, hides, told, done: 0, lost, moved, waiting };
-        let all = self.puts.iter().chain(&self.late).chain(&self.deletes);
-        let made = all.into_iter().try_for_each(|change| applying.one(change, halt));
+        let made = self.all().try_for_each(|change| applying.one(change, halt));
         applying.settle(made.is_ok());
         made.map_err(|why| format!("{} of {} changes are kept, and no more: {why}", applying.done, self.len()))
     }
+}
+
+/// The copies that are put.
+fn ids<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<Id> {
+    changes.filter(|change| change.is_put()).map(|change| change.id).collect()
 }
 
 enum Made {
@@ -187,12 +208,20 @@ impl<'a> Applying<'a> {
         }
         let to = self.place(ends, &change.to);
         let at = At { ends, uid: self.uid, hides: self.hides, lost: &self.lost };
-        let made = at.make(change, &to).map_err(|errno| format!("{}: {errno}", ends.real(&to).display()))?;
+        let made = match at.make(change, &to) {
+            Err(Errno::NAMETOOLONG) => Made::No(Why::TooLong),
+            made => made.map_err(|errno| format!("{}: {errno}", ends.real(&to).display()))?,
+        };
         if let (What::Directory { .. }, Made::Beside(beside) | Made::Waits(beside)) = (&change.what, &made) {
             self.moved.insert(ends.real(&change.to), beside.clone());
         }
         match made {
-            Made::Yes => self.done = self.done.saturating_add(1),
+            Made::Yes => {
+                self.done = self.done.saturating_add(1);
+                if change.is_quarantined {
+                    self.told.quarantined.push(shown(&ends.real(&change.from)));
+                }
+            }
             Made::No(why) => {
                 if change.is_put() {
                     self.lost.insert(change.id);
@@ -242,9 +271,7 @@ impl At<'_> {
     fn make(&self, change: &Change, to: &Path) -> Result<Made, Errno> {
         let within = match parent(&self.ends.original, to) {
             Ok(within) => within,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG) => {
-                return Ok(Made::No(Why::Gone));
-            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(Made::No(Why::Gone)),
             Err(errno) => return Err(errno),
         };
         let name = to.file_name().unwrap_or(OsStr::new("."));
@@ -283,7 +310,6 @@ impl At<'_> {
             match underway.publish(beside.file_name().unwrap_or_default(), None) {
                 Ok(true) => return Ok(if change.waits { Made::Waits(beside) } else { Made::Beside(beside) }),
                 Ok(false) => {}
-                Err(Errno::NAMETOOLONG) => break,
                 Err(errno) => return Err(errno),
             }
         }

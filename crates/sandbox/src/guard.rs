@@ -39,7 +39,9 @@ const NAMES: [&str; 20] = [
     ".mcp.json",
 ];
 /// Protected in a directory that git reads as a repository's own.
-const IN_GIT: [&str; 4] = ["hooks", "config", "config.worktree", "commondir"];
+pub const IN_GIT: [&str; 4] = ["hooks", "config", "config.worktree", "commondir"];
+/// What makes one of a directory, beside these.
+pub const MAKES_GIT: [&str; 3] = ["HEAD", "objects", "refs"];
 /// Protected in `.github`.
 const IN_GITHUB: [&str; 2] = ["workflows", "actions"];
 /// Appended to a name that is taken out of use.
@@ -56,6 +58,10 @@ impl Within {
     /// `has` tells the names in it.
     pub fn of(own_name: &str, has: impl Fn(&str) -> bool) -> Self {
         Self { is_git: is(own_name, ".git") || is_repository(&has), is_github: is(own_name, ".github") }
+    }
+
+    pub fn is_repository(self) -> bool {
+        self.is_git
     }
 
     fn is_by_place(self, name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! What a command wrote on its copies, found: every change is a line of a plan before the first is made. What is read
 //! here is what a hostile program has left: nothing is opened but beneath the copy of what was granted, over no link.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, OsStr, OsString};
 use std::ops::Bound;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, ResolveFlags, Stat, fstat, openat
 use rustix::io::Errno;
 
 use crate::apply::{Change, ORIGINALS, Work, is_absent, parent};
-use crate::guard::{QUARANTINE, Within};
+use crate::guard::{IN_GIT, MAKES_GIT, QUARANTINE, Within};
 use crate::limits::{ASIDE_MAX, FREE_FILES_MIN, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
 use crate::mark::Mark;
 use crate::stage::{DIRECTORY, Stage, Was, names, permissions};
@@ -64,7 +64,8 @@ pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, h
     });
     let (entries, bytes) = (stage.entries().saturating_sub(entries), stage.bytes().saturating_sub(bytes));
     let (work, told) = (Work::default(), Told::default());
-    let mut plan = Plan { stage, hides, entries, bytes, new_bytes: 0, work, told };
+    let repositories = BTreeSet::new();
+    let mut plan = Plan { stage, hides, entries, bytes, new_bytes: 0, repositories, work, told };
     let mut ends = Vec::new();
     let mut found = Ok(());
     for (index, root) in roots.into_iter().enumerate() {
@@ -114,6 +115,8 @@ struct Plan<'a> {
     entries: u64,
     bytes: u64,
     new_bytes: u64,
+    /// Below the granted directory that is looked at.
+    repositories: BTreeSet<PathBuf>,
     work: Work,
     told: Told,
 }
@@ -160,12 +163,20 @@ impl Plan<'_> {
             self.permissions(root, nowhere, &stat, known);
         }
         let (copy, how) = (&ends.copy, How::Compared);
+        self.repositories.clear();
+        let before = self.work.puts.len();
         self.walk(&Here { root, ends, copy, from: nowhere, to: nowhere, depth: 0, how }, &mut was)?;
+        let of_repository = |change: &mut Change| change.lies_in(&self.repositories, &MAKES_GIT);
+        self.work.repositories.extend(self.work.puts.extract_if(before.., of_repository));
         // What was not seen is gone; what lies in a directory goes before it.
         for (path, was) in was.into_iter().rev() {
             match was.stays {
                 Some(why) => self.told.note(why, shown(&ends.real(&path))),
-                None => self.work.deletes.push(Change::deletion(root, path, was)),
+                None => {
+                    let deletion = Change::deletion(root, path, was);
+                    let is_in_use = deletion.lies_in(&self.repositories, &IN_GIT);
+                    if is_in_use { &mut self.work.out_of_use } else { &mut self.work.deletes }.push(deletion);
+                }
             }
         }
         Ok(())
@@ -185,6 +196,9 @@ impl Plan<'_> {
             names.iter().any(|other| other.to_bytes() == name.as_bytes()) || was.contains_key(&here.from.join(name))
         };
         let within = Within::of(real.file_name().and_then(OsStr::to_str).unwrap_or_default(), has);
+        if within.is_repository() {
+            self.repositories.insert(here.to.to_owned());
+        }
         names.iter().try_for_each(|name| self.look(here, within, name, was))
     }
 
@@ -236,7 +250,6 @@ impl Plan<'_> {
         match here.how {
             How::Stays(_) | How::Dropped => Ok(()),
             How::Compared | How::New { is_aside: false, .. } if is_named => {
-                self.told.quarantined.push(shown(&real));
                 seen.to = here.to.join(free_name(here, name)?);
                 self.fresh(here, &seen, How::New { is_late: here.how.is_late(), is_aside: true }, was)
             }
@@ -335,9 +348,10 @@ impl Plan<'_> {
         if *kind == FileType::RegularFile {
             self.new_bytes = self.new_bytes.saturating_add(size(stat));
         }
-        let change = Change::put(here.root, from, to, *kind, stat, was);
+        let mut change = Change::put(here.root, from, to, *kind, stat, was);
         // Of what is in a directory that waits, nothing waits by itself.
-        let change = if is_late && !here.how.is_late() { change.waiting() } else { change };
+        change.waits = is_late && !here.how.is_late();
+        change.is_quarantined = from.file_name() != to.file_name();
         if is_late { &mut self.work.late } else { &mut self.work.puts }.push(change);
     }
 }
@@ -407,6 +421,7 @@ mod tests {
 
     use super::*;
     use crate::profile::Reach;
+    use crate::stage::directory;
 
     /// Somebody else where that can be.
     fn uid() -> u32 {
@@ -632,6 +647,64 @@ mod tests {
             let beside = merged.not_kept.iter().find(|told| told.why == Why::Beside.words()).unwrap();
             assert_eq!(beside.paths.len(), usize::try_from(stops).unwrap(), "{beside:?}");
         }
+    }
+
+    /// Stopped where somebody else's file is met: before, within and behind a directory that becomes a repository.
+    #[test]
+    fn a_merge_that_ends_early_makes_no_repository_of_what_was_none() {
+        for stops in [None, Some("a"), Some("x/i"), Some("x/refs/i"), Some("z")] {
+            let files = ["a", "z", "x/HEAD", "x/config", "x/hooks/h", "x/i"];
+            let mut merging = Merging::of(&files, &[]);
+            merging.make("x/objects");
+            merging.make("x/refs");
+            if let Some(name) = stops {
+                merging.write(name);
+                let theirs = merging.granted.join(name);
+                fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+                fs::write(theirs, "theirs").unwrap();
+            }
+            let halt = AtomicBool::new(false);
+            let hides = |path: &str| {
+                halt.fetch_or(path.contains(".conflict"), Ordering::AcqRel);
+                false
+            };
+            let merged = merge(&mut merging.stage, 0, &hides, &halt);
+            let is_there = |name: &str| merging.granted.join(name).exists();
+            let is_repository = is_there("x/HEAD") && is_there("x/objects") && is_there("x/refs");
+            assert!(!is_repository || !(is_there("x/config") || is_there("x/hooks")), "{stops:?} {merged:?}");
+            for path in &merged.quarantined {
+                assert!(Path::new(&format!("{path}.quarantine-0")).exists(), "{stops:?} {merged:?}");
+            }
+            let is_whole = is_repository && merged.not_kept.is_empty() && merged.quarantined.len() == 2;
+            assert_eq!(is_whole, stops.is_none(), "{merged:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_ends_no_merge() {
+        let mut merging = Merging::of(&["d/f", "x/HEAD", "x/config"], &[]);
+        let long = "n".repeat(250);
+        let mut deep = directory(CWD, merging.copy("d").as_os_str()).unwrap();
+        let mut path = PathBuf::from("d");
+        let own = Some(rustix::fs::Uid::from_raw(uid()));
+        for _ in 0..16 {
+            rustix::fs::mkdirat(&deep, &long, Mode::RWXU).unwrap();
+            deep = directory(&deep, long.as_ref()).unwrap();
+            rustix::fs::fchown(&deep, own, None).unwrap();
+            path.push(&long);
+        }
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CREATE;
+        let file = rustix::fs::openat(&deep, &long, flags, Mode::RWXU).unwrap();
+        rustix::fs::fchown(&file, own, None).unwrap();
+        merging.make("x/objects");
+        merging.make("x/refs");
+        let told = [merging.told(Why::TooLong, &[&shown(&path.join(&long))])];
+        assert!(path.as_os_str().len() < 4_096 && told[0].paths[0].len() > 4_096);
+        assert_eq!(
+            merging.merge(false),
+            Merged { quarantined: vec![shown(&merging.granted.join("x/config"))], not_kept: told.to_vec() }
+        );
+        assert!(merging.granted.join("x/refs").exists() && !merging.granted.join("x/config").exists());
     }
 
     #[test]

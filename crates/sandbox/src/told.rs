@@ -20,6 +20,7 @@ pub enum Why {
     NotDeleted,
     NotEmpty,
     Gone,
+    TooLong,
 }
 
 impl Why {
@@ -41,6 +42,7 @@ impl Why {
                 "these hold what this command was not shown, or what was not deleted: they were not deleted"
             }
             Self::Gone => "somebody else took away the directories of these: what this command did there is gone",
+            Self::TooLong => "these paths are too long for this machine: what this command did there is not kept",
         }
     }
 }
