@@ -17,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
 
+use crate::guard::{IN_GIT, QUARANTINE, Within};
 use crate::limits::ASIDE_MAX;
 use crate::mark::{Id, Mark};
 use crate::merge::{COPIES, Ends, aside, shown, size};
@@ -45,6 +46,8 @@ pub struct Change {
     pub waits: bool,
     /// Its name is one that takes it out of use.
     pub is_quarantined: bool,
+    /// Or one above it.
+    pub is_aside: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,17 @@ impl Change {
             | FileType::Unknown => What::Link,
         };
         let id = Mark::of_stat(stat).id();
-        Self { root, from: from.to_owned(), to: to.to_owned(), what, was, id, waits: false, is_quarantined: false }
+        Self {
+            root,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            what,
+            was,
+            id,
+            waits: false,
+            is_quarantined: false,
+            is_aside: false,
+        }
     }
 
     pub fn mode(root: usize, path: &Path, mode: Mode, was: Was) -> Self {
@@ -87,7 +100,7 @@ impl Change {
 
     fn of(root: usize, path: PathBuf, what: What, was: Was) -> Self {
         let (from, id) = (path.clone(), was.copy.id());
-        Self { root, from, to: path, what, was: Some(was), id, waits: false, is_quarantined: false }
+        Self { root, from, to: path, what, was: Some(was), id, waits: false, is_quarantined: false, is_aside: false }
     }
 
     /// Whether one of these names, in one of these directories, is on its path.
@@ -177,6 +190,8 @@ enum Made {
     No(Why),
     /// Here.
     Beside(PathBuf),
+    /// Here, since others would act on it, or by it on what lies beside it.
+    OutOfUse(PathBuf),
     /// Here, until everything else is made.
     Waits(PathBuf),
 }
@@ -207,12 +222,13 @@ impl<'a> Applying<'a> {
             return Err("a person stopped it".to_owned());
         }
         let to = self.place(ends, &change.to);
-        let at = At { ends, uid: self.uid, hides: self.hides, lost: &self.lost };
-        let made = match at.make(change, &to) {
+        let made = match self.at(ends).make(change, &to) {
             Err(Errno::NAMETOOLONG) => Made::No(Why::TooLong),
             made => made.map_err(|errno| format!("{}: {errno}", ends.real(&to).display()))?,
         };
-        if let (What::Directory { .. }, Made::Beside(beside) | Made::Waits(beside)) = (&change.what, &made) {
+        if let (What::Directory { .. }, Made::Beside(beside) | Made::OutOfUse(beside) | Made::Waits(beside)) =
+            (&change.what, &made)
+        {
             self.moved.insert(ends.real(&change.to), beside.clone());
         }
         match made {
@@ -229,9 +245,14 @@ impl<'a> Applying<'a> {
                 self.told.note(why, shown(&ends.real(&to)));
             }
             Made::Beside(beside) => self.told.note(Why::Beside, shown(&ends.real(&beside))),
+            Made::OutOfUse(_) => self.told.quarantined.push(shown(&ends.real(&to))),
             Made::Waits(beside) => self.waiting.push(Waiting { change, ends, to, beside }),
         }
         Ok(())
+    }
+
+    fn at(&self, ends: &'a Ends) -> At<'_> {
+        At { ends, uid: self.uid, hides: self.hides, lost: &self.lost }
     }
 
     /// Where it goes by now.
@@ -244,17 +265,13 @@ impl<'a> Applying<'a> {
     /// What waited gets its place, if everything else was made and the place is free or as it was.
     fn settle(&mut self, is_complete: bool) {
         for Waiting { change, ends, to, beside } in std::mem::take(&mut self.waiting) {
-            let is_lost = change.replaced().is_some_and(|id| self.lost.contains(&id));
-            let has_place = is_complete
-                && !is_lost
-                && parent(&ends.original, &to).is_ok_and(|within| {
-                    let names = (beside.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
-                    publish(&within, names.0, names.1, change.was) == Ok(true)
-                });
-            if has_place {
-                self.done = self.done.saturating_add(1);
-            } else {
-                self.told.note(Why::Beside, shown(&ends.real(&beside)));
+            let made = if is_complete { self.at(ends).settle(change, &to, &beside) } else { Ok(Made::No(Why::Beside)) };
+            match made {
+                Ok(Made::Yes) => self.done = self.done.saturating_add(1),
+                Ok(Made::OutOfUse(_)) => self.told.quarantined.push(shown(&ends.real(&to))),
+                Ok(Made::No(_) | Made::Beside(_) | Made::Waits(_)) | Err(_) => {
+                    self.told.note(Why::Beside, shown(&ends.real(&beside)));
+                }
             }
         }
     }
@@ -275,13 +292,20 @@ impl At<'_> {
             Err(errno) => return Err(errno),
         };
         let name = to.file_name().unwrap_or(OsStr::new("."));
+        if self.is_in_use(change, to) {
+            return Ok(Made::No(Why::Protected));
+        }
         match (&change.what, change.was) {
             (What::Gone, Some(was)) if self.lost.contains(&was.copy.id()) => Ok(Made::No(Why::Carried)),
             (What::Gone, Some(was)) => deleted(&within, name, was),
             (What::Mode(mode), Some(was)) => permitted(&within, name, *mode, was),
             (What::Gone | What::Mode(_), None) => Ok(Made::Yes),
             // One that somebody else has made meanwhile is as good.
-            (What::Directory { .. }, _) if !change.waits && is_directory(&within, name) => Ok(Made::Yes),
+            (What::Directory { .. }, _)
+                if !change.waits && is_directory(&within, name) && !self.comes_into_use(change, to, &within) =>
+            {
+                Ok(Made::Yes)
+            }
             (What::Directory { .. } | What::File { .. } | What::Link, _) => self.put(change, to, &within, name),
         }
     }
@@ -299,21 +323,68 @@ impl At<'_> {
             What::Mode(_) | What::Gone => return Ok(Made::Yes),
         };
         let has_to_stay = change.replaced().is_some_and(|id| self.lost.contains(&id));
-        if !change.waits && !has_to_stay && underway.publish(name, change.was)? {
+        let is_live = self.comes_into_use(change, to, within);
+        if !change.waits && !has_to_stay && !is_live && underway.publish(name, change.was)? {
             return Ok(Made::Yes);
         }
+        let suffix = if is_live && !change.waits { QUARANTINE } else { CONFLICT };
+        Ok(match self.beside(within, OsStr::new(&underway.name), to, suffix)? {
+            Some(beside) if change.waits => Made::Waits(beside),
+            Some(beside) if is_live => Made::OutOfUse(beside),
+            Some(beside) => Made::Beside(beside),
+            None => Made::No(if is_live { Why::Protected } else { Why::Changed }),
+        })
+    }
+
+    /// Gives it another name than it was to have.
+    fn beside(&self, within: &OwnedFd, from: &OsStr, to: &Path, suffix: &str) -> Result<Option<PathBuf>, Errno> {
         for number in 0..ASIDE_MAX {
-            let beside = to.with_file_name(aside(name, CONFLICT, number));
+            let beside = to.with_file_name(aside(to.file_name().unwrap_or_default(), suffix, number));
             if (self.hides)(&shown(&self.ends.real(&beside))) {
                 break;
             }
-            match underway.publish(beside.file_name().unwrap_or_default(), None) {
-                Ok(true) => return Ok(if change.waits { Made::Waits(beside) } else { Made::Beside(beside) }),
-                Ok(false) => {}
-                Err(errno) => return Err(errno),
+            if publish(within, from, beside.file_name().unwrap_or_default(), None)? {
+                return Ok(Some(beside));
             }
         }
-        Ok(Made::No(Why::Changed))
+        Ok(None)
+    }
+
+    fn settle(&self, change: &Change, to: &Path, beside: &Path) -> Result<Made, Errno> {
+        let within = parent(&self.ends.original, to)?;
+        let (from, name) = (beside.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
+        if change.replaced().is_some_and(|id| self.lost.contains(&id)) {
+            return Ok(Made::No(Why::Beside));
+        }
+        if self.is_in_use(change, to) || self.comes_into_use(change, to, &within) {
+            let quarantined = self.beside(&within, from, to, QUARANTINE)?;
+            return Ok(quarantined.map_or(Made::No(Why::Beside), Made::OutOfUse));
+        }
+        Ok(if publish(&within, from, name, change.was)? { Made::Yes } else { Made::No(Why::Beside) })
+    }
+
+    /// Whether others would act on it under this name, or by it on what lies beside it: what there is now counts.
+    fn comes_into_use(&self, change: &Change, to: &Path, within: &OwnedFd) -> bool {
+        let has = |other: &str| !is_absent(within, OsStr::new(other));
+        let name = to.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        !change.is_aside && Within::comes_into_use(&self.own_name(above(to)), name, has)
+    }
+
+    /// Whether others act on it by a name above: what is to be deleted or changed counts itself.
+    fn is_in_use(&self, change: &Change, to: &Path) -> bool {
+        let mut paths = to.ancestors().skip(usize::from(change.is_put()));
+        let is_one = |path: &Path| {
+            let name = path.file_name().and_then(OsStr::to_str).filter(|name| IN_GIT.contains(name));
+            let (Some(name), Ok(within)) = (name, parent(&self.ends.original, path)) else { return false };
+            let has = |other: &str| !is_absent(&within, OsStr::new(other));
+            Within::of(&self.own_name(above(path)), has).is_by_place(name)
+        };
+        !change.is_aside && paths.any(is_one)
+    }
+
+    fn own_name(&self, directory: &Path) -> String {
+        let real = self.ends.real(directory);
+        real.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned()
     }
 
     fn write<'a>(

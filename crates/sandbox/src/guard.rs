@@ -64,12 +64,18 @@ impl Within {
         self.is_git
     }
 
-    fn is_by_place(self, name: &str) -> bool {
+    pub fn is_by_place(self, name: &str) -> bool {
         (self.is_git && IN_GIT.contains(&name)) || (self.is_github && IN_GITHUB.contains(&name))
     }
 
     pub fn protects(self, name: &str, is_directory: bool) -> bool {
         NAMES.contains(&name) || self.is_by_place(name) || (name == ".git" && !is_directory)
+    }
+
+    /// Whether git acts on this name in a directory, or on another one there as soon as it has this one.
+    pub fn comes_into_use(own_name: &str, name: &str, has: impl Fn(&str) -> bool) -> bool {
+        let (before, after) = (Self::of(own_name, &has), Self::of(own_name, |other| other == name || has(other)));
+        after.is_by_place(name) || (after.is_git && !before.is_git && IN_GIT.into_iter().any(has))
     }
 
     /// The name among those above that this one is in another case: where the file system knows no case, it is found by

@@ -277,7 +277,7 @@ impl Plan<'_> {
             return self.below(here, seen, How::Compared, was);
         }
         if Mark::of_stat(&seen.stat) != known.copy {
-            self.put(here, seen, Some(known), false);
+            self.put(here, seen, Some(known), How::Compared);
         }
         Ok(())
     }
@@ -289,7 +289,7 @@ impl Plan<'_> {
         how: How,
         was: &mut BTreeMap<PathBuf, Was>,
     ) -> Result<(), String> {
-        self.put(here, seen, None, how.is_late());
+        self.put(here, seen, None, how);
         if seen.kind == FileType::Directory { self.below(here, seen, how, was) } else { Ok(()) }
     }
 
@@ -343,16 +343,17 @@ impl Plan<'_> {
         }
     }
 
-    fn put(&mut self, here: &Here<'_>, seen: &Seen, was: Option<Was>, is_late: bool) {
+    fn put(&mut self, here: &Here<'_>, seen: &Seen, was: Option<Was>, how: How) {
         let Seen { from, to, stat, kind } = seen;
         if *kind == FileType::RegularFile {
             self.new_bytes = self.new_bytes.saturating_add(size(stat));
         }
         let mut change = Change::put(here.root, from, to, *kind, stat, was);
         // Of what is in a directory that waits, nothing waits by itself.
-        change.waits = is_late && !here.how.is_late();
+        change.waits = how.is_late() && !here.how.is_late();
         change.is_quarantined = from.file_name() != to.file_name();
-        if is_late { &mut self.work.late } else { &mut self.work.puts }.push(change);
+        change.is_aside = matches!(how, How::New { is_aside: true, .. });
+        if how.is_late() { &mut self.work.late } else { &mut self.work.puts }.push(change);
     }
 }
 
@@ -678,6 +679,61 @@ mod tests {
             let is_whole = is_repository && merged.not_kept.is_empty() && merged.quarantined.len() == 2;
             assert_eq!(is_whole, stops.is_none(), "{merged:?}");
         }
+    }
+
+    /// What they and the command write makes a repository only together.
+    #[test]
+    fn what_others_wrote_meanwhile_counts_for_what_is_acted_on() {
+        let files = ["late/HEAD", "late/refs", "linked/f", "mine/HEAD", "old/HEAD", "old/hooks/x", "secret/HEAD"];
+        let mut merging = Merging::of(&[&files[..], &["secret/config", "theirs/f", "late/objects"]].concat(), &[]);
+        // A rule hides it.
+        fs::remove_file(merging.copy("secret/config")).unwrap();
+        fs::remove_file(merging.copy("late/objects")).unwrap();
+        fs::remove_file(merging.copy("late/refs")).unwrap();
+        for made in ["late", "mine", "secret"] {
+            merging.make(&format!("{made}/objects"));
+            merging.make(&format!("{made}/refs"));
+            merging.write(&format!("{made}/refs/r"));
+        }
+        for made in [".claude", ".claude/hooks", ".claude/objects", ".claude/refs", "theirs/hooks"] {
+            merging.make(made);
+        }
+        for made in [".claude/HEAD", ".claude/hooks/h", "theirs/hooks/h", "theirs/config", "linked/commondir"] {
+            merging.write(made);
+        }
+        merging.write("old/hooks/new");
+        fs::remove_file(merging.copy("old/hooks/x")).unwrap();
+        let theirs = |directories: &[&str], files: &[&str]| {
+            directories.iter().for_each(|name| fs::create_dir(merging.granted.join(name)).unwrap());
+            files.iter().for_each(|name| fs::write(merging.granted.join(name), "theirs").unwrap());
+        };
+        theirs(&["theirs/objects", "theirs/refs", "theirs/hooks"], &["theirs/HEAD", "theirs/hooks/t"]);
+        theirs(&["old/objects", "old/refs"], &["late/config", "mine/config", "linked/HEAD"]);
+        let merged = merge(&mut merging.stage, 0, &|path| path.ends_with("secret/config"), &AtomicBool::new(false));
+        let mut quarantined = merged.quarantined.clone();
+        quarantined.sort();
+        let named =
+            [".claude", "late/refs", "linked/commondir", "mine/refs", "secret/refs", "theirs/config", "theirs/hooks"];
+        assert_eq!(quarantined, named.map(|name| shown(&merging.granted.join(name))), "{merged:?}");
+        let stayed = merging.told(Why::Protected, &["old/hooks/new", "old/hooks/x"]);
+        assert_eq!(merged.not_kept, [stayed]);
+        let new = |name: &str| (name.to_owned(), "new".to_owned());
+        let texts = merging.texts();
+        for name in [
+            ".claude.quarantine-0/HEAD",
+            ".claude.quarantine-0/hooks/h",
+            "late/refs.quarantine-0/r",
+            "linked/commondir.quarantine-0",
+            "mine/refs.quarantine-0/r",
+            "secret/refs.quarantine-0/r",
+            "theirs/config.quarantine-0",
+            "theirs/hooks.quarantine-0/h",
+        ] {
+            assert!(texts.contains(&new(name)), "{name}: {texts:?}");
+        }
+        assert_eq!(texts.iter().filter(|(_, text)| text == "new").count(), 8, "{texts:?}");
+        assert!(merging.granted.join("mine/objects").exists() && !merging.granted.join("mine/refs").exists());
+        assert_eq!(merging.text("old/hooks/x"), "old/hooks/x");
     }
 
     #[test]
