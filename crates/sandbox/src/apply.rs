@@ -5,30 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fchown, fstat,
-    mkdirat, openat, openat2, readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fstat, mkdirat, openat, openat2, readlinkat,
+    statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::{Pid, geteuid, test_kill_process};
+use rustix::process::geteuid;
 
+use crate::beneath::{
+    COPIES, DIRECTORY, above, aside, directory, give, is_absent, is_directory, names, parent, permissions, set_changed,
+    size,
+};
+use crate::ends::Ends;
 use crate::guard::{IN_GIT, QUARANTINE, Within};
 use crate::limits::ASIDE_MAX;
 use crate::mark::{Id, Mark};
-use crate::merge::{COPIES, Ends, aside, shown, size};
-use crate::stage::{DIRECTORY, Was, directory, names, permissions, set_changed};
-use crate::told::{Told, Why};
+use crate::stage::Was;
+use crate::told::{Told, Why, shown};
+use crate::underway::{Underway, publish};
 
-/// How an original is walked to: what is mounted in it was granted with it.
-pub const ORIGINALS: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
-/// Begins the name that each has until it has its own; then the process and a number.
-const UNDERWAY: &str = ".backstay-merge-";
 /// Appended to what another's stands in the way of.
 const CONFLICT: &str = ".conflict";
 
@@ -324,7 +323,7 @@ impl At<'_> {
         };
         let has_to_stay = change.replaced().is_some_and(|id| self.lost.contains(&id));
         let is_live = self.comes_into_use(change, to, within);
-        if !change.waits && !has_to_stay && !is_live && underway.publish(name, change.was)? {
+        if !change.waits && !has_to_stay && !is_live && underway.publish(name, change.was.map(|was| was.original))? {
             return Ok(Made::Yes);
         }
         let suffix = if is_live && !change.waits { QUARANTINE } else { CONFLICT };
@@ -360,7 +359,11 @@ impl At<'_> {
             let quarantined = self.beside(&within, from, to, QUARANTINE)?;
             return Ok(quarantined.map_or(Made::No(Why::Beside), Made::OutOfUse));
         }
-        Ok(if publish(&within, from, name, change.was)? { Made::Yes } else { Made::No(Why::Beside) })
+        Ok(if publish(&within, from, name, change.was.map(|was| was.original))? {
+            Made::Yes
+        } else {
+            Made::No(Why::Beside)
+        })
     }
 
     /// Whether others would act on it under this name, or by it on what lies beside it: what there is now counts.
@@ -432,15 +435,6 @@ impl At<'_> {
     }
 }
 
-fn above(path: &Path) -> &Path {
-    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The directory that a path lies in.
-pub fn parent(original: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
-    openat2(original, above(path), DIRECTORY, Mode::empty(), ORIGINALS)
-}
-
 fn deleted(within: &OwnedFd, name: &OsStr, was: Was) -> Result<Made, Errno> {
     let found = match statat(within, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => found,
@@ -477,11 +471,6 @@ fn permitted(within: &OwnedFd, name: &OsStr, mode: Mode, was: Was) -> Result<Mad
     Ok(Made::Yes)
 }
 
-fn is_directory(within: &OwnedFd, name: &OsStr) -> bool {
-    statat(within, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
-}
-
 fn made_directory<'a>(within: &'a OwnedFd, owner: &Stat, mode: Mode) -> Result<Underway<'a>, Errno> {
     let underway = Underway::new(within);
     mkdirat(within, &underway.name, Mode::RWXU)?;
@@ -493,77 +482,4 @@ fn made_directory<'a>(within: &'a OwnedFd, owner: &Stat, mode: Mode) -> Result<U
     give(&made, owner)?;
     fchmod(&made, mode)?;
     Ok(underway)
-}
-
-fn give(to: impl AsFd, owner: &Stat) -> Result<(), Errno> {
-    fchown(to.as_fd(), Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)))
-}
-
-/// What has no name of its own yet; it goes where it gets none.
-struct Underway<'a> {
-    within: &'a OwnedFd,
-    name: String,
-}
-
-impl<'a> Underway<'a> {
-    fn new(within: &'a OwnedFd) -> Self {
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        Self { within, name: format!("{UNDERWAY}{}-{number}", std::process::id()) }
-    }
-
-    fn publish(&self, name: &OsStr, was: Option<Was>) -> Result<bool, Errno> {
-        publish(self.within, OsStr::new(&self.name), name, was)
-    }
-}
-
-/// False: what lies there is not what was there.
-fn publish(within: &OwnedFd, from: &OsStr, to: &OsStr, was: Option<Was>) -> Result<bool, Errno> {
-    if let Some(was) = was {
-        return match statat(within, to, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) if Mark::of_stat(&found) == was.original => renameat(within, from, within, to).map(|()| true),
-            Ok(_) | Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(errno),
-        };
-    }
-    match renameat_with(within, from, within, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        // File systems that do not know the flag.
-        Err(Errno::INVAL | Errno::NOSYS) if is_absent(within, to) => renameat(within, from, within, to).map(|()| true),
-        Err(Errno::INVAL | Errno::NOSYS) => Ok(false),
-        Err(errno) => Err(errno),
-    }
-}
-
-impl Drop for Underway<'_> {
-    fn drop(&mut self) {
-        // Gone already where it has its name.
-        remove(self.within.as_fd(), OsStr::new(&self.name));
-    }
-}
-
-pub fn is_absent(within: &OwnedFd, name: &OsStr) -> bool {
-    statat(within, name, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|errno| errno == Errno::NOENT)
-}
-
-fn remove(within: BorrowedFd<'_>, name: &OsStr) {
-    if unlinkat(within, name, AtFlags::empty()).is_err() {
-        let _ = unlinkat(within, name, AtFlags::REMOVEDIR);
-    }
-}
-
-/// Takes away what a merge that was killed has left. True for whatever has such a name, also of one that is still at
-/// work.
-pub fn takes_away(within: BorrowedFd<'_>, name: &OsStr) -> bool {
-    let Some(rest) = name.as_bytes().strip_prefix(UNDERWAY.as_bytes()) else { return false };
-    let of = std::str::from_utf8(rest).ok().and_then(|rest| rest.split_once('-'));
-    let Some((pid, _)) = of else { return false };
-    let other = pid.parse().ok().filter(|pid| Ok(*pid) != i32::try_from(std::process::id())).and_then(Pid::from_raw);
-    let is_at_work = other.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
-    // Whosever it is: what was cut may have had its owner already.
-    if !is_at_work {
-        remove(within, name);
-    }
-    true
 }

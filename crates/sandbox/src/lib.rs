@@ -6,9 +6,11 @@
 //! understands a command; nothing outside of the helper is trusted to hold one.
 
 mod apply;
+mod beneath;
 mod clip;
 mod confine;
 mod control;
+mod ends;
 mod exit;
 mod guard;
 mod helper;
@@ -33,6 +35,7 @@ mod test;
 mod told;
 mod tree;
 mod turns;
+mod underway;
 mod usage;
 mod user;
 mod workplace;

@@ -8,49 +8,24 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, ResolveFlags, Stat, fstat, openat2, statat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, openat2, statat};
 use rustix::io::Errno;
 
-use crate::apply::{Change, ORIGINALS, Work, is_absent, parent};
+use crate::apply::{Change, Work};
+use crate::beneath::{COPIES, DIRECTORY, aside, is_absent, names, parent, permissions, size};
+use crate::ends::Ends;
 use crate::guard::{IN_GIT, MAKES_GIT, QUARANTINE, Within};
 use crate::limits::{ASIDE_MAX, FREE_FILES_MIN, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
 use crate::mark::Mark;
-use crate::stage::{DIRECTORY, Stage, Was, names, permissions};
-use crate::told::{NotKept, Told, Why};
+use crate::stage::{Stage, Was};
+use crate::told::{NotKept, Told, Why, shown};
 use crate::usage;
-
-/// How a copy is walked.
-pub const COPIES: ResolveFlags = ORIGINALS.union(ResolveFlags::NO_XDEV);
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Merged {
     /// As [`crate::run::Ran`] has it.
     pub quarantined: Vec<String>,
     pub not_kept: Vec<NotKept>,
-}
-
-/// A granted directory from both sides.
-pub struct Ends {
-    path: PathBuf,
-    pub copy: OwnedFd,
-    pub original: OwnedFd,
-}
-
-impl Ends {
-    fn open(stage: &Stage, path: &str, was: Option<&Was>) -> Result<Self, String> {
-        let gone = || format!("another directory lies at {path} by now");
-        let original = openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(|_| gone())?;
-        let stat = fstat(&original).map_err(|_| gone())?;
-        if !was.is_some_and(|was| was.original.is_of(Mark::of_stat(&stat))) {
-            return Err(gone());
-        }
-        let copy = stage.open(path).map_err(|errno| format!("the copy of {path} cannot be read: {errno}"))?;
-        Ok(Self { path: path.into(), copy, original })
-    }
-
-    pub fn real(&self, below: &Path) -> PathBuf {
-        if below.as_os_str().is_empty() { self.path.clone() } else { self.path.join(below) }
-    }
 }
 
 /// Called when no process of the command is left, and by nobody else.
@@ -64,8 +39,8 @@ pub fn merge(stage: &mut Stage, free_bytes: u64, hides: &dyn Fn(&str) -> bool, h
     });
     let (entries, bytes) = (stage.entries().saturating_sub(entries), stage.bytes().saturating_sub(bytes));
     let (work, told) = (Work::default(), Told::default());
-    let repositories = BTreeSet::new();
-    let mut plan = Plan { stage, hides, entries, bytes, new_bytes: 0, repositories, work, told };
+    let (was, repositories) = (BTreeMap::new(), BTreeSet::new());
+    let mut plan = Plan { stage, hides, entries, bytes, new_bytes: 0, was, repositories, work, told };
     let mut ends = Vec::new();
     let mut found = Ok(());
     for (index, root) in roots.into_iter().enumerate() {
@@ -115,7 +90,9 @@ struct Plan<'a> {
     entries: u64,
     bytes: u64,
     new_bytes: u64,
-    /// Below the granted directory that is looked at.
+    /// What was copied of the granted directory that is looked at, and was not seen yet.
+    was: BTreeMap<PathBuf, Was>,
+    /// Below it.
     repositories: BTreeSet<PathBuf>,
     work: Work,
     told: Told,
@@ -155,21 +132,22 @@ struct Seen {
 }
 
 impl Plan<'_> {
-    fn root(&mut self, root: usize, ends: &Ends, mut was: BTreeMap<PathBuf, Was>) -> Result<(), String> {
+    fn root(&mut self, root: usize, ends: &Ends, was: BTreeMap<PathBuf, Was>) -> Result<(), String> {
         let nowhere = Path::new("");
         let stat = fstat(&ends.copy).map_err(|errno| unreadable(&ends.path, errno))?;
         self.entries = self.entries.saturating_add(1);
-        if let Some(known) = was.remove(nowhere) {
+        self.was = was;
+        if let Some(known) = self.was.remove(nowhere) {
             self.permissions(root, nowhere, &stat, known);
         }
         let (copy, how) = (&ends.copy, How::Compared);
         self.repositories.clear();
         let before = self.work.puts.len();
-        self.walk(&Here { root, ends, copy, from: nowhere, to: nowhere, depth: 0, how }, &mut was)?;
+        self.walk(&Here { root, ends, copy, from: nowhere, to: nowhere, depth: 0, how })?;
         let of_repository = |change: &mut Change| change.lies_in(&self.repositories, &MAKES_GIT);
         self.work.repositories.extend(self.work.puts.extract_if(before.., of_repository));
         // What was not seen is gone; what lies in a directory goes before it.
-        for (path, was) in was.into_iter().rev() {
+        for (path, was) in std::mem::take(&mut self.was).into_iter().rev() {
             match was.stays {
                 Some(why) => self.told.note(why, shown(&ends.real(&path))),
                 None => {
@@ -182,7 +160,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn walk(&mut self, here: &Here<'_>, was: &mut BTreeMap<PathBuf, Was>) -> Result<(), String> {
+    fn walk(&mut self, here: &Here<'_>) -> Result<(), String> {
         let real = here.ends.real(here.from);
         let left = usize::try_from(STAGE_ENTRIES_MAX.saturating_sub(self.entries)).unwrap_or(usize::MAX);
         let mut names = names(here.copy, left.saturating_add(1)).map_err(|errno| unreadable(&real, errno))?;
@@ -193,22 +171,17 @@ impl Plan<'_> {
         names.sort();
         // As it is and as it was: a name is none the less protected because its neighbours are gone.
         let has = |name: &str| {
-            names.iter().any(|other| other.to_bytes() == name.as_bytes()) || was.contains_key(&here.from.join(name))
+            names.iter().any(|other| other.to_bytes() == name.as_bytes())
+                || self.was.contains_key(&here.from.join(name))
         };
         let within = Within::of(real.file_name().and_then(OsStr::to_str).unwrap_or_default(), has);
         if within.is_repository() {
             self.repositories.insert(here.to.to_owned());
         }
-        names.iter().try_for_each(|name| self.look(here, within, name, was))
+        names.iter().try_for_each(|name| self.look(here, within, name))
     }
 
-    fn look(
-        &mut self,
-        here: &Here<'_>,
-        within: Within,
-        name: &CStr,
-        was: &mut BTreeMap<PathBuf, Was>,
-    ) -> Result<(), String> {
+    fn look(&mut self, here: &Here<'_>, within: Within, name: &CStr) -> Result<(), String> {
         let name = OsStr::from_bytes(name.to_bytes());
         let (from, to) = (here.from.join(name), here.to.join(name));
         let real = here.ends.real(&from);
@@ -221,14 +194,14 @@ impl Plan<'_> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let mut seen = Seen { from, to, stat, kind };
         if here.how == How::Dropped {
-            return self.dropped(here, &seen, was);
+            return self.dropped(here, &seen);
         }
         let is_one = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
         // A link to somebody else's file is no file of the command's.
         if is_hidden || !is_one || stat.st_uid != self.stage.uid() {
             self.told.note(if is_hidden { Why::Hidden } else { Why::Kind }, shown(&real));
-            forget(was, &seen.from);
-            return self.dropped(here, &seen, was);
+            self.forget(&seen.from);
+            return self.dropped(here, &seen);
         }
         if kind == FileType::RegularFile {
             self.bytes = self.bytes.saturating_add(size(&stat));
@@ -236,7 +209,7 @@ impl Plan<'_> {
                 return Err(too_much());
             }
         }
-        let known = was.get(&seen.from).copied();
+        let known = self.was.get(&seen.from).copied();
         let stays = match here.how {
             How::Stays(why) => Some(why),
             How::Compared | How::New { .. } | How::Dropped if self.stage.is_read(&real) => Some(Why::ReadOnly),
@@ -244,37 +217,31 @@ impl Plan<'_> {
             How::New { .. } | How::Dropped => None,
         };
         if let Some(why) = stays {
-            return self.stays(here, &seen, why, was);
+            return self.stays(here, &seen, why);
         }
         let is_named = within.protects(name.to_str().unwrap_or_default(), kind == FileType::Directory);
         match here.how {
             How::Stays(_) | How::Dropped => Ok(()),
             How::Compared | How::New { is_aside: false, .. } if is_named => {
                 seen.to = here.to.join(free_name(here, name)?);
-                self.fresh(here, &seen, How::New { is_late: here.how.is_late(), is_aside: true }, was)
+                self.fresh(here, &seen, How::New { is_late: here.how.is_late(), is_aside: true })
             }
-            How::New { .. } => self.fresh(here, &seen, here.how, was),
+            How::New { .. } => self.fresh(here, &seen, here.how),
             How::Compared => match known {
-                None => self.fresh(here, &seen, How::New { is_late: false, is_aside: false }, was),
+                None => self.fresh(here, &seen, How::New { is_late: false, is_aside: false }),
                 Some(known) if known.kind != kind => {
-                    self.fresh(here, &seen, How::New { is_late: true, is_aside: false }, was)
+                    self.fresh(here, &seen, How::New { is_late: true, is_aside: false })
                 }
-                Some(known) => self.compared(here, &seen, known, was),
+                Some(known) => self.compared(here, &seen, known),
             },
         }
     }
 
-    fn compared(
-        &mut self,
-        here: &Here<'_>,
-        seen: &Seen,
-        known: Was,
-        was: &mut BTreeMap<PathBuf, Was>,
-    ) -> Result<(), String> {
-        was.remove(&seen.from);
+    fn compared(&mut self, here: &Here<'_>, seen: &Seen, known: Was) -> Result<(), String> {
+        self.was.remove(&seen.from);
         if seen.kind == FileType::Directory {
             self.permissions(here.root, &seen.from, &seen.stat, known);
-            return self.below(here, seen, How::Compared, was);
+            return self.below(here, seen, How::Compared);
         }
         if Mark::of_stat(&seen.stat) != known.copy {
             self.put(here, seen, Some(known), How::Compared);
@@ -282,26 +249,14 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn fresh(
-        &mut self,
-        here: &Here<'_>,
-        seen: &Seen,
-        how: How,
-        was: &mut BTreeMap<PathBuf, Was>,
-    ) -> Result<(), String> {
+    fn fresh(&mut self, here: &Here<'_>, seen: &Seen, how: How) -> Result<(), String> {
         self.put(here, seen, None, how);
-        if seen.kind == FileType::Directory { self.below(here, seen, how, was) } else { Ok(()) }
+        if seen.kind == FileType::Directory { self.below(here, seen, how) } else { Ok(()) }
     }
 
     /// Only told.
-    fn stays(
-        &mut self,
-        here: &Here<'_>,
-        seen: &Seen,
-        why: Why,
-        was: &mut BTreeMap<PathBuf, Was>,
-    ) -> Result<(), String> {
-        let known = was.remove(&seen.from).filter(|known| known.kind == seen.kind);
+    fn stays(&mut self, here: &Here<'_>, seen: &Seen, why: Why) -> Result<(), String> {
+        let known = self.was.remove(&seen.from).filter(|known| known.kind == seen.kind);
         let is_directory = seen.kind == FileType::Directory;
         let is_same = known.is_some_and(|known| {
             known.copy_mode == permissions(&seen.stat) && (is_directory || known.copy == Mark::of_stat(&seen.stat))
@@ -311,29 +266,32 @@ impl Plan<'_> {
         }
         if known.is_some() && is_directory {
             self.work.lost.insert(Mark::of_stat(&seen.stat).id());
-            return self.below(here, seen, How::Stays(why), was);
+            return self.below(here, seen, How::Stays(why));
         }
-        self.dropped(here, seen, was)
+        self.dropped(here, seen)
     }
 
     /// What lay elsewhere before, and is here now, is not to be deleted there.
-    fn dropped(&mut self, here: &Here<'_>, seen: &Seen, was: &mut BTreeMap<PathBuf, Was>) -> Result<(), String> {
+    fn dropped(&mut self, here: &Here<'_>, seen: &Seen) -> Result<(), String> {
         self.work.lost.insert(Mark::of_stat(&seen.stat).id());
-        if seen.kind == FileType::Directory { self.below(here, seen, How::Dropped, was) } else { Ok(()) }
+        if seen.kind == FileType::Directory { self.below(here, seen, How::Dropped) } else { Ok(()) }
     }
 
-    fn below(
-        &mut self,
-        here: &Here<'_>,
-        seen: &Seen,
-        how: How,
-        was: &mut BTreeMap<PathBuf, Was>,
-    ) -> Result<(), String> {
+    fn below(&mut self, here: &Here<'_>, seen: &Seen, how: How) -> Result<(), String> {
         let name = seen.from.file_name().unwrap_or_default();
         let copy = openat2(here.copy, name, DIRECTORY, Mode::empty(), COPIES);
         let copy = copy.map_err(|errno| unreadable(&here.ends.real(&seen.from), errno))?;
         let depth = here.depth.saturating_add(1);
-        self.walk(&Here { copy: &copy, from: &seen.from, to: &seen.to, depth, how, ..*here }, was)
+        self.walk(&Here { copy: &copy, from: &seen.from, to: &seen.to, depth, how, ..*here })
+    }
+
+    /// What lies there, and all below it, is neither changed nor deleted.
+    fn forget(&mut self, from: &Path) {
+        let below = self.was.range::<Path, _>((Bound::Included(from), Bound::Unbounded));
+        let all: Vec<PathBuf> = below.map(|(path, _)| path.clone()).take_while(|path| path.starts_with(from)).collect();
+        for path in all {
+            self.was.remove(&path);
+        }
     }
 
     fn permissions(&mut self, root: usize, path: &Path, stat: &Stat, known: Was) {
@@ -366,37 +324,12 @@ impl How {
     }
 }
 
-/// What lies there, and all below it: it is neither changed nor deleted.
-fn forget(was: &mut BTreeMap<PathBuf, Was>, from: &Path) {
-    let next = |was: &BTreeMap<PathBuf, Was>| {
-        was.range::<Path, _>((Bound::Included(from), Bound::Unbounded)).next().map(|(path, _)| path.clone())
-    };
-    while let Some(path) = next(was).filter(|path| path.starts_with(from)) {
-        was.remove(&path);
-    }
-}
-
 /// For what is not to have its own.
 fn free_name(here: &Here<'_>, name: &OsStr) -> Result<OsString, String> {
     let beside = parent(&here.ends.original, &here.to.join(name));
     let mut all = (0..ASIDE_MAX).map(|number| aside(name, QUARANTINE, number));
     let free = all.find(|name| is_absent(here.copy, name) && beside.as_ref().map_or(true, |at| is_absent(at, name)));
     free.ok_or_else(|| format!("{}: too much is put aside there", here.ends.real(&here.from.join(name)).display()))
-}
-
-pub fn aside(name: &OsStr, suffix: &str, number: u32) -> OsString {
-    let mut aside = name.to_owned();
-    aside.push(format!("{suffix}-{number}"));
-    aside
-}
-
-/// As rules and the model know it.
-pub fn shown(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-pub fn size(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(u64::MAX)
 }
 
 fn unreadable(path: &Path, errno: Errno) -> String {
@@ -418,11 +351,11 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
     use std::sync::atomic::Ordering;
 
-    use rustix::fs::mknodat;
+    use rustix::fs::{CWD, mknodat};
 
     use super::*;
+    use crate::beneath::directory;
     use crate::profile::Reach;
-    use crate::stage::directory;
 
     /// Somebody else where that can be.
     fn uid() -> u32 {

@@ -1,7 +1,7 @@
 //! Copies of what one command may reach, for a machine on which nothing can be laid over the originals, and what they
 //! were when they were made: what the command did to them is merged from them.
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, create_dir_all};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,22 +10,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chownat, fchmod, fchown, flock, fstat, futimens, mkdirat, openat, openat2, readlinkat, renameat, statat, symlinkat,
-    unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fchown, flock,
+    fstat, mkdirat, openat, openat2, readlinkat, renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use crate::apply;
+use crate::beneath::{COPIES, DIRECTORY, directory, names, permissions, set_changed};
 use crate::guard::Within;
 use crate::helper::{Step, step};
 use crate::limits::{NAMES_AT_ONCE, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
 use crate::list::Redirect;
 use crate::mark::Mark;
-use crate::merge::COPIES;
 use crate::profile::{Ask, Reach};
 use crate::told::Why;
+use crate::underway::takes_away;
 
 /// Begins the name of each; what another process of this machine made is left alone.
 const NAME: &str = "backstay-copies-";
@@ -196,7 +195,7 @@ impl Stage {
     /// One name of a directory: no link is followed, and nothing but files, directories and links is copied.
     fn copy(&mut self, at: &Pair<'_>, name: &OsStr, path: &str, hides: &dyn Fn(&str) -> bool) -> Step<()> {
         // Nor what this one is made of, where it lies in what was granted.
-        if hides(path) || Path::new(path) == self.top || (at.is_written() && apply::takes_away(at.from, name)) {
+        if hides(path) || Path::new(path) == self.top || (at.is_written() && takes_away(at.from, name)) {
             return Ok(());
         }
         self.entries = self.entries.saturating_add(1);
@@ -318,18 +317,6 @@ impl Stage {
     }
 }
 
-/// Nothing that lends anybody's rights.
-pub fn permissions(stat: &Stat) -> Mode {
-    Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXU | Mode::RWXG | Mode::RWXO)
-}
-
-/// Gives a file the time of another.
-pub fn set_changed(file: impl AsFd, as_of: &Stat) -> Result<(), Errno> {
-    let nanoseconds = i64::try_from(as_of.st_mtime_nsec).unwrap_or_default();
-    let changed = Timespec { tv_sec: as_of.st_mtime, tv_nsec: nanoseconds };
-    futimens(file, &Timestamps { last_access: changed, last_modification: changed })
-}
-
 /// A directory and its copy.
 struct Pair<'a> {
     from: std::os::fd::BorrowedFd<'a>,
@@ -354,12 +341,6 @@ fn too_much() -> String {
          grant a smaller directory",
         STAGE_BYTES_MAX >> 20
     )
-}
-
-pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-pub fn directory(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    openat(at, name, DIRECTORY, Mode::empty())
 }
 
 fn base() -> Step<PathBuf> {
@@ -436,14 +417,6 @@ fn flatten(top: &OwnedFd, number: &mut u64) -> Result<bool, Errno> {
         unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR)?;
     }
     Ok(!some.is_empty())
-}
-
-/// Some of what is in it, so that no directory is as large as this process's memory.
-pub fn names(directory: &OwnedFd, most: usize) -> Result<Vec<CString>, Errno> {
-    let names = Dir::read_from(directory)?.map(|entry| entry.map(|entry| entry.file_name().to_owned()));
-    let is_entry =
-        |name: &Result<CString, Errno>| !matches!(name, Ok(name) if [c".", c".."].contains(&name.as_c_str()));
-    names.filter(is_entry).take(most).collect()
 }
 
 impl Drop for Stage {

@@ -1,5 +1,6 @@
 //! What is said of a command's changes that are not in place.
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What of a command's changes is not in place, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,4 +59,9 @@ impl Told {
     pub fn note(&mut self, why: Why, path: String) {
         self.paths.entry(why).or_default().push(path);
     }
+}
+
+/// As rules and the model know it.
+pub fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
