@@ -49,6 +49,15 @@ pub struct Change {
     pub is_aside: bool,
 }
 
+/// One name of a directory of the copy, and where it goes.
+pub struct Seen {
+    pub from: PathBuf,
+    pub to: PathBuf,
+    pub stat: Stat,
+    pub kind: FileType,
+    pub id: Id,
+}
+
 #[derive(Debug)]
 enum What {
     File { bytes: u64, mode: Mode },
@@ -59,7 +68,8 @@ enum What {
 }
 
 impl Change {
-    pub fn put(root: usize, from: &Path, to: &Path, kind: FileType, stat: &Stat, was: Option<Was>) -> Self {
+    pub fn put(root: usize, seen: &Seen, was: Option<Was>) -> Self {
+        let Seen { from, to, stat, kind, id } = seen;
         let mode = permissions(stat);
         let what = match kind {
             FileType::RegularFile => {
@@ -75,14 +85,13 @@ impl Change {
             | FileType::BlockDevice
             | FileType::Unknown => What::Link,
         };
-        let id = Mark::of_stat(stat).id();
         Self {
             root,
             from: from.to_owned(),
             to: to.to_owned(),
             what,
             was,
-            id,
+            id: *id,
             waits: false,
             is_quarantined: false,
             is_aside: false,
@@ -98,7 +107,7 @@ impl Change {
     }
 
     fn of(root: usize, path: PathBuf, what: What, was: Was) -> Self {
-        let (from, id) = (path.clone(), was.copy.id());
+        let (from, id) = (path.clone(), was.copy_id);
         Self { root, from, to: path, what, was: Some(was), id, waits: false, is_quarantined: false, is_aside: false }
     }
 
@@ -120,7 +129,7 @@ impl Change {
 
     /// The copy of what lies in its place, where that is another one by now.
     fn replaced(&self) -> Option<Id> {
-        self.was.map(|was| was.copy.id()).filter(|id| self.is_put() && *id != self.id)
+        self.was.map(|was| was.copy_id).filter(|id| self.is_put() && *id != self.id)
     }
 }
 
@@ -295,7 +304,7 @@ impl At<'_> {
             return Ok(Made::No(Why::Protected));
         }
         match (&change.what, change.was) {
-            (What::Gone, Some(was)) if self.lost.contains(&was.copy.id()) => Ok(Made::No(Why::Carried)),
+            (What::Gone, Some(was)) if self.lost.contains(&was.copy_id) => Ok(Made::No(Why::Carried)),
             (What::Gone, Some(was)) => deleted(&within, name, was),
             (What::Mode(mode), Some(was)) => permitted(&within, name, *mode, was),
             (What::Gone | What::Mode(_), None) => Ok(Made::Yes),

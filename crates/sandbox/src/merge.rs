@@ -11,12 +11,12 @@ use std::sync::atomic::AtomicBool;
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, openat2, statat};
 use rustix::io::Errno;
 
-use crate::apply::{Change, Work};
+use crate::apply::{Change, Seen, Work};
 use crate::beneath::{COPIES, DIRECTORY, aside, is_absent, names, parent, permissions, size};
 use crate::ends::Ends;
 use crate::guard::{IN_GIT, MAKES_GIT, QUARANTINE, Within};
 use crate::limits::{ASIDE_MAX, FREE_FILES_MIN, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
-use crate::mark::Mark;
+use crate::mark::{Id, Mark};
 use crate::stage::{Stage, Was};
 use crate::told::{NotKept, Told, Why, shown};
 use crate::usage;
@@ -123,14 +123,6 @@ struct Here<'a> {
     how: How,
 }
 
-/// One name of a directory of the copy.
-struct Seen {
-    from: PathBuf,
-    to: PathBuf,
-    stat: Stat,
-    kind: FileType,
-}
-
 impl Plan<'_> {
     fn root(&mut self, root: usize, ends: &Ends, was: BTreeMap<PathBuf, Was>) -> Result<(), String> {
         let nowhere = Path::new("");
@@ -192,7 +184,7 @@ impl Plan<'_> {
         let is_hidden = (self.hides)(&shown(&real));
         let stat = statat(here.copy, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| unreadable(&real, errno))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let mut seen = Seen { from, to, stat, kind };
+        let mut seen = Seen { from, to, stat, kind, id: Id::of(here.copy, name, &stat) };
         if here.how == How::Dropped {
             return self.dropped(here, &seen);
         }
@@ -265,7 +257,7 @@ impl Plan<'_> {
             self.told.note(why, shown(&here.ends.real(&seen.from)));
         }
         if known.is_some() && is_directory {
-            self.work.lost.insert(Mark::of_stat(&seen.stat).id());
+            self.work.lost.insert(seen.id);
             return self.below(here, seen, How::Stays(why));
         }
         self.dropped(here, seen)
@@ -273,7 +265,7 @@ impl Plan<'_> {
 
     /// What lay elsewhere before, and is here now, is not to be deleted there.
     fn dropped(&mut self, here: &Here<'_>, seen: &Seen) -> Result<(), String> {
-        self.work.lost.insert(Mark::of_stat(&seen.stat).id());
+        self.work.lost.insert(seen.id);
         if seen.kind == FileType::Directory { self.below(here, seen, How::Dropped) } else { Ok(()) }
     }
 
@@ -302,14 +294,13 @@ impl Plan<'_> {
     }
 
     fn put(&mut self, here: &Here<'_>, seen: &Seen, was: Option<Was>, how: How) {
-        let Seen { from, to, stat, kind } = seen;
-        if *kind == FileType::RegularFile {
-            self.new_bytes = self.new_bytes.saturating_add(size(stat));
+        if seen.kind == FileType::RegularFile {
+            self.new_bytes = self.new_bytes.saturating_add(size(&seen.stat));
         }
-        let mut change = Change::put(here.root, from, to, *kind, stat, was);
+        let mut change = Change::put(here.root, seen, was);
         // Of what is in a directory that waits, nothing waits by itself.
         change.waits = how.is_late() && !here.how.is_late();
-        change.is_quarantined = from.file_name() != to.file_name();
+        change.is_quarantined = seen.from.file_name() != seen.to.file_name();
         change.is_aside = matches!(how, How::New { is_aside: true, .. });
         if how.is_late() { &mut self.work.late } else { &mut self.work.puts }.push(change);
     }
@@ -363,6 +354,10 @@ mod tests {
         if own.is_root() { 20_931 } else { own.as_raw() }
     }
 
+    fn is_secret(path: &str) -> bool {
+        path.ends_with("secret/config")
+    }
+
     struct Merging {
         directory: tempfile::TempDir,
         granted: PathBuf,
@@ -385,7 +380,7 @@ mod tests {
             }
             let read = read.iter().map(|path| shown(&granted.join(path))).collect();
             let reach = Reach { read, write: vec![shown(&granted)] };
-            let stage = Stage::make(&reach, "/", uid(), &|_| false).unwrap();
+            let stage = Stage::make(&reach, "/", uid(), &is_secret).unwrap();
             Self { directory, granted, stage }
         }
 
@@ -529,6 +524,30 @@ mod tests {
         assert_eq!((merging.text("over.conflict-0"), merging.granted.join("both").exists()), ("new".to_owned(), false));
     }
 
+    /// As a file system does that gives the numbers of what was deleted to what is made next.
+    #[test]
+    fn what_was_deleted_is_not_taken_for_moved_by_its_number() {
+        let files: Vec<String> = (0..50).map(|number| format!("f{number}")).collect();
+        let names: Vec<&str> = files.iter().map(String::as_str).collect();
+        let mut merging = Merging::of(&names, &[]);
+        merging.make("hid");
+        let tick = merging.directory.path().join("tick");
+        // Not every file system says when, and the clock that does has to go on, as it does while a helper starts.
+        let made = |name: &&str| fs::metadata(merging.copy(name)).unwrap().created().ok();
+        let Some(last) = names.iter().filter_map(made).max() else { return };
+        while !fs::metadata(&tick).is_ok_and(|stat| stat.created().unwrap() > last) {
+            let _ = fs::remove_file(&tick);
+            fs::write(&tick, "").unwrap();
+        }
+        for name in names {
+            fs::remove_file(merging.copy(name)).unwrap();
+            merging.write(&format!("hid/{name}"));
+        }
+        let merged = merge(&mut merging.stage, 0, &|path: &str| path.contains("/hid"), &AtomicBool::new(false));
+        assert_eq!(merged.not_kept, [merging.told(Why::Hidden, &["hid"])]);
+        assert!(merging.names().is_empty());
+    }
+
     #[test]
     fn what_others_took_away_while_it_was_moved_there_stays_where_it_was() {
         let mut merging = Merging::of(&["p", "w", "z/x"], &[]);
@@ -619,8 +638,6 @@ mod tests {
     fn what_others_wrote_meanwhile_counts_for_what_is_acted_on() {
         let files = ["late/HEAD", "late/refs", "linked/f", "mine/HEAD", "old/HEAD", "old/hooks/x", "secret/HEAD"];
         let mut merging = Merging::of(&[&files[..], &["secret/config", "theirs/f", "late/objects"]].concat(), &[]);
-        // A rule hides it.
-        fs::remove_file(merging.copy("secret/config")).unwrap();
         fs::remove_file(merging.copy("late/objects")).unwrap();
         fs::remove_file(merging.copy("late/refs")).unwrap();
         for made in ["late", "mine", "secret"] {
@@ -642,7 +659,7 @@ mod tests {
         };
         theirs(&["theirs/objects", "theirs/refs", "theirs/hooks"], &["theirs/HEAD", "theirs/hooks/t"]);
         theirs(&["old/objects", "old/refs"], &["late/config", "mine/config", "linked/HEAD"]);
-        let merged = merge(&mut merging.stage, 0, &|path| path.ends_with("secret/config"), &AtomicBool::new(false));
+        let merged = merge(&mut merging.stage, 0, &is_secret, &AtomicBool::new(false));
         let mut quarantined = merged.quarantined.clone();
         quarantined.sort();
         let named =

@@ -21,7 +21,7 @@ use crate::guard::Within;
 use crate::helper::{Step, step};
 use crate::limits::{NAMES_AT_ONCE, STAGE_BYTES_MAX, STAGE_DEPTH_MAX, STAGE_ENTRIES_MAX};
 use crate::list::Redirect;
-use crate::mark::Mark;
+use crate::mark::{Id, Mark};
 use crate::profile::{Ask, Reach};
 use crate::told::Why;
 use crate::underway::takes_away;
@@ -56,6 +56,7 @@ pub struct Root {
 pub struct Was {
     pub original: Mark,
     pub copy: Mark,
+    pub copy_id: Id,
     pub kind: FileType,
     pub mode: Mode,
     pub copy_mode: Mode,
@@ -238,6 +239,7 @@ impl Stage {
             let was = Was {
                 original: Mark::of_stat(&original),
                 copy: Mark::of_stat(&copy),
+                copy_id: Id::of(at.to, name, &copy),
                 kind,
                 mode: permissions(&original),
                 copy_mode: permissions(&copy),

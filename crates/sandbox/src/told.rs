@@ -39,9 +39,7 @@ impl Why {
             }
             Self::Carried => "what lay here was moved to where it is not kept: it was not deleted, and lies here still",
             Self::NotDeleted => "somebody else changed these meanwhile: they were not deleted",
-            Self::NotEmpty => {
-                "these hold what this command was not shown, or what was not deleted: they were not deleted"
-            }
+            Self::NotEmpty => "these hold what this command was not shown, or may not delete: they were not deleted",
             Self::Gone => "somebody else took away the directories of these: what this command did there is gone",
             Self::TooLong => "these paths are too long for this machine: what this command did there is not kept",
         }

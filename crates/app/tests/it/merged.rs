@@ -314,7 +314,7 @@ fn what_was_not_copied_to_be_written_is_not_merged() {
     // Nor is it lost: what was moved there lies where it lay.
     copied.lay(&["p1", "p2", "p3", "p4", "whole/x", ".git/config", ".git/hooks/x"]);
     let told = copied.script(
-        "mkdir safe; mv p1 .git/config; mv p2 safe/p2; mv p3 ro/p3; mv p4 .git/hooks/p4; mv whole .git/hooks/whole",
+        "mkdir b/safe-d; mv p1 .git/config; mv p2 b/safe-d/p2; mv p3 ro/p3; mv p4 .git/hooks/p4; mv whole .git/hooks/whole",
     );
     for path in ["p1", "p2", "p3", "p4", "whole/x", ".git/config", ".git/hooks/x"] {
         assert_eq!(copied.text(path), path, "{told}");
