@@ -85,6 +85,7 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::Role => attribute("role"),
         Field::Channel => attribute("channel"),
         Field::Class => attribute("class"),
+        Field::Reversible => attribute("reversible"),
         Field::LabelConf => attribute("conf"),
         Field::LabelIntegrity => attribute("integrity"),
         Field::Mode => attribute("mode"),

@@ -87,6 +87,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::Channel, &["api", "chat"]),
         1 => word(Field::Tool, &["read", "write", "mail"]),
         1 => word(Field::Class, &["read", "write", "execute", "send"]),
+        1 => word(Field::Reversible, &["true", "false"]),
         1 => word(Field::LabelConf, &["public", "internal", "secret"]),
         1 => word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         1 => word(Field::Seen, &["never", "allowed", "approved"]),
@@ -136,6 +137,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let what = (
         select(vec!["read", "write", "mail"]),
         select(vec![EffectClass::Read, EffectClass::Write, EffectClass::Execute, EffectClass::Send]),
+        any::<bool>(),
     );
     let role = select(vec![Role::Owner, Role::User]);
     let paths = subsequence(PATHS.to_vec(), 0..4);
@@ -172,7 +174,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     (names, what, role, (paths, values, with), (0u64..4, going), MONDAY..MONDAY + 7 * DAY_MS, label).prop_map(
         |(
             (agent, principal, channel),
-            (tool, class),
+            (tool, class, reversible),
             role,
             (paths, values, git),
             (bytes_out, going),
@@ -186,6 +188,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             channel: Some(channel),
             tool: Some(tool),
             class: Some(class),
+            reversible: Some(reversible),
             paths: Some(paths),
             bytes_out: Some(bytes_out),
             values: Some(values),
@@ -231,6 +234,7 @@ fn request(call: &Subject<'_>) -> Request {
         ("role".to_owned(), text(call.role.unwrap().word())),
         ("channel".to_owned(), text(call.channel.unwrap())),
         ("class".to_owned(), text(call.class.unwrap().word())),
+        ("reversible".to_owned(), text(&call.reversible.unwrap().to_string())),
         ("paths".to_owned(), texts(call.paths.as_ref())),
         ("programs".to_owned(), texts(call.programs.as_ref())),
         ("commands".to_owned(), texts(call.commands.as_ref())),

@@ -101,6 +101,9 @@ impl Starts {
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     pub class: EffectClass,
+    /// Whether what it does can be taken back, where its class alone does not tell; `None`: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversible: Option<bool>,
     pub paths: Vec<PathFact>,
     pub probe: Option<Probe>,
     /// It may touch other paths besides, which nobody can name beforehand: rules then know of none.
@@ -168,6 +171,7 @@ impl Facts {
     pub fn new(class: EffectClass, paths: Vec<PathFact>) -> Self {
         Self {
             class,
+            reversible: None,
             paths,
             probe: None,
             more_paths: false,
@@ -182,6 +186,12 @@ impl Facts {
             declared: None,
             addressed: None,
         }
+    }
+
+    /// Known to stay as it is once it was done: it deletes, pays or gives a permission, say.
+    #[must_use]
+    pub fn stays_done(&self) -> bool {
+        self.class.reversible(self.reversible) == Some(false)
     }
 
     /// What stays the same of a call that is made again: not what was in the files that it touches or starts,

@@ -28,8 +28,8 @@ mod scope;
 pub use addressed::{addressed, folded};
 pub use choices::{Choice, choices};
 pub use known::{Lists, wanted};
-pub(crate) use named::is_irreversible;
 pub use named::{Chosen, Named, Origin, Sources, Tuple, Values, Warrant, named, wants_names};
+pub(crate) use named::{is_irreversible, is_sent};
 pub use scope::{PLANS, Wish, plan_instructions, read_scope, wants_scope};
 
 /// Why a call asks whatever the rules allow.
@@ -100,7 +100,7 @@ fn is_remote(manifest: Option<&Manifest>) -> bool {
 
 /// Something of it is told to somebody else.
 pub(crate) fn leaves(facts: &Facts) -> bool {
-    facts.destination.is_some() || !facts.network.is_empty() || is_irreversible(facts.class)
+    facts.destination.is_some() || !facts.network.is_empty() || is_sent(facts.class)
 }
 
 /// What is sent as it lies in a directory.
@@ -156,7 +156,7 @@ pub fn composed(
 ) -> Option<Composed> {
     let to = facts.destination.as_ref().filter(|_| !session.label.is_trusted())?;
     let remote = is_remote(manifest);
-    let is_named = named.warrant.is_some() && (!remote || is_irreversible(facts.class));
+    let is_named = named.warrant.is_some() && (!remote || is_sent(facts.class));
     let bytes = if is_named { u64::from(to.header_bytes) } else { to.url_bytes };
     let granted = || agent.grants.covering(to, facts).first().map(|grant| &grant.host);
     let host = if remote { Some(&to.host) } else { granted() };
@@ -187,7 +187,7 @@ pub fn flow(
 ) -> Option<Flow> {
     // What a command sends is what it reads, and nobody looks at that in between.
     let conf = named.reads.map_or(session.label.conf, |reads| reads.max(session.label.conf));
-    let (untrusted, sends) = (!session.label.is_trusted(), is_irreversible(facts.class));
+    let (untrusted, sends) = (!session.label.is_trusted(), is_sent(facts.class));
     let agent = frame.policy.agents.get(&session.agent);
     let manifest = tool.and_then(|tool| frame.policy.tools.get(tool));
     let remote = is_remote(manifest);
@@ -231,12 +231,12 @@ pub fn flow(
     if !untrusted {
         return acts.or((!is_warranted).then_some(Flow::UnnamedTarget));
     }
-    let chooses = match facts.class {
-        EffectClass::Send | EffectClass::Spend => true,
+    let hides = match facts.class {
         // What no fact shows cannot have been named.
         EffectClass::Write | EffectClass::Execute => manifest.is_none_or(Manifest::has_authority),
-        EffectClass::Read => false,
+        EffectClass::Read | EffectClass::Send | EffectClass::Spend => false,
     };
+    let chooses = hides || is_irreversible(facts);
     if chooses && !is_warranted {
         return Some(Flow::UnnamedTarget);
     }

@@ -261,7 +261,7 @@ fn start(session: &mut Session, started: &Started) {
         if let Some(composed) = &judged.composed {
             session.composed.entry(composed.host.clone()).or_default().add(composed.bytes, started.at);
         }
-        let warrant = judged.named.warrant.clone().filter(|_| is_irreversible(judged.facts.class));
+        let warrant = judged.named.warrant.clone().filter(|_| is_irreversible(&judged.facts));
         if let (Some(warrant), Some(turn)) = (warrant, &mut session.turn) {
             turn.spent_warrants.push(warrant);
         }

@@ -224,7 +224,8 @@ impl Subject<'_> {
             | Field::UrlBytes
             | Field::Force
             | Field::Changed
-            | Field::Source => None,
+            | Field::Source
+            | Field::Reversible => None,
         }
     }
 }

@@ -313,6 +313,7 @@ pub enum Used {
     Subcommand,
     Source(Sources),
     Audience(Vec<Audience>),
+    Reversible(bool),
     /// Nobody could tell it, so the rule fell to the strict side.
     Missing(Field),
 }

@@ -56,10 +56,11 @@ pub enum Field {
     Subcommand,
     Source,
     Audience,
+    Reversible,
 }
 
 impl Field {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -92,6 +93,7 @@ impl Field {
         Self::Subcommand,
         Self::Source,
         Self::Audience,
+        Self::Reversible,
     ];
 
     #[must_use]
@@ -129,6 +131,7 @@ impl Field {
             Self::Subcommand => "subcommand",
             Self::Source => "source",
             Self::Audience => "audience",
+            Self::Reversible => "reversible",
         }
     }
 }

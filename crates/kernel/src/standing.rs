@@ -210,8 +210,11 @@ pub fn granted(session: &Session, always: &Always<'_>, policy: &Policy, now: Mil
         return Err(once("it takes more than one person"));
     }
     let facts = &judged.facts;
+    if facts.stays_done() {
+        return Err(once("what it does cannot be taken back"));
+    }
     if !is_exact(facts) {
-        return Err(once("it spends, or runs what may do something else the next time"));
+        return Err(once("it runs what may do something else the next time"));
     }
     if facts.paths.iter().any(|path| (always.is_protected)(&path.real)) {
         return Err(once("it touches a protected path"));

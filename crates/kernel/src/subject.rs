@@ -31,6 +31,8 @@ pub struct Subject<'a> {
     pub channel: Option<&'a str>,
     pub tool: Option<&'a str>,
     pub class: Option<EffectClass>,
+    /// Whether what it does can be taken back.
+    pub reversible: Option<bool>,
     /// How a call that runs something would be held; the inner `None`: it runs nothing.
     pub tier: Option<Option<Tier>>,
     /// All programs that its words start.
@@ -358,6 +360,7 @@ impl<'a> Subject<'a> {
         let (programs, commands) = started(facts);
         Self {
             class: Some(facts.class),
+            reversible: facts.class.reversible(facts.reversible),
             tier: tier(facts),
             programs,
             commands,
@@ -407,6 +410,7 @@ impl<'a> Subject<'a> {
             Field::Subcommand => self.commands.as_ref().map(|_| Used::Subcommand),
             Field::Source => self.sources.map(Used::Source),
             Field::Audience => self.audience.clone().map(Used::Audience),
+            Field::Reversible => self.reversible.map(Used::Reversible),
         };
         used.unwrap_or(Used::Missing(field))
     }
@@ -420,6 +424,7 @@ impl<'a> Subject<'a> {
             Field::Channel => self.channel.map(|name| test.holds(name)),
             Field::Tool => self.tool.map(|name| test.holds(name)),
             Field::Class => self.class.map(|class| test.holds(class.word())),
+            Field::Reversible => self.reversible.map(|reversible| test.holds(flag(reversible))),
             Field::LabelConf => self.conf.map(|conf| test.holds(conf.word())),
             Field::LabelIntegrity => self.integrity.map(|integrity| test.holds(integrity.word())),
             Field::Mode => self.mode.map(|mode| test.holds(mode.word())),

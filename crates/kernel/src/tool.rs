@@ -30,6 +30,17 @@ impl EffectClass {
             Self::Spend => "spend",
         }
     }
+
+    /// Whether what such a call does can be taken back, where this is said of it: what only reads does nothing, and
+    /// what is paid is paid.
+    #[must_use]
+    pub fn reversible(self, said: Option<bool>) -> Option<bool> {
+        match self {
+            Self::Read => Some(said.unwrap_or(true)),
+            Self::Spend => Some(false),
+            Self::Write | Self::Execute | Self::Send => said,
+        }
+    }
 }
 
 /// What may be done with a `started` call whose process died.
@@ -137,6 +148,10 @@ pub struct Manifest {
     pub description: String,
     pub class: EffectClass,
     pub idempotency: Idempotency,
+    /// Whether what a call does can be taken back; `Some(false)`: it deletes, gives a permission, or cannot be undone
+    /// otherwise. `None`: nobody said it of all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversible: Option<bool>,
     pub answerer: Answerer,
     pub arguments: Vec<(String, ArgumentRole)>,
     /// The one program that a declared tool is: whoever may use the tool may start it by this tool.

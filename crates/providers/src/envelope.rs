@@ -142,6 +142,7 @@ mod tests {
             description: "says \"hi\"".to_owned(),
             class: EffectClass::Read,
             idempotency: Idempotency::Pure,
+            reversible: None,
             answerer: Answerer::Tool,
             arguments: Vec::new(),
             program: None,

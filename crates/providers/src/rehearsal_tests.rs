@@ -13,6 +13,7 @@ fn tool(name: &str, property: &str) -> Manifest {
         description: String::new(),
         class: EffectClass::Read,
         idempotency: Idempotency::Pure,
+        reversible: None,
         answerer: Answerer::Tool,
         arguments: Vec::new(),
         program: None,

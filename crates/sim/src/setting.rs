@@ -72,6 +72,7 @@ fn manifest(name: &str, idempotency: Idempotency, answerer: Answerer) -> Manifes
         description: String::new(),
         class: class(idempotency),
         idempotency,
+        reversible: None,
         answerer,
         arguments: vec![],
         program: None,

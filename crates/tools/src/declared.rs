@@ -96,6 +96,8 @@ const UNDECLARED: Role = Role::Authority(Kind::QuotedString);
 pub struct Terms {
     pub class: EffectClass,
     pub idempotency: Idempotency,
+    /// As [`Manifest::reversible`].
+    pub reversible: Option<bool>,
     /// By the name of the argument; what is not named is authority.
     pub roles: BTreeMap<String, Role>,
     /// Of a call that gives an argument, by its name, where that is more than the tool's.
@@ -122,7 +124,16 @@ impl Terms {
         if self.idempotency == Idempotency::Pure && self.class != EffectClass::Read {
             return Err("only a tool of class `read` is `pure`: a pure call is run again without a question");
         }
-        Ok(())
+        match (self.class, self.reversible) {
+            (EffectClass::Read, Some(false)) => Err(
+                "a tool of class `read` does nothing that could be taken back: `reversible = false` is for the others",
+            ),
+            (EffectClass::Spend, Some(true)) => Err("what is paid is paid: no tool of class `spend` is `reversible`"),
+            (
+                EffectClass::Read | EffectClass::Write | EffectClass::Execute | EffectClass::Send | EffectClass::Spend,
+                _,
+            ) => Ok(()),
+        }
     }
 }
 
@@ -177,6 +188,7 @@ impl Declared {
             description: description.to_owned(),
             class: terms.class,
             idempotency: terms.idempotency,
+            reversible: terms.reversible,
             answerer: Answerer::Tool,
             arguments: schema.properties().iter().map(|known| (known.name.clone(), role(&known.name))).collect(),
             program: if let Means::Command(argv) = &means { Some(argv.program().to_owned()) } else { None },
@@ -215,6 +227,7 @@ impl Declared {
         let mut prepared = self.made(roots, arguments)?;
         let addressed = addressed(&self.manifest, prepared.facts.class, arguments);
         prepared.facts.addressed = addressed.map(Box::new);
+        prepared.facts.reversible = self.manifest.reversible;
         Ok(prepared)
     }
 

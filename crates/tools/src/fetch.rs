@@ -94,7 +94,9 @@ fn prepared(
     // Whatever does more than ask is sent, whether it has a body or not.
     let class = if method.only_asks() { EffectClass::Read } else { EffectClass::Send };
     let bytes_out = Some(u64::try_from(body.len()).unwrap_or(u64::MAX));
-    let facts = Facts { destination: Some(to), bytes_out, ..Facts::new(class, Vec::new()) };
+    // What other requests do there nobody knows.
+    let reversible = (method == Method::Delete).then_some(false);
+    let facts = Facts { destination: Some(to), reversible, bytes_out, ..Facts::new(class, Vec::new()) };
     Ok(Prepared { facts, action: Action::Send(Box::new(Sent { url, method, headers, body, grant, form })) })
 }
 

@@ -34,12 +34,16 @@ fn files() -> Vec<Manifest> {
             &[("path", path), ("content", Payload)],
             r#"{"type":"object","properties":{"path":{"type":"string"},"content":{"type":"string"}},"required":["path","content"]}"#,
         ),
-        write(
-            "edit_file",
-            "In a file, replace old, which must occur exactly once, by new.",
-            &[("path", path), ("old", Payload), ("new", Payload)],
-            r#"{"type":"object","properties":{"path":{"type":"string"},"old":{"type":"string"},"new":{"type":"string"}},"required":["path","old","new"]}"#,
-        ),
+        // What it replaces stands in the call.
+        Manifest {
+            reversible: Some(true),
+            ..write(
+                "edit_file",
+                "In a file, replace old, which must occur exactly once, by new.",
+                &[("path", path), ("old", Payload), ("new", Payload)],
+                r#"{"type":"object","properties":{"path":{"type":"string"},"old":{"type":"string"},"new":{"type":"string"}},"required":["path","old","new"]}"#,
+            )
+        },
         read(
             "list_dir",
             "List a directory.",
@@ -214,6 +218,7 @@ fn read(name: &str, description: &str, arguments: Arguments<'_>, schema: &str) -
         description: description.to_owned(),
         class: EffectClass::Read,
         idempotency: Idempotency::Pure,
+        reversible: None,
         answerer: Answerer::Tool,
         arguments: arguments.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect(),
         program: None,

@@ -201,7 +201,8 @@ fn prepare_write(roots: &Roots, call: WriteFile) -> Result<Prepared, Refused> {
     let existing = writable(roots, &place, &call.path)?;
     let content = call.content.into_bytes();
     let paths = vec![PathFact::new(Access::Write, place.real.clone())];
-    Ok(writing(paths, Write { path: call.path, place, existing, content }))
+    // Whether what it replaces is kept anywhere nobody knows.
+    Ok(writing(paths, None, Write { path: call.path, place, existing, content }))
 }
 
 fn prepare_edit(roots: &Roots, call: &EditFile) -> Result<Prepared, Refused> {
@@ -212,7 +213,8 @@ fn prepare_edit(roots: &Roots, call: &EditFile) -> Result<Prepared, Refused> {
     let Some(was) = &existing else { return Err(open::refused(Errno::NOENT, &call.path)) };
     let content = write::edited(&was.bytes, call)?.into_bytes();
     let paths = [Access::Read, Access::Write].map(|access| PathFact::new(access, place.real.clone())).to_vec();
-    Ok(writing(paths, Write { path: call.path.clone(), place, existing, content }))
+    // Both texts stand in the call.
+    Ok(writing(paths, Some(true), Write { path: call.path.clone(), place, existing, content }))
 }
 
 /// What is there; a file that its owner may not write is not to be replaced by a rename either.
@@ -234,11 +236,12 @@ fn looking(action: Action) -> Prepared {
     Prepared { facts: Facts::new(EffectClass::Read, Vec::new()), action }
 }
 
-fn writing(paths: Vec<PathFact>, write: Write) -> Prepared {
+fn writing(paths: Vec<PathFact>, reversible: Option<bool>, write: Write) -> Prepared {
     let before = write.existing.as_ref().map(|existing| digest(&existing.bytes));
     let probe = Some(Probe { before, after: digest(&write.content) });
     let paths = paths.into_iter().map(told).collect();
-    let facts = Facts { probe, bytes_out: bytes(&write.content), ..Facts::new(EffectClass::Write, paths) };
+    let bytes_out = bytes(&write.content);
+    let facts = Facts { probe, reversible, bytes_out, ..Facts::new(EffectClass::Write, paths) };
     Prepared { facts, action: Action::Write(Box::new(write)) }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::conversation::{destination, flow, list, number, protected, reachable, repository, text};
+use super::conversation::{destination, flow, list, number, protected, reachable, repository, stays_done, text};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -202,6 +202,7 @@ fn lines(item: &Value) -> Vec<String> {
     let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));
     let tier = facts.get("tier").and_then(Value::as_str).map(|tier| format!(", sandbox: {tier}")).unwrap_or_default();
     lines.push(format!("  class: {class}{tier}, rule: {rule}{line}, asked by {principal}"));
+    lines.extend(stays_done(facts).map(|line| format!("  {line}")));
     lines.extend(item.get("flow").and_then(Value::as_str).map(|why| format!("  {}", flow(why))));
     if let Some(reason) = item.get("reason").and_then(Value::as_str) {
         lines.push(visible_line(&format!("  reason: {reason}")));
@@ -347,6 +348,19 @@ mod tests {
         let to = "  goes to POST https://xn--bcher-kva.example:443/v1, 40 bytes of URL and headers, 9 bytes of body";
         assert!(shown.iter().any(|line| line == to), "{shown:?}");
         assert!(shown.iter().all(|line| !line.contains(['\n', '\u{1b}', '\u{202e}'])), "{shown:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_says_so_and_where_its_yes_counts() {
+        let says = |facts: Value| {
+            let shown = lines(&json!({ "id": "s.7", "args": {}, "facts": facts }));
+            shown.iter().filter(|line| line.contains("CANNOT BE TAKEN BACK: a yes is said at this machine")).count()
+        };
+        assert_eq!(says(json!({ "class": "write", "reversible": false })), 1);
+        assert_eq!(says(json!({ "class": "spend" })), 1);
+        for facts in [json!({ "class": "write", "reversible": true }), json!({ "class": "send" }), Value::Null] {
+            assert_eq!(says(facts.clone()), 0, "{facts}");
+        }
     }
 
     #[test]

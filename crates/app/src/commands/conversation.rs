@@ -441,6 +441,13 @@ pub fn reachable(facts: &Value) -> Vec<String> {
     list(facts, "network").iter().map(line).collect()
 }
 
+/// What follows where nothing takes back what a call does.
+pub fn stays_done(facts: &Value) -> Option<&'static str> {
+    let is_declared = facts.get("reversible") == Some(&Value::Bool(false));
+    (is_declared || text(facts, "class") == "spend")
+        .then_some("CANNOT BE TAKEN BACK: a yes is said at this machine alone, for once")
+}
+
 /// The paths that it would write though other programs act by them, a line each.
 pub fn protected(facts: &Value) -> Vec<String> {
     let paths = list(facts, "paths").iter().filter(|path| path.get("protected") == Some(&Value::Bool(true)));

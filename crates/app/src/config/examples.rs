@@ -62,6 +62,7 @@ pub struct ExampleCall {
     channel: Option<String>,
     pub tool: Option<String>,
     class: Option<EffectClass>,
+    reversible: Option<bool>,
     tier: Option<Option<Tier>>,
     programs: Option<Vec<String>>,
     commands: Option<Vec<String>>,
@@ -122,6 +123,7 @@ impl ExampleCall {
             channel: self.channel.as_deref(),
             tool: self.tool.as_deref(),
             class: self.class,
+            reversible: self.reversible,
             tier: self.tier,
             programs: self.programs.as_deref().map(texts),
             commands: self.commands.as_deref().map(texts),
@@ -180,11 +182,25 @@ fn git(checker: &mut Checker<'_>, example: View<'_>, tool: Option<&Manifest>) ->
         Some(if let Test::Equal(text) = read { Some(text) } else { None })
     };
     let (repo, name, changed) = (text(Field::Repo)?, text(Field::Ref)?, text(Field::Changed)?);
-    let force = example.condition("force").map(|spot| spot.value == Test::Equal("true".to_owned()));
+    let force = flag(example, "force");
     if repo.is_some() || name.is_some() || changed.is_some() || force.is_some() {
         return Some(ExampleGit::Some { repo, name, force, changed });
     }
     Some(if tool.is_some_and(stays) { ExampleGit::None } else { ExampleGit::NotSaid })
+}
+
+/// Whether its call can be taken back. A class that the example says tells it where a class does, and that of a built-in
+/// tool; a call of a declared one may be of a higher class than its tool, which then says it of no payment.
+fn reversible(example: View<'_>, class: Option<EffectClass>, tool: Option<&Manifest>) -> Option<bool> {
+    let said = tool.and_then(|tool| tool.reversible);
+    let own = tool.filter(|tool| runs_nothing(tool)).map(|tool| tool.class);
+    let of_class = |class: EffectClass| class.reversible(said);
+    let of_tool = || class.or(own).map_or(said.filter(|said| !said), of_class);
+    flag(example, "reversible").or_else(of_tool)
+}
+
+fn flag(example: View<'_>, key: &str) -> Option<bool> {
+    example.condition(key).map(|spot| spot.value == Test::Equal("true".to_owned()))
 }
 
 /// The first `None` where one is mistaken, the second where none is said of a tool that could have some.
@@ -239,6 +255,7 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
     let label = |key| example.table("label")?.text(key).map(|spot| spot.value);
     let manifest = tool.as_ref().and_then(|name| checker.tools.get(name)).cloned();
     let of_tool = manifest.as_ref().map(|tool| tool.class);
+    let as_class = as_class.and_then(|word| class(&word));
     let going = going(checker, example, manifest.as_ref())?;
     let nowhere = || (going == ExampleGoing::Nowhere).then(Vec::new);
     let audience = all(example, "audience", Audience::read).or_else(nowhere);
@@ -251,7 +268,8 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
     Some(ExampleCall {
         agent: of_agent.unwrap_or_else(|| agent.to_owned()),
         role: as_role.and_then(|word| role(&word)).or(of_principal),
-        class: as_class.and_then(|word| class(&word)).or(of_tool),
+        class: as_class.or(of_tool),
+        reversible: reversible(example, as_class, manifest.as_ref()),
         speaks: text("speaks").and_then(|word| Speaks::ALL.into_iter().find(|speaks| speaks.word() == word)),
         tier: match text("tier").and_then(|word| Tier::ALL.into_iter().find(|tier| tier.word() == word)) {
             Some(tier) => Some(Some(tier)),

@@ -306,6 +306,7 @@ fn unknown(result: Label, audience: Audience) -> Terms {
     Terms {
         class: EffectClass::Send,
         idempotency: Idempotency::Unsafe,
+        reversible: None,
         roles,
         classes: BTreeMap::new(),
         known: Vec::new(),
@@ -323,6 +324,7 @@ fn placeholder(name: String, terms: &Terms) -> Manifest {
         description: String::new(),
         class: terms.class,
         idempotency: terms.idempotency,
+        reversible: terms.reversible,
         answerer: Answerer::Tool,
         arguments: Vec::new(),
         program: None,

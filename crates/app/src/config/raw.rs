@@ -317,7 +317,13 @@ impl<'a> View<'a> {
 
     #[must_use]
     pub fn flag(self, key: &str) -> bool {
-        self.value(key).is_some_and(|spot| *spot.value == Value::Flag(true))
+        self.said(key) == Some(true)
+    }
+
+    /// `None`: neither.
+    #[must_use]
+    pub fn said(self, key: &str) -> Option<bool> {
+        if let Value::Flag(flag) = self.value(key)?.value { Some(*flag) } else { None }
     }
 
     /// A count, micro-USD or milliseconds, by the key's kind.

@@ -278,6 +278,7 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Port
             | Field::UrlBytes
             | Field::Force
+            | Field::Reversible
             | Field::Clock
             | Field::Weekday => Some(value.clone()),
             Field::Agent
@@ -342,6 +343,7 @@ fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
         | Field::Ref
         | Field::Force
         | Field::Changed
+        | Field::Reversible
         | Field::Weekday => None,
     }
 }
@@ -436,6 +438,7 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
         | Field::Ref
         | Field::Force
         | Field::Changed
+        | Field::Reversible
         | Field::Clock
         | Field::Weekday => return Some(test.clone()),
     };

@@ -106,6 +106,7 @@ impl Checker<'_> {
         let terms = Terms {
             class: rules::class(class.value)?,
             idempotency: idempotency(table.text("idempotency")?.value)?,
+            reversible: table.said("reversible"),
             classes: classes(table),
             known: self.known_values(table, server, &roles)?,
             creates: self.creates(table)?,

@@ -94,6 +94,39 @@ fn what_nobody_declared_asks_as_if_it_sent() {
     assert_eq!(home.latest()["stdout"], "done\n");
 }
 
+/// A rule matches it, the card says it, and its yes is a person's at the machine, for once.
+#[test]
+fn what_cannot_be_taken_back_is_said_yes_to_at_the_machine_alone_and_for_once() {
+    let drop_it = "[tools.drop]\ndescription = \"Drops a table.\"\nargv = [\"echo\", \"dropped\"]\nclass = \"write\"\n\
+                   reversible = false\n[[agents.main.rules]]\nname = \"for good\"\nverdict = \"ask\"\nmatch = { reversible = false }\n";
+    let home = home(&["drop"], drop_it);
+    let place = &home.place;
+    place.run(&["run", "/call drop {}"]).expect(4);
+    let id = waiting(&home);
+    let shown = place.run(&["approvals"]).stdout.clone();
+    assert!(shown.contains("  CANNOT BE TAKEN BACK: a yes is said at this machine alone, for once\n"), "{shown}");
+    let explained = place.run(&["policy", "explain", "drop", "{}"]).expect(4).stdout.clone();
+    assert!(
+        explained.contains("looked at reversible false") && explained.contains("CANNOT BE TAKEN BACK"),
+        "{explained}"
+    );
+    let door = Door::serve_to("human", place, &[]);
+    let asked = door.get("/api/approvals").json["approvals"][0].clone();
+    assert_eq!(asked["facts"]["reversible"], false, "{asked}");
+    let yes = json!({ "decision": "approve", "digest": asked["digest"] });
+    let told = door.call("POST", &format!("/api/approvals/{id}"), &yes);
+    assert_eq!((told.status, &told.json["error"]["code"]), (403, &json!("wrong_door")));
+    drop(door);
+    let words = ["tokens", "create", "--principal", "owner", "--speaks", "human", "--scope", "approve", "--json"];
+    let token = place.path("token");
+    std::fs::write(&token, place.run(&words).json(0)["token"].as_str().unwrap()).unwrap();
+    let always = ["approve", &id, "--always", "--until", "7d", "--token", token.to_str().unwrap()];
+    let told = place.run(&always).expect(3).stderr.clone();
+    assert!(told.contains("is for once"), "{told}");
+    place.run(&["approve", &id]).expect(0);
+    assert_eq!(home.latest()["stdout"], "dropped\n");
+}
+
 #[test]
 fn a_path_that_other_programs_act_by_is_given_to_no_tool_unasked() {
     let home = home(&["append", "write_file"], SHOW);

@@ -453,6 +453,7 @@ fn commits_are_taken_away_by_force_alone_and_rules_see_it() {
     assert_eq!(t.push(&call("agent/kept", &other, json!({ "force": true })))["digest"], Value::Null, "denied");
     let waits = t.push(&call("agent/x", &other, json!({ "force": true })));
     assert_eq!(waits["facts"]["git"]["push"]["force"], true, "{waits}");
+    assert_eq!(waits["facts"]["reversible"], false, "{waits}");
     assert_eq!(waits["facts"]["git"]["push"]["changed"], json!(["b.txt", "c.txt"]), "{waits}");
     t.home.place.run(&["approve", waits["id"].as_str().unwrap()]).expect(0);
     assert_eq!(t.stands("refs/heads/agent/x"), Some(other.clone()));

@@ -14,7 +14,6 @@ use crate::record::{Admitted, Decision, Mode, Reason, Record, Resolution};
 use crate::refusal::{Code, Refusal};
 use crate::rule::AT_HOME;
 use crate::session::{Open, Session, State, Work};
-use crate::tool::EffectClass;
 use crate::words::Typed;
 
 pub fn message(session: &Session, message: Message, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
@@ -123,8 +122,8 @@ fn may_say_yes(session: &Session, open: &Open, decide: &Decide, frame: &Frame<'_
             "answer at a terminal, or with a token made by `backstay tokens create --principal NAME --speaks human --scope approve`",
         ));
     }
-    let spends = judged.facts.class == EffectClass::Spend;
-    if !approvers.hear(&decide.channel) || (spends && decide.channel != AT_HOME) {
+    let at_home = judged.facts.stays_done();
+    if !approvers.hear(&decide.channel) || (at_home && decide.channel != AT_HOME) {
         let message = format!("a yes to this does not count at the door `{}`", decide.channel);
         return Err(Refusal::new(Code::WrongDoor, message, SEE));
     }

@@ -243,7 +243,7 @@ fn texts(value: &Value, out: &mut Vec<String>) {
 #[must_use]
 pub fn wants_names(session: &Session, tool: Option<&str>, facts: &Facts, policy: &Policy) -> bool {
     let chooses = tool.and_then(|tool| policy.tools.get(tool)).is_none_or(Manifest::has_authority);
-    let untrusted = !session.label.is_trusted() && (leaves(facts) || chooses);
+    let untrusted = !session.label.is_trusted() && (leaves(facts) || chooses || facts.stays_done());
     untrusted || push(facts).is_some() || to_be_named(session, facts, policy).next().is_some()
 }
 
@@ -266,7 +266,7 @@ pub fn named(
     };
     let origins = to_be_named(session, facts, policy).filter_map(origin).collect();
     // What stays here and was given nothing that chooses, chooses nothing; what leaves goes somewhere all the same.
-    let may_choose_nothing = !is_irreversible(facts.class) && !values.is_remote;
+    let may_choose_nothing = !is_irreversible(facts) && !values.is_remote;
     // Whoever names a place to be looked at has not said that something be sent or deleted there.
     let method =
         facts.destination.as_ref().map(|to| to.method).filter(|method| !values.is_remote && !method.only_asks());
@@ -335,7 +335,7 @@ fn is_spent(session: &Session, effect: EffectId, warrant: &Warrant) -> bool {
     let waits = session.effects.iter().any(|(other, open)| match &open.work {
         Work::Tool { judged: Some(judged), .. } => {
             *other != effect
-                && is_irreversible(judged.facts.class)
+                && is_irreversible(&judged.facts)
                 && judged.named.warrant.as_ref().is_some_and(|other| other.is_like(warrant))
         }
         Work::Tool { judged: None, .. } | Work::Model { .. } => false,
@@ -343,8 +343,13 @@ fn is_spent(session: &Session, effect: EffectId, warrant: &Warrant) -> bool {
     spent || waits
 }
 
-/// What it does stays done.
-pub(crate) fn is_irreversible(class: EffectClass) -> bool {
+/// What it does stays done: nothing that was told is taken back, nor what is known to be no way back from.
+pub(crate) fn is_irreversible(facts: &Facts) -> bool {
+    is_sent(facts.class) || facts.stays_done()
+}
+
+/// Somebody else gets it.
+pub(crate) fn is_sent(class: EffectClass) -> bool {
     match class {
         EffectClass::Send | EffectClass::Spend => true,
         EffectClass::Read | EffectClass::Write | EffectClass::Execute => false,

@@ -126,6 +126,34 @@ fn a_rule_may_look_at_who_speaks() {
     assert_eq!(matched(Field::Speaks, &Test::NotIn(vec!["program".into()]), &nobody), (false, true));
 }
 
+/// What is said of it, or its class tells; of all else nobody knows it, and no allow rests on that.
+#[test]
+fn whether_a_call_can_be_taken_back_is_what_was_said_or_what_its_class_tells() {
+    use EffectClass::{Execute, Read, Send, Spend, Write};
+    for (class, said, known) in [
+        (Read, None, Some(true)),
+        (Read, Some(false), Some(false)),
+        (Write, None, None),
+        (Write, Some(true), Some(true)),
+        (Write, Some(false), Some(false)),
+        (Execute, None, None),
+        (Send, None, None),
+        (Send, Some(true), Some(true)),
+        (Send, Some(false), Some(false)),
+        (Spend, None, Some(false)),
+        (Spend, Some(true), Some(false)),
+    ] {
+        let facts = Facts { reversible: said, ..Facts::new(class, Vec::new()) };
+        let subject = Subject::of_facts(&facts);
+        for (word, other) in [("true", true), ("false", false)] {
+            let expected = known.map_or((false, true), |known| (known == other, known == other));
+            assert_eq!(matched(Field::Reversible, &equal(word), &subject), expected, "{class:?} {said:?} {word}");
+        }
+        let used = known.map_or(Used::Missing(Field::Reversible), Used::Reversible);
+        assert_eq!(subject.used(Field::Reversible), used, "{class:?} {said:?}");
+    }
+}
+
 #[test]
 fn a_tier_is_of_what_runs_and_unknown_where_nobody_said_how() {
     let held = |tier| Facts { tier, ..Facts::new(EffectClass::Read, Vec::new()) };

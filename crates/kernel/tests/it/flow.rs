@@ -173,6 +173,43 @@ fn a_target_that_no_fact_shows_asks_whatever_its_class() {
     }
 }
 
+/// What deletes sends nothing, and is wanted all the same by somebody's word alone, once for each word.
+#[test]
+fn what_cannot_be_taken_back_asks_in_a_tainted_session_whatever_its_class_and_arguments() {
+    let mut t = tainted();
+    t.agent().rules = vec![rule("go on", RuleVerdict::Allow, &[])].into();
+    let manifest = t.policy.tools.get_mut("write").unwrap();
+    manifest.arguments = vec![("id".into(), ArgumentRole::Selector), ("text".into(), ArgumentRole::Payload)];
+    let by_word = Named { warrant: Some(warrant(message(&t), 1)), ..Named::default() };
+    for class in [EffectClass::Write, EffectClass::Execute] {
+        let of = |reversible| Facts { reversible, tier: Some(Tier::Full), ..Facts::new(class, Vec::new()) };
+        for reversible in [None, Some(true)] {
+            assert!(is_allowed(&said(&t, "write", &of(reversible), &Named::default())), "{class:?} {reversible:?}");
+        }
+        let deletes = of(Some(false));
+        assert_eq!(flow(&said(&t, "write", &deletes, &Named::default())), Some(Flow::UnnamedTarget), "{class:?}");
+        assert!(is_allowed(&said(&t, "write", &deletes, &by_word)), "{class:?}");
+    }
+    let deletes = Facts { reversible: Some(false), ..Facts::new(EffectClass::Write, Vec::new()) };
+    // Nothing that was given chooses nothing, but where it stays done.
+    let all = [(message(&t), vec![Atom(Kind::Email, "ann@a.ch".into())])];
+    let values = Values::read(&t.policy.tools["write"], r#"{"text":"hello"}"#);
+    let look = |facts: &Facts| {
+        named(&t.session, EFFECT, facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&all)).warrant
+    };
+    assert!(look(&Facts { reversible: None, ..deletes.clone() }).is_some() && look(&deletes).is_none());
+}
+
+#[test]
+fn what_a_message_names_is_looked_for_where_a_call_cannot_be_taken_back() {
+    let mut t = tainted();
+    t.policy.tools.get_mut("write").unwrap().arguments = vec![("id".into(), ArgumentRole::Selector)];
+    for (reversible, is_wanted) in [(None, false), (Some(true), false), (Some(false), true)] {
+        let facts = Facts { reversible, ..Facts::new(EffectClass::Write, Vec::new()) };
+        assert_eq!(wants_names(&t.session, Some("write"), &facts, &t.policy), is_wanted, "{reversible:?}");
+    }
+}
+
 #[test]
 fn a_command_that_reaches_the_network_asks_once_untrusted_words_were_seen_and_where_it_is_not_cleared() {
     use Confidentiality::{Internal, Secret};
@@ -420,23 +457,25 @@ fn started(t: &TestSession, effect: Seq, at: u64) -> Record {
 
 #[test]
 fn a_warrant_is_spent_by_the_first_call_that_may_start_on_it() {
-    let (mut t, named) = cleared();
-    let post = to(URL, Method::Post);
-    t.reply(&[("mail", 1), ("mail", 2)]);
-    let calls: Vec<Seq> = t.session.effects.keys().copied().collect();
-    let of = |t: &TestSession, effect| {
-        let call = CallRef { calls: body(1), index: 0, tool: Some("mail".into()), repeat: repeat("x", 1) };
-        judge(&t.session, effect, &call, &post, &named, &t.frame()).verdict
-    };
-    assert!(is_allowed(&of(&t, calls[0])) && is_allowed(&of(&t, calls[1])));
-    apply(&mut t.session, &allowed(calls[0], &post, &named, None));
-    assert!(is_allowed(&of(&t, calls[0])), "judged again it stands on its own");
-    assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "the other may start first");
-    let start = started(&t, calls[0], 1);
-    apply(&mut t.session, &start);
-    assert_eq!(t.session.turn.as_ref().unwrap().spent_warrants, [named.warrant.clone().unwrap()]);
-    t.done(calls[0], 1);
-    assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "and has done it");
+    let deletes = Facts { reversible: Some(false), ..Facts::new(EffectClass::Write, Vec::new()) };
+    for facts in [to(URL, Method::Post), deletes] {
+        let (mut t, named) = cleared();
+        t.reply(&[("mail", 1), ("mail", 2)]);
+        let calls: Vec<Seq> = t.session.effects.keys().copied().collect();
+        let of = |t: &TestSession, effect| {
+            let call = CallRef { calls: body(1), index: 0, tool: Some("mail".into()), repeat: repeat("x", 1) };
+            judge(&t.session, effect, &call, &facts, &named, &t.frame()).verdict
+        };
+        assert!(is_allowed(&of(&t, calls[0])) && is_allowed(&of(&t, calls[1])));
+        apply(&mut t.session, &allowed(calls[0], &facts, &named, None));
+        assert!(is_allowed(&of(&t, calls[0])), "judged again it stands on its own");
+        assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "the other may start first");
+        let start = started(&t, calls[0], 1);
+        apply(&mut t.session, &start);
+        assert_eq!(t.session.turn.as_ref().unwrap().spent_warrants, [named.warrant.clone().unwrap()]);
+        t.done(calls[0], 1);
+        assert_eq!(flow(&of(&t, calls[1])), Some(Flow::UnnamedTarget), "and has done it");
+    }
 }
 
 #[test]

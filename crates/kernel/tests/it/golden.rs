@@ -41,6 +41,7 @@ fn facts() -> Facts {
         declared: None,
         addressed: None,
         class: EffectClass::Write,
+        reversible: None,
         paths: vec![PathFact::new(Access::Read, "/w/a".to_owned()), PathFact::new(Access::Write, "/w/b".to_owned())],
         probe: Some(Probe { before: None, after: Digest([7; 32]) }),
         more_paths: false,
@@ -742,6 +743,26 @@ fn judged_by_who_gets_to_know() -> Record {
     })
 }
 
+/// Of what can be taken back, of what cannot, and of what nobody knows it of.
+fn judged_by_what_stays_done() -> Vec<Record> {
+    let of = |reversible, used| {
+        Record::Judged(Judged {
+            effect: Seq(8),
+            epoch: 2,
+            facts: Some(Facts { reversible, ..Facts::new(EffectClass::Write, Vec::new()) }),
+            idempotency: Idempotency::Unsafe,
+            answerer: Answerer::Tool,
+            verdict: Verdict::Deny { by: Reason::Rule("r".to_owned()) },
+            grounds: Some(Box::new(Grounds { line: Some(3), used: vec![used], ..bare() })),
+        })
+    };
+    vec![
+        of(Some(false), Used::Reversible(false)),
+        of(Some(true), Used::Reversible(true)),
+        of(None, Used::Missing(Field::Reversible)),
+    ]
+}
+
 fn said_yes(speaks: Speaks) -> Record {
     let (by, speaks) = (Some("olga".to_owned()), Some(speaks));
     Record::Decided { effect: Seq(8), decision: Decision::Approve, by, speaks, note: None }
@@ -782,6 +803,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![judged_by_what_it_chooses()],
         [Speaks::Human, Speaks::Program].map(said_yes).to_vec(),
         vec![ended_by_failing_calls()],
+        judged_by_what_stays_done(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

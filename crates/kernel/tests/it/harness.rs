@@ -77,6 +77,7 @@ pub fn policy() -> Policy {
             class,
             idempotency,
             answerer,
+            reversible: None,
             arguments: Vec::new(),
             program: None,
             remote: false,

@@ -92,13 +92,14 @@ fn a_yes_is_to_this_action_and_to_no_other() {
     fn yes(t: &mut TestSession, effect: EffectId) -> &mut Approved {
         judged(t, effect).1.approved.as_mut().unwrap()
     }
-    let changes: [(&str, Change); 16] = [
+    let changes: [(&str, Change); 17] = [
         ("home", |t, _| t.session.lineage += 1),
         ("session", |t, _| t.session.id.0[7] ^= 1),
         ("arguments", |t, effect| judged(t, effect).0.calls.digest.0[31] ^= 1),
         ("place in the reply", |t, effect| judged(t, effect).0.index += 1),
         ("tool", |t, effect| judged(t, effect).0.tool = Some("write".into())),
         ("class", |t, effect| judged(t, effect).1.facts.class = EffectClass::Spend),
+        ("whether it can be taken back", |t, effect| judged(t, effect).1.facts.reversible = Some(true)),
         ("path", |t, effect| judged(t, effect).1.facts.paths.push(PathFact::new(Access::Read, "/w".into()))),
         ("bytes", |t, effect| judged(t, effect).1.facts.bytes_out = Some(7)),
         ("program", |t, effect| judged(t, effect).1.facts.programs = Box::new(["sh".into()])),
@@ -197,6 +198,29 @@ pub fn what_spends_is_said_yes_to_at_home() {
     assert_eq!(t.input(far).unwrap_err().code, Code::WrongDoor);
     t.tell(of_owner(&t, AT_HOME));
     assert!(t.start(t.call("mail")).is_ok());
+}
+
+/// Whatever its class: it deletes, say, or lets somebody in.
+#[test]
+pub fn what_cannot_be_taken_back_is_said_yes_to_at_home_and_denied_anywhere() {
+    let said = |reversible: Option<bool>, channel: &str, approve| {
+        let mut t = asked();
+        let effect = t.call("mail");
+        let Work::Tool { judged: Some(judged), .. } = &mut t.session.effects.get_mut(&effect).unwrap().work else {
+            panic!("a call of a tool")
+        };
+        judged.facts.reversible = reversible;
+        let Input::Decide(word) = yes_at(&t, OWNER, channel) else { panic!() };
+        let word = Input::Decide(Decide { role: Role::Owner, approve, ..word });
+        t.input(word).err().map(|refusal| refusal.code)
+    };
+    for (reversible, far) in [(Some(false), Some(Code::WrongDoor)), (Some(true), None), (None, None)] {
+        for channel in ["api", "openai"] {
+            assert_eq!(said(reversible, channel, true), far, "{reversible:?} {channel}");
+            assert_eq!(said(reversible, channel, false), None, "a no is taken anywhere");
+        }
+        assert_eq!(said(reversible, AT_HOME, true), None);
+    }
 }
 
 #[test]

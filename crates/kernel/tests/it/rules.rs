@@ -47,6 +47,7 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         channel: Some("api"),
         tool: Some("write"),
         class: Some(EffectClass::Write),
+        reversible: Some(true),
         speaks: Some(Speaks::Human),
         tier: Some(None),
         programs: Some(Vec::new()),
@@ -647,6 +648,7 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Channel, &["api", "chat"]),
         word(Field::Tool, &["read", "write", "mail"]),
         word(Field::Class, &["read", "write", "send"]),
+        word(Field::Reversible, &["true", "false"]),
         word(Field::LabelConf, &["public", "internal", "secret"]),
         word(Field::LabelIntegrity, &["untrusted", "trusted"]),
         word(Field::Mode, &["normal", "dry_run", "read_only"]),
@@ -705,6 +707,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
         select(vec![None, Some(Tier::Full), Some(Tier::Copy)]),
         select(&STARTED[..]),
         subsequence(Source::ALL.to_vec(), 0..4),
+        any::<bool>(),
     );
     let tier = (tier, (select(WorkMode::ALL.to_vec()), seen, select(Speaks::ALL.to_vec())));
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
@@ -725,7 +728,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
             paths,
             ((bytes_out, values), going),
             now,
-            (conf, integrity, ((tier, started, sources), (mode, seen, speaks))),
+            (conf, integrity, ((tier, started, sources, reversible), (mode, seen, speaks))),
         )| {
             let values: &[Atom] = VALUED.get(..values).unwrap();
             Subject {
@@ -736,6 +739,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
                 channel: Some(channel),
                 tool: Some(tool),
                 class: Some(class),
+                reversible: Some(reversible),
                 tier: Some(tier),
                 programs: Some(started.iter().filter_map(|command| command.split(' ').next()).collect()),
                 commands: Some(started.to_vec()),
@@ -761,7 +765,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
 }
 
 /// As many as [`forget`] knows.
-pub const FACTS: usize = 26;
+pub const FACTS: usize = 27;
 
 pub fn forget(subject: &mut Subject<'_>, fact: usize) {
     match fact {
@@ -796,6 +800,7 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
         22 => subject.commands = None,
         23 => subject.sources = None,
         24 => subject.audience = None,
+        25 => subject.reversible = None,
         _ => subject.now = None,
     }
 }

@@ -157,8 +157,9 @@ fn what_is_asked_for_its_own_sake_is_answered_for_once() {
     t.policy.epoch += 1;
     t.advance();
     assert!(once(&t, effect).contains("more than one person"));
-    let inexact: [fn(&mut Facts); 5] = [
+    let inexact: [fn(&mut Facts); 6] = [
         |facts| facts.class = EffectClass::Spend,
+        |facts| facts.reversible = Some(false),
         |facts| facts.class = EffectClass::Execute,
         |facts| facts.more_paths = true,
         |facts| facts.programs = Box::new(["sh".into()]),
@@ -215,6 +216,7 @@ fn nothing_is_overwritten_that_nobody_saw_and_nothing_runs_that_changed() {
     assert!(!stands(other(|facts| facts.paths[0].real = "/w/b".into())));
     assert!(!stands(other(|facts| facts.paths[0].protected = true)), "others act by it now");
     assert!(!stands(other(|facts| facts.class = EffectClass::Send)));
+    assert!(!stands(other(|facts| facts.reversible = Some(false))), "it was declared since");
     assert!(!stands(other(|facts| facts.declared = Some(Box::new(Digest([1; 32]))))));
     assert!(!stands(other(|facts| facts.probe = Some(Probe { before: None, after: Digest([8; 32]) }))));
     let file = ProgramFile { real: "/bin/a".into(), digest: Digest([1; 32]) };

@@ -308,6 +308,7 @@ fn manifest(kind: Kind) -> Manifest {
         description: String::new(),
         class: kind.class(),
         idempotency: kind.idempotency(),
+        reversible: None,
         answerer: Answerer::Tool,
         arguments: Vec::new(),
         program: None,

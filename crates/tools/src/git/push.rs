@@ -77,6 +77,8 @@ pub fn prepare(roots: &Roots, call: GitPush) -> Result<Prepared, Refused> {
         files,
         tier: Some(Tier::Full),
         bytes_out: Some(packed.bytes),
+        // Whoever keeps the ref there may drop the commits that it loses.
+        reversible: force.then_some(false),
         destination: Some(to),
         git: Some(Box::new(Git { push: Some(Box::new(change)), ..git })),
         ..Facts::new(EffectClass::Send, paths)

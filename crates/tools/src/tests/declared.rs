@@ -32,6 +32,7 @@ fn terms(class: EffectClass, roles: &[(&str, Role)]) -> Terms {
     Terms {
         class,
         idempotency: Idempotency::Unsafe,
+        reversible: None,
         roles: roles.iter().map(|(name, role)| ((*name).to_owned(), *role)).collect::<BTreeMap<_, _>>(),
         classes: BTreeMap::new(),
         known: Vec::new(),
@@ -206,6 +207,28 @@ fn arguments_must_fit_the_schema_and_nothing_beside_it_passes() {
     let long = format!(r#"{{"n":1,"s":"{}"}}"#, "a".repeat(crate::limits::ARGUMENTS_BYTES_MAX));
     assert!(schema.arguments("t", &long).unwrap_err().detail.contains("more than"));
     assert!(Schema::read(&" ".repeat(crate::limits::SCHEMA_BYTES_MAX + 1)).is_err());
+}
+
+#[test]
+fn whether_a_call_can_be_taken_back_is_a_fact_of_it_as_it_was_declared() {
+    let url = backstay_kernel::url::Url::read("https://far.test/mcp").unwrap();
+    let schema = || Schema::read(r#"{"type":"object"}"#).unwrap();
+    let home = Home::new();
+    let mut digests = std::collections::BTreeSet::new();
+    for reversible in [None, Some(true), Some(false)] {
+        let terms = Terms { reversible, ..terms(EffectClass::Write, &[]) };
+        let tool = Declared::of_server("far__t", ("far", "t", Some(&url)), "", terms, schema(), b"");
+        assert_eq!(tool.manifest().reversible, reversible);
+        assert_eq!(tool.prepare(&home.roots, "{}").unwrap().facts.reversible, reversible);
+        digests.insert(tool.digest());
+    }
+    assert_eq!(digests.len(), 3, "a yes is to what was declared");
+    let check = |class, reversible| Terms { reversible, ..terms(class, &[]) }.check().is_ok();
+    assert!(!check(EffectClass::Read, Some(false)) && check(EffectClass::Read, Some(true)));
+    assert!(!check(EffectClass::Spend, Some(true)) && check(EffectClass::Spend, Some(false)));
+    for class in [EffectClass::Write, EffectClass::Execute, EffectClass::Send] {
+        assert!([None, Some(true), Some(false)].into_iter().all(|reversible| check(class, reversible)), "{class:?}");
+    }
 }
 
 #[test]

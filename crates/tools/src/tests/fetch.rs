@@ -83,6 +83,20 @@ fn what_only_asks_reads_and_everything_else_sends() {
 }
 
 #[test]
+fn what_deletes_cannot_be_taken_back_and_of_other_requests_nobody_knows_it() {
+    for (method, reversible) in
+        [(Method::Post, None), (Method::Put, None), (Method::Patch, None), (Method::Delete, Some(false))]
+    {
+        let (home, url, _) = calling("");
+        let request = json!({ "method": method.word(), "url": url });
+        let mut hosts = home.roots.hosts().unwrap().clone();
+        hosts.granted[0].methods = vec![method];
+        let home = Home { dir: home.dir, roots: home.roots.reaching(hosts) };
+        assert_eq!(home.inspect("http_request", request).unwrap().reversible, reversible, "{method:?}");
+    }
+}
+
+#[test]
 fn what_is_not_granted_names_the_line_that_would_grant_it() {
     let (home, url, heard) = calling("");
     let refused = |tool, arguments| home.inspect(tool, arguments).unwrap_err();

@@ -43,6 +43,21 @@ fn an_edit_reads_and_writes_and_a_write_only_writes() {
     assert_eq!(access(home.inspect("write_file", content("out/b", "")).unwrap()), [Access::Write]);
 }
 
+/// A write over a file is the same call as one where there is none, and what it replaces is nowhere else.
+#[test]
+fn an_edit_can_be_taken_back_and_of_a_write_nobody_knows_it() {
+    let home = Home::new();
+    home.put("out/a", "one two");
+    let edit = json!({"path": "out/a", "old": "one", "new": "1"});
+    assert_eq!(home.inspect("edit_file", edit).unwrap().reversible, Some(true));
+    for name in ["out/a", "out/b"] {
+        assert_eq!(home.inspect("write_file", content(name, "")).unwrap().reversible, None, "{name}");
+    }
+    for tool in crate::manifests() {
+        assert_eq!(tool.reversible, (tool.name == "edit_file").then_some(true), "{}", tool.name);
+    }
+}
+
 #[test]
 fn a_file_that_may_be_written_and_not_read_is_not_edited() {
     let dir = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
-use super::super::conversation::{PATHS_SHOWN_MAX, protected, reachable, repository};
+use super::super::conversation::{PATHS_SHOWN_MAX, protected, reachable, repository, stays_done};
 use super::{Said, past};
 use crate::cli::{ExplainArgs, Speaker};
 use crate::config::Checked;
@@ -112,6 +112,7 @@ fn show((judged, others): (&Judgement, &[(Seen, Judgement)]), facts: &Facts, rea
     lines.extend(others.iter().map(elsewhere));
     lines.extend(grounds.used.iter().map(|fact| format!("  looked at {}", words(&json!(fact)))));
     lines.push(format!("  class: {}", facts.class.word()));
+    lines.extend(stays_done(&json!(facts)).map(|line| format!("  {line}")));
     lines.extend(facts.paths.iter().map(|path| format!("  path: {}", path.real)));
     lines.extend(protected(&json!(facts)).iter().map(|line| format!("  {line}")));
     lines.extend(starts(facts));

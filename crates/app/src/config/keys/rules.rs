@@ -119,6 +119,13 @@ static MATCH: &[Key] = &[
         "What the call does: `read`, `write`, `execute`, `send` or `spend`.",
     ),
     value(
+        "reversible",
+        Kind::Condition(Flag),
+        Optional("any"),
+        "false",
+        "Whether what the call does can be taken back, as the tool's `reversible` says. A call of class `read` can, as it does nothing, and one of class `spend` cannot; of the built-in tools `edit_file` can, and a `DELETE` of `http_request` and a `git_push` that takes commits away cannot. Of any other call nobody knows it, and that is a fact that is missing: a deny or an ask matches it whether it says `true` or `false`, and an allow in no case.",
+    ),
+    value(
         "tier",
         Kind::Condition(Words),
         Optional("any"),
@@ -357,6 +364,13 @@ static EXAMPLE: &[Key] = &[
     value("channel", Kind::Name, Optional("not said"), "\"api\"", "The door that the message came in by."),
     value("tool", Kind::Name, Optional("not said"), "\"write_file\"", "The tool's name."),
     value("class", Kind::Choice(CLASSES), Optional("the tool's"), "\"write\"", "What the call does."),
+    value(
+        "reversible",
+        Kind::Condition(Flag),
+        Optional("the tool's, or the class's; not said where neither tells"),
+        "false",
+        "Whether what it does can be taken back.",
+    ),
     value(
         "tier",
         Kind::Choice(TIERS),

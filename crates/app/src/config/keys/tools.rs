@@ -62,6 +62,7 @@ pub static TOOL: &[Key] = &[
     CLASS,
     AUDIENCE,
     IDEMPOTENCY,
+    REVERSIBLE,
     value(
         "timeout",
         Kind::Duration,
@@ -94,6 +95,14 @@ pub const IDEMPOTENCY: Key = value(
     Default("\"unsafe\""),
     "\"idempotent\"",
     "What becomes of a call that was started when the process died: `pure` and `idempotent` are run again, `unsafe` is in doubt. `pure` is for the class `read` alone, and may run before its records are on disk.",
+);
+
+pub const REVERSIBLE: Key = value(
+    "reversible",
+    Kind::Flag,
+    Optional("nobody knows; of class `read` it is `true`, of `spend` it is `false`"),
+    "false",
+    "Whether what a call does can be taken back. `false`: it deletes, gives a permission, or cannot be undone otherwise; then a person's yes to a call is given at this machine alone and for once, and in a session that has seen untrusted words somebody must have named what it chooses. Say `true` only where each of its calls can be undone by whoever uses it. Not declared, a tool of whatever class is one of which nobody knows it: a rule that denies or asks by `reversible` matches it either way, and one that allows does not. What a server says of its tools counts for nothing here too.",
 );
 
 pub const ARGUMENTS: Key =
@@ -286,6 +295,7 @@ static OAUTH: &[Key] = &[
 static MCP_TOOL: &[Key] = &[
     CLASS,
     IDEMPOTENCY,
+    REVERSIBLE,
     value(
         "timeout",
         Kind::Duration,

@@ -81,7 +81,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 31] = [
+const MATCHED: [(&str, &str, &str); 32] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -89,6 +89,7 @@ const MATCHED: [(&str, &str, &str); 31] = [
     ("channel", "channel", "\"chat\""),
     ("tool", "tool", "\"read_file\""),
     ("class", "class", "\"read\""),
+    ("reversible", "reversible", "true"),
     ("tier", "tier", "\"full\""),
     ("program", "program", "\"cargo\""),
     ("subcommand", "subcommand", "{ glob = \"git s*\" }"),

@@ -127,6 +127,7 @@ fn what_can_mean_nothing_is_refused() {
         ("ref = \"main\"", Code::BadValue),
         ("ref = { not_in = [\"main\"] }", Code::BadValue),
         ("force = \"no\"", Code::WrongType),
+        ("reversible = \"no\"", Code::WrongType),
         ("force = { not_in = [\"true\"] }", Code::WrongType),
         ("changed = \"/src/a.rs\"", Code::BadValue),
         ("clock = \"08:00\"", Code::WrongType),
@@ -244,6 +245,33 @@ fn no_example_says_of_a_tool_what_its_calls_do_not_keep_to() {
         for tool in tools {
             refused(&of(condition, tool), Code::Example);
         }
+    }
+}
+
+/// A class that tells it, or a built-in tool; a declared one alone where no argument could make its calls more.
+#[test]
+fn examples_say_whether_a_call_can_be_taken_back() {
+    let of = |verdict: &str, word: &str, key: &str, example: &str| {
+        format!("verdict = \"{verdict}\"\nmatch = {{ reversible = {word} }}\n{key} = [{{ {example} }}]")
+    };
+    for verdict in ["allow", "deny"] {
+        for (word, other) in [("true", "false"), ("false", "true")] {
+            checked(&of(verdict, word, "matches", &format!("reversible = {word}")));
+            checked(&of(verdict, word, "does_not_match", &format!("reversible = {other}")));
+        }
+        for example in ["tool = \"read_file\"", "tool = \"edit_file\"", "tool = \"web_fetch\"", "class = \"read\""] {
+            checked(&of(verdict, "true", "matches", example));
+        }
+        checked(&of(verdict, "false", "matches", "class = \"spend\""));
+        for unsaid in ["write_file", "http_request", "git_push", "run_command", "history", "files__Read_file"] {
+            refused(&of(verdict, "true", "matches", &format!("tool = \"{unsaid}\"")), Code::Example);
+        }
+        let declared = |said: &str, word: &str| {
+            with(&of(verdict, word, "matches", "tool = \"history\"")).replace("class = \"execute\"", said)
+        };
+        let code = |text: &str| Home::new().check(text).err().map(|mistakes| mistakes.all()[0].code);
+        assert_eq!(code(&declared("class = \"execute\"\nreversible = false", "false")), None);
+        assert_eq!(code(&declared("class = \"execute\"\nreversible = true", "true")), Some(Code::Example));
     }
 }
 
