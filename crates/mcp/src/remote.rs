@@ -233,7 +233,8 @@ impl Remote {
 
     /// What to do about a server that does not know who asks, or lets them do less.
     fn unknown(&self, answer: &Answer) -> String {
-        const BOUND: &str = "`backstay secrets set`, and `[secrets.NAME] bind` to its URL";
+        const BOUND: &str =
+            "`backstay secrets set`, and `[secrets.NAME] bind` to its URL with `tools = \"mcp.SERVER\"`";
         let Some(pass) = &self.way.pass else { return format!("it wants to know who asks: {BOUND}") };
         let challenge = Challenge::of_answer(answer).unwrap_or_default();
         if answer.status == 403 && challenge.error.as_deref() == Some("insufficient_scope") {

@@ -1,6 +1,6 @@
-//! To what a secret may be sent: one header of requests to one host, port, path and list of methods,
-//! over TLS, for agents that are granted it. Everything is compared exactly; whatever is not sure is a
-//! no.
+//! To what a secret may be sent: one header of requests to one host, port, path, list of methods and list of query
+//! keys, over TLS, by the tools that are named, for agents that are granted it. Everything is compared exactly;
+//! whatever is not sure is a no.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ pub struct Binding {
     pub methods: Vec<String>,
     /// Begins with `/`; whole segments of the path are compared.
     pub path_prefix: String,
+    /// The keys that a query may have, as they stand on the wire. None: there is no query.
+    pub query: Vec<String>,
+    /// Who makes such requests: names of tools, and `mcp.NAME` of servers.
+    pub tools: Vec<String>,
     /// In lower case.
     pub header: String,
     /// Stands before the value: `Bearer` makes `Bearer VALUE`.
@@ -39,6 +43,16 @@ pub enum BadBinding {
         "`path_prefix` must begin with `/` and hold whole segments: no `%`, `?`, `#`, `;`, `\\`, `//`, `.` or `..`"
     )]
     Path,
+    #[error(
+        "`path_prefix` is where one POST makes many calls (GraphQL, batches), which no binding tells apart: bind the paths of single calls, or `method = \"GET\"`"
+    )]
+    TakesMany,
+    #[error(
+        "`query` must name keys as they stand in a URL: letters, digits and `-._~$[]:@,`, and no two that differ in their case alone"
+    )]
+    Query,
+    #[error("`tools` must name at least one")]
+    Tools,
     #[error(
         "`header` must be the name of a header that a server reads credentials from: not one of the connection, of the body or of who is asked"
     )]
@@ -94,6 +108,16 @@ impl Binding {
         if self.path_prefix.contains('%') || segments(&self.path_prefix).is_none() {
             return Err(BadBinding::Path);
         }
+        if self.methods.iter().any(|method| takes_many(method, &self.path_prefix)) {
+            return Err(BadBinding::TakesMany);
+        }
+        let keys: Vec<&str> = self.query.iter().map(String::as_str).collect();
+        if !are_clear(&keys) {
+            return Err(BadBinding::Query);
+        }
+        if self.tools.is_empty() {
+            return Err(BadBinding::Tools);
+        }
         let header = self.header.to_ascii_lowercase();
         if !is_token(&header) || NOT_FOR_SECRETS.contains(&header.as_str()) || header.starts_with("x-forwarded-") {
             return Err(BadBinding::Header);
@@ -113,6 +137,47 @@ impl Binding {
             && self.methods.iter().any(|method| method == request.method)
             && path.iter().zip(&named).filter(|(of, wanted)| of == *wanted).count() == named.len()
     }
+
+    /// # Errors
+    /// Why such a request does not carry it all the same.
+    fn lets(&self, secret: &str, request: &Request<'_>) -> Result<(), NotGiven> {
+        let secret = || secret.to_owned();
+        if takes_many(request.method, request.path) {
+            return Err(NotGiven::TakesMany(secret()));
+        }
+        let keys = keys(request.query);
+        if !are_clear(&keys) {
+            return Err(NotGiven::Unclear(secret()));
+        }
+        let unlisted = keys.into_iter().find(|key| !self.query.iter().any(|listed| listed == key));
+        unlisted.map_or(Ok(()), |key| Err(NotGiven::Key(secret(), key.to_owned())))
+    }
+}
+
+/// The keys of a query; one that is none, where a server that takes a `;` for a `&` finds others.
+fn keys(query: &str) -> Vec<&str> {
+    match query {
+        "" => Vec::new(),
+        _ if query.contains(';') => vec![""],
+        _ => query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()).collect(),
+    }
+}
+
+/// Every server reads the same ones out of it: each stands for itself, and is there once, in whatever case.
+fn are_clear(keys: &[&str]) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~$[]:@,".contains(&byte);
+    let is_key = |key: &str| !key.is_empty() && key.bytes().all(is_plain);
+    let is_first = |place: usize, key: &str| keys.iter().take(place).all(|other| !other.eq_ignore_ascii_case(key));
+    keys.iter().enumerate().all(|(place, key)| is_key(key) && is_first(place, key))
+}
+
+/// Whether it may be many calls in one, whatever its body says: a path cannot tell them apart.
+fn takes_many(method: &str, path: &str) -> bool {
+    let is_one = |segment: &String| {
+        let name = segment.split('.').next().unwrap_or_default();
+        ["graphql", "batch", "$batch"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    method == "POST" && segments(path).is_some_and(|segments| segments.iter().any(is_one))
 }
 
 /// A request as it is going to be sent.
@@ -127,6 +192,10 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// From its `/` to before a `?`, as it stands on the wire.
     pub path: &'a str,
+    /// What stands behind the `?`; empty where there is none.
+    pub query: &'a str,
+    /// What makes it, as [`Binding::tools`] names it.
+    pub tool: &'a str,
 }
 
 /// A header to be set on one request, in place of any of that name that the caller wrote.
@@ -145,6 +214,22 @@ pub enum NotGiven {
     NoValue(String),
     #[error("the secrets `{0}` and `{1}` are both bound to this request: narrow the binding of one")]
     Ambiguous(String, String),
+    #[error(
+        "the secret `{0}` is bound to this request, and not for `{1}`: an operator adds \"{1}\" to `tools` in `[secrets.{0}] bind`, or narrows that"
+    )]
+    Tool(String, String),
+    #[error(
+        "the secret `{0}` goes with no query that has the key `{1}`: leave it out, or an operator adds \"{1}\" to `query` in `[secrets.{0}] bind`"
+    )]
+    Key(String, String),
+    #[error(
+        "the secret `{0}` goes with no query that servers read in more than one way: write each key once and as it is, with no `%`, `+` or `;`"
+    )]
+    Unclear(String),
+    #[error(
+        "the secret `{0}` is sent nowhere where one POST makes many calls (GraphQL, batches): use the paths of single calls"
+    )]
+    TakesMany(String),
 }
 
 /// The secrets that one agent is granted, by what they are bound to.
@@ -168,17 +253,22 @@ impl Credentials {
     /// # Errors
     /// A binding is for this request and cannot be kept.
     pub fn header(&self, request: &Request<'_>) -> Result<Option<Header>, NotGiven> {
-        let mut bound = self.bound.iter().filter(|(_, binding)| binding.is_for(request));
-        let Some((secret, binding)) = bound.next() else { return Ok(None) };
+        let all: Vec<_> = self.bound.iter().filter(|(_, binding)| binding.is_for(request)).collect();
+        let Some((secret, _)) = all.first() else { return Ok(None) };
+        let mut bound = all.iter().filter(|(_, binding)| binding.tools.iter().any(|tool| tool == request.tool));
+        let Some((secret, binding)) = bound.next() else {
+            return Err(NotGiven::Tool((*secret).clone(), request.tool.to_owned()));
+        };
         if let Some((other, _)) = bound.next() {
-            return Err(NotGiven::Ambiguous(secret.clone(), other.clone()));
+            return Err(NotGiven::Ambiguous((*secret).clone(), (*other).clone()));
         }
-        let value = self.vault.value(secret).ok_or_else(|| NotGiven::NoValue(secret.clone()))?;
+        binding.lets(secret, request)?;
+        let value = self.vault.value(secret).ok_or_else(|| NotGiven::NoValue((*secret).clone()))?;
         let value = match &binding.scheme {
             Some(scheme) => SecretString::from(format!("{scheme} {}", value.expose_secret())),
             None => value,
         };
-        Ok(Some(Header { secret: secret.clone(), name: binding.header.clone(), value }))
+        Ok(Some(Header { secret: (*secret).clone(), name: binding.header.clone(), value }))
     }
 }
 

@@ -53,6 +53,15 @@ enum Form {
     Page,
 }
 
+impl Form {
+    fn tool(self) -> &'static str {
+        match self {
+            Self::Json => "http_request",
+            Self::Page => "web_fetch",
+        }
+    }
+}
+
 pub fn request(roots: &Roots, call: HttpRequest) -> Result<Prepared, Refused> {
     let method = Method::read(&call.method).ok_or_else(|| {
         let known = Method::ALL.map(Method::word).join(", ");
@@ -124,7 +133,7 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
         let kind = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    let credential = match credential(hosts.credentials.as_ref(), &sent.url, sent.method) {
+    let credential = match credential(hosts.credentials.as_ref(), sent.form.tool(), &sent.url, sent.method) {
         Ok(credential) => credential,
         Err(why) => return Ran::failed(format!("{why}; nothing was sent")).into(),
     };
@@ -154,15 +163,23 @@ pub fn send(key: &Digest, roots: &Roots, sent: &Sent) -> Acted {
     Acted { ran, connections, label, created: None }
 }
 
-/// The header that is bound to this very request. A request that one is bound to is not sent without it.
-pub fn credential(credentials: Option<&Credentials>, url: &Url, method: Method) -> Result<Option<Credential>, String> {
+/// The header that is bound to this very request of this tool. A request that one is bound to is not sent without it.
+pub fn credential(
+    credentials: Option<&Credentials>,
+    tool: &str,
+    url: &Url,
+    method: Method,
+) -> Result<Option<Credential>, String> {
     let target = url.target();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let request = Request {
         tls: url.scheme == Scheme::Https,
         host: url.host.as_str(),
         port: url.port,
         method: method.word(),
-        path: target.split('?').next().unwrap_or_default(),
+        path,
+        query,
+        tool,
     };
     let bound = credentials.map_or(Ok(None), |credentials| credentials.header(&request));
     let Some(bound) = bound.map_err(|error| error.to_string())? else { return Ok(None) };

@@ -61,7 +61,8 @@ impl Roots {
         let servers = &self.serving()?.servers;
         let url = servers.server(server)?.means.url()?.clone();
         let Hosts { network, credentials, .. } = self.hosts()?.clone();
-        let credential = Arc::new(move |method| fetch::credential(credentials.as_ref(), &url, method));
+        let name = format!("mcp.{server}");
+        let credential = Arc::new(move |method| fetch::credential(credentials.as_ref(), &name, &url, method));
         Some(Way { network, credential, pass: servers.pass(server) })
     }
 }

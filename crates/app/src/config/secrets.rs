@@ -10,6 +10,9 @@ use super::mistake::{Code, quoted};
 use super::raw::View;
 use super::value::Spot;
 
+/// The built-in tools whose requests may carry a secret.
+const TOOLS: [&str; 4] = ["http_request", "web_fetch", "git_fetch", "git_push"];
+
 impl<'a> Checker<'a> {
     pub fn secrets_key(&mut self) -> Option<PathBuf> {
         let home = self.root.table("home")?;
@@ -32,6 +35,7 @@ impl<'a> Checker<'a> {
         let mut out = BTreeMap::new();
         for (name, table) in self.root.named("secrets") {
             let Some(bind) = table.table("bind").filter(|bind| bind.is_sound()) else { continue };
+            self.makers(bind);
             match binding(bind).checked() {
                 Ok(binding) => drop(out.insert(name.to_owned(), binding)),
                 Err(bad) => {
@@ -41,6 +45,18 @@ impl<'a> Checker<'a> {
             }
         }
         out
+    }
+
+    /// A name that makes no request would look right and let nothing send the secret.
+    fn makers(&mut self, bind: View<'a>) {
+        let behind_url = |(name, table): (&str, View<'_>)| table.text("url").map(|_| format!("mcp.{name}"));
+        let servers = self.root.named("mcp").into_iter().filter_map(behind_url);
+        let known: Vec<String> = TOOLS.iter().map(|tool| (*tool).to_owned()).chain(servers).collect();
+        for Spot { place, value } in bind.texts("tools").map_or(&[][..], |spot| spot.value) {
+            if !known.contains(value) {
+                self.mistakes.unknown(*place, Code::UnknownName, "tool", value, known.iter().map(String::as_str));
+            }
+        }
     }
 
     /// Names that have a table: without one the agent could not send it anywhere.
@@ -74,12 +90,17 @@ impl<'a> Checker<'a> {
 
 fn binding(bind: View<'_>) -> Binding {
     let text = |key| bind.text(key).map(|spot| spot.value.to_owned());
-    let methods = bind.texts("method").map_or(&[][..], |spot| spot.value);
+    let texts = |key| {
+        let written = bind.texts(key).map_or(&[][..], |spot| spot.value);
+        unique(written.iter().map(|spot| spot.value.clone()))
+    };
     Binding {
         host: text("host").unwrap_or_default(),
         port: bind.integer("port").and_then(|port| u16::try_from(port.value).ok()).unwrap_or_default(),
-        methods: unique(methods.iter().map(|spot| spot.value.clone())),
+        methods: texts("method"),
         path_prefix: text("path_prefix").unwrap_or_default(),
+        query: texts("query"),
+        tools: texts("tools"),
         header: text("header").unwrap_or_default(),
         scheme: text("scheme"),
     }
@@ -90,7 +111,9 @@ fn key_of(bad: BadBinding) -> &'static str {
         BadBinding::Host => "host",
         BadBinding::Port => "port",
         BadBinding::Method => "method",
-        BadBinding::Path => "path_prefix",
+        BadBinding::Path | BadBinding::TakesMany => "path_prefix",
+        BadBinding::Query => "query",
+        BadBinding::Tools => "tools",
         BadBinding::Header => "header",
         BadBinding::Scheme => "scheme",
     }

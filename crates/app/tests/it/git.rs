@@ -130,7 +130,8 @@ impl Forge {
         let config = config.replace("\"run_command\"", "\"git_fetch\", \"git_push\", \"run_command\"");
         place.write_config(&format!(
             "[home]\nsecrets_key = \"{}\"\n{config}\n[network]\nca = \"{}\"\n[secrets.forge]\nbind = {{ host = \"localhost\", \
-             port = {port}, method = [\"GET\", \"POST\"], path_prefix = \"/acme/app.git\", header = \"authorization\", scheme = \"Basic\" }}\n{rules}\n",
+             port = {port}, method = [\"GET\", \"POST\"], path_prefix = \"/acme/app.git\", \
+             query = \"service\", tools = [\"git_fetch\", \"git_push\"], header = \"authorization\", scheme = \"Basic\" }}\n{rules}\n",
             vault::key(place).display(),
             cert.display()
         ));

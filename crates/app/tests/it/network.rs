@@ -198,25 +198,37 @@ fn a_secret_is_sent_where_it_is_bound_and_nowhere_else_and_is_told_to_nobody() {
     let port = echo.port;
     let more = format!(
         "[network]\nca = \"{}\"\n[secrets.crm]\nbind = {{ host = \"localhost\", port = {port}, method = [\"GET\"], \
-         path_prefix = \"/v1\", header = \"authorization\", scheme = \"Bearer\" }}\n",
+         path_prefix = \"/v1\", query = \"page\", tools = \"web_fetch\", header = \"authorization\", scheme = \"Bearer\" }}\n",
         cert.display()
     );
     let grants =
         format!("{{ host = \"localhost:{port}\", allow_private = [\"127.0.0.1\", \"::1\"] }}]\nsecrets = [\"crm\"");
     configure(&place, &grants, &more);
     place.pipe(&["secrets", "set", "crm"], VALUE).expect(0);
-    let told = |path: &str| {
-        place.run(&["run", &format!("/call web_fetch {{\"url\":\"https://localhost:{port}{path}\"}}")]).expect(0);
-        let result = "SELECT CAST(body(CAST(data ->> '$.end.done.result.id' AS INTEGER)) AS TEXT) FROM v_records \
-                      WHERE data ->> '$.end.done.result.id' IS NOT NULL ORDER BY at DESC LIMIT 1";
-        rows(&place, result)[0][0].as_str().unwrap().to_owned()
+    let made = |call: &str| {
+        place.run(&["run", &format!("/call {call}")]).expect(0);
+        rows(&place, crate::sandboxed::LATEST)[0][0].as_str().unwrap().to_owned()
     };
+    let told = |path: &str| made(&format!("web_fetch {{\"url\":\"https://localhost:{port}{path}\"}}"));
     let bound = told("/v1/a");
     assert!(bound.contains("authorization: [secret:crm]") && !bound.contains("Canary"), "{bound}");
     let beside = told("/v10");
     assert!(!beside.contains("authorization"), "{beside}");
+    let listed = told("/v1/a?page=2");
+    assert!(listed.contains("authorization: [secret:crm]"), "{listed}");
+    // Of anything else at that place nothing is sent, and it says what to do.
+    let fetch = |path: &str| format!("web_fetch {{\"url\":\"https://localhost:{port}{path}\"}}");
+    let request = format!("http_request {{\"method\":\"GET\",\"url\":\"https://localhost:{port}/v1/a\"}}");
+    for (call, next) in [
+        (fetch("/v1/a?page=2&admin=1"), "adds \"admin\" to `query` in `[secrets.crm] bind`"),
+        (fetch("/v1/a?p%61ge=2"), "write each key once and as it is"),
+        (request, "adds \"http_request\" to `tools` in `[secrets.crm] bind`"),
+    ] {
+        let said = made(&call);
+        assert!(said.contains(next) && said.contains("nothing was sent"), "{call}: {said}");
+    }
     let connected = "SELECT data ->> '$.connections[0].secret' FROM v_records WHERE kind = 'connected' ORDER BY at";
-    assert_eq!(rows(&place, connected), json!([["crm"], [null]]));
+    assert_eq!(rows(&place, connected), json!([["crm"], [null], ["crm"]]));
     let found = place.names().into_iter().filter(|name| {
         let path = place.home().join(name);
         path.is_file() && std::fs::read(path).unwrap().windows(VALUE.len()).any(|part| part == VALUE.as_bytes())

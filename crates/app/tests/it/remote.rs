@@ -266,7 +266,7 @@ fn goes_along_sealed(answers: &str) {
     home.place.write_config(&format!(
         "[home]\nsecrets_key = \"{}\"\n{config}[network]\nca = \"{}\"\n[mcp.far]\nurl = \"https://localhost:{port}/mcp\"\n\
          allow_private = [\"127.0.0.1\", \"::1\"]\naudience = \"named\"\n[mcp.far.tools.header]\n{terms}[secrets.crm]\n\
-         bind = {{ host = \"localhost\", port = {port}, method = [\"POST\"], path_prefix = \"/mcp\", \
+         bind = {{ host = \"localhost\", port = {port}, method = [\"POST\"], path_prefix = \"/mcp\", tools = \"mcp.far\", \
          header = \"authorization\", scheme = \"Bearer\" }}\n",
         vault::key(&home.place).display(),
         cert.display()

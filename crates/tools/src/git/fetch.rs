@@ -111,7 +111,7 @@ struct Fetched<'a> {
 
 pub fn fetch(acting: &Acting, key: &Digest, roots: &Roots, fetch: &Fetch, halt: &AtomicBool) -> Acted {
     let Some(hosts) = roots.hosts() else { return Ran::failed("this agent is granted no repositories").into() };
-    let mut remote = Remote::new(hosts, &fetch.url, &fetch.at, halt);
+    let mut remote = Remote::new("git_fetch", hosts, &fetch.url, &fetch.at, halt);
     let ran = fetched(acting, key, roots, fetch, &mut remote, halt);
     let ran = ran.unwrap_or_else(|why| Ran::failed(format!("{}: {why}; no ref was moved", repo(fetch))));
     Acted { ran, connections: remote.connections, label: Label::NOTHING, created: None }

@@ -100,7 +100,7 @@ fn commit(roots: &Roots, local: &Local, from: &str, read: &mut Vec<PathFact>) ->
 
 pub fn push(_: &Acting, roots: &Roots, push: &Push, halt: &AtomicBool) -> Acted {
     let Some(hosts) = roots.hosts() else { return Ran::failed("this agent is granted no repositories").into() };
-    let mut remote = Remote::new(hosts, &push.url, &push.at, halt);
+    let mut remote = Remote::new("git_push", hosts, &push.url, &push.at, halt);
     let ran = pushed(push, &mut remote);
     let ran = ran.unwrap_or_else(|why| {
         let repo = plain(&repository(&destination(&push.url, Method::Post, 0)));

@@ -56,6 +56,8 @@ impl From<Garbled> for Unsaid {
 
 /// A repository that is spoken with, and the connections that were made for it.
 pub struct Remote<'a> {
+    /// Which speaks with it.
+    tool: &'static str,
     hosts: &'a Hosts,
     url: &'a Url,
     at: &'a HostGrant,
@@ -65,8 +67,8 @@ pub struct Remote<'a> {
 }
 
 impl<'a> Remote<'a> {
-    pub fn new(hosts: &'a Hosts, url: &'a Url, at: &'a HostGrant, halt: &'a AtomicBool) -> Self {
-        Self { hosts, url, at, halt, connections: Vec::new() }
+    pub fn new(tool: &'static str, hosts: &'a Hosts, url: &'a Url, at: &'a HostGrant, halt: &'a AtomicBool) -> Self {
+        Self { tool, hosts, url, at, halt, connections: Vec::new() }
     }
 
     /// What it begins with.
@@ -107,7 +109,8 @@ impl<'a> Remote<'a> {
         let url = url.map_err(|error| Unsaid::Failed(error.to_string()))?;
         // Exactly this request, whatever the grant lets beside it.
         let grant = HostGrant { methods: vec![method], path_prefix: url.path.clone(), ..self.at.clone() };
-        let credential = credential(self.hosts.credentials.as_ref(), &url, method).map_err(Unsaid::Failed)?;
+        let credentials = self.hosts.credentials.as_ref();
+        let credential = credential(credentials, self.tool, &url, method).map_err(Unsaid::Failed)?;
         let network = self.hosts.network.clone().patient(Duration::from_millis(GIT_REQUEST_MS));
         let network = network.taking(bytes_max);
         let body = body.into();

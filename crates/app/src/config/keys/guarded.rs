@@ -58,7 +58,21 @@ static BIND: &[Key] = &[
         Kind::Name,
         Required,
         "\"/v2\"",
-        "Whole segments that the path begins with. A path that servers read in more than one way (`..`, `//`, `;`, `%2f`) is none.",
+        "Whole segments that the path begins with. A path that servers read in more than one way (`..`, `//`, `;`, `%2f`) is none. Where one POST makes many calls (a segment `graphql`, `batch` or `$batch`) no secret is sent by POST, whatever prefix covers it.",
+    ),
+    value(
+        "query",
+        Kind::OneOrNames,
+        Default("[]"),
+        "[\"page\", \"per_page\"]",
+        "The keys that the query of such a request may have; absent, it has no query. Keys are compared as they stand in the URL, each may be there once, and a query that servers read in more than one way (a key with `%` or `+`, one twice or in another case, `;`) goes with no secret: the request is not sent, and the answer says what to do.",
+    ),
+    value(
+        "tools",
+        Kind::OneOrNames,
+        Default("[\"http_request\", \"web_fetch\"]"),
+        "[\"git_fetch\", \"git_push\"]",
+        "What may make such a request: `http_request`, `web_fetch`, `git_fetch`, `git_push`, and `mcp.NAME` for the server `[mcp.NAME]` behind a URL. A request of any other to that place is not sent.",
     ),
     value(
         "header",

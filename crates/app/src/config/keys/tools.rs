@@ -225,7 +225,7 @@ pub static MCP: &[Key] = &[
         Kind::Url,
         Optional("`command` says what it is"),
         "\"https://mcp.example.com/mcp\"",
-        "A server that runs elsewhere and speaks the protocol over HTTP (streamable HTTP, of both eras). Everything that its tools are called with goes there, and what it does there no pin covers: of it are pinned the URL and all that it says of itself. A token goes along where somebody has logged in (`backstay mcp login NAME`), or a secret that is bound to this URL (`[secrets.NAME] bind`) and granted to the agent.",
+        "A server that runs elsewhere and speaks the protocol over HTTP (streamable HTTP, of both eras). Everything that its tools are called with goes there, and what it does there no pin covers: of it are pinned the URL and all that it says of itself. A token goes along where somebody has logged in (`backstay mcp login NAME`), or a secret that is bound to this URL for this server (`[secrets.NAME] bind`, with `tools = \"mcp.NAME\"`) and granted to the agent.",
     ),
     value(
         "allow_private",

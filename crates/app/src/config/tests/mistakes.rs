@@ -182,9 +182,6 @@ fn each_mistake_in_a_declared_tool_is_found() {
         ("class = \"execute\"", "class = \"external\"", Code::BadValue),
         ("class = \"execute\"", "class = \"execute\"\nidempotency = \"pure\"", Code::BadValue),
         ("class = \"execute\"", "class = \"execute\"\nidempotency = \"keyed\"", Code::BadValue),
-        ("class = \"execute\"", "class = \"read\"\nreversible = false", Code::BadValue),
-        ("class = \"execute\"", "class = \"spend\"\nreversible = true", Code::BadValue),
-        ("class = \"execute\"", "class = \"execute\"\nreversible = \"no\"", Code::WrongType),
         ("arguments.path.role = \"read_path\"", "arguments.pth.role = \"read_path\"", Code::UnknownName),
         ("arguments.path.role = \"read_path\"", "arguments.path.role = \"path\"", Code::BadValue),
         ("arguments.path.role = \"read_path\"", "arguments.path = { role = \"money\", up_to = 5 }", Code::BadValue),
@@ -242,6 +239,17 @@ fn each_mistake_in_who_is_logged_in_and_where_is_found() {
     is_said("oauth = { redirect = \"https://127.0.0.1/b\" }", Code::BadValue);
     // A login is nobody's key.
     is_said("oauth = { client_id = \"a\", client_secret = \"mcp.far\" }", Code::BadName);
+}
+
+#[test]
+fn what_reads_leaves_nothing_to_take_back_and_what_is_paid_is_paid() {
+    for (said, code) in [
+        ("class = \"read\"\nreversible = false", Code::BadValue),
+        ("class = \"spend\"\nreversible = true", Code::BadValue),
+        ("class = \"execute\"\nreversible = \"no\"", Code::WrongType),
+    ] {
+        is_found("class = \"execute\"", said, code);
+    }
 }
 
 #[test]

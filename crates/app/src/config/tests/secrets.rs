@@ -10,6 +10,8 @@ fn a_binding_that_could_leak_is_a_mistake_at_its_key() {
         ("port = 8080", "port = 80", 43),
         ("method = [\"GET\"]", "method = [\"get\"]", 58),
         ("path_prefix = \"/v1\", header", "path_prefix = \"/v1/../x\", header", 81),
+        ("path_prefix = \"/v1\", header", "path_prefix = \"/v1\", query = [\"%61\"], header", 96),
+        ("path_prefix = \"/v1\", header", "path_prefix = \"/v1\", tools = [], header", 96),
         ("header = \"Authorization\"", "header = \"Connection\"", 97),
         ("scheme = \"Bearer\"", "scheme = \"a b\"", 123),
     ] {
@@ -18,6 +20,46 @@ fn a_binding_that_could_leak_is_a_mistake_at_its_key() {
         assert_eq!(home.mistakes(&text), [format!("{line}:{column} bad_value")], "{to}");
     }
     assert_eq!(home.mistakes(&good_but("host = \"api.example.com\", ", ""))[0].split(' ').nth(1), Some("missing_key"));
+}
+
+#[test]
+fn a_binding_says_whose_requests_carry_it_and_by_which_keys() {
+    let home = Home::new();
+    let with = |more: &str| good_but("header = \"Authorization\"", &format!("{more}header = \"Authorization\""));
+    let bound = |more: &str| home.check(&with(more)).unwrap().bindings["crm"].clone();
+    let plain = bound("");
+    assert!(plain.query.is_empty(), "a request without a query alone");
+    assert_eq!(plain.tools, ["http_request", "web_fetch"]);
+    assert_eq!(bound("query = \"page\", tools = \"git_push\", ").query, ["page"]);
+    assert_eq!(bound("tools = \"git_push\", ").tools, ["git_push"]);
+    let refused = |text: &str| home.mistakes(text)[0].split(' ').nth(1).unwrap().to_owned();
+    for tool in ["read_file", "run_command", "mcp.files", "mcp.none", "files__Read_file", "*"] {
+        assert_eq!(refused(&with(&format!("tools = [\"{tool}\"], "))), "unknown_name", "{tool}");
+    }
+    let far = with("tools = \"mcp.far\", ") + "\n[mcp.far]\nurl = \"https://example.org/mcp\"\n";
+    assert_eq!(home.check(&far).unwrap().bindings["crm"].tools, ["mcp.far"]);
+}
+
+/// An error that says why, and what to do.
+#[test]
+fn no_secret_is_bound_to_where_one_post_makes_many_calls() {
+    let home = Home::new();
+    let of = |method: &str, path: &str| {
+        let text = good_but(
+            "method = [\"GET\"], path_prefix = \"/v1\", header",
+            &format!("method = [\"{method}\"], path_prefix = \"{path}\", header"),
+        );
+        home.check(&text).map(|_| ()).map_err(|mistakes| mistakes.to_string())
+    };
+    for path in ["/graphql", "/batch", "/v1/$batch"] {
+        let said = of("POST", path).unwrap_err();
+        assert!(
+            said.contains("one POST makes many calls") && said.contains("bind the paths of single calls"),
+            "{said}"
+        );
+        assert_eq!(of("GET", path), Ok(()));
+    }
+    assert_eq!(of("POST", "/v1"), Ok(()));
 }
 
 #[test]
