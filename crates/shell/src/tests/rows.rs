@@ -13,7 +13,7 @@ pub enum Outcome {
     Auto,
     /// Run in the sandbox alone, with no more of the network than its call names, without a question.
     Sandboxed,
-    /// A person's to decide: never run by its words. It is after what no sandbox has, and finds nothing there.
+    /// A person's to decide, or held where it finds nothing of what it is after; never run by its words.
     Ask,
 }
 

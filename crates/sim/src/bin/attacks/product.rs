@@ -68,7 +68,7 @@ fn reads_elsewhere(case: &Case) -> bool {
 }
 
 /// How many of them go into one turn. What takes away more than its own directory goes alone, and what reads
-/// elsewhere: after anything else, a session has seen what nobody trusts.
+/// elsewhere: a question is the end of its turn.
 fn length(cases: &[Case]) -> usize {
     let goes_alone = |case: &Case| {
         ["rm ", "mv ", "shred", "..", "truncate", "kill", "find"].iter().any(|word| case.command.contains(word))

@@ -142,7 +142,9 @@ impl Report {
         let wrong = match outcome {
             Outcome::Auto | Outcome::Sandboxed | Outcome::Ask if !is_let => Some("did not run"),
             Outcome::Sandboxed | Outcome::Ask if ended.is_auto() => Some("ran as known"),
-            Outcome::Ask if !ended.harm.is_empty() => Some("reached what nobody was asked about"),
+            Outcome::Ask if ended.harm.iter().any(|harm| harm.starts_with("reached")) => {
+                Some("reached what nobody was asked about")
+            }
             Outcome::Auto | Outcome::Sandboxed | Outcome::Ask => None,
         };
         if let Some(wrong) = wrong {
