@@ -1,6 +1,7 @@
 //! Signed checkpoints of the journal, handed to a place outside: when something has changed, at most once a
 //! minute or every thousand records. A place that does not take them is tried again for as long as it takes,
 //! also after a restart; no turn ever waits for it.
+pub mod export;
 pub mod line;
 mod sink;
 

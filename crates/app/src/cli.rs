@@ -490,14 +490,7 @@ pub struct RestoreArgs {
 pub enum AuditCommand {
     /// Read every page, chain, snapshot and body, and say what is not as it was written
     #[command(after_help = "Example:\n  backstay audit verify --checkpoints /var/log/backstay/checkpoints.jsonl")]
-    Verify {
-        /// Compare with what was signed of it before: finds a journal that was cut short or written anew
-        #[arg(long, value_name = "FILE")]
-        checkpoints: Option<PathBuf>,
-        /// Who must have signed, as `audit key` showed it there; without it, this home's own key
-        #[arg(long, value_name = "HEX", requires = "checkpoints")]
-        key: Option<String>,
-    },
+    Verify(VerifyArgs),
     /// The public half of the key that signs this home's checkpoints
     #[command(after_help = "Example:\n  backstay audit key")]
     Key,
@@ -508,19 +501,38 @@ pub enum AuditCommand {
         #[arg(value_parser = place)]
         call: Place,
     },
-    /// The journal as JSON lines, each with what its hash covers
+    /// The journal as JSON lines, each with what its hash covers, after the checkpoints that speak of them
     #[command(after_help = "Example:\n  backstay audit export --from 2026-11-01T00:00:00Z > november.jsonl")]
-    Export {
-        /// From this moment on
-        #[arg(long, value_name = "MOMENT", value_parser = moment)]
-        from: Option<u64>,
-        /// Up to before this moment
-        #[arg(long, value_name = "MOMENT", value_parser = moment)]
-        to: Option<u64>,
-        /// With the texts: what people, models and tools said
-        #[arg(long)]
-        bodies: bool,
-    },
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Compare with what was signed of it before: finds a journal that was cut short or written anew
+    #[arg(long, value_name = "FILE", group = "file")]
+    pub checkpoints: Option<PathBuf>,
+    /// Look at what `audit export` wrote instead, by what stands in it; no home is needed
+    #[arg(long, value_name = "FILE", group = "file")]
+    pub export: Option<PathBuf>,
+    /// Who must have signed, as `audit key` showed it there; without it, this home's own key, or the one that an export names
+    #[arg(long, value_name = "HEX", requires = "file")]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// From the first entry of this moment or later on
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    pub from: Option<u64>,
+    /// Up to before the next entry of this moment or later
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    pub to: Option<u64>,
+    /// With the texts: what people, models and tools said
+    #[arg(long)]
+    pub bodies: bool,
+    /// Where the checkpoints were collected; without it, the file that `[audit] sink` names
+    #[arg(long, value_name = "FILE")]
+    pub checkpoints: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

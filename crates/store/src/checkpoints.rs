@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use backstay_kernel::id::{Digest, Seq, SessionId};
+use rusqlite::OptionalExtension as _;
 
+use crate::chain;
 use crate::error::StoreError;
+use crate::limits::EXACT_MAX;
 use crate::store::Store;
 
 /// The end of a session's chain at some moment.
@@ -85,35 +88,64 @@ impl Store {
     }
 }
 
-/// One entry, with all that its hash covers but the hash before.
+/// One entry, with all that its hash covers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stored {
     pub id: u64,
     pub session: SessionId,
     pub seq: Seq,
     pub lineage: u64,
+    /// Of the entry before it in its session.
+    pub previous: Digest,
     pub hash: Digest,
     pub body: String,
 }
 
+/// Entries of all sessions, from one to another, in the order in which they were written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    pub first: u64,
+    pub last: u64,
+}
+
 impl Store {
-    /// Entries of all sessions after the entry `after`, in the order in which they were written.
+    /// From the first entry that was written at `from` or later to before the first thereafter that was written
+    /// at `to` or later: spans that follow each other leave nothing out, whatever the clock did.
     ///
     /// # Errors
     /// Those of a read.
-    pub fn entries_from(&self, after: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        const SQL: &str = "SELECT e.id, h.session, e.seq, e.lineage, e.hash, e.body FROM entries e
-            JOIN heads h ON h.id = e.session WHERE e.id > ?1 ORDER BY e.id LIMIT ?2";
+    pub fn span(&self, from: u64, to: Option<u64>) -> Result<Option<Span>, StoreError> {
+        const FIRST: &str = "SELECT id FROM entries WHERE body ->> '$.at' >= ?1 ORDER BY id LIMIT 1";
+        const END: &str = "SELECT id FROM entries WHERE id >= ?1 AND body ->> '$.at' >= ?2 ORDER BY id LIMIT 1";
+        const LAST: &str = "SELECT id FROM entries WHERE id < ?1 ORDER BY id DESC LIMIT 1";
+        self.read(|db| {
+            let id = |row: &rusqlite::Row<'_>| row.get::<_, u64>(0);
+            let Some(first) = db.query_row(FIRST, [from], id).optional()? else { return Ok(None) };
+            let end = to.map(|to| db.query_row(END, (first, to), id).optional()).transpose()?.flatten();
+            let last = db.query_row(LAST, [end.unwrap_or(EXACT_MAX)], id).optional()?;
+            Ok(last.filter(|last| *last >= first).map(|last| Span { first, last }))
+        })
+    }
+
+    /// Entries of a span, at most `limit` of them.
+    ///
+    /// # Errors
+    /// Those of a read.
+    pub fn entries_of(&self, span: Span, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        const SQL: &str = "SELECT e.id, h.session, e.seq, e.lineage, p.hash, e.hash, e.body FROM entries e
+            JOIN heads h ON h.id = e.session LEFT JOIN entries p ON p.id = e.prev
+            WHERE e.id BETWEEN ?1 AND ?2 ORDER BY e.id LIMIT ?3";
         self.read(|db| {
             let mut statement = db.prepare_cached(SQL)?;
-            let rows = statement.query_map((after, limit), |row| {
+            let rows = statement.query_map((span.first, span.last, limit), |row| {
                 Ok(Stored {
                     id: row.get(0)?,
                     session: SessionId(row.get(1)?),
                     seq: Seq(row.get(2)?),
                     lineage: row.get(3)?,
-                    hash: Digest(row.get(4)?),
-                    body: row.get(5)?,
+                    previous: row.get::<_, Option<_>>(4)?.map_or(chain::FIRST, Digest),
+                    hash: Digest(row.get(5)?),
+                    body: row.get(6)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

@@ -34,7 +34,7 @@ pub use append::{Append, Done, Durable, HeadUpdate, NewMemory, NewSession, Snaps
 pub use backup::restore;
 pub use body::{Body, Shared};
 pub use chain::entry_hash;
-pub use checkpoints::{Differs, End, Reached, Stored};
+pub use checkpoints::{Differs, End, Reached, Span, Stored};
 pub use error::{AppendError, StoreError};
 pub use growth::Growth;
 pub use heads::Head;
@@ -46,5 +46,5 @@ pub use memory::Memory;
 pub use query::{Answer, Cell};
 pub use read::Stats;
 pub use store::Store;
-pub use transfer::{AdoptError, Salt, Sealed};
+pub use transfer::{AdoptError, Salt, Sealed, salt_of, salt_text};
 pub use verify::Report;

@@ -16,6 +16,20 @@ use crate::store::Store;
 /// What keeps a digest that stays behind from telling what was erased.
 pub type Salt = body::Salt;
 
+/// In hexadecimal, as exports have it.
+#[must_use]
+pub fn salt_text(salt: &Salt) -> String {
+    format!("{:032x}", u128::from_be_bytes(*salt))
+}
+
+/// The salt that [`salt_text`] has written.
+#[must_use]
+pub fn salt_of(text: &str) -> Option<Salt> {
+    let is_plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_plain.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    number.map(u128::to_be_bytes)
+}
+
 /// A body as it can be sealed again elsewhere: the same number, the same digest.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {

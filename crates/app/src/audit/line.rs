@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use backstay_kernel::id::{Digest, Seq, SessionId};
 use backstay_secrets::{Signer, is_signed};
-use backstay_store::Reached;
+use backstay_store::{Reached, Span};
 use serde::{Deserialize, Serialize};
 
 const DOMAIN: &str = "backstay checkpoint v1";
@@ -77,15 +77,50 @@ pub fn next(tip: &Tip, reached: &Reached, at: u64, signer: &Signer) -> (String, 
 /// What a line says, and the tip that it makes; `None` where it is none of that signer's.
 #[must_use]
 pub fn read(line: &str, public: &str) -> Option<(Checkpoint, Tip)> {
-    let (before, after) = line.rsplit_once(SIGNATURE)?;
-    let text = format!("{before}}}");
-    let checkpoint: Checkpoint = serde_json::from_str(&text).ok()?;
-    let signature = after.strip_suffix("\"}")?;
+    let (text, checkpoint, signature) = unsigned(line)?;
     if checkpoint.v != 1 || checkpoint.by != public || !is_signed(public, text.as_bytes(), signature) {
         return None;
     }
     let Checkpoint { n, entry, lineage, .. } = checkpoint;
     Some((checkpoint, Tip { n, entry, lineage, hash: hash(line.as_bytes()) }))
+}
+
+/// The text that is signed, what it says, and a signature that nobody has looked at.
+fn unsigned(line: &str) -> Option<(String, Checkpoint, &str)> {
+    let (before, after) = line.rsplit_once(SIGNATURE)?;
+    let text = format!("{before}}}");
+    let checkpoint = serde_json::from_str(&text).ok()?;
+    Some((text, checkpoint, after.strip_suffix("\"}")?))
+}
+
+/// Whether a line of JSON is meant to be a checkpoint: within a text these characters would be escaped.
+#[must_use]
+pub fn is_meant(line: &str) -> bool {
+    line.contains(SIGNATURE)
+}
+
+/// Who has signed a line, as it says itself.
+#[must_use]
+pub fn signer(line: &str) -> Option<String> {
+    unsigned(line).map(|(_, checkpoint, _)| checkpoint.by)
+}
+
+/// Of a file of checkpoints those that speak of entries of a span alone, each with the first entry that it covers. After a
+/// restore a home signs all of its journal anew, so that its present lineage is enough.
+#[must_use]
+pub fn within(text: &str, lineage: u64, span: Span) -> Vec<(u64, &str)> {
+    let (mut before, mut found) = ((0, 0), Vec::new());
+    for line in text.lines() {
+        let Some((_, now, _)) = unsigned(line).filter(|(_, now, _)| now.lineage == lineage) else { continue };
+        // Of one that came twice, or without the one before it, nobody can tell where it begins.
+        let follows = before.0 + 1 == now.n;
+        let begins = before.1 + 1;
+        before = (now.n, now.entry);
+        if follows && span.first <= begins && now.entry <= span.last {
+            found.push((begins, line));
+        }
+    }
+    found
 }
 
 /// What a file of checkpoints says of a journal.

@@ -1,16 +1,25 @@
 //! `audit`: every page, chain, snapshot and body read again, and the rows beside them compared; the journal
 //! against what was signed of it; the journal itself, for others to keep.
+use std::fs;
+use std::io::BufReader;
 use std::path::Path;
 
 use backstay_kernel::id::Place;
+use backstay_store::Span;
 use serde_json::{Value, json};
 
 use super::conversation::{list, number, text};
-use crate::cli::AuditCommand;
+use crate::audit::export::{self, Report};
+use crate::audit::line;
+use crate::cli::{AuditCommand, ExportArgs};
 use crate::client::{Client, Intent};
+use crate::config::{self, Checked, SinkConfig};
 use crate::desk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{Out, Tone};
+
+/// From one to before another, in milliseconds since 1970.
+pub type Moments = (Option<u64>, Option<u64>);
 
 /// What is said of a whole journal, and no more than was looked at.
 const SOUND: &str = "sound: schema, records, texts, and the ledger as the records book it; \
@@ -19,10 +28,10 @@ const SOUND: &str = "sound: schema, records, texts, and the ledger as the record
 pub async fn run(home: &Path, command: &AuditCommand, out: &Out) -> Outcome<Exit> {
     let client = Client::connect(home, Intent::Read).await?;
     let done = match command {
-        AuditCommand::Verify { checkpoints, key } => verify(&client, checkpoints.as_deref(), key.as_deref(), out).await,
+        AuditCommand::Verify(args) => verify(&client, args.checkpoints.as_deref(), args.key.as_deref(), out).await,
         AuditCommand::Key => key(&client, out).await,
         AuditCommand::Show { call } => show_call(&client, *call, out).await,
-        AuditCommand::Export { from, to, bodies } => export(&client, (*from, *to), *bodies, out).await,
+        AuditCommand::Export(args) => write(&client, args, out).await,
     };
     client.close().await;
     done
@@ -54,37 +63,114 @@ async fn show_call(client: &Client, call: Place, out: &Out) -> Outcome<Exit> {
     Ok(Exit::Ok)
 }
 
-async fn export(client: &Client, span: (Option<u64>, Option<u64>), bodies: bool, out: &Out) -> Outcome<Exit> {
-    let mut show = |entry: &Value| {
-        out.value(entry);
+async fn write(client: &Client, args: &ExportArgs, out: &Out) -> Outcome<Exit> {
+    let signed = match &args.checkpoints {
+        Some(file) => Some(fs::read_to_string(file).map_err(|error| Failure::io(file, &error))?),
+        None => match config::load(client.home(), backstay_tools::manifests()) {
+            Ok(config) => collected(&config, out)?,
+            Err(mistakes) => {
+                out.talk(Tone::Warning, &format!("{mistakes}: without a config no checkpoints are in it"));
+                None
+            }
+        },
+    };
+    let mut show = |line: &str| {
+        out.bytes(format!("{line}\n").as_bytes());
         !out.is_gone()
     };
-    each(client, span, bodies, &mut show).await?;
+    each(client, (args.from, args.to), args.bodies, signed.as_deref(), &mut show).await?;
     Ok(Exit::Ok)
 }
 
-/// Every entry of the span, a page at a time, until `take` has seen enough; the moment of an entry stands in it.
+/// The checkpoints, where they lie in a file of this machine.
+pub fn collected(config: &Checked, out: &Out) -> Outcome<Option<String>> {
+    match config.audit.as_ref().map(|audit| &audit.sink) {
+        Some(SinkConfig::File(path)) => match fs::read_to_string(path) {
+            Ok(lines) => return Ok(Some(lines)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                out.talk(Tone::Warning, &format!("{}: no checkpoint was made yet, so none is in it", path.display()));
+            }
+            Err(error) => return Err(Failure::io(path, &error)),
+        },
+        Some(SinkConfig::Stdout | SinkConfig::Collector(_)) => {
+            out.talk(Tone::Warning, "the checkpoints lie where they were sent to, and none is in it");
+        }
+        None => {}
+    }
+    Ok(None)
+}
+
+/// Every line of what was written between two moments, until `take` has seen enough: entries, and before those that it speaks of
+/// each checkpoint of `signed` that speaks of nothing else.
 pub async fn each(
     client: &Client,
-    span: (Option<u64>, Option<u64>),
+    (from, to): Moments,
     bodies: bool,
-    take: &mut dyn FnMut(&Value) -> bool,
+    signed: Option<&str>,
+    take: &mut dyn FnMut(&str) -> bool,
 ) -> Outcome<()> {
-    let (from, to) = (span.0.unwrap_or(0), span.1.unwrap_or(u64::MAX));
-    let mut after = 0;
-    loop {
-        let page = client.get(&format!("{}?after={after}&bodies={bodies}", desk::audit::ENTRIES)).await?;
-        for entry in list(&page, "entries") {
-            let stored: Value = serde_json::from_str(text(entry, "stored")).unwrap_or_default();
-            if (from..to).contains(&number(&stored, "at")) && !take(entry) {
-                return Ok(());
-            }
-        }
-        match page.get("next").and_then(Value::as_u64) {
-            Some(next) => after = next,
-            None => return Ok(()),
-        }
+    let to = to.map_or(String::new(), |to| format!("&to={to}"));
+    let found = client.get(&format!("{}?from={}{to}", desk::audit::SPAN, from.unwrap_or(0))).await?;
+    if found.is_null() {
+        return Ok(());
     }
+    let span = Span { first: number(&found, "first"), last: number(&found, "last") };
+    let mut first = span.first;
+    for (begins, line) in line::within(signed.unwrap_or_default(), number(&found, "lineage"), span) {
+        if !entries(client, Span { first, last: begins - 1 }, bodies, take).await? || !take(line) {
+            return Ok(());
+        }
+        first = begins;
+    }
+    entries(client, Span { first, last: span.last }, bodies, take).await.map(drop)
+}
+
+/// A page at a time; false where `take` has seen enough.
+async fn entries(client: &Client, span: Span, bodies: bool, take: &mut dyn FnMut(&str) -> bool) -> Outcome<bool> {
+    let Span { mut first, last } = span;
+    while first <= last {
+        let page = client.get(&format!("{}?first={first}&last={last}&bodies={bodies}", desk::audit::ENTRIES)).await?;
+        if !list(&page, "entries").iter().all(|entry| take(&entry.to_string())) {
+            return Ok(false);
+        }
+        let Some(next) = page.get("next").and_then(Value::as_u64) else { break };
+        first = next;
+    }
+    Ok(true)
+}
+
+/// An export, by what stands in it: no home is needed, and none is looked at.
+pub fn verify_export(file: &Path, key: Option<&str>, out: &Out) -> Outcome<Exit> {
+    let failed = |error: std::io::Error| Failure::io(file, &error);
+    let lines = BufReader::new(fs::File::open(file).map_err(failed)?);
+    let report = export::verify(lines, key).map_err(failed)?;
+    if out.json {
+        out.value(&json!(report));
+        return Ok(if report.sound { Exit::Ok } else { Exit::Fault });
+    }
+    let Report { sessions, entries, bodies, erased, checkpoints, unsigned, fault_count, .. } = &report;
+    out.line(&format!("{sessions} sessions, {entries} entries, {bodies} texts ({erased} erased)"));
+    for fault in &report.faults {
+        out.toned(Tone::Warning, &format!("  {fault}"));
+    }
+    let verdict = match fault_count {
+        0 => "it is as it was signed".to_owned(),
+        count => format!("{count} faults: it is not as it was written"),
+    };
+    match &report.key {
+        Some(by) => out.line(&format!(
+            "{checkpoints} checkpoints, signed by {by}: {verdict}; {unsigned} entries stand beside them, and are proved by their chains alone"
+        )),
+        None if report.sound => out.line("its chains hold; no checkpoint is in it, so whoever wrote it could have made them"),
+        None => out.line(&verdict),
+    }
+    if key.is_none() && report.key.is_some() {
+        out.talk(
+            Tone::Dim,
+            "whose key that is only the file says: give --key, as `backstay audit key` shows it at the home",
+        );
+    }
+    Ok(if report.sound { Exit::Ok } else { Exit::Fault })
 }
 
 async fn verify(client: &Client, checkpoints: Option<&Path>, key: Option<&str>, out: &Out) -> Outcome<Exit> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{audit, doctor};
 use crate::cli::{BundleArgs, DoctorArgs};
 use crate::client::{Client, Intent};
-use crate::config::{self, SinkConfig};
+use crate::config;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{Out, Tone};
 use archive::Archive;
@@ -25,21 +25,12 @@ pub async fn bundle(home: &Path, args: &BundleArgs, out: &Out) -> Outcome<Exit> 
         })
         .ok();
     let signer = config.as_ref().map(crate::audit::signer).transpose()?.flatten();
+    let signed = config.as_ref().map(|config| audit::collected(config, out)).transpose()?.flatten();
     let client = Client::connect(home, Intent::Read).await?;
-    let collected = collect(&client, args).await;
+    let collected = collect(&client, args, signed.as_deref()).await;
     client.close().await;
     let mut files = collected?;
-    match config.as_ref().and_then(|config| config.audit.as_ref()).map(|audit| &audit.sink) {
-        Some(SinkConfig::File(path)) => match fs::read(path) {
-            Ok(lines) => files.push(("checkpoints.jsonl", lines)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                out.talk(Tone::Warning, &format!("{}: no checkpoint was made yet, so none is in it", path.display()));
-            }
-            Err(error) => return Err(Failure::io(path, &error)),
-        },
-        Some(_) => out.talk(Tone::Warning, "the checkpoints lie where they were sent to: add them yourself"),
-        None => {}
-    }
+    files.extend(signed.map(|lines| ("checkpoints.jsonl", lines.into_bytes())));
     let found = doctor::report(home, &DoctorArgs { production: false, providers: false }, &out.command).await;
     files.push(("doctor.json", format!("{found}\n").into_bytes()));
     let versions = json!({
@@ -67,13 +58,13 @@ pub async fn bundle(home: &Path, args: &BundleArgs, out: &Out) -> Outcome<Exit> 
     Ok(Exit::Ok)
 }
 
-async fn collect(client: &Client, args: &BundleArgs) -> Outcome<Vec<(&'static str, Vec<u8>)>> {
+async fn collect(client: &Client, args: &BundleArgs, signed: Option<&str>) -> Outcome<Vec<(&'static str, Vec<u8>)>> {
     let mut journal = Vec::new();
-    let mut keep = |entry: &Value| {
-        journal.extend_from_slice(format!("{entry}\n").as_bytes());
+    let mut keep = |line: &str| {
+        journal.extend_from_slice(format!("{line}\n").as_bytes());
         true
     };
-    audit::each(client, (args.from, args.to), false, &mut keep).await?;
+    audit::each(client, (args.from, args.to), false, signed, &mut keep).await?;
     let epochs = client.get("/api/epochs").await?;
     let status = client.get("/api/status").await?;
     let line = |value: &Value| format!("{value}\n").into_bytes();

@@ -37,7 +37,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use serde_json::json;
 
-use crate::cli::{Cli, Command, IncidentCommand};
+use crate::cli::{AuditCommand, Cli, Command, IncidentCommand, VerifyArgs};
 use crate::exit::{Exit, Outcome};
 use crate::home;
 use crate::print::Out;
@@ -69,6 +69,9 @@ pub async fn run(cli: Cli, out: &Out) -> Outcome<Exit> {
             Ok(Exit::Ok)
         }
         Some(Command::Restore(args)) => restore::run(&args, out),
+        Some(Command::Audit(AuditCommand::Verify(VerifyArgs { export: Some(file), key, .. }))) => {
+            audit::verify_export(&file, key.as_deref(), out)
+        }
         Some(command) => run_at(&home::resolve(cli.home.as_deref())?, command, out).await,
         None => guide::run(&home::resolve(cli.home.as_deref())?, out).await,
     }

@@ -7,14 +7,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use backstay_engine::Engine;
-use backstay_store::{Differs, Store, StoreError};
+use backstay_store::{Differs, Span, Store, StoreError, Stored, salt_text};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::audit::export::{self, Exported, Text};
 use crate::audit::line;
 
 pub const CHECKPOINTS: &str = "/api/audit/checkpoints";
+pub const SPAN: &str = "/api/audit/span";
 pub const ENTRIES: &str = "/api/audit/entries";
 /// Faults that are told one by one.
 const FAULTS_MAX: usize = 100;
@@ -30,7 +32,8 @@ struct Desk {
 
 pub fn router(engine: Engine, public: Option<String>) -> Router {
     let desk = Desk { engine, public };
-    Router::new().route(CHECKPOINTS, get(key).post(compare)).route(ENTRIES, get(entries)).with_state(desk)
+    let router = Router::new().route(CHECKPOINTS, get(key).post(compare));
+    router.route(SPAN, get(span)).route(ENTRIES, get(entries)).with_state(desk)
 }
 
 /// `{key}`: null where the home signs nothing.
@@ -61,11 +64,7 @@ async fn compare(State(desk): State<Desk>, Json(asked): Json<Compare>) -> Respon
     };
     let store = desk.engine.store().clone();
     let compared = tokio::task::spawn_blocking(move || report(&store, &line::chain(&text, &key), &key));
-    match compared.await {
-        Ok(Ok(report)) => Json(report).into_response(),
-        Ok(Err(error)) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
-        Err(error) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
-    }
+    answered(compared.await, |report| report)
 }
 
 fn report(store: &Store, chain: &line::Chain, key: &str) -> Result<Value, StoreError> {
@@ -97,9 +96,27 @@ fn report(store: &Store, chain: &line::Chain, key: &str) -> Result<Value, StoreE
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Page {
+struct Moments {
     #[serde(default)]
-    after: u64,
+    from: u64,
+    to: Option<u64>,
+}
+
+/// `{lineage, first, last}` of what was written between two moments; null where nothing was.
+async fn span(State(desk): State<Desk>, Query(asked): Query<Moments>) -> Response {
+    let store = desk.engine.store().clone();
+    let found = tokio::task::spawn_blocking(move || store.span(asked.from, asked.to));
+    let lineage = desk.engine.store().lineage();
+    answered(found.await, |span| {
+        span.map_or(Value::Null, |Span { first, last }| json!({ "lineage": lineage, "first": first, "last": last }))
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    first: u64,
+    last: u64,
     #[serde(default)]
     bodies: bool,
 }
@@ -109,53 +126,45 @@ struct Page {
 async fn entries(State(desk): State<Desk>, Query(page): Query<Page>) -> Response {
     let store = desk.engine.store().clone();
     let read = tokio::task::spawn_blocking(move || {
-        let found = store.entries_from(page.after, PAGE)?;
-        let next = found.last().map(|entry| entry.id);
+        let found = store.entries_of(Span { first: page.first, last: page.last }, PAGE)?;
+        let next = found.last().map(|entry| entry.id + 1).filter(|next| *next <= page.last);
         let mut out = Vec::with_capacity(found.len());
         for entry in found {
             let bodies = page.bodies.then(|| texts(&store, &entry.body)).transpose()?;
-            out.push(json!({
-                "session": entry.session.to_string(),
-                "seq": entry.seq.0,
-                "lineage": entry.lineage,
-                "hash": entry.hash.to_string(),
-                "stored": entry.body,
-                "bodies": bodies,
-            }));
+            let Stored { session, seq, lineage, previous, hash, body: stored, .. } = entry;
+            out.push(Exported { session, seq, lineage, previous, hash, stored, bodies });
         }
-        Ok::<_, StoreError>(json!({ "entries": out, "next": next }))
+        Ok((out, next))
     });
-    match read.await {
-        Ok(Ok(page)) => Json(page).into_response(),
-        Ok(Err(error)) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
-        Err(error) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
-    }
+    answered(read.await, |(entries, next)| json!({ "entries": entries, "next": next }))
 }
 
 /// The texts that an entry refers to, by their numbers.
-fn texts(store: &Store, stored: &str) -> Result<serde_json::Map<String, Value>, StoreError> {
-    let entry: Value = serde_json::from_str(stored).unwrap_or_default();
-    let mut found = BTreeMap::new();
-    references(&entry, &mut found);
-    let mut texts = serde_json::Map::new();
-    for (id, reference) in found {
-        let text = store.body(&reference)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        texts.insert(id.to_string(), text.map_or(Value::Null, Value::from));
+fn texts(store: &Store, stored: &str) -> Result<BTreeMap<u64, Option<Text>>, StoreError> {
+    let mut texts = BTreeMap::new();
+    for reference in export::references(&serde_json::from_str(stored).unwrap_or_default()) {
+        let sealed = store.sealed(&reference)?;
+        let text = match sealed.content() {
+            Some((salt, bytes)) => {
+                let no_text = |error| StoreError::Corrupt(format!("body {} is no text: {error}", reference.id));
+                let text = std::str::from_utf8(bytes).map_err(no_text)?.to_owned();
+                Some(Text { salt: salt_text(salt), text })
+            }
+            None => None,
+        };
+        texts.insert(reference.id, text);
     }
     Ok(texts)
 }
 
-/// Whatever has the form of a reference to a body is one.
-fn references(value: &Value, found: &mut BTreeMap<u64, backstay_kernel::id::BodyRef>) {
-    match value {
-        Value::Object(fields) => {
-            if let Ok(reference) = serde_json::from_value::<backstay_kernel::id::BodyRef>(value.clone()) {
-                found.insert(reference.id, reference);
-            }
-            fields.values().for_each(|field| references(field, found));
-        }
-        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+fn answered<T>(
+    found: Result<Result<T, StoreError>, tokio::task::JoinError>,
+    show: impl FnOnce(T) -> Value,
+) -> Response {
+    match found {
+        Ok(Ok(found)) => Json(show(found)).into_response(),
+        Ok(Err(error)) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
+        Err(error) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::place::Place;
 
-fn home(sink: &str) -> Place {
+pub fn home(sink: &str) -> Place {
     let place = Place::with_home();
     let key = place.path("audit.key");
     std::fs::write(&key, "A".repeat(43)).unwrap();
@@ -19,7 +19,7 @@ fn home(sink: &str) -> Place {
 }
 
 /// Serves, says something, and ends: with that a checkpoint is handed over.
-fn turn(place: &Place, text: &str) {
+pub fn turn(place: &Place, text: &str) {
     let served = place.serve();
     place.run(&["run", &format!("/say {text}")]).expect(0);
     served.stop();

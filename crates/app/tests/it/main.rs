@@ -22,6 +22,7 @@ mod declared;
 mod doctor;
 mod door;
 mod doors;
+mod exported;
 mod gate;
 mod git;
 mod guide;

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use backstay_kernel::id::{BodyRef, Seq, SessionId};
 use backstay_kernel::record::{Entry, Record};
-use backstay_store::{Entry as Row, Store};
+use backstay_store::{Entry as Row, Store, salt_text};
 use serde_json::value::RawValue;
 
 use super::{Header, Line, Stored, Text, VERSION, pieces};
@@ -90,7 +90,7 @@ impl Export {
         }
         let sealed = self.store.sealed(&of).map_err(|error| unreadable(&error))?;
         let (salt, bytes) = sealed.content().unzip();
-        let salt = salt.map(|salt| format!("{:032x}", u128::from_be_bytes(*salt)));
+        let salt = salt.map(salt_text);
         let text = bytes.map(std::str::from_utf8).transpose().map_err(|error| unreadable(&error))?;
         write(out, &Line::Body(Text { of, salt, text: text.map(Cow::Borrowed) }))?;
         Ok(bytes.map(<[u8]>::to_vec))

@@ -14,7 +14,7 @@ use backstay_kernel::record::{Entry, Opened, Record, VERSION as RECORDS_VERSION}
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::session::State;
 use backstay_kernel::{Input, Session, apply, decide, head};
-use backstay_store::{AdoptError, Append, EXACT_MAX, HeadUpdate, NewSession, Salt, Sealed, StoreError, entry_hash};
+use backstay_store::{AdoptError, Append, EXACT_MAX, HeadUpdate, NewSession, Sealed, StoreError, entry_hash, salt_of};
 
 use super::{Header, Line, Stored, Text, VERSION, pieces};
 use crate::draft::Draft;
@@ -166,7 +166,10 @@ impl File {
 
     fn body(&mut self, text: Text<'_>) -> Result<(), String> {
         let content = match (text.salt, text.text) {
-            (Some(salt), Some(text)) => Some((salt_of(&salt)?, text.into_owned().into_bytes())),
+            (Some(salt), Some(text)) => {
+                let salt = salt_of(&salt).ok_or("a salt is not sixteen bytes in hexadecimal")?;
+                Some((salt, text.into_owned().into_bytes()))
+            }
             (None, None) => None,
             _ => return Err("a text has a salt, or both were erased".to_owned()),
         };
@@ -300,12 +303,6 @@ fn new_session(opened: &Opened) -> NewSession {
         channel: opened.channel.clone(),
         title: opened.title,
     }
-}
-
-fn salt_of(text: &str) -> Result<Salt, String> {
-    let is_plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = is_plain.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-    number.map(u128::to_be_bytes).ok_or_else(|| "a salt is not sixteen bytes in hexadecimal".to_owned())
 }
 
 fn not_an_export(why: impl Into<String>) -> ImportError {
