@@ -1,30 +1,62 @@
 //! What comes in from outside, looked through before anybody else sees it: known values are taken out of it,
 //! and what looks like a credential that nobody has told us of makes it secret.
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use backstay_engine::{Delta, ModelFailure, ModelReply, RawCall, ToolRan};
 use backstay_kernel::label::{Confidentiality, Label};
-use backstay_secrets::{Redactor, Stream, detect};
+use backstay_secrets::{Redactor, Stream, Taken, Vault, detect};
 
 type Show = Box<dyn FnMut(Delta) + Send>;
 
+/// Takes values out of what belongs together; what it took is counted once.
+struct Net<'v> {
+    vault: &'v Vault,
+    redactor: Arc<Redactor>,
+    taken: Taken,
+}
+
+impl<'v> Net<'v> {
+    fn new(vault: &'v Vault) -> Self {
+        Self { vault, redactor: vault.redactor(), taken: Taken::new() }
+    }
+
+    fn text(&mut self, text: String) -> String {
+        match self.redactor.clean(&text, &mut self.taken) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) => clean,
+        }
+    }
+
+    fn count(self) {
+        self.vault.took(&self.taken);
+    }
+}
+
 /// What a tool did, as it may be journaled.
-pub fn tool(redactor: &Redactor, ran: ToolRan) -> ToolRan {
-    match ran {
+pub fn tool(vault: &Vault, ran: ToolRan) -> ToolRan {
+    let mut net = Net::new(vault);
+    let ran = match ran {
         ToolRan::Done { text, spill, memory, label } => {
-            let text = cleaned(redactor, text);
-            let spill = spill.map(|full| redactor.clean_bytes(&full).into_owned());
-            let memory = memory.map(|text| cleaned(redactor, text));
+            let text = net.text(text);
+            // The text is a part of it: what was taken out of both was taken out once.
+            let spill = spill.map(|full| {
+                net.taken.clear();
+                net.redactor.clean_bytes(&full, &mut net.taken).into_owned()
+            });
+            let memory = memory.map(|text| net.text(text));
             let label = label.join(found_in(spill.as_deref().unwrap_or(text.as_bytes())));
             ToolRan::Done { text, spill, memory, label }
         }
         ToolRan::Failed { text, label } => {
-            let text = cleaned(redactor, text);
+            let text = net.text(text);
             let label = label.join(found_in(text.as_bytes()));
             ToolRan::Failed { text, label }
         }
         ToolRan::Unknown => ToolRan::Unknown,
-    }
+    };
+    net.count();
+    ran
 }
 
 fn found_in(text: &[u8]) -> Label {
@@ -33,25 +65,27 @@ fn found_in(text: &[u8]) -> Label {
     Label { conf: Confidentiality::Secret, ..Label::NOTHING }
 }
 
-pub fn cleaned(redactor: &Redactor, text: String) -> String {
-    match redactor.clean(&text) {
-        std::borrow::Cow::Borrowed(_) => text,
-        std::borrow::Cow::Owned(clean) => clean,
-    }
+pub fn cleaned(vault: &Vault, text: String) -> String {
+    let mut net = Net::new(vault);
+    let text = net.text(text);
+    net.count();
+    text
 }
 
 /// A reply, as a whole.
-pub fn reply(redactor: &Redactor, reply: backstay_providers::Reply) -> ModelReply {
-    let clean = |text: String| cleaned(redactor, text);
-    let call = |call: backstay_providers::Call| backstay_providers::Call {
-        id: clean(call.id),
-        name: clean(call.name),
-        arguments: clean(call.arguments),
+pub fn reply(vault: &Vault, reply: backstay_providers::Reply) -> ModelReply {
+    let mut net = Net::new(vault);
+    let mut call = |call: backstay_providers::Call| backstay_providers::Call {
+        id: net.text(call.id),
+        name: net.text(call.name),
+        arguments: net.text(call.arguments),
     };
-    let calls: Vec<_> = reply.calls.into_iter().map(call).collect();
+    let calls: Vec<_> = reply.calls.into_iter().map(&mut call).collect();
+    let text = net.text(reply.text);
+    net.count();
     ModelReply {
         calls_json: backstay_providers::calls_json(&calls),
-        text: clean(reply.text),
+        text,
         calls: calls
             .into_iter()
             .map(|call| RawCall { id: call.id, name: call.name, arguments: call.arguments })
@@ -61,13 +95,12 @@ pub fn reply(redactor: &Redactor, reply: backstay_providers::Reply) -> ModelRepl
     }
 }
 
-pub fn failure(redactor: &Redactor, failed: backstay_providers::Failed) -> ModelFailure {
-    ModelFailure {
-        class: failed.class,
-        retry_at: failed.retry_at,
-        detail: cleaned(redactor, failed.detail),
-        billed: failed.billed,
-    }
+/// `shown`: what was taken out of the pieces that came before.
+pub fn failure(vault: &Vault, failed: backstay_providers::Failed, shown: Taken) -> ModelFailure {
+    let mut net = Net { taken: shown, ..Net::new(vault) };
+    let detail = net.text(failed.detail);
+    net.count();
+    ModelFailure { class: failed.class, retry_at: failed.retry_at, detail, billed: failed.billed }
 }
 
 /// The pieces of a reply that is still coming; no more of them is held back than could be the beginning of
@@ -91,11 +124,14 @@ impl Pieces {
         self.say(piece);
     }
 
-    /// Nothing more comes.
-    pub fn end(mut self) {
+    /// Nothing more comes. What was taken out of the text, which comes once more where the reply is whole, and
+    /// not counted yet; reasoning comes in pieces alone.
+    pub fn end(mut self, vault: &Vault) -> Taken {
         let (text, reasoning) = (self.text.finish(), self.reasoning.finish());
         self.say(Delta::Reasoning(reasoning));
         self.say(Delta::Text(text));
+        vault.took(&self.reasoning.taken);
+        self.text.taken
     }
 
     fn say(&mut self, piece: Delta) {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
 
-use backstay_secrets::Vault;
+use backstay_secrets::{Taken, Vault};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -13,8 +13,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Whose values are taken out, once a home is open.
 static VAULT: OnceLock<Vault> = OnceLock::new();
 
-/// Takes the values of this home out of all that is logged from here on.
+/// Takes the values of this home out of all that is logged from here on, and logs where they were taken out of what
+/// comes in.
 pub fn guard(vault: &Vault) {
+    vault.tell(|secret, forms| tracing::info!(secret, forms, "a secret's value was taken out of a text"));
     // One process opens one home.
     let _ = VAULT.set(vault.clone());
 }
@@ -25,7 +27,12 @@ struct Guarded;
 impl Write for Guarded {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match VAULT.get() {
-            Some(vault) => io::stderr().write_all(&vault.redactor().clean_bytes(line))?,
+            Some(vault) => {
+                let mut taken = Taken::new();
+                io::stderr().write_all(&vault.redactor().clean_bytes(line, &mut taken))?;
+                // A line about it would be one more line from here.
+                vault.count(&taken);
+            }
             None => io::stderr().write_all(line)?,
         }
         Ok(line.len())

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use backstay_mcp::oauth::{Keeper, Login, Logins, secret_of, server_of};
-use backstay_secrets::{ExposeSecret as _, SecretString, Vault};
+use backstay_secrets::{ExposeSecret as _, SecretString, Taken, Vault};
 use backstay_tools::Network;
 use serde_json::{Value, json};
 
@@ -60,6 +60,10 @@ impl Keeper for Kept {
 
     fn secret(&self, name: &str) -> Option<String> {
         self.0.value(name).map(|value| value.expose_secret().to_owned())
+    }
+
+    fn took(&self, name: &str, forms: u64) {
+        self.0.took(&Taken::from([(name.to_owned(), forms)]));
     }
 
     fn now(&self) -> u64 {

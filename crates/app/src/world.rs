@@ -225,7 +225,7 @@ impl World for RealWorld {
             Ran::Unknown => ToolRan::Unknown,
         };
         let created = created.map(|id| self.clean(id));
-        ToolEnd { ran: guarded::tool(&self.vault.redactor(), ran), connections, created }
+        ToolEnd { ran: guarded::tool(&self.vault, ran), connections, created }
     }
 
     fn call_model(
@@ -234,7 +234,7 @@ impl World for RealWorld {
         on_delta: Box<dyn FnMut(Delta) + Send>,
     ) -> Pin<Box<dyn Future<Output = ModelResult> + Send>> {
         let endpoint = self.endpoint(&call.model);
-        let (client, now, redactor) = (self.client.clone(), self.now(), self.vault.redactor());
+        let (client, now, vault) = (self.client.clone(), self.now(), self.vault.clone());
         Box::pin(async move {
             let Some(endpoint) = endpoint else {
                 return Err(ModelFailure {
@@ -245,19 +245,23 @@ impl World for RealWorld {
                 });
             };
             let key = call.permit.key().to_string();
-            let mut pieces = Pieces::new(&redactor, on_delta);
+            let mut pieces = Pieces::new(&vault.redactor(), on_delta);
             let wire = bytes::Bytes::copy_from_slice(&call.wire);
             let called = client.call(&endpoint, wire, &key, now, &mut |delta| pieces.take(delta)).await;
-            pieces.end();
+            let shown = pieces.end(&vault);
             match called {
-                Ok(reply) => Ok(guarded::reply(&redactor, reply)),
-                Err(failed) => Err(guarded::failure(&redactor, failed)),
+                Ok(reply) => Ok(guarded::reply(&vault, reply)),
+                Err(failed) => Err(guarded::failure(&vault, failed, shown)),
             }
         })
     }
 
     fn clean(&self, text: String) -> String {
-        guarded::cleaned(&self.vault.redactor(), text)
+        guarded::cleaned(&self.vault, text)
+    }
+
+    fn redactions(&self) -> BTreeMap<String, u64> {
+        self.vault.taken()
     }
 }
 

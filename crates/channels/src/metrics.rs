@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use backstay_engine::{APPEND_BUCKETS, Engine, Latency};
+use backstay_engine::{Engine, Latency};
 use http::StatusCode;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -30,19 +30,36 @@ struct Ended {
     reason: &'static str,
 }
 
-/// The histogram of appends, as it was read last.
-#[derive(Clone, Default, Debug)]
-struct Appends(Arc<Mutex<Latency>>);
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Decided {
+    decision: &'static str,
+}
 
-impl TypedMetric for Appends {
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Of {
+    /// As the config has it.
+    name: String,
+}
+
+/// A histogram, as it was read last.
+#[derive(Clone, Default, Debug)]
+struct Durations(Arc<Mutex<Latency>>);
+
+impl Durations {
+    fn set(&self, latency: Latency) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = latency;
+    }
+}
+
+impl TypedMetric for Durations {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-impl EncodeMetric for Appends {
+impl EncodeMetric for Durations {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let Latency { within, count, sum } = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Latency { bounds, within, count, sum } = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let slower = count.saturating_sub(within.iter().sum());
-        let bounds = APPEND_BUCKETS.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
+        let bounds = bounds.iter().map(std::time::Duration::as_secs_f64).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(within.into_iter().chain([slower])).collect();
         encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &buckets, None)
     }
@@ -63,7 +80,8 @@ pub struct Metrics {
     db_bytes: Gauge<u64, AtomicU64>,
     free_bytes: Gauge<u64, AtomicU64>,
     commits: Counter,
-    appends: Appends,
+    appends: Durations,
+    answers: Durations,
     turns_ended: Family<Ended, Counter>,
     model_calls: Counter,
     model_failures: Counter,
@@ -71,6 +89,8 @@ pub struct Metrics {
     tokens: Counter,
     micro_usd: Counter,
     approvals_asked: Counter,
+    approvals_decided: Family<Decided, Counter>,
+    redactions: Family<Of, Counter>,
     doubts: Counter,
     notices_sent: Counter,
     notices_failed: Counter,
@@ -88,11 +108,14 @@ impl Metrics {
                 metric
             }};
         }
-        let appends = Appends::default();
+        let (appends, answers) = (Durations::default(), Durations::default());
         let help = "From handing an append over to the commit that has it";
         registry.register_with_unit("journal_append", help, Unit::Seconds, appends.clone());
+        let help = "From opening an ask to each yes or no that it was given";
+        registry.register_with_unit("approval_wait", help, Unit::Seconds, answers.clone());
         Self {
             appends,
+            answers,
             calls: metric!("http_requests", "Requests answered, by route and class of status"),
             auth_failures: metric!("auth_failures", "Requests without a valid token"),
             sessions_live: metric!("sessions_live", "Sessions in memory"),
@@ -108,6 +131,8 @@ impl Metrics {
             tokens: metric!("billed_tokens", "Tokens billed"),
             micro_usd: metric!("billed_micro_usd", "Millionths of a dollar billed"),
             approvals_asked: metric!("approvals_asked", "Approvals asked for"),
+            approvals_decided: metric!("approvals_decided", "Answers to asks, and asks that ran out, by decision"),
+            redactions: metric!("redactions", "Forms of a secret's value that were taken out of texts, by its name"),
             doubts: metric!("doubts", "Effects whose outcome became unknown"),
             notices_sent: metric!("notices_sent", "Notices of what waits that `[notify] url` has taken"),
             notices_failed: metric!("notices_failed", "Tries of telling that failed"),
@@ -147,7 +172,14 @@ impl Metrics {
         set(&self.tokens, totals.tokens);
         set(&self.micro_usd, totals.micro_usd);
         set(&self.approvals_asked, totals.approvals_asked);
-        *self.appends.0.lock().unwrap_or_else(PoisonError::into_inner) = totals.appends;
+        for (decision, count) in totals.approvals_decided {
+            set(&self.approvals_decided.get_or_create(&Decided { decision }), count);
+        }
+        self.appends.set(totals.appends);
+        self.answers.set(totals.answers);
+        for (name, count) in engine.redactions() {
+            set(&self.redactions.get_or_create(&Of { name }), count);
+        }
         set(&self.doubts, totals.doubts);
         let stats = engine.store().stats().map_err(|error| Problem::unreadable(&error))?;
         set(&self.commits, stats.commits);

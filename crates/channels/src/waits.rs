@@ -89,7 +89,7 @@ pub fn of_session(state: &Session, now: Millis) -> Vec<Waiting> {
         let kind = match &open.state {
             // Whoever looks too late sees it no more, even where no record says so yet.
             State::Asked { expires_at, .. } if *expires_at <= now => return None,
-            State::Asked { by, approvers, expires_at, digest, yes, by_person: _ } => Kind::Approval {
+            State::Asked { by, approvers, expires_at, digest, yes, by_person: _, at: _ } => Kind::Approval {
                 by: by.clone(),
                 approvers: approvers.clone(),
                 expires_at: *expires_at,

@@ -20,4 +20,4 @@ pub use dial::{BadAuthority, Network};
 pub use headers::{BadHeader, chosen};
 pub use limits::{BODY_BYTES_MAX, WHOLE_MS};
 pub use page::text_of_html;
-pub use request::{Answer, Ask, Coming, Credential, Fault, Made, Piece, Reached};
+pub use request::{Answer, Ask, Coming, Credential, Fault, Made, Piece, Reached, Took};

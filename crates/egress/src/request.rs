@@ -1,5 +1,6 @@
 //! One request and its answer, on a connection of its own.
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
@@ -44,6 +45,24 @@ pub struct Credential {
     pub value: HeaderValue,
     /// It may go to this machine in clear text; to any other it goes sealed.
     pub here: bool,
+    pub took: Took,
+}
+
+/// Is told how often a secret was taken out of an answer, or of a field of its head.
+#[derive(Clone, Default)]
+pub struct Took(Option<Arc<dyn Fn(u64) + Send + Sync>>);
+
+impl Took {
+    #[must_use]
+    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+}
+
+impl fmt::Debug for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Took")
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -298,11 +317,13 @@ where
 struct Clean {
     credential: Option<Credential>,
     held: Vec<u8>,
+    /// Values that were taken out.
+    taken: u64,
 }
 
 impl Clean {
     fn new(credential: Option<&Credential>) -> Self {
-        Self { credential: credential.cloned(), held: Vec::new() }
+        Self { credential: credential.cloned(), held: Vec::new(), taken: 0 }
     }
 
     /// What can be shown now.
@@ -319,6 +340,7 @@ impl Clean {
             let mut values = values.iter().flatten();
             if let Some(behind) = values.clone().find_map(|value| rest.strip_prefix(*value)) {
                 out.extend_from_slice(shown.as_bytes());
+                self.taken += 1;
                 rest = behind;
             } else if values.any(|value| value.starts_with(rest)) {
                 break;
@@ -340,5 +362,16 @@ impl Clean {
         let mut out = self.take(text);
         out.extend(self.end());
         out
+    }
+}
+
+/// However far the answer was read.
+impl Drop for Clean {
+    fn drop(&mut self) {
+        if let Some(Credential { took: Took(Some(tell)), .. }) = &self.credential
+            && self.taken > 0
+        {
+            tell(self.taken);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What one pass of the driver is about to append.
 use std::sync::Arc;
+use std::time::Duration;
 
 use backstay_kernel::budget::{LedgerEntry, WindowState};
 use backstay_kernel::frame::Frame;
@@ -8,7 +9,7 @@ use backstay_kernel::id::{Millis, Seq};
 use backstay_kernel::reached;
 use backstay_kernel::record::{Entry, Record, VERSION};
 use backstay_kernel::roots::{self, Raise};
-use backstay_kernel::session::FOLD_VERSION;
+use backstay_kernel::session::{FOLD_VERSION, State};
 use backstay_kernel::{Head, Session, ledger};
 use backstay_store::{Append, Body, HeadUpdate, InboxRow, NewMemory, NewSession, Snapshot};
 
@@ -25,6 +26,8 @@ pub struct Draft {
     pub memories: Vec<NewMemory>,
     pub raises: Vec<Raise>,
     pub reaches: Vec<HomeInput>,
+    /// How long asks were open that a person, or a program in its own name, has answered.
+    pub answered: Vec<Duration>,
 }
 
 impl Draft {
@@ -39,6 +42,7 @@ impl Draft {
             memories: Vec::new(),
             raises: Vec::new(),
             reaches: Vec::new(),
+            answered: Vec::new(),
         }
     }
 
@@ -53,6 +57,7 @@ impl Draft {
         self.ledger.extend(ledger::entries(session, record, &frame.allowance));
         self.raises.extend(roots::raise(session, record, frame.policy));
         self.reaches.extend(reached::reach(session, record));
+        self.answered.extend(answered(session, record, frame.now));
     }
 
     /// Books what it does to the ledger: a call that starts in the commit in which another is billed
@@ -118,4 +123,12 @@ impl Draft {
         let records = Arc::new(entry.records);
         (append, Event::Committed { at: self.at, first, records, head: *head })
     }
+}
+
+/// What ran out was answered by nobody, and of the first asks nobody knows when they were opened.
+fn answered(session: &Session, record: &Record, now: Millis) -> Option<Duration> {
+    let Record::Decided { effect, by: Some(_), .. } = record else { return None };
+    let open = session.effects.get(effect)?;
+    let State::Asked { at, .. } = open.state else { return None };
+    (at > 0).then(|| Duration::from_millis(now.saturating_sub(at)))
 }

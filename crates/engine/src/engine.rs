@@ -1,4 +1,5 @@
 //! The engine of one home: which sessions live, and who wakes them.
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,7 +65,7 @@ impl Engine {
             addresses: Addresses::default(),
             next_wake: Mutex::new(None),
             sooner: Notify::new(),
-            totals: Mutex::new(Totals::default()),
+            totals: Mutex::new(Totals::new()),
             settled: watch::Sender::new(()),
             waits: Waits::new(),
             journaled: watch::Sender::new(0),
@@ -254,6 +255,12 @@ impl Engine {
     #[must_use]
     pub fn boot(&self) -> Boot {
         self.shared.boot
+    }
+
+    /// As the world counts them.
+    #[must_use]
+    pub fn redactions(&self) -> BTreeMap<String, u64> {
+        self.shared.world.redactions()
     }
 
     /// What was done since the process began.

@@ -35,7 +35,6 @@ pub use error::EngineError;
 pub use events::Event;
 pub use fold::{Folded, fold};
 pub use home::{HomeHandle, NewToken, pins};
-pub use limits::APPEND_BUCKETS;
 pub use live::{Accepted, Command, Key, Opening};
 pub use read::{CallView, Placed, Reader, TurnState, TurnView};
 pub use requests::join_wires;

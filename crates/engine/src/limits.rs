@@ -42,6 +42,18 @@ pub const APPEND_BUCKETS: [Duration; 12] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
 ];
+/// Upper ends of what answers to asks are counted in: from a yes that nobody can have read to a day.
+pub const ANSWER_BUCKETS: [Duration; 9] = [
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(4 * 60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+];
 /// Days that an idempotency key is kept, as milliseconds.
 pub const KEY_KEPT_MS: u64 = 7 * 86_400_000;
 /// Bytes of a config's difference that are kept; the whole texts are kept too.

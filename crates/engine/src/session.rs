@@ -275,7 +275,7 @@ impl SessionTask {
     }
 
     /// One commit for all of it; without it nothing was decided.
-    async fn append(&mut self, draft: Draft) -> Result<(), Setback> {
+    async fn append(&mut self, mut draft: Draft) -> Result<(), Setback> {
         if draft.records.is_empty() {
             self.bodies.reset();
             return Ok(());
@@ -283,14 +283,14 @@ impl SessionTask {
         let head = head(&self.state);
         let snapshot = self.entries_since_snapshot >= SNAPSHOT_EVERY;
         let bodies = self.bodies.take_sealed().map_err(|error| halted(&error))?;
-        let settles = draft.settles();
+        let (settles, answered) = (draft.settles(), std::mem::take(&mut draft.answered));
         let (append, committed) = draft.into_append(&self.state, &head, bodies, snapshot);
         match self.shared.append(append).await {
             Ok(receipt) => {
                 self.receipt = Some(receipt);
                 self.entries_since_snapshot = if snapshot { 0 } else { self.entries_since_snapshot + 1 };
                 self.shared.wake_at(head.wake_at);
-                self.shared.count(&committed);
+                self.shared.count(&committed, &answered);
                 self.tell_waits(&head, &committed);
                 if settles {
                     self.shared.settled.send_replace(());

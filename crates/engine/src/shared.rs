@@ -98,9 +98,9 @@ impl Shared {
         }
     }
 
-    pub fn count(&self, committed: &Event) {
+    pub fn count(&self, committed: &Event, answered: &[Duration]) {
         if let Event::Committed { records, .. } = committed {
-            locked(&self.totals).count(records);
+            locked(&self.totals).count(records, answered);
             let new = u64::try_from(records.len()).unwrap_or(u64::MAX);
             self.journaled.send_modify(|all| *all = all.saturating_add(new));
         }

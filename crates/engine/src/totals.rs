@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backstay_kernel::record::{End, Judged, Planned, Record, StopReason, Verdict};
+use backstay_kernel::record::{Decision, End, Judged, Planned, Record, StopReason, Verdict};
 
-use crate::limits::APPEND_BUCKETS;
+use crate::limits::{ANSWER_BUCKETS, APPEND_BUCKETS};
 
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -17,33 +17,59 @@ pub struct Totals {
     pub tokens: u64,
     pub micro_usd: u64,
     pub approvals_asked: u64,
+    /// By the word of the decision.
+    pub approvals_decided: BTreeMap<&'static str, u64>,
     pub doubts: u64,
+    /// From the hand-over to the commit that has it.
     pub appends: Latency,
+    /// From opening an ask to each answer to it.
+    pub answers: Latency,
 }
 
-/// How long appends took, from the hand-over to the commit that has them.
+/// How long things took.
 #[derive(Clone, Debug, Default)]
 pub struct Latency {
-    /// How many ended within each of [`APPEND_BUCKETS`], and in none before it.
-    pub within: [u64; APPEND_BUCKETS.len()],
+    /// Upper ends of what they are counted in.
+    pub bounds: &'static [Duration],
+    /// How many ended within each of the bounds, and in none before it.
+    pub within: Vec<u64>,
     pub count: u64,
     pub sum: Duration,
 }
 
 impl Latency {
+    fn new(bounds: &'static [Duration]) -> Self {
+        Self { bounds, within: vec![0; bounds.len()], ..Self::default() }
+    }
+
     pub(crate) fn note(&mut self, took: Duration) {
         self.count += 1;
         self.sum = self.sum.saturating_add(took);
-        let within = self.within.iter_mut().zip(APPEND_BUCKETS);
-        if let Some((count, _)) = within.into_iter().find(|(_, bound)| took <= *bound) {
+        let within = self.within.iter_mut().zip(self.bounds);
+        if let Some((count, _)) = within.into_iter().find(|(_, bound)| took <= **bound) {
             *count += 1;
         }
     }
 }
 
 impl Totals {
-    pub fn count(&mut self, records: &[Record]) {
+    pub fn new() -> Self {
+        let (appends, answers) = (Latency::new(&APPEND_BUCKETS), Latency::new(&ANSWER_BUCKETS));
+        Self { appends, answers, ..Self::default() }
+    }
+
+    /// With how long the asks were open that were answered in them.
+    pub fn count(&mut self, records: &[Record], answered: &[Duration]) {
+        answered.iter().for_each(|waited| self.answers.note(*waited));
         for record in records {
+            if let Record::Decided { decision, .. } = record {
+                let word = match decision {
+                    Decision::Approve => "approved",
+                    Decision::Deny => "denied",
+                    Decision::Expire => "expired",
+                };
+                *self.approvals_decided.entry(word).or_default() += 1;
+            }
             if let Record::TurnEnded(ended) = record {
                 *self.turns_ended.entry(word(ended.reason)).or_default() += 1;
             }
@@ -91,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_append_is_counted_in_the_first_bucket_that_holds_it() {
-        let mut latency = Latency::default();
+        let mut latency = Latency::new(&APPEND_BUCKETS);
         let [first, .., last] = APPEND_BUCKETS;
         let took = [Duration::ZERO, first, first + Duration::from_nanos(1), last, last * 2];
         took.into_iter().for_each(|took| latency.note(took));

@@ -1,4 +1,5 @@
 //! The world as the engine sees it: one trait, implemented by the binary and by the simulator.
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -179,6 +180,11 @@ pub trait World: Send + Sync + 'static {
 
     /// A text of somebody outside without the values that must not be kept; computed at once.
     fn clean(&self, text: String) -> String;
+
+    /// How many values have been taken out of texts since the process began, by their names.
+    fn redactions(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
 
     /// Makes exactly one attempt.
     fn call_model(

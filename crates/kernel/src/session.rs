@@ -25,7 +25,7 @@ use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 21;
+pub const FOLD_VERSION: u32 = 22;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -316,6 +316,8 @@ pub enum State {
         yes: Vec<String>,
         /// A person is among them.
         by_person: bool,
+        /// When it was opened; 0 where the first records did not say it.
+        at: Millis,
     },
     /// To be asked about: once no other ask is open, and not before the hour has room, where it says until when.
     Parked {

@@ -379,6 +379,8 @@ mod tests {
             None
         }
 
+        fn took(&self, _name: &str, _forms: u64) {}
+
         fn now(&self) -> u64 {
             0
         }

@@ -247,6 +247,12 @@ impl Credentials {
         Self { vault, bound: Arc::new(bound) }
     }
 
+    /// Where what is taken out of an answer is counted.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// The header that the operator has bound to exactly this request. To be asked for once more for
     /// every redirect, and after the gate: a header is no leave to send.
     ///

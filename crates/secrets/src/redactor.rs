@@ -20,6 +20,9 @@ const HEAD: usize = VALUE_BYTES_MIN;
 
 type Head = [u8; HEAD];
 
+/// How many forms were taken out, by the names of the values.
+pub type Taken = BTreeMap<String, u64>;
+
 /// A value that must not appear.
 #[derive(Clone, Debug)]
 pub struct Watched {
@@ -39,10 +42,16 @@ impl Watched {
     }
 
     /// What stands in its place.
-    fn mark(&self) -> String {
+    fn mark(&self) -> Mark {
         let version = self.version.get(..4).unwrap_or(&self.version);
-        format!("[secret:{}#{version}]", self.name)
+        Mark { name: self.name.clone(), text: format!("[secret:{}#{version}]", self.name) }
     }
+}
+
+#[derive(Debug)]
+struct Mark {
+    name: String,
+    text: String,
 }
 
 struct Form {
@@ -54,7 +63,7 @@ struct Form {
 /// Finds a fixed set of values.
 #[derive(Default)]
 pub struct Redactor {
-    marks: Vec<String>,
+    marks: Vec<Mark>,
     /// By their first bytes; longest first.
     forms: BTreeMap<Head, Vec<Form>>,
     heads: Option<AhoCorasick>,
@@ -109,8 +118,8 @@ impl Redactor {
 
     /// The text without the values; borrowed where there was none.
     #[must_use]
-    pub fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match self.clean_bytes(text.as_bytes()) {
+    pub fn clean<'t>(&self, text: &'t str, taken: &mut Taken) -> Cow<'t, str> {
+        match self.clean_bytes(text.as_bytes(), taken) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
             // Forms are texts, so they begin and end between characters.
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
@@ -118,13 +127,13 @@ impl Redactor {
     }
 
     #[must_use]
-    pub fn clean_bytes<'t>(&self, bytes: &'t [u8]) -> Cow<'t, [u8]> {
+    pub fn clean_bytes<'t>(&self, bytes: &'t [u8], taken: &mut Taken) -> Cow<'t, [u8]> {
         if self.find(bytes, 0).is_none() {
             return Cow::Borrowed(bytes);
         }
         let (mut out, mut at) = (Vec::new(), 0);
         while let Some(found) = self.find(bytes, at) {
-            self.replace(bytes, &mut at, &found, &mut out);
+            self.replace(bytes, &mut at, &found, &mut out, taken);
         }
         out.extend_from_slice(bytes.get(at..).unwrap_or_default());
         Cow::Owned(out)
@@ -132,12 +141,15 @@ impl Redactor {
 
     #[must_use]
     pub fn stream(self: &Arc<Self>) -> Stream {
-        Stream { redactor: Arc::clone(self), held: Zeroizing::default() }
+        Stream { redactor: Arc::clone(self), held: Zeroizing::default(), taken: Taken::new() }
     }
 
-    fn replace(&self, bytes: &[u8], at: &mut usize, found: &Found, out: &mut Vec<u8>) {
+    fn replace(&self, bytes: &[u8], at: &mut usize, found: &Found, out: &mut Vec<u8>, taken: &mut Taken) {
         out.extend_from_slice(bytes.get(*at..found.start).unwrap_or_default());
-        out.extend_from_slice(self.marks.get(found.mark).map_or(b"", |mark| mark.as_bytes()));
+        if let Some(mark) = self.marks.get(found.mark) {
+            out.extend_from_slice(mark.text.as_bytes());
+            *taken.entry(mark.name.clone()).or_default() += 1;
+        }
         *at = found.end;
     }
 
@@ -188,6 +200,8 @@ impl Redactor {
 pub struct Stream {
     redactor: Arc<Redactor>,
     held: Zeroizing<Vec<u8>>,
+    /// Out of what has come.
+    pub taken: Taken,
 }
 
 impl Stream {
@@ -198,7 +212,7 @@ impl Stream {
         let open = loop {
             let open = self.redactor.open_end(&self.held, at);
             match self.redactor.find(&self.held, at).filter(|found| found.start < open) {
-                Some(found) => self.redactor.replace(&self.held, &mut at, &found, &mut out),
+                Some(found) => self.redactor.replace(&self.held, &mut at, &found, &mut out, &mut self.taken),
                 None => break open,
             }
         };
@@ -211,7 +225,7 @@ impl Stream {
     #[must_use]
     pub fn finish(&mut self) -> String {
         let rest = std::mem::take(&mut *self.held);
-        String::from_utf8_lossy(&self.redactor.clean_bytes(&rest)).into_owned()
+        String::from_utf8_lossy(&self.redactor.clean_bytes(&rest, &mut self.taken)).into_owned()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::error::SecretError;
 use crate::key::{Key, KeySource};
 use crate::limits::{FILE_BYTES_MAX, LAST_MAX, SECRETS_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MIN};
-use crate::redactor::{Redactor, Watched};
+use crate::redactor::{Redactor, Taken, Watched};
 use crate::sealed::{self, All, Sealed, Shut};
 
 /// In the home.
@@ -40,7 +40,13 @@ struct Inner {
     /// Values that must not appear anywhere: those in `all`, those that were there before, and others'.
     watched: Mutex<Vec<Watched>>,
     redactor: RwLock<Arc<Redactor>>,
+    taken: Mutex<Taken>,
+    /// Told of what was taken out, where somebody wants to know.
+    teller: OnceLock<Teller>,
 }
+
+/// A name, and how many forms of its value were taken out of what belongs together.
+pub type Teller = fn(&str, u64);
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,8 +79,9 @@ impl Vault {
     }
 
     fn new(path: PathBuf, key: Result<Key, Option<String>>, all: All) -> Self {
-        let (watched, redactor) = (Mutex::default(), RwLock::default());
-        let vault = Self(Arc::new(Inner { path, key, all: Mutex::new(all), watched, redactor }));
+        let (watched, redactor, all) = (Mutex::default(), RwLock::default(), Mutex::new(all));
+        let (taken, teller) = (Mutex::default(), OnceLock::new());
+        let vault = Self(Arc::new(Inner { path, key, all, watched, redactor, taken, teller }));
         let kept: Vec<Watched> = vault.all().iter().map(watch).collect();
         vault.look_for(kept);
         if let Ok(key) = &vault.0.key {
@@ -113,6 +120,33 @@ impl Vault {
     #[must_use]
     pub fn redactor(&self) -> Arc<Redactor> {
         Arc::clone(&self.0.redactor.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who is told of what is taken out; the first counts.
+    pub fn tell(&self, teller: Teller) {
+        let _ = self.0.teller.set(teller);
+    }
+
+    /// Counts what was taken out of something, and tells of it.
+    pub fn took(&self, taken: &Taken) {
+        self.count(taken);
+        if let Some(tell) = self.0.teller.get() {
+            taken.iter().for_each(|(name, forms)| tell(name, *forms));
+        }
+    }
+
+    /// The same for whoever tells.
+    pub fn count(&self, taken: &Taken) {
+        let mut all = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, forms) in taken {
+            *all.entry(name.clone()).or_default() += forms;
+        }
+    }
+
+    /// What was taken out since this process began.
+    #[must_use]
+    pub fn taken(&self) -> Taken {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn look_for(&self, values: impl IntoIterator<Item = Watched>) {
@@ -353,7 +387,7 @@ mod tests {
         put(&vault, "crm", "first value").unwrap();
         put(&vault, "crm", "second value").unwrap();
         vault.watch("provider.p", &SecretString::from("third value"));
-        let clean = |vault: &Vault, text: &str| vault.redactor().clean(text).into_owned();
+        let clean = |vault: &Vault, text: &str| vault.redactor().clean(text, &mut Taken::new()).into_owned();
         for text in ["first value", "second value", "third value", &"k".repeat(40)] {
             assert!(clean(&vault, text).starts_with("[secret:"), "{text}");
         }
@@ -369,7 +403,7 @@ mod tests {
         vault.watch("other", &SecretString::from("another value"));
         let value = |n: usize| SecretString::from(format!("value number {n:04}"));
         (0..=LAST_MAX).for_each(|n| vault.watch_last("mcp.far.token", &[value(n)]));
-        let clean = |text: &str| vault.redactor().clean(text).into_owned();
+        let clean = |text: &str| vault.redactor().clean(text, &mut Taken::new()).into_owned();
         // What is looked for is drawn up anew with the next value.
         vault.watch_last("mcp.far.token", &[value(LAST_MAX + 1)]);
         assert_eq!(clean("value number 0000"), "value number 0000");

@@ -2,7 +2,7 @@
 //! where it leads is another call, judged as any other.
 use std::fmt::Write as _;
 
-use backstay_egress::{Answer, Ask, BODY_BYTES_MAX, Credential, Fault, Made, Network};
+use backstay_egress::{Answer, Ask, BODY_BYTES_MAX, Credential, Fault, Made, Network, Took};
 use backstay_kernel::destination::{Connection, Destination, HostGrant, Method};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::git::GitGrant;
@@ -10,7 +10,7 @@ use backstay_kernel::id::Digest;
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::tool::EffectClass;
 use backstay_kernel::url::{Scheme, Url};
-use backstay_secrets::{Credentials, ExposeSecret as _, Request};
+use backstay_secrets::{Credentials, ExposeSecret as _, Request, Taken};
 use http::HeaderName;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use serde_json::{Map, Value};
@@ -182,12 +182,16 @@ pub fn credential(
         tool,
     };
     let bound = credentials.map_or(Ok(None), |credentials| credentials.header(&request));
-    let Some(bound) = bound.map_err(|error| error.to_string())? else { return Ok(None) };
+    let (Some(bound), Some(credentials)) = (bound.map_err(|error| error.to_string())?, credentials) else {
+        return Ok(None);
+    };
     let header = HeaderName::from_bytes(bound.name.as_bytes()).map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(bound.value.expose_secret());
     let mut value = value.map_err(|_| format!("the secret `{}` holds what no header can hold", bound.secret))?;
     value.set_sensitive(true);
-    Ok(Some(Credential { secret: bound.secret, header, value, here: false }))
+    let (vault, name) = (credentials.vault().clone(), bound.secret.clone());
+    let took = Took::new(move |forms| vault.took(&Taken::from([(name.clone(), forms)])));
+    Ok(Some(Credential { secret: bound.secret, header, value, here: false, took }))
 }
 
 /// An answer as data.

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::network::rows;
 use crate::remote::{Peer, home, root, suite};
 use crate::sandboxed::{LATEST, Sandboxed};
@@ -232,6 +233,14 @@ fn what_a_login_brings_is_kept_sealed_goes_to_its_server_alone_and_is_given_back
     // The server gives back what it was sent, and what renews it.
     let said = call(&home);
     assert!(said.starts_with("[secret:mcp.far] and [secret:mcp.far], [secret:mcp.far.token#"), "{said}");
+    let door = Door::serve(&home.place, &[]);
+    call(&home);
+    let metrics = door.get("/metrics").text;
+    for line in ["backstay_redactions_total{name=\"mcp.far\"} 2", "backstay_redactions_total{name=\"mcp.far.token\"} 1"]
+    {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    door.stop();
     let connected = "SELECT DISTINCT data ->> '$.connections[0].secret' FROM v_records WHERE kind = 'connected'";
     assert_eq!(rows(&home.place, connected), json!([["mcp.far"]]));
     assert!(home.place.run(&["doctor"]).stdout.contains("ok      login"));
@@ -241,7 +250,10 @@ fn what_a_login_brings_is_kept_sealed_goes_to_its_server_alone_and_is_given_back
     let said = home.place.run(&["mcp", "logout", "far", "--json"]).json(0);
     home.place.run(&["unfreeze"]).expect(0);
     assert_eq!((&said["revoked"], &said["why"]), (&json!(true), &Value::Null));
-    assert_eq!(until(&mut peer, "revoke access_token"), ["call", "revoke refresh_token", "revoke access_token"]);
+    assert_eq!(
+        until(&mut peer, "revoke access_token"),
+        ["call", "call", "revoke refresh_token", "revoke access_token"]
+    );
     assert!(call(&home).contains("it wants to know who asks; `backstay mcp login far`"));
     home.place.run(&["mcp", "logout", "far"]).expect(5);
     let changes = "SELECT kind FROM v_records WHERE kind LIKE 'secret%' ORDER BY seq";

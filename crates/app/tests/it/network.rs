@@ -212,6 +212,11 @@ fn a_secret_is_sent_where_it_is_bound_and_nowhere_else_and_is_told_to_nobody() {
     let told = |path: &str| made(&format!("web_fetch {{\"url\":\"https://localhost:{port}{path}\"}}"));
     let bound = told("/v1/a");
     assert!(bound.contains("authorization: [secret:crm]") && !bound.contains("Canary"), "{bound}");
+    let door = Door::serve(&place, &[]);
+    told("/v1/a");
+    let metrics = door.get("/metrics").text;
+    assert!(metrics.lines().any(|line| line == "backstay_redactions_total{name=\"crm\"} 1"), "{metrics}");
+    assert_eq!(vault::told_of(&door.stop()), [("crm".to_owned(), 1)]);
     let beside = told("/v10");
     assert!(!beside.contains("authorization"), "{beside}");
     let listed = told("/v1/a?page=2");
@@ -228,7 +233,7 @@ fn a_secret_is_sent_where_it_is_bound_and_nowhere_else_and_is_told_to_nobody() {
         assert!(said.contains(next) && said.contains("nothing was sent"), "{call}: {said}");
     }
     let connected = "SELECT data ->> '$.connections[0].secret' FROM v_records WHERE kind = 'connected' ORDER BY at";
-    assert_eq!(rows(&place, connected), json!([["crm"], [null], ["crm"]]));
+    assert_eq!(rows(&place, connected), json!([["crm"], ["crm"], [null], ["crm"]]));
     let found = place.names().into_iter().filter(|name| {
         let path = place.home().join(name);
         path.is_file() && std::fs::read(path).unwrap().windows(VALUE.len()).any(|part| part == VALUE.as_bytes())

@@ -1,6 +1,7 @@
 //! What waits for a person: shown exactly, answered once, and gone on with.
 use serde_json::Value;
 
+use crate::door::Door;
 use crate::place::Place;
 
 /// A home in which the report waits for a yes.
@@ -44,6 +45,29 @@ fn a_no_leaves_the_world_as_it_is() {
     ran.expect(0);
     assert!(ran.stdout.starts_with("denied\n"));
     assert!(!place.home().join("workspace/out/reports/rehearsal.md").exists());
+}
+
+/// The first ask is of a process that is gone: how long it waited is known all the same.
+#[test]
+fn the_metrics_say_how_asks_were_decided_and_how_long_they_were_open() {
+    let (place, item) = asked();
+    let door = Door::serve(&place, &[]);
+    place.run(&["approve", text(&item, "id")]).expect(0);
+    place.run(&["run", "write the report"]).expect(4);
+    let open = place.run(&["approvals", "--json"]).json(0);
+    place.run(&["deny", text(&open["approvals"][0], "id")]).expect(0);
+    let metrics = door.get("/metrics").text;
+    for line in [
+        "backstay_approvals_asked_total 1",
+        "backstay_approvals_decided_total{decision=\"approved\"} 1",
+        "backstay_approvals_decided_total{decision=\"denied\"} 1",
+        "backstay_approval_wait_seconds_count 2",
+        "backstay_approval_wait_seconds_bucket{le=\"+Inf\"} 2",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    let sum = metrics.lines().find_map(|line| line.strip_prefix("backstay_approval_wait_seconds_sum ")).unwrap();
+    assert!(sum.parse::<f64>().unwrap() > 0.0, "{metrics}");
 }
 
 #[test]

@@ -198,6 +198,32 @@ fn a_provider_takes_its_key_from_the_store_and_the_next_call_has_what_was_rotate
     }
 }
 
+/// What the log says of a value that was taken out of a text.
+pub fn told_of(log: &[u8]) -> Vec<(String, u64)> {
+    let lines = std::str::from_utf8(log).unwrap().lines().filter(|line| line.contains("was taken out of a text"));
+    let fields = lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone());
+    fields.map(|fields| (fields["secret"].as_str().unwrap().to_owned(), fields["forms"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn what_is_taken_out_of_a_text_is_counted_by_its_name_and_logged_once() {
+    let place = home();
+    let door = Door::serve(&place, &[]);
+    place.pipe(&["secrets", "set", "crm"], VALUE).expect(0);
+    place.pipe(&["secrets", "set", "other"], OTHER).expect(0);
+    let backwards: String = VALUE.chars().rev().collect();
+    let leaked = format!("{VALUE} {} {backwards} {OTHER}", VALUE.to_uppercase());
+    std::fs::write(place.home().join("workspace/leaked.txt"), leaked).unwrap();
+    place.run(&["run", "/call read_file {\"path\":\"leaked.txt\"}"]).expect(0);
+    let metrics = door.get("/metrics").text;
+    for line in ["backstay_redactions_total{name=\"crm\"} 3", "backstay_redactions_total{name=\"other\"} 1"] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    let log = door.stop();
+    assert_eq!(told_of(&log), [("crm".to_owned(), 3), ("other".to_owned(), 1)]);
+    assert!(!String::from_utf8(log).unwrap().contains(VALUE));
+}
+
 #[test]
 fn doctor_finds_what_is_granted_and_not_set() {
     let place = home();

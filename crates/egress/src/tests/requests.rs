@@ -1,5 +1,7 @@
 //! What is sent, what is taken in, and how it ends.
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backstay_kernel::destination::{HostGrant, Method};
@@ -10,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{LOOPBACK, Server, answer, asking, authority, get, grant, network, not_sent, ok, silent};
 use crate::dial::Times;
-use crate::{Ask, BODY_BYTES_MAX, BadHeader, Credential, Fault, Network, Piece, chosen};
+use crate::{Ask, BODY_BYTES_MAX, BadHeader, Credential, Fault, Network, Piece, Took, chosen};
 
 #[test]
 fn a_request_carries_what_was_judged_and_nothing_of_its_own() {
@@ -158,11 +160,18 @@ fn a_secret_goes_out_sealed_and_does_not_come_back() {
     let port = server.at.port();
     let network = Network::new(Some(pem.as_bytes()), Vec::new()).unwrap().looking_up(|_| Ok(vec![LOOPBACK]));
     let url = Url::read(&format!("https://a.test:{port}/")).unwrap();
-    let credential = || Credential {
-        secret: "crm".to_owned(),
-        header: HeaderName::from_static("authorization"),
-        value: HeaderValue::from_static("Bearer sesame-open"),
-        here: false,
+    let taken = Arc::new(AtomicU64::new(0));
+    let credential = || {
+        let taken = Arc::clone(&taken);
+        Credential {
+            secret: "crm".to_owned(),
+            header: HeaderName::from_static("authorization"),
+            value: HeaderValue::from_static("Bearer sesame-open"),
+            here: false,
+            took: Took::new(move |times| {
+                taken.fetch_add(times, Ordering::Relaxed);
+            }),
+        }
     };
     let granted = grant("a.test", port);
     let headers = HeaderMap::from_iter([(HeaderName::from_static("authorization"), HeaderValue::from_static("mine"))]);
@@ -180,6 +189,8 @@ fn a_secret_goes_out_sealed_and_does_not_come_back() {
     let body = String::from_utf8(answer.body).unwrap();
     assert!(body.contains("authorization: [secret:crm]") && body.ends_with("[secret:crm]!"), "{body}");
     assert!(!body.contains("sesame") && answer.headers.iter().all(|(_, value)| !value.contains("sesame")));
+    // One field of the head, and what the body says twice.
+    assert_eq!(taken.load(Ordering::Relaxed), 3);
     let heard = server.heard().remove(0);
     assert!(heard.contains("authorization: Bearer sesame-open\r\n") && !heard.contains("mine"), "{heard}");
     // The same in clear text is not sent at all.
@@ -213,6 +224,7 @@ fn a_secret_for_this_machine_goes_to_it_in_clear_text_and_nowhere_else() {
             header: HeaderName::from_static("authorization"),
             value: HeaderValue::from_static("Bearer sesame-open"),
             here,
+            took: Took::default(),
         };
         network().looking_up(move |_| Ok(vec![leads])).ask(&Ask {
             url: &url,
@@ -262,6 +274,7 @@ fn the_beginning_of_a_secret_at_the_end_of_a_cut_body_is_not_shown() {
             header: HeaderName::from_static("x-key"),
             value: HeaderValue::from_static("sesame-open"),
             here: false,
+            took: Took::default(),
         }),
         grant: &granted,
     });
@@ -294,6 +307,7 @@ fn a_secret_that_is_split_over_the_pieces_of_an_answer_is_taken_out_on_the_way()
                 header: HeaderName::from_static("authorization"),
                 value: HeaderValue::from_static("Bearer sesame-open"),
                 here: false,
+                took: Took::default(),
             }),
             grant: &grant("a.test", port),
         };

@@ -42,11 +42,14 @@ pub(super) fn judge(session: &mut Session, record: &Judged) {
         Verdict::Ask { by, approvers, expires_at, digest, at } => {
             let (by, approvers, yes) = (by.clone(), approvers.clone(), Vec::new());
             let (expires_at, digest) = (*expires_at, *digest);
-            let asked = State::Asked { by, approvers, expires_at, digest, yes, by_person: false };
             // One that is asked anew was opened before.
-            if !matches!(core::mem::replace(&mut open.state, asked), State::Asked { .. }) {
+            let at = if let State::Asked { at: before, .. } = open.state {
+                before
+            } else {
                 session.asks.open(*at);
-            }
+                *at
+            };
+            open.state = State::Asked { by, approvers, expires_at, digest, yes, by_person: false, at };
             return;
         }
         Verdict::Parked { by, until } => {
@@ -104,7 +107,7 @@ pub(super) fn decided(
             let Some(open) = session.effects.get_mut(&effect) else { return };
             if let (
                 Work::Tool { judged: Some(judged), .. },
-                State::Asked { by, approvers, expires_at, digest, yes, by_person },
+                State::Asked { by, approvers, expires_at, digest, yes, by_person, at: _ },
             ) = (&mut open.work, &mut open.state)
             {
                 *by_person |= speaks == Some(Speaks::Human);

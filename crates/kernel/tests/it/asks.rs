@@ -151,10 +151,19 @@ pub fn an_ask_that_another_policy_puts_anew_keeps_its_place_and_counts_once() {
     t.agent().caps.asks_per_hour = 2;
     t.say(1);
     call_mails(&mut t, &[1, 2, 3]);
+    let opened = |t: &TestSession| {
+        t.session
+            .effects
+            .values()
+            .find_map(|open| if let State::Asked { at, .. } = open.state { Some(at) } else { None })
+    };
+    let first = opened(&t);
+    assert_eq!(first, Some(t.now));
     for _ in 0..3 {
         t.policy.epoch += 1;
+        t.now += 1_000;
         t.settle();
-        assert_eq!((asked(&t).len(), parked(&t)[0].1), (1, None));
+        assert_eq!((asked(&t).len(), parked(&t)[0].1, opened(&t)), (1, None, first));
     }
     answer(&mut t, true);
     assert_eq!(asked(&t).len(), 1, "the hour has room for its second");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backstay_egress::{Credential, Network, Reached};
+use backstay_egress::{Credential, Network, Reached, Took};
 use backstay_kernel::destination::Connection;
 use backstay_kernel::url::Url;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -75,6 +75,8 @@ pub trait Keeper: Send + Sync {
     fn renew(&self, server: &str, login: &Login) -> Result<(), String>;
     /// What proves a client that the operator has registered.
     fn secret(&self, name: &str) -> Option<String>;
+    /// A token was taken out of an answer this often.
+    fn took(&self, name: &str, forms: u64);
     /// Milliseconds since 1970.
     fn now(&self) -> u64;
 }
@@ -306,7 +308,10 @@ impl Pass {
         let mut value = value.map_err(|_| format!("the token of `{}` is none that a header can hold", self.server))?;
         value.set_sensitive(true);
         let here = Bounds::of(self.logins.network.clone(), &self.at).in_clear();
-        let credential = Credential { secret: secret_of(&self.server), header: AUTHORIZATION, value, here };
+        let (keeper, secret) = (Arc::clone(&self.logins.keeper), secret_of(&self.server));
+        let name = secret.clone();
+        let took = Took::new(move |forms| keeper.took(&name, forms));
+        let credential = Credential { secret, header: AUTHORIZATION, value, here, took };
         Ok(Token { credential, access: login.access.clone() })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use backstay_egress::{Credential, Network};
+use backstay_egress::{Credential, Network, Took};
 use backstay_kernel::destination::{Audience, HostGrant, Method};
 use backstay_kernel::url::Url;
 use bytes::Bytes;
@@ -431,6 +431,8 @@ impl Keeper for Memory {
         (name == "kept").then(|| "kept:value".to_owned())
     }
 
+    fn took(&self, _name: &str, _forms: u64) {}
+
     fn now(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
     }
@@ -781,7 +783,13 @@ async fn a_login_and_a_bound_secret_are_not_both_sent_and_nothing_is_renewed_for
     let held = Held::behind(&[status(200, "")], rotating, Memory::default());
     let bound: CredentialOf = Arc::new(|_| {
         let value = HeaderValue::from_static("Bearer bound");
-        Ok(Some(Credential { secret: "crm".to_owned(), header: AUTHORIZATION, value, here: true }))
+        Ok(Some(Credential {
+            secret: "crm".to_owned(),
+            header: AUTHORIZATION,
+            value,
+            here: true,
+            took: Took::default(),
+        }))
     });
     let (why, is_undone) = called(&held, bound).await;
     assert_eq!(why.unwrap(), "the secret `crm` and the login `mcp.far` are both for this; nothing was sent");

@@ -1,5 +1,5 @@
 //! What a token endpoint is asked, and what it gives.
-use backstay_egress::{Answer, Credential};
+use backstay_egress::{Answer, Credential, Took};
 use backstay_kernel::destination::Method;
 use backstay_kernel::url::Url;
 use base64::Engine as _;
@@ -140,7 +140,7 @@ impl Asker<'_> {
                 let mut value = HeaderValue::from_str(&format!("Basic {pair}")).map_err(|error| error.to_string())?;
                 value.set_sensitive(true);
                 let (secret, here) = ("client".to_owned(), self.bounds.in_clear());
-                credential = Some(Credential { secret, header: AUTHORIZATION, value, here });
+                credential = Some(Credential { secret, header: AUTHORIZATION, value, here, took: Took::default() });
             }
             (Proof::Post(_) | Proof::Basic(_), None) => return Err("what proves this client is gone".to_owned()),
         }
