@@ -82,9 +82,10 @@ pub enum Command {
     /// Say what became of an effect in doubt
     #[command(after_help = "Example:\n  backstay resolve 67yjtg9xww0nx5es.7 done --note \"the invoice is there\"")]
     Resolve(ResolveArgs),
-    /// Stop a session: nothing new starts in it, and it takes no messages
-    #[command(after_help = "Example:\n  backstay stop 67yjtg9xww0nx5es")]
-    Stop(SessionArgs),
+    /// Stop a session, or each of an agent, a door or all in which something goes on or waits: its turn and its commands
+    /// end, nothing new starts in it, and it takes no messages
+    #[command(after_help = "Example:\n  backstay stop --agent main")]
+    Stop(StopArgs),
     /// Let a stopped session go on
     #[command(after_help = "Example:\n  backstay resume 67yjtg9xww0nx5es")]
     Resume(SessionArgs),
@@ -359,6 +360,23 @@ pub struct ExplainArgs {
     /// When, such as 2026-11-21T09:30:00+01:00; without it, now
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
     pub at: Option<u64>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct StopArgs {
+    /// As `backstay sessions list` shows it
+    #[arg(value_parser = session)]
+    pub session: Option<SessionId>,
+    /// What goes on of this agent
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// What goes on of whatever came in by this door: `cli` (this machine), `api` (HTTP below /api) or `openai` (HTTP below /v1)
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// All that goes on; what begins later is not stopped, as it is by `freeze`
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use backstay_engine::Epoch;
+use backstay_engine::{Command, Epoch};
 use backstay_kernel::budget::{Ceiling, Used, windows};
 use backstay_kernel::home::HomeRecord;
+use backstay_kernel::id::SessionId;
 use backstay_kernel::mode::{Scope, WorkMode};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::AT_HOME;
@@ -72,26 +73,97 @@ pub async fn set_mode(
     Input(wanted): Input<Mode>,
 ) -> Result<Json<Value>, Problem> {
     let Mode { mode, agent, channel } = wanted;
-    let scope = match (agent, channel) {
-        (None, None) => Scope::Home,
-        (Some(agent), None) => Scope::Agent(agent),
-        (None, Some(channel)) if !CHANNELS.contains(&channel.as_str()) => {
-            let known = CHANNELS.join("`, `");
-            return Err(Problem::malformed(format!("there is no door `{channel}`; known are `{known}`")));
-        }
-        (None, Some(channel)) => Scope::Channel(channel),
-        (Some(_), Some(_)) => return Err(Problem::malformed("give `agent` or `channel`, not both")),
-    };
-    if let Scope::Agent(name) = &scope
-        && mode != WorkMode::Normal
-        && !door.engine.policy().agents.contains_key(name)
-    {
-        return Err(Refusal::new(Code::UnknownAgent, "there is no such agent", "see `backstay config show`").into());
+    let scope = scope_of(agent, channel)?;
+    if mode != WorkMode::Normal {
+        is_known(&door, &scope)?;
     }
     let named = json!(scope).to_string();
     let key = door.engine.key(operator.name(), key.for_call("mode", &[named.as_bytes(), mode.word().as_bytes()]));
     door.engine.set_mode(scope.clone(), mode, operator.name(), key).await?;
     Ok(Json(json!({ "scope": scope, "mode": mode })))
+}
+
+fn scope_of(agent: Option<String>, channel: Option<String>) -> Result<Scope, Problem> {
+    match (agent, channel) {
+        (None, None) => Ok(Scope::Home),
+        (Some(agent), None) => Ok(Scope::Agent(agent)),
+        (None, Some(channel)) if !CHANNELS.contains(&channel.as_str()) => {
+            let known = CHANNELS.join("`, `");
+            Err(Problem::malformed(format!("there is no door `{channel}`; known are `{known}`")))
+        }
+        (None, Some(channel)) => Ok(Scope::Channel(channel)),
+        (Some(_), Some(_)) => Err(Problem::malformed("give `agent` or `channel`, not both")),
+    }
+}
+
+fn is_known(door: &Door, scope: &Scope) -> Result<(), Problem> {
+    match scope {
+        Scope::Agent(name) if !door.engine.policy().agents.contains_key(name) => {
+            Err(Refusal::new(Code::UnknownAgent, "there is no such agent", "see `backstay config show`").into())
+        }
+        Scope::Home | Scope::Agent(_) | Scope::Channel(_) => Ok(()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whose {
+    agent: Option<String>,
+    channel: Option<String>,
+}
+
+/// Stops each session of an agent, of a door or, where neither is named, of all in which something goes on or waits.
+pub async fn stop(
+    operator: Operator,
+    State(door): State<Door>,
+    Input(whose): Input<Whose>,
+) -> Result<Json<Value>, Problem> {
+    let scope = scope_of(whose.agent, whose.channel)?;
+    let of = scope.clone();
+    let found = door.off_thread(move |door| going_on(door, &of)).await?;
+    // An agent that the config has no more may be at work still.
+    if found.is_empty() {
+        is_known(&door, &scope)?;
+    }
+    // On a task of its own: a caller that hangs up does not stop it half-way.
+    let stopping = tokio::spawn(async move { stop_each(&door, &operator, found).await });
+    let stopped = stopping.await.map_err(|error| Problem::internal(&error))??;
+    Ok(Json(json!({ "scope": scope, "stopped": stopped })))
+}
+
+/// All of them are told, also where one cannot be.
+async fn stop_each(door: &Door, operator: &Operator, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Problem> {
+    let (mut stopped, mut failed) = (Vec::new(), None);
+    for session in sessions {
+        let by = operator.name().to_owned();
+        match door.engine.command(operator.caller(), session, Command::Stop { by }, None).await {
+            Ok(_) => stopped.push(session),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(stopped),
+    }
+}
+
+/// What came in by another door than the session was opened by is of that other, as for the modes of work.
+fn going_on(door: &Door, scope: &Scope) -> Result<Vec<SessionId>, Problem> {
+    let mut found = Vec::new();
+    for row in door.sessions_going_on()? {
+        let is_of = match scope {
+            Scope::Home => true,
+            Scope::Agent(name) => row.agent == *name,
+            Scope::Channel(name) => {
+                let state = door.fold(row.session)?;
+                state.turn.as_ref().map_or(&state.channel, |turn| &turn.channel) == name
+            }
+        };
+        if is_of {
+            found.push(row.session);
+        }
+    }
+    Ok(found)
 }
 
 pub async fn reload(

@@ -64,7 +64,7 @@ const HOME: Scopes = &[TokenScope::Observe, TokenScope::Operate];
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const COMPLETIONS: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 41] = [
+pub static ROUTES: [Route; 42] = [
     read("/live", &[], Needs::Nobody, || get(health::live)),
     read("/ready", &[], Needs::Nobody, || get(health::ready)),
     read("/metrics", OBSERVE, Needs::Scraper, || get(health::metrics)),
@@ -93,6 +93,7 @@ pub static ROUTES: [Route; 41] = [
     read("/api/waits", HOME, Needs::Operator, || get(watch::stream)),
     act("/api/home/freeze", OPERATE, Needs::Operator, || post(admin::freeze)),
     act("/api/home/unfreeze", OPERATE, Needs::Operator, || post(admin::unfreeze)),
+    act("/api/home/stop", OPERATE, Needs::Operator, || post(admin::stop)),
     act("/api/home/mode", OPERATE, Needs::Operator, || post(admin::set_mode)),
     read("/api/status", HOME, Needs::Operator, || get(admin::status)),
     read("/api/budget", HOME, Needs::Operator, || get(admin::budget)),

@@ -80,6 +80,12 @@ impl Door {
         Ok(heads.into_iter().map(|head| row!(head)).collect())
     }
 
+    /// Sessions in which something goes on, or waits.
+    pub(crate) fn sessions_going_on(&self) -> Result<Vec<Row>, Problem> {
+        let heads = self.engine.store().going_on().map_err(|error| Problem::unreadable(&error))?;
+        Ok(heads.into_iter().map(|head| row!(head)).collect())
+    }
+
     /// Sessions that wait for a provider after its tries, or for money.
     pub(crate) fn sessions_held_up(&self) -> Result<Vec<Row>, Problem> {
         let heads = self.engine.store().held_up().map_err(|error| Problem::unreadable(&error))?;

@@ -129,6 +129,14 @@ impl Store {
         self.heads(REST, [])
     }
 
+    /// Sessions in which something goes on, or waits, oldest first.
+    ///
+    /// # Errors
+    /// Those of a read.
+    pub fn going_on(&self) -> Result<Vec<Head>, StoreError> {
+        self.heads("WHERE session <> ?1 AND wait NOT IN ('idle', 'stopped') ORDER BY id", [SessionId::HOME.0])
+    }
+
     /// The first entry of all is of another lineage than the home has now.
     fn was_restored(&self) -> Result<bool, StoreError> {
         const SQL: &str = "SELECT lineage FROM entries ORDER BY id LIMIT 1";

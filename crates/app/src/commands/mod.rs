@@ -98,7 +98,7 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Answer(args) => answer::run(home, &args, out).await,
         Command::Doubts => doubts::list_all(home, out).await,
         Command::Resolve(args) => doubts::resolve(home, &args, out).await,
-        Command::Stop(args) => switches::run(home, Switch::Stop(args.session), out).await,
+        Command::Stop(args) => switches::run(home, Switch::Stop(args), out).await,
         Command::Resume(args) => switches::run(home, Switch::Resume(args.session), out).await,
         Command::Freeze => switches::run(home, Switch::Freeze, out).await,
         Command::Unfreeze => switches::run(home, Switch::Unfreeze, out).await,

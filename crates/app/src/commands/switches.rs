@@ -6,7 +6,7 @@ use backstay_kernel::mode::WorkMode;
 use serde_json::{Value, json};
 
 use super::conversation::{list, number};
-use crate::cli::{ModeArgs, ModeName};
+use crate::cli::{ModeArgs, ModeName, StopArgs};
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
 use crate::print::Out;
@@ -14,7 +14,7 @@ use crate::print::Out;
 /// What is switched.
 #[derive(Clone, Debug)]
 pub enum Switch {
-    Stop(SessionId),
+    Stop(StopArgs),
     Resume(SessionId),
     Freeze,
     Unfreeze,
@@ -38,12 +38,17 @@ pub async fn run(home: &Path, switch: Switch, out: &Out) -> Outcome<Exit> {
 fn body(switch: &Switch) -> Value {
     match switch {
         Switch::Mode(args) => {
-            let scope = [("agent", &args.agent), ("channel", &args.channel)];
-            let named = scope.into_iter().filter_map(|(key, name)| Some((key.to_owned(), json!(name.as_ref()?))));
-            named.chain([("mode".to_owned(), json!(mode(args.mode).word()))]).collect()
+            let mode = ("mode".to_owned(), json!(mode(args.mode).word()));
+            scope(args.agent.as_deref(), args.channel.as_deref()).chain([mode]).collect()
         }
-        Switch::Stop(_) | Switch::Resume(_) | Switch::Freeze | Switch::Unfreeze | Switch::Reload => json!({}),
+        Switch::Stop(args) => scope(args.agent.as_deref(), args.channel.as_deref()).collect(),
+        Switch::Resume(_) | Switch::Freeze | Switch::Unfreeze | Switch::Reload => json!({}),
     }
+}
+
+fn scope<'a>(agent: Option<&'a str>, channel: Option<&'a str>) -> impl Iterator<Item = (String, Value)> + 'a {
+    let named = [("agent", agent), ("channel", channel)];
+    named.into_iter().filter_map(|(key, name)| Some((key.to_owned(), json!(name?))))
 }
 
 fn mode(name: ModeName) -> WorkMode {
@@ -56,7 +61,8 @@ fn mode(name: ModeName) -> WorkMode {
 
 fn path(switch: &Switch) -> String {
     match switch {
-        Switch::Stop(session) => format!("/api/sessions/{session}/stop"),
+        Switch::Stop(StopArgs { session: Some(session), .. }) => format!("/api/sessions/{session}/stop"),
+        Switch::Stop(_) => "/api/home/stop".to_owned(),
         Switch::Resume(session) => format!("/api/sessions/{session}/resume"),
         Switch::Freeze => "/api/home/freeze".to_owned(),
         Switch::Unfreeze => "/api/home/unfreeze".to_owned(),
@@ -67,7 +73,12 @@ fn path(switch: &Switch) -> String {
 
 fn words(switch: &Switch, answer: &Value) -> String {
     match switch {
-        Switch::Stop(session) => format!("{session} is stopped: nothing starts in it, and it takes no messages"),
+        Switch::Stop(StopArgs { session: Some(session), .. }) => stopped(&session.to_string()),
+        Switch::Stop(_) => {
+            let sessions = list(answer, "stopped").iter().filter_map(Value::as_str).map(stopped);
+            let sessions: Vec<String> = sessions.collect();
+            if sessions.is_empty() { "nothing goes on there".to_owned() } else { sessions.join("\n") }
+        }
         Switch::Resume(session) => format!("{session} goes on"),
         Switch::Freeze => "the home is frozen: nothing starts in it".to_owned(),
         Switch::Unfreeze => "the home goes on".to_owned(),
@@ -91,4 +102,8 @@ fn words(switch: &Switch, answer: &Value) -> String {
         }
         Switch::Reload => format!("nothing has changed: config {} stays in force", number(answer, "epoch")),
     }
+}
+
+fn stopped(session: &str) -> String {
+    format!("{session} is stopped: nothing starts in it, and it takes no messages")
 }

@@ -396,6 +396,75 @@ fn what_stops_a_turn_a_session_or_the_home_ends_its_commands() {
     assert_eq!(home.place.run(&["doubts", "--json"]).json(0)["doubts"], json!([]));
 }
 
+/// What goes on of an agent, by a door, or at all ends as where one session is stopped; whatever else goes on does, and a
+/// session in which nothing did takes messages as before.
+#[test]
+fn a_stop_of_an_agent_a_door_or_all_ends_what_goes_on_there_and_nothing_else() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let other = "[agents.other]\nmodel = \"default\"\n[agents.other.grants]\ntools = [\"write_file\"]\n\
+                 write = [\"workspace/out\"]\n[[agents.other.rules]]\nname = \"asks\"\nverdict = \"ask\"\n\
+                 match = { tool = \"write_file\" }\n";
+    home.place.write_config(&format!("{}\n{other}", home.place.config()));
+    let door = Door::serve(&home.place, &[]);
+    let running = |mark: &str| {
+        let command = format!("echo > begun-{mark}; (setsid sleep {mark} &) ; sleep {mark}");
+        let (session, turn) = door.say(&format!("/call run_command {}", json!({ "command": command })));
+        until(|| home.workspace().join(format!("begun-{mark}")).exists() && processes_with(mark) >= 2);
+        (session, turn)
+    };
+    let asks = "/call write_file {\"path\":\"out/told.txt\",\"content\":\"x\"}";
+    let asking = || {
+        let made = door.call("POST", "/api/sessions", &json!({ "agent": "other" }));
+        let session = made.json["session"].as_str().unwrap().to_owned();
+        let turn = door.say_in(&session, asks);
+        until(|| home.place.run(&["approvals", "--json"]).stdout.contains(&session));
+        (session, turn)
+    };
+    let stop = |whose: &[&str]| {
+        let said = home.place.run(&[&["stop"], whose, &["--json"]].concat()).json(0);
+        let mut stopped: Vec<String> = serde_json::from_value(said["stopped"].clone()).unwrap();
+        stopped.sort();
+        stopped
+    };
+    let waits = |session: &str| home.place.run(&["approvals", "--json"]).stdout.contains(session);
+    let (idle, turn) = door.say("/say nothing");
+    door.ended(&turn);
+    let (waiting, asked) = asking();
+    let (main, turn) = running("86431");
+    assert_eq!(stop(&["--agent", "main"]), [main.as_str()]);
+    until(|| processes_with("86431") == 0);
+    assert_eq!(door.ended(&turn)["reason"], "stopped_by_user");
+    until(|| home.place.run(&["sessions", "export", &main]).stdout.contains("a person stopped it"));
+    let refused = door.call("POST", &format!("/api/sessions/{main}/messages"), &json!({ "text": "more" }));
+    assert_eq!(refused.json["error"]["code"], "session_stopped", "{}", refused.text);
+    assert_eq!(door.ended(&door.say_in(&idle, "/say more"))["reason"], "claimed");
+    // What came in by the door of this machine, in a session that another has opened.
+    let made = door.call("POST", "/api/sessions", &json!({ "agent": "other" }));
+    let here = made.json["session"].as_str().unwrap();
+    home.place.run(&["run", "--session", here, asks]).expect(4);
+    assert_eq!(stop(&["--channel", "cli"]), [here]);
+    assert!(!waits(here));
+    // What was neither's goes on to its end.
+    assert!(waits(&waiting));
+    let open = home.place.run(&["approvals", "--json"]).json(0);
+    home.place.run(&["approve", open["approvals"][0]["id"].as_str().unwrap()]).expect(0);
+    assert_eq!(door.ended(&asked)["reason"], "claimed");
+    assert!(home.workspace().join("out/told.txt").exists());
+    let mut both = [running("86432").0, asking().0];
+    both.sort();
+    assert_eq!(stop(&["--all"]), both);
+    until(|| processes_with("86432") == 0);
+    assert!(!waits(&both[0]) && !waits(&both[1]));
+    assert_eq!(stop(&["--all"]), [""; 0]);
+    assert_eq!(home.place.run(&["doubts", "--json"]).json(0)["doubts"], json!([]));
+    let words = home.place.run(&["stop", "--agent", "other"]);
+    assert!(words.expect(0).stdout.contains("nothing goes on there"));
+    assert_eq!(home.place.run(&["stop", "--agent", "nobody", "--json"]).error(5)["code"], "unknown_agent");
+    assert_eq!(home.place.run(&["stop", "--channel", "http", "--json"]).error(2)["code"], "malformed");
+    home.place.run(&["stop"]).expect(2);
+    home.place.run(&["stop", &main, "--all"]).expect(2);
+}
+
 /// Waits for what must become so; a test that hangs is ended by its runner.
 fn until(is_so: impl Fn() -> bool) {
     while !is_so() {

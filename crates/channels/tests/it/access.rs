@@ -129,6 +129,7 @@ const SCOPES: &str = "
     GET /api/waits: observe operate
     POST /api/home/freeze: operate
     POST /api/home/unfreeze: operate
+    POST /api/home/stop: operate
     POST /api/home/mode: operate
     GET /api/status: observe operate
     GET /api/budget: observe operate
