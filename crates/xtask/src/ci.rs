@@ -40,8 +40,8 @@ const STEPS: &[Step] = &[
     program("oracle", 3, ORACLE),
     // In the profile of the tests, which optimises the kernel: no second build.
     program("explorer", 3, &["target/debug/explore"]),
-    // The corpora of commands, run in the sandbox and beside it.
-    program("attacks", 6, &["target/debug/attacks", BACKSTAY]),
+    // The corpora of commands, run in the sandbox and beside it; a sample where commands work on copies.
+    program("attacks", 6, &["target/debug/attacks", BACKSTAY, "--copies-too", "10"]),
     // Every point of every scenario, then runs that seeds draw.
     program("simulation", 3, &["target/debug/simulate", "200"]),
     // Samples; `cargo xtask torture` takes all points.

@@ -1,6 +1,7 @@
 //! What is run: the rows of both corpora, and a sample of what is made from them.
 use backstay_sim::dice::Dice;
 
+use crate::range::Tier;
 use crate::{dress, rows};
 
 #[derive(Clone)]
@@ -27,30 +28,43 @@ impl Case {
         format!("{:?}:{}", self.kind, self.id)
     }
 
+    /// Whether it is to read at the host that is granted.
+    pub fn reads_elsewhere(&self) -> bool {
+        self.kind == Kind::Benign && self.group == "network"
+    }
+
     pub fn named(name: &str, sample: Sample) -> Option<Self> {
         all(sample).into_iter().find(|case| case.name() == name)
     }
 }
 
-/// The mutations that are run; all others are only read, by the tests of the shell's reader.
+/// What is run, and in which tier; of the mutations all others are only read, by the tests of the shell's reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sample {
     pub seed: u64,
     pub mutations: usize,
+    pub tier: Tier,
+    /// Of so many rows one.
+    pub every: usize,
 }
 
 impl Sample {
     /// Of CI; another is drawn by another seed.
-    pub const CI: Self = Self { seed: 1, mutations: 300 };
+    pub const CI: Self = Self { seed: 1, mutations: 300, tier: Tier::Full, every: 1 };
 
     /// By which another process of this program is told of it.
     pub fn word(self) -> String {
-        format!("{}:{}", self.seed, self.mutations)
+        format!("{}:{}:{}:{}", self.seed, self.mutations, self.tier.word(), self.every)
     }
 
     pub fn read(word: &str) -> Option<Self> {
-        let (seed, mutations) = word.split_once(':')?;
-        Some(Self { seed: seed.parse().ok()?, mutations: mutations.parse().ok()? })
+        let mut words = word.split(':');
+        Some(Self {
+            seed: words.next()?.parse().ok()?,
+            mutations: words.next()?.parse().ok()?,
+            tier: Tier::named(words.next()?)?,
+            every: words.next()?.parse().ok()?,
+        })
     }
 }
 
@@ -73,5 +87,9 @@ pub fn all(sample: Sample) -> Vec<Case> {
         Case { kind: Kind::Mutation, id, command, ..from.clone() }
     });
     let mutations: Vec<Case> = mutations.collect();
-    [attacks, of(Kind::Benign, rows::benign()), mutations].concat()
+    // Commands on copies have no network to read from.
+    let is_tried = |case: &Case| sample.tier == Tier::Full || !case.reads_elsewhere();
+    let benign = of(Kind::Benign, rows::benign()).into_iter().filter(is_tried).collect();
+    let all = [attacks, benign, mutations].concat();
+    all.into_iter().step_by(sample.every).collect()
 }

@@ -2,7 +2,9 @@
 //! everything opaque; every attack beside its control, which does the harm where nothing holds it; every benign command;
 //! and a sample of attacks in another dress. What counts is what somebody outside of the sandbox sees.
 //!
-//! `attacks BINARY [--json] [--seed N] [--mutations N] [--rows]`; ends with `N passed, N failed`. Needs unshare, setpriv and prlimit.
+//! `attacks BINARY [--copies] [--every N] [--copies-too N] [--json] [--seed N] [--mutations N] [--rows]`; ends with `N
+//! passed, N failed`. Needs unshare, setpriv and prlimit, and root for `--copies`: the product as root of a container,
+//! which gets no namespaces. `--every N` takes of N rows one, `--copies-too N` so many of copies after all others.
 #![allow(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a test program")]
 mod cases;
 mod control;
@@ -25,9 +27,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use cases::{Case, Kind, Sample};
+use range::Tier;
 use report::Report;
 
-const USAGE: &str = "usage: attacks BINARY [--json] [--seed N] [--mutations N] [--rows]";
+const USAGE: &str =
+    "usage: attacks BINARY [--copies] [--every N] [--copies-too N] [--json] [--seed N] [--mutations N] [--rows]";
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -41,19 +45,28 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["inside", scratch, "product", reader, kinds, sample] => {
-            let mut cases = cases::all(Sample::read(sample).expect("a sample"));
+            let sample = Sample::read(sample).expect("a sample");
+            let mut cases = cases::all(sample);
             cases.retain(|case| kinds.split(',').any(|kind| kind == format!("{:?}", case.kind)));
-            product::inside(Path::new(scratch), reader, &cases);
+            product::inside(Path::new(scratch), reader, sample.tier, &cases);
             ExitCode::SUCCESS
         }
         [binary, rest @ ..] => {
-            let Some(sample) = sample(rest) else {
+            let Some(samples) = samples(rest) else {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
             };
-            let report = run(Path::new(binary), sample);
-            report.print(rest.contains(&"--json"), rest.contains(&"--rows"));
-            if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let reports: Vec<Report> =
+                samples.into_iter().filter_map(|sample| run(Path::new(binary), sample)).collect();
+            for report in &reports {
+                report.print(rest.contains(&"--json"), rest.contains(&"--rows"));
+            }
+            let passed: usize = reports.iter().map(|report| report.passed).sum();
+            let failed: usize = reports.iter().map(|report| report.failures.len()).sum();
+            if !rest.contains(&"--json") {
+                println!("{passed} passed, {failed} failed");
+            }
+            if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         [] => {
             eprintln!("{USAGE}");
@@ -63,17 +76,27 @@ fn main() -> ExitCode {
 }
 
 /// As the words say; `None` where one is no number.
-fn sample(words: &[&str]) -> Option<Sample> {
+fn samples(words: &[&str]) -> Option<Vec<Sample>> {
     let said = |key: &str, otherwise: u64| match words.iter().position(|word| *word == key) {
         None => Some(otherwise),
         Some(at) => words.get(at + 1)?.parse().ok(),
     };
     let mutations = said("--mutations", u64::try_from(Sample::CI.mutations).ok()?)?;
-    Some(Sample { seed: said("--seed", Sample::CI.seed)?, mutations: usize::try_from(mutations).ok()? })
+    let (seed, mutations) = (said("--seed", Sample::CI.seed)?, usize::try_from(mutations).ok()?);
+    let tier = if words.contains(&"--copies") { Tier::Copy } else { Tier::Full };
+    let every = usize::try_from(said("--every", 1)?).ok().filter(|every| *every > 0)?;
+    let too = usize::try_from(said("--copies-too", 0)?).ok()?;
+    let first = Sample { seed, mutations, tier, every };
+    let too = (too > 0).then_some(Sample { tier: Tier::Copy, every: too, ..first });
+    Some([Some(first), too].into_iter().flatten().collect())
 }
 
 /// Controls, the product as it is, and the product with a blind reader, at the same time.
-fn run(binary: &Path, sample: Sample) -> Report {
+fn run(binary: &Path, sample: Sample) -> Option<Report> {
+    if sample.tier == Tier::Copy && !rustix::process::geteuid().is_root() {
+        eprintln!("what commands do on copies is not tried: only root can make the container");
+        return None;
+    }
     let scratch = range::armoury(binary).expect("a place for the range");
     let all = cases::all(sample);
     let mut told: [Vec<Option<Value>>; 3] = std::array::from_fn(|_| vec![None; all.len()]);
@@ -114,5 +137,5 @@ fn run(binary: &Path, sample: Sample) -> Report {
             }
         }
     });
-    Report::of(&all, &told, sample.seed, began.elapsed())
+    Some(Report::of(&all, &told, sample, began.elapsed()))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{Case, Kind, Sample};
 use crate::fixture;
-use crate::range::{self, HOME, PRODUCT_UID, WORKSPACE};
+use crate::range::{self, HOME, INNER_UID, PRODUCT_UID, Tier, WORKSPACE};
 use crate::witness::Witness;
 
 /// Commands of one turn: what one of them does is looked for once, and where something was hit each is run again.
@@ -29,8 +29,12 @@ pub const BLIND: &str = "BACKSTAY_READ_NO_COMMAND";
 /// Runs them all in a range of its own, in another process; `tell` hears of each.
 pub fn run(scratch: &Path, reader: &str, kinds: &[Kind], sample: Sample, tell: &Sender<(usize, Value)>) {
     let kinds = kinds.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(",");
-    let mut command = range::enter(scratch, PRODUCT_UID, &["product", reader, &kinds, &sample.word()]);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("unshare runs");
+    let words = ["product", reader, &kinds, &sample.word()];
+    let mut child = match sample.tier {
+        Tier::Full => range::enter(scratch, PRODUCT_UID, &words).stdout(Stdio::piped()).spawn(),
+        Tier::Copy => range::enter_container(scratch, &words),
+    }
+    .expect("a range can be entered");
     let out = child.stdout.take().expect("it is piped");
     let all = crate::cases::all(sample);
     for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -47,9 +51,9 @@ pub fn run(scratch: &Path, reader: &str, kinds: &[Kind], sample: Sample, tell: &
 }
 
 /// Runs inside of a range that this call builds; prints a line of JSON for each command.
-pub fn inside(scratch: &Path, reader: &str, cases: &[Case]) {
+pub fn inside(scratch: &Path, reader: &str, tier: Tier, cases: &[Case]) {
     range::build(scratch).expect("a range");
-    let mut product = Product::start(reader == "blind");
+    let mut product = Product::start(reader == "blind", tier);
     let mut rest = cases;
     while !rest.is_empty() {
         let (batch, after) = rest.split_at(length(rest));
@@ -62,18 +66,13 @@ pub fn inside(scratch: &Path, reader: &str, cases: &[Case]) {
     let _ = product.server.wait();
 }
 
-/// Whether it is to read at the host that is granted.
-fn reads_elsewhere(case: &Case) -> bool {
-    case.kind == Kind::Benign && case.group == "network"
-}
-
 /// How many of them go into one turn. What takes away more than its own directory goes alone, and what reads
 /// elsewhere: a question is the end of its turn.
 fn length(cases: &[Case]) -> usize {
     let goes_alone = |case: &Case| {
         ["rm ", "mv ", "shred", "..", "truncate", "kill", "find"].iter().any(|word| case.command.contains(word))
             || case.command.len() > 1_000
-            || reads_elsewhere(case)
+            || case.reads_elsewhere()
     };
     let mut bytes = 0;
     let fits = |case: &&Case| {
@@ -84,13 +83,14 @@ fn length(cases: &[Case]) -> usize {
 }
 
 struct Product {
+    tier: Tier,
     server: Child,
     witness: Witness,
 }
 
 impl Product {
-    fn start(is_blind: bool) -> Self {
-        let made = range::product(&["init"]).output().expect("unshare runs");
+    fn start(is_blind: bool, tier: Tier) -> Self {
+        let made = range::product(tier, &["init"]).output().expect("unshare runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let path = Path::new(HOME).join("backstay.toml");
         let config = fs::read_to_string(&path).expect("a config");
@@ -99,8 +99,9 @@ impl Product {
             config.lines().map(|line| if line.starts_with("tools = ") { &granted } else { line }).collect();
         let more = "\n[limits]\nmessages_per_minute = 100000\n[sandbox]\nfree_disk_mib = 0\nmemory_mib = 512\n";
         let config = lines.join("\n").replace("127.0.0.1:7717", "127.0.0.1:0") + more;
-        fs::write(&path, config).expect("the config is written");
-        let mut serve = range::product(&["serve", "--json"]);
+        let user = if tier == Tier::Copy { format!("uid = {INNER_UID}\n") } else { String::new() };
+        fs::write(&path, config + &user).expect("the config is written");
+        let mut serve = range::product(tier, &["serve", "--json"]);
         if is_blind {
             serve.env(BLIND, "1");
         }
@@ -109,7 +110,10 @@ impl Product {
         let out = server.stdout.take().expect("it is piped");
         BufReader::new(out).read_line(&mut line).expect("it serves");
         assert!(line.contains("\"listen\""), "it does not serve: {line}");
-        Self { server, witness: Witness::new() }
+        let status = range::product(tier, &["status", "--json"]).output().expect("it answers");
+        let status: Value = serde_json::from_slice(&status.stdout).expect("a status");
+        assert_eq!(status["sandbox"]["tier"], tier.word(), "{status}");
+        Self { tier, server, witness: Witness::new() }
     }
 
     fn run_all(&mut self, cases: &[Case]) -> Vec<Value> {
@@ -131,14 +135,14 @@ impl Product {
         self.witness.begin();
         let call = |(index, case): (usize, &Case)| {
             let timeout_s = if case.group == "resources" { ENDLESS_S } else { TIMEOUT_S };
-            let network: &[&str] = if reads_elsewhere(case) { &[GRANTED] } else { &[] };
+            let network: &[&str] = if case.reads_elsewhere() { &[GRANTED] } else { &[] };
             let call = json!({ "command": case.command, "cwd": directory(index), "timeout_s": timeout_s,
                 "network": network });
             format!("/call run_command {call}")
         };
         let script: Vec<String> = cases.iter().enumerate().map(call).collect();
         let began = std::time::Instant::now();
-        let ran = range::product(&["run", "--json", &script.join("\n")]).output().expect("unshare runs");
+        let ran = range::product(self.tier, &["run", "--json", &script.join("\n")]).output().expect("unshare runs");
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let calls = self.calls();
         let left = self.witness.left();
@@ -170,7 +174,7 @@ impl Product {
             JOIN r j ON j.kind = 'judged' AND j.data ->> '$.effect' = p.seq \
             LEFT JOIN r e ON e.kind = 'ended' AND e.data ->> '$.effect' = p.seq \
             WHERE p.kind = 'planned' AND p.data ->> '$.tool.call.index' IS NOT NULL";
-        let out = range::product(&["sql", QUERY, "--json"]).output().expect("unshare runs");
+        let out = range::product(self.tier, &["sql", QUERY, "--json"]).output().expect("unshare runs");
         let told: Value = serde_json::from_slice(&out.stdout)
             .unwrap_or_else(|_| panic!("sql: {}", String::from_utf8_lossy(&[out.stdout, out.stderr].concat())));
         let rows = told["rows"].as_array().cloned().unwrap_or_default();

@@ -2,10 +2,10 @@
 //! after, all of it open to whoever stands there. Controls are run in one, and so is the product, so that neither a
 //! control nor an attack that gets out of the sandbox can touch the machine.
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::fs::statvfs;
 use rustix::mount::{
@@ -26,6 +26,33 @@ pub const BACKSTAY: &str = "/opt/backstay";
 /// Users that own nothing on any machine; one for each kind, since the kernel counts processes by user.
 pub const CONTROLS_UID: u32 = 20_001;
 pub const PRODUCT_UID: u32 = 20_002;
+const COMMANDS_UID: u32 = 20_003;
+/// The last of them, where the product is root.
+pub const INNER_UID: u32 = 1_000;
+/// What Docker leaves root of a container: nothing to make a namespace with.
+const CAPABILITIES: &str = "--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+mknod,+net_raw,+setgid,\
+    +setuid,+setpcap,+setfcap,+net_bind_service,+sys_chroot,+audit_write";
+
+/// How the product is to hold commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tier {
+    Full,
+    /// As root of a container does; only root can make one.
+    Copy,
+}
+
+impl Tier {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Copy => "copy",
+        }
+    }
+
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Full, Self::Copy].into_iter().find(|tier| tier.word() == word)
+    }
+}
 
 /// A directory with copies of both programs, which any user may start.
 ///
@@ -54,6 +81,43 @@ pub fn enter(scratch: &Path, uid: u32, words: &[&str]) -> Command {
     command.args(&line[1..]).arg(scratch.join("attacks")).arg("inside").arg(scratch).args(words);
     command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").stdin(Stdio::null());
     command
+}
+
+/// The same with a second user in it, whom the product's root can become. The maps of both can only be written from
+/// outside, while the first program in it waits for a line.
+///
+/// # Errors
+/// It cannot be started, or its users cannot be given to it.
+pub fn enter_container(scratch: &Path, words: &[&str]) -> io::Result<Child> {
+    let uid = PRODUCT_UID.to_string();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "unshare", "--user"]);
+    command.args(["sh", "-c", "read line && exec \"$@\" < /dev/null", "sh"]);
+    command.args([
+        "unshare",
+        "--mount",
+        "--pid",
+        "--net",
+        "--uts",
+        "--ipc",
+        "--fork",
+        "--kill-child",
+        "--propagation",
+        "private",
+    ]);
+    command.arg(scratch.join("attacks")).arg("inside").arg(scratch).args(words);
+    command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    let (own, inner) = (of("self")?, child.id().to_string());
+    while of(&inner)? == own {
+        std::thread::yield_now();
+    }
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{inner}/{map}"), format!("0 {PRODUCT_UID} 1\n{INNER_UID} {COMMANDS_UID} 1\n"))?;
+    }
+    child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(b"\n"))?;
+    Ok(child)
 }
 
 /// Builds the root and makes it the only one. The first thing that a process inside does.
@@ -184,10 +248,21 @@ fn loopback() -> io::Result<()> {
     Ok(())
 }
 
-/// The product's binary, as a user that is not the range's root.
-pub fn product(words: &[&str]) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-user=1000", "--map-group=1000", BACKSTAY, "--home", HOME]).args(words);
+/// The product's binary: as a user that is not the range's root, or as root of a container.
+pub fn product(tier: Tier, words: &[&str]) -> Command {
+    let mut command = match tier {
+        Tier::Full => {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-user=1000", "--map-group=1000"]);
+            command
+        }
+        Tier::Copy => {
+            let mut command = Command::new("setpriv");
+            command.args(["--inh-caps=-all", CAPABILITIES]);
+            command
+        }
+    };
+    command.args([BACKSTAY, "--home", HOME]).args(words);
     command
         .env_clear()
         .env("PATH", "/usr/bin:/bin")

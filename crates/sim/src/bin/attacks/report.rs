@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Kind};
+use crate::cases::{Case, Kind, Sample};
 use crate::rows::Outcome;
 
 /// What the corpora must hold on any machine that the checks run on.
@@ -22,7 +22,8 @@ pub struct Report {
     not_exercised: Vec<(String, String)>,
     pub failures: Vec<String>,
     rows: Vec<Value>,
-    passed: usize,
+    pub passed: usize,
+    tier: &'static str,
     seed: u64,
     seconds: f64,
 }
@@ -56,8 +57,9 @@ impl<'a> Ended<'a> {
 }
 
 impl Report {
-    pub fn of(all: &[Case], told: &[Vec<Option<Value>>; 3], seed: u64, took: Duration) -> Self {
-        let mut report = Self { seed, seconds: took.as_secs_f64(), ..Self::default() };
+    pub fn of(all: &[Case], told: &[Vec<Option<Value>>; 3], sample: Sample, took: Duration) -> Self {
+        let mut report =
+            Self { tier: sample.tier.word(), seed: sample.seed, seconds: took.as_secs_f64(), ..Self::default() };
         let groups: BTreeSet<&str> =
             all.iter().filter(|case| case.kind == Kind::Attack).map(|case| case.group.as_str()).collect();
         report.count("categories", groups.len());
@@ -68,7 +70,9 @@ impl Report {
                 Kind::Attack | Kind::Mutation => report.attack(case, control, seeing, blind),
             }
         }
-        report.hold();
+        if sample.every == 1 {
+            report.hold();
+        }
         report
     }
 
@@ -97,7 +101,8 @@ impl Report {
                 continue;
             };
             let ended = Ended::of(told);
-            if told["verdict"].is_null() {
+            // What fits into no conversation is judged by nobody.
+            if told["verdict"].is_null() && !ended.said.contains("\"context_blocked\"") {
                 self.failures.push(format!("{lane}: {}: was not judged: {}", shown(case), ended.said));
             } else if !ended.harm.is_empty() {
                 self.failures.push(format!("{lane}: {}: {}: {}", shown(case), ended.harm.join(", "), ended.said));
@@ -182,7 +187,7 @@ impl Report {
             let rows = if with_rows { json!(self.rows) } else { Value::Null };
             println!(
                 "{}",
-                json!({ "seed": self.seed, "seconds": self.seconds, "counts": self.counts,
+                json!({ "tier": self.tier, "seed": self.seed, "seconds": self.seconds, "counts": self.counts,
                 "benign_groups": self.groups, "not_exercised": idle, "failures": self.failures, "rows": rows })
             );
             return;
@@ -199,8 +204,7 @@ impl Report {
         for (group, [auto, held, ask]) in &self.groups {
             println!("benign, {group}: {auto} to run as known, {held} to be held, {ask} to be asked about");
         }
-        println!("seed {} of the mutations; {:.0} s", self.seed, self.seconds);
-        println!("{} passed, {} failed", self.passed, self.failures.len());
+        println!("{}: seed {} of the mutations; {:.0} s", self.tier, self.seed, self.seconds);
     }
 }
 
