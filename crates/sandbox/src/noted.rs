@@ -42,22 +42,30 @@ impl Noted {
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         *made = made.saturating_add(1);
         let directory = notes(scratch);
-        fs::create_dir_all(&directory)?;
-        fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
-        let noted = Self(directory.join(made.to_string()));
-        fs::write(&noted.0, serde_json::to_vec(&note)?)?;
+        let (noted, text) = (Self(directory.join(made.to_string())), serde_json::to_vec(&note)?);
+        match fs::write(&noted.0, &text) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&directory)?;
+                fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
+                fs::write(&noted.0, text)?;
+            }
+            written => written?,
+        }
         Ok(noted)
     }
 }
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        let _made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = fs::remove_file(&self.0);
-        // Where they were the only ones.
-        for above in self.0.ancestors().skip(1).take(2) {
-            let _ = fs::remove_dir(above);
-        }
+    }
+}
+
+/// The directory stays for the next one, since making it takes longer than the note; nobody comes any more.
+pub fn close(scratch: &Path) {
+    let _made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    for empty in [notes(scratch).as_path(), scratch] {
+        let _ = fs::remove_dir(empty);
     }
 }
 

@@ -28,6 +28,12 @@ pub struct Sandbox {
     tried: Mutex<Option<Tried>>,
 }
 
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        noted::close(&self.scratch);
+    }
+}
+
 impl Sandbox {
     /// `scratch` is a path that nobody else uses; a test makes a directory there, and removes it.
     #[must_use]

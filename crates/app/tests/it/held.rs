@@ -134,12 +134,14 @@ fn what_a_command_made_that_was_cut_off_with_the_runtime_is_not_in_use() {
     cut.kill().unwrap();
     cut.wait().unwrap();
     assert!(home.workspace().join("r/.git/config").exists());
-    let _served = home.place.serve();
+    let served = home.place.serve();
     // Asks what holds, and so waits until it was tried.
     home.place.run(&["status", "--json"]).json(0);
     assert!(!home.workspace().join("r/.git/config").exists() && kept.exists());
     assert!(home.workspace().join("r/.git/config.quarantine-0").exists());
-    assert!(!home.place.home().join("sandbox.test").exists());
+    served.kill();
+    assert_eq!(home.run("echo ok")["stdout"], "ok\n");
+    assert!(!home.place.home().join("sandbox.test").exists(), "a runtime that ends leaves nothing");
 }
 
 /// Neither by links, nor by names, nor by depth.
