@@ -70,3 +70,18 @@ fn granted(roots: &Roots, to: &Destination, git: &Git) -> Result<HostGrant, Refu
     );
     Err(Refused::new(Invalid::OutsideGrants, detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn a_repository_is_named_by_its_own_url_alone() {
+        for text in ["https://git.test/team/app", "https://git.test/team/app.git", "https://git.test/.github"] {
+            assert!(url(text).is_ok(), "{text}");
+        }
+        for other in ["/team/app/.git", "/team/app/.GIT", "/.git", "/team/app/", "/team/app?x=1", "/"] {
+            assert!(url(&format!("https://git.test{other}")).is_err(), "{other}");
+        }
+    }
+}
