@@ -1,12 +1,13 @@
 //! What lay in the directories of a command before it ran, kept until it was looked at afterwards: a runtime that was killed
 //! between the two looks when it starts again, for a command that came next would take it all for what was there.
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,8 +74,21 @@ fn notes(scratch: &Path) -> PathBuf {
     scratch.join("notes")
 }
 
-/// Takes out of use what commands made that were cut off with the runtime; its paths.
-pub fn look_again(scratch: &Path) -> Vec<String> {
+/// Places that this process has begun with: what lies there now is its own.
+static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes what an earlier process left, and takes out of use what its commands made that were cut off with it; its
+/// paths. A reload is no beginning: commands run on.
+pub fn begin(scratch: &Path) -> Vec<String> {
+    if !BEGUN.lock().unwrap_or_else(PoisonError::into_inner).insert(scratch.to_owned()) {
+        return Vec::new();
+    }
+    let renamed = look_again(scratch);
+    let _ = fs::remove_dir_all(scratch);
+    renamed
+}
+
+fn look_again(scratch: &Path) -> Vec<String> {
     let notes = fs::read_dir(notes(scratch)).into_iter().flatten().flatten();
     let notes: Vec<Note> = notes.filter_map(|note| serde_json::from_slice(&fs::read(note.path()).ok()?).ok()).collect();
     notes.into_iter().flat_map(Note::look).collect()

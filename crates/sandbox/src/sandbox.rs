@@ -117,9 +117,10 @@ impl Sandbox {
         if let Some(tried) = known.as_ref() {
             return tried.clone();
         }
-        let renamed = noted::look_again(&self.scratch);
+        let renamed = noted::begin(&self.scratch);
         self.renamed.lock().unwrap_or_else(PoisonError::into_inner).extend(renamed);
-        let tried = test(&self.scratch, self.bounds);
+        let tried = test(&self.scratch.join("test"), self.bounds);
+        noted::close(&self.scratch);
         if !matches!(tried, Tried::Unknown(_)) {
             *known = Some(tried.clone());
         }

@@ -162,6 +162,10 @@ fn lay_out(scratch: &Path) -> std::io::Result<[PathBuf; 3]> {
     fs::create_dir_all(written.join(".git"))?;
     fs::write(&sealed, SEALED)?;
     fs::write(&outside, OUTSIDE)?;
+    // Whoever commands become gets this far.
+    if let Some(above) = scratch.parent() {
+        fs::set_permissions(above, fs::Permissions::from_mode(0o711))?;
+    }
     for (path, mode) in [(scratch, 0o755), (&written, 0o777), (&written.join(".git"), 0o777)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::place::{Place, Ran};
-use crate::sandboxed::{Sandboxed, is_root};
+use crate::sandboxed::{LATEST, Sandboxed, is_root};
 
 /// Variables by which somebody's environment makes a program do something else.
 pub const NAMES: &str = "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG LD_ORIGIN_PATH LD_PROFILE GCONV_PATH GETCONF_DIR \
@@ -142,6 +142,24 @@ fn what_a_command_made_that_was_cut_off_with_the_runtime_is_not_in_use() {
     served.kill();
     assert_eq!(home.run("echo ok")["stdout"], "ok\n");
     assert!(!home.place.home().join("sandbox.test").exists(), "a runtime that ends leaves nothing");
+}
+
+#[test]
+fn a_reload_leaves_a_command_that_runs_as_it_is() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let _served = home.place.serve();
+    let task = "/call run_command {\"command\":\"mkdir -p n/.git; echo mine > n/.git/config; touch made; \
+                until [ -e go ]; do sleep 0.05; done; cat n/.git/config\"}";
+    let mut runs = home.place.command(&["run", task]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !home.workspace().join("made").exists() {
+        std::thread::yield_now();
+    }
+    home.place.run(&["reload"]).expect(0);
+    home.place.run(&["status", "--json"]).json(0);
+    std::fs::write(home.workspace().join("go"), "").unwrap();
+    runs.wait().unwrap();
+    let told = home.place.run(&["sql", LATEST, "--json"]).json(0);
+    assert!(told["rows"][0][0].as_str().unwrap().contains("\"stdout\":\"mine\\n\""), "{told}");
 }
 
 /// Neither by links, nor by names, nor by depth.
