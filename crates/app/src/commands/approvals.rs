@@ -363,6 +363,27 @@ mod tests {
         }
     }
 
+    /// In a session that has taken in nothing untrusted a value that nobody named is the model's, and not "untrusted".
+    #[test]
+    fn a_value_that_nobody_named_is_said_to_be_whose_it_can_be() {
+        let chooses = json!([{ "argument": "remote", "value": "origin", "times": 1, "said": null }]);
+        let label = json!({ "conf": "internal", "integrity": "trusted", "source": ["config", "principal"] });
+        let said = |label: Value| chosen(&json!({ "label": label, "chooses": chooses }));
+        assert_eq!(said(label), ["  the model's own, no message of this task names it: \"remote\" = \"origin\""]);
+        for (label, sources) in [
+            (json!({ "integrity": "untrusted", "source": "tool" }), "tool"),
+            // What is not known is nobody's word that it is clean.
+            (json!({}), ""),
+            (Value::Null, ""),
+        ] {
+            let untrusted = format!(
+                "  untrusted, no message of this task names it, and the session has taken in words of {sources}: \
+                 \"remote\" = \"origin\""
+            );
+            assert_eq!(said(label), [untrusted]);
+        }
+    }
+
     #[test]
     fn a_card_that_could_not_be_made_says_so() {
         let shown = lines(&json!({ "id": "s.7", "args": {}, "approvers": { "role": ["owner"] } }));

@@ -1,6 +1,8 @@
 //! An export proves itself: whatever is done to its lines is found by what stands in them, without the home that wrote them.
 use std::path::PathBuf;
 
+use backstay_kernel::id::BodyRef;
+use backstay_store::{Options, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -172,6 +174,31 @@ fn what_a_fault_means_is_said() {
     let bare: Vec<String> = lines.iter().filter(|line| !line.contains("\"signature\":")).cloned().collect();
     assert!(export.report(&bare, 1)["faults"][0].as_str().unwrap().contains("no checkpoint"));
     assert_eq!(export.report_by(None, &bare, 0)["unsigned"], bare.len());
+}
+
+/// What the store itself has erased stands there as null, of the same digest: neither the journal nor its export is less sound.
+#[test]
+fn a_text_that_was_erased_is_missing_from_an_export_that_still_proves_itself() {
+    let export = Export::new();
+    let before = export.report(&export.lines, 0);
+    let said = export.lines.iter().position(|line| line.contains("\"text\":\"/say a word of the first")).unwrap();
+    let entry: Value = serde_json::from_str(&export.lines[said]).unwrap();
+    let stored: Value = serde_json::from_str(entry["stored"].as_str().unwrap()).unwrap();
+    let reference = stored["records"].as_array().unwrap().iter().find_map(|record| record.pointer("/admitted/body"));
+    let reference: BodyRef = serde_json::from_value(reference.unwrap().clone()).unwrap();
+    let store = Store::open(&export.place.home(), Options::default()).unwrap();
+    assert!(store.erase_body(&reference).unwrap());
+    store.close().unwrap();
+    let verified = export.place.run(&["audit", "verify", "--json"]).json(0);
+    assert_eq!((&verified["sound"], &verified["erased"]), (&true.into(), &1.into()), "{verified}");
+    let signed = export.place.run(&["audit", "verify", "--checkpoints", export.checkpoints.to_str().unwrap()]);
+    signed.expect(0);
+    let lines = written(&export.place, &["--bodies"]);
+    let entry: Value = serde_json::from_str(&lines[said]).unwrap();
+    assert_eq!(entry["bodies"].get(reference.id.to_string()), Some(&Value::Null), "{entry}");
+    let report = export.report(&lines, 0);
+    assert_eq!(report["erased"], before["erased"].as_u64().unwrap() + 1, "{report}");
+    assert_eq!(report["bodies"], before["bodies"], "{report}");
 }
 
 /// What another home has signed says nothing of this one, whoever's key is looked for.

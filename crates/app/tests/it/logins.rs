@@ -317,8 +317,16 @@ fn a_token_that_is_taken_no_more_is_renewed_once_and_a_call_without_one_is_made_
     let again = |code| home.place.run(&["run", "--session", &session, "/call far__who {}"]).expect(code).stdout.clone();
     until(&mut peer, "call");
     peer.tell("forget");
+    let mark = |said: &Value| said.to_string().split("[secret:mcp.far.token#").nth(1).unwrap()[..4].to_owned();
+    let before = mark(&home.latest());
     again(0);
     assert_eq!(until(&mut peer, "call"), ["refresh_token Canary-Refresh-1-0123456789", "call"]);
+    // What came is looked for at once, as another value, under the version that the journal knows of.
+    let said = home.latest();
+    assert!(!said.to_string().contains("Canary-"), "{said}");
+    assert_ne!(mark(&said), before);
+    let kept = home.place.run(&["secrets", "list", "--json"]).json(0);
+    assert_eq!((&kept["secrets"][0]["name"], &kept["secrets"][0]["state"]), (&json!("mcp.far"), &json!("kept")));
     // Nothing renews it any more: in the middle of a conversation, of a call that changes something.
     peer.tell("forget");
     peer.tell("spoil");
@@ -326,6 +334,27 @@ fn a_token_that_is_taken_no_more_is_renewed_once_and_a_call_without_one_is_made_
     let said = home.latest().to_string();
     assert!(said.contains("was not called") && said.contains("`backstay mcp login far`"), "{said}");
     assert!(!home.place.run(&["doubts"]).stdout.contains("far__who"));
+    assert_eq!(served.stop(), 0);
+}
+
+/// The command goes by the config on disk, the process by the one in force: nobody agreed to what comes of both.
+#[test]
+fn a_code_for_a_server_that_is_not_the_one_in_force_is_not_redeemed() {
+    let (before, mut after) = (guarded(&[]), guarded(&[]));
+    let home = guarded_home(&before, TERMS);
+    let served = home.place.serve();
+    home.place.write_config(&home.place.config().replace(&before.url("/mcp"), &after.url("/mcp")));
+    let login = Login::begin(&home, &[]);
+    assert_eq!(after.line(), "register");
+    browse(&login.open, true);
+    let (said, talk) = login.end();
+    assert!(said.is_null() && talk.contains("\"code\":\"stale\""), "{talk}");
+    assert!(talk.contains("backstay reload && backstay mcp login far"), "{talk}");
+    assert_eq!(home.place.run(&["secrets", "list", "--json"]).json(0)["secrets"], json!([]));
+    home.place.run(&["reload"]).expect(0);
+    let (said, talk) = log_in(&home);
+    assert_eq!(said["login"]["state"], "good", "{talk}");
+    assert_eq!((after.line(), after.line()), ("register".to_owned(), "authorization_code".to_owned()));
     assert_eq!(served.stop(), 0);
 }
 

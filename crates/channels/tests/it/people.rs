@@ -165,6 +165,13 @@ async fn an_expired_approval_is_gone() {
     let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
     let told = house.post("owner", &path).json(json!({ "decision": "approve", "digest": item["digest"] })).await;
     assert_eq!((told.status, told.code()), (StatusCode::GONE, "approval_closed"));
+    house.turn(&turn, "ended").await;
+    // Nobody has answered it, so it was open for no time that counts.
+    let metrics = house.get("prom", "/metrics").none().await.text;
+    let counted = |name: &str| metrics.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    let decided = "backstay_approvals_decided_total";
+    assert_eq!(counted(decided), [format!("{decided}{{decision=\"expired\"}} 1")]);
+    assert_eq!(counted("backstay_approval_wait_seconds_count"), ["backstay_approval_wait_seconds_count 0"]);
 }
 
 #[tokio::test]
