@@ -110,15 +110,29 @@ fn is_known(door: &Door, scope: &Scope) -> Result<(), Problem> {
 pub struct Whose {
     agent: Option<String>,
     channel: Option<String>,
+    #[serde(default)]
+    all: bool,
 }
 
-/// Stops each session of an agent, of a door or, where neither is named, of all in which something goes on or waits.
+impl Whose {
+    /// A body that is empty, or that a mistake left empty, names nothing.
+    fn scope(self) -> Result<Scope, Problem> {
+        match (self.agent, self.channel, self.all) {
+            (None, None, false) => Err(Problem::malformed("say whose work ends: give `agent`, `channel` or `all`")),
+            (None, None, true) => Ok(Scope::Home),
+            (agent, channel, false) => scope_of(agent, channel),
+            (_, _, true) => Err(Problem::malformed("give `agent`, `channel` or `all`, not several")),
+        }
+    }
+}
+
+/// Stops each session of an agent, of a door or of all, in which something goes on or waits.
 pub async fn stop(
     operator: Operator,
     State(door): State<Door>,
     Input(whose): Input<Whose>,
 ) -> Result<Json<Value>, Problem> {
-    let scope = scope_of(whose.agent, whose.channel)?;
+    let scope = whose.scope()?;
     let of = scope.clone();
     let found = door.off_thread(move |door| going_on(door, &of)).await?;
     // An agent that the config has no more may be at work still.

@@ -41,7 +41,10 @@ fn body(switch: &Switch) -> Value {
             let mode = ("mode".to_owned(), json!(mode(args.mode).word()));
             scope(args.agent.as_deref(), args.channel.as_deref()).chain([mode]).collect()
         }
-        Switch::Stop(args) => scope(args.agent.as_deref(), args.channel.as_deref()).collect(),
+        Switch::Stop(args) => {
+            let all = args.all.then(|| ("all".to_owned(), json!(true)));
+            scope(args.agent.as_deref(), args.channel.as_deref()).chain(all).collect()
+        }
         Switch::Resume(_) | Switch::Freeze | Switch::Unfreeze | Switch::Reload => json!({}),
     }
 }

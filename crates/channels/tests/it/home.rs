@@ -1,8 +1,8 @@
 //! Calls on the home as a whole: their keys outlive the process.
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::house::House;
+use crate::house::{House, call};
 
 #[tokio::test]
 async fn a_keyed_call_on_the_home_is_done_once_whatever_process_hears_it() {
@@ -32,4 +32,26 @@ async fn a_keyed_call_on_the_home_is_done_once_whatever_process_hears_it() {
     let last = next.reopened();
     assert_eq!(last.post("owner", &revoke).key("r").none().await.json, revoked.json);
     assert_eq!(last.post("owner", &revoke).none().await.code(), "no_such_token");
+}
+
+#[tokio::test]
+async fn everything_is_stopped_by_who_says_so_and_by_no_empty_body() {
+    let house = House::new(&[call("guarded", "{}")]).await;
+    let (session, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let stop = |body: Value| house.post("oper", "/api/home/stop").json(body);
+    assert_eq!(house.post("oper", "/api/home/stop").none().await.code(), "malformed");
+    for body in [
+        json!({}),
+        json!({ "all": false }),
+        json!({ "agent": null }),
+        json!({ "all": true, "agent": "main" }),
+        json!({ "all": true, "channel": "api" }),
+        json!({ "agent": "main", "channel": "api" }),
+    ] {
+        assert_eq!(stop(body.clone()).await.code(), "malformed", "{body}");
+    }
+    house.turn(&turn, "waiting").await;
+    let told = stop(json!({ "all": true })).await;
+    assert_eq!((told.status, told.json), (StatusCode::OK, json!({ "scope": "home", "stopped": [session] })));
 }
