@@ -13,7 +13,7 @@ use rustix::thread::{
 
 use crate::helper::{Step, step};
 use crate::limits::{FILE_BYTES_MAX, FILES_MAX, NICE, PROCESSES_MAX};
-use crate::profile::{Access, Profile};
+use crate::profile::{Access, Base, Profile};
 
 /// The kernel's interface that is asked for whole: with it, truncation, device control, signals and
 /// abstract sockets are held too. What offers less is refused, not used in part.
@@ -85,9 +85,9 @@ fn closed() -> Step<RulesetCreated> {
 }
 
 /// The only wall around files where there is no new root: what no rule opens is closed, `/proc` among it.
-pub fn walls_of_user(profile: &Profile) -> Step<RulesetCreated> {
+pub fn walls_of_user(base: &Base, profile: &Profile) -> Step<RulesetCreated> {
     let mut ruleset = closed()?;
-    for bind in &profile.binds {
+    for bind in base.binds.iter().chain(&profile.binds) {
         let there = PathFd::new(&bind.from).map_err(step(&bind.from))?;
         let access = match bind.access {
             Access::ReadOnly => AccessFs::ReadFile | AccessFs::ReadDir,

@@ -16,11 +16,12 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 use rustix::process::geteuid;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::helper::{Step, Unmade, step};
 use crate::limits::{PROFILE_BYTES_MAX, REPORT_BYTES_MAX};
-use crate::profile::{Profile, Walls};
+use crate::profile::{Base, Bind, Plan, Profile, Walls};
 use crate::tree;
 
 /// What became of the command, as the helper saw it.
@@ -68,18 +69,19 @@ pub fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// With what the command reads, where it reads anything. What only root can reach is cut loose by root.
-pub fn send_profile(control: impl AsFd, profile: &Profile, stdin: Option<BorrowedFd<'_>>) -> Step<()> {
-    let is_cut = profile.walls == Walls::Namespaces && geteuid().is_root();
-    send_words(&control, profile, stdin, is_cut).map_err(step("handing over the profile"))?;
-    if is_cut {
-        for binds in profile.binds.chunks(TREES_AT_ONCE) {
-            let trees = binds.iter().map(tree::cut).collect::<Step<Vec<OwnedFd>>>()?;
-            let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-            send_descriptors(&control, b't', &trees).map_err(step("handing over what is granted"))?;
-        }
-    }
-    Ok(())
+/// What a helper does before there is a command for it.
+pub fn send_base(control: impl AsFd, base: &Base) -> Step<()> {
+    hand(control, base, None, is_cut(base).then_some(&base.binds))
+}
+
+/// With what the command reads, where it reads anything.
+pub fn send_profile(control: impl AsFd, Plan { base, profile }: &Plan, stdin: Option<BorrowedFd<'_>>) -> Step<()> {
+    hand(control, profile, stdin, is_cut(base).then_some(&profile.binds))
+}
+
+/// What only root can reach is cut loose by root.
+fn is_cut(base: &Base) -> bool {
+    base.walls == Walls::Namespaces && geteuid().is_root()
 }
 
 /// Their trees follow.
@@ -88,46 +90,65 @@ const UNCUT: u8 = b'p';
 /// Of the 253 that one message may have.
 const TREES_AT_ONCE: usize = 64;
 
+fn hand(control: impl AsFd, said: &impl Serialize, stdin: Option<BorrowedFd<'_>>, cut: Option<&Vec<Bind>>) -> Step<()> {
+    let kind = if cut.is_some() { CUT } else { UNCUT };
+    send_words(&control, kind, said, stdin).map_err(step("handing over the profile"))?;
+    for binds in cut.into_iter().flat_map(|binds| binds.chunks(TREES_AT_ONCE)) {
+        let trees = binds.iter().map(tree::cut).collect::<Step<Vec<OwnedFd>>>()?;
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        send_descriptors(&control, b't', &trees).map_err(step("handing over what is granted"))?;
+    }
+    Ok(())
+}
+
 fn send_words(
     control: impl AsFd,
-    profile: &Profile,
+    kind: u8,
+    said: &impl Serialize,
     stdin: Option<BorrowedFd<'_>>,
-    is_cut: bool,
 ) -> std::io::Result<()> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut memory = File::from(memfd_create("backstay-profile", flags)?);
-    memory.write_all(&serde_json::to_vec(profile)?)?;
+    memory.write_all(&serde_json::to_vec(said)?)?;
     memory.rewind()?;
     fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(memory.as_fd()).chain(stdin).collect();
-    send_descriptors(control, if is_cut { CUT } else { UNCUT }, &descriptors)
+    send_descriptors(control, kind, &descriptors)
 }
 
 /// What a helper is given.
-pub struct Given {
-    pub profile: Profile,
+pub struct Given<T> {
+    pub said: T,
     pub stdin: Option<OwnedFd>,
     /// Those of its binds, where the helper may not cut them loose itself.
-    pub trees: Vec<OwnedFd>,
+    pub trees: Option<Vec<OwnedFd>>,
 }
 
-pub fn receive_profile(control: impl AsFd) -> std::io::Result<Given> {
+pub fn receive_base(control: impl AsFd) -> std::io::Result<Given<Base>> {
+    receive(control, |base: &Base| base.binds.len())
+}
+
+pub fn receive_profile(control: impl AsFd) -> std::io::Result<Given<Profile>> {
+    receive(control, |profile: &Profile| profile.binds.len())
+}
+
+fn receive<T: DeserializeOwned>(control: impl AsFd, binds: fn(&T) -> usize) -> std::io::Result<Given<T>> {
     let (kind, given) = receive_descriptors(&control)?;
     let mut given = given.into_iter();
     let (memory, stdin) = (given.next(), given.next());
     let memory = memory.ok_or_else(|| std::io::Error::other("nobody gave this helper a profile"))?;
     let mut text = String::new();
     File::from(memory).take(PROFILE_BYTES_MAX).read_to_string(&mut text)?;
-    let profile: Profile = serde_json::from_str(&text)?;
+    let said: T = serde_json::from_str(&text)?;
     let mut trees = Vec::new();
-    while kind == CUT && trees.len() < profile.binds.len() {
+    while kind == CUT && trees.len() < binds(&said) {
         let (_, more) = receive_descriptors(&control)?;
         if more.is_empty() {
             return Err(std::io::Error::other("the runtime has granted less than its profile says"));
         }
         trees.extend(more);
     }
-    Ok(Given { profile, stdin, trees })
+    Ok(Given { said, stdin, trees: (kind == CUT).then_some(trees) })
 }
 
 fn send_descriptors(control: impl AsFd, kind: u8, descriptors: &[BorrowedFd<'_>]) -> std::io::Result<()> {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{self, Given, Report};
 use crate::init;
-use crate::profile::{Profile, Walls};
+use crate::profile::{Base, Profile, Walls};
 use crate::seccomp::{Calls, Filter};
 use crate::{confine, raw, user};
 
@@ -73,12 +73,7 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
-    let word = std::env::args().nth(2);
-    let Some(walls) = word.and_then(|word| Walls::ALL.into_iter().find(|walls| walls.word() == word)) else {
-        return ExitCode::FAILURE;
-    };
-    let uid = std::env::args().nth(3).and_then(|uid| uid.parse().ok());
-    match begin(&control, walls, uid) {
+    match begin(&control) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             control::report(&control, &Report::Failed(why));
@@ -87,26 +82,28 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn begin(control: &OwnedFd, walls: Walls, uid: Option<u32>) -> Step<()> {
+fn begin(control: &OwnedFd) -> Step<()> {
     raw::reset_signals();
     setsid().map_err(step("a session of its own"))?;
-    match walls {
-        Walls::Namespaces => in_namespaces(control, uid),
+    let Given { said: base, stdin: _, trees } =
+        control::receive_base(control).map_err(step("reading what it is for"))?;
+    match base.walls {
+        Walls::Namespaces => in_namespaces(control, &base, trees),
         // It ends with the runtime as well, but not before it has ended the command.
         Walls::User => {
-            let Given { profile, stdin, trees: _ } =
+            let Given { said: profile, stdin, trees: _ } =
                 control::receive_profile(control).map_err(step("reading the profile"))?;
             parent_is_there(&profile)?;
             take_stdin(stdin).map_err(step("a stdin"))?;
-            user::run(&profile, control)
+            user::run(&base, &profile, control)
         }
     }
 }
 
-/// All but mounts is made before there is a profile: until there is a command, the machine's may change.
-fn in_namespaces(control: &OwnedFd, uid: Option<u32>) -> Step<()> {
+/// All but what one command is granted is made before there is a profile.
+fn in_namespaces(control: &OwnedFd, base: &Base, trees: Option<Vec<OwnedFd>>) -> Step<()> {
     if geteuid().is_root() {
-        become_nobody(uid)?;
+        become_nobody(base.uid)?;
     }
     own_user_namespace()?;
     let rest = UnshareFlags::NEWNET
@@ -120,9 +117,9 @@ fn in_namespaces(control: &OwnedFd, uid: Option<u32>) -> Step<()> {
     let filter = Filter::of(Calls::Command)?;
     let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
     match raw::fork().map_err(step("the first process of the sandbox"))? {
-        None => init::run(filter, control, &helper),
+        None => init::run(base, trees, filter, control, &helper),
         Some(init) => {
-            drop((helper, filter));
+            drop((helper, filter, trees));
             watch(control.as_fd(), init).map_err(step("watching the sandbox"))?;
             control::report(control, &Report::Gone);
             Ok(())

@@ -14,9 +14,9 @@ use crate::control::{self, Order, Report};
 use crate::guard::{Found, Guard, Shield};
 use crate::limits::STOP;
 use crate::noted::Noted;
-use crate::profile::{Ask, Profile, Reach, Work};
+use crate::profile::{Ask, Plan, Reach, Work};
 use crate::run::{Bounds, Fault, Place, Stop, is_low, takes_too_much, unnoted, unsent};
-use crate::spawner::{self, Kind, Ready};
+use crate::spawner::{self, Ready};
 use crate::turns::{Alone, alone};
 
 /// What it says and is told, until its first rest.
@@ -83,10 +83,10 @@ impl Held {
         let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
         let argv = ask.commands.first().map(|simple| simple.argv.clone()).unwrap_or_default();
         let work = Work::Server { argv };
-        let profile = Profile::of(ask, work, &at.before.shield, bounds, tool_dirs);
+        let plan = Plan::of(ask, work, &at.before.shield, bounds, tool_dirs);
         let (read, stdin) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| not_run(errno.into()))?;
-        let Ready { mut child, control } = spawner::start(Kind::of(&profile)).map_err(not_run)?;
-        if let Err(why) = control::send_profile(&control, &profile, Some(read.as_fd())) {
+        let Ready { mut child, control } = spawner::start(&plan.base)?;
+        if let Err(why) = control::send_profile(&control, &plan, Some(read.as_fd())) {
             let fault = unsent(&control, why);
             drop(control);
             let _ = child.wait();

@@ -13,20 +13,24 @@ use rustix::process::{
 use crate::control::{self, Given, Order, Report};
 use crate::helper::{Step, let_go_of_streams, step, take_stdin};
 use crate::limits::{LOOK_AT_REST, REST};
-use crate::profile::{Profile, Work};
+use crate::profile::{Base, Profile, Work};
 use crate::program::Programs;
+use crate::root::Root;
 use crate::seccomp::{Calls, Filter};
-use crate::{confine, exit, list, probe, raw, root};
+use crate::{confine, exit, list, probe, raw};
 
 /// What shells say of a command that cannot be started, and of one that is not there.
 pub const NOT_STARTED: i32 = 126;
 pub const NOT_FOUND: i32 = 127;
 
-pub fn run(filter: Filter, control: &OwnedFd, helper: &OwnedFd) -> ! {
-    let report = prepare(filter, control, helper).and_then(|(profile, programs)| match &profile.work {
-        Work::Commands(_) | Work::Probe(_) => command(&profile, &programs),
-        Work::Server { .. } => server(&profile, &programs, control),
-    });
+pub fn run(base: &Base, trees: Option<Vec<OwnedFd>>, filter: Filter, control: &OwnedFd, helper: &OwnedFd) -> ! {
+    let report =
+        begin(base, trees, helper).and_then(|root| prepare(root, filter, control)).and_then(|(profile, programs)| {
+            match &profile.work {
+                Work::Commands(_) | Work::Probe(_) => command(&profile, &programs),
+                Work::Server { .. } => server(&profile, &programs, control),
+            }
+        });
     control::report(control, &report.unwrap_or_else(Report::Failed));
     if end_all().is_ok() {
         control::report(control, &Report::Gone);
@@ -47,21 +51,29 @@ fn end_all() -> Result<(), Errno> {
     }
 }
 
-/// Waits for a profile, and makes what it says.
-fn prepare(filter: Filter, control: &OwnedFd, helper: &OwnedFd) -> Step<(Profile, Programs)> {
+/// What every command has.
+fn begin(base: &Base, trees: Option<Vec<OwnedFd>>, helper: &OwnedFd) -> Step<Root> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("dying with the helper"))?;
     if has_ended(helper) {
         return Err("the helper is gone".into());
     }
-    let Given { profile, stdin, trees } = control::receive_profile(control).map_err(step("reading the profile"))?;
+    let root = Root::begin(base, trees)?;
+    confine::close_capabilities().map_err(step("no capabilities"))?;
+    Ok(root)
+}
+
+/// Waits for a profile, and makes what it says.
+fn prepare(root: Root, filter: Filter, control: &OwnedFd) -> Step<(Profile, Programs)> {
+    let Given { said: profile, stdin, trees } =
+        control::receive_profile(control).map_err(step("reading the profile"))?;
     take_stdin(stdin).map_err(step("a stdin"))?;
     if profile.certificates.is_some() {
         exit::open(control)?;
     }
-    root::make(&profile, trees)?;
+    root.finish(&profile, trees)?;
     let programs = Programs::open(&profile.found)?;
     confine::limits(&profile)?;
-    confine::close_capabilities().and_then(|()| confine::no_capabilities()).map_err(step("no capabilities"))?;
+    confine::no_capabilities().map_err(step("no capabilities"))?;
     keep_only(control, &programs)?;
     confine::landlock(&profile)?;
     let calls = match &profile.work {

@@ -1,5 +1,6 @@
 //! What a command is given: worked out by the runtime, carried out by the helper without a question.
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -117,49 +118,69 @@ pub enum Walls {
     User,
 }
 
-impl Walls {
-    pub const ALL: [Self; 2] = [Self::Namespaces, Self::User];
+/// What one command is likely to want as the last did, so that a helper can make it before there is one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Base {
+    pub walls: Walls,
+    /// Whom a helper that was started as root becomes.
+    pub uid: Option<u32>,
+    /// Whether what the command wrote may be executed.
+    pub execute_written: bool,
+    /// Of the machine itself, in the order in which they are laid over each other.
+    pub binds: Vec<Bind>,
+    /// (device, number) of each of them: another file of the same name is another bind.
+    found: Vec<(u64, u64)>,
+    /// (where, what it says)
+    pub links: Vec<(String, String)>,
+}
 
-    /// What the helper is told before its profile.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Namespaces => "namespaces",
-            Self::User => "user",
+impl Base {
+    fn of(programs: &Programs, uid: Option<u32>) -> Self {
+        let (mut binds, mut links) = system(programs);
+        for device in ["null", "zero", "full", "random", "urandom"] {
+            binds.push(bind(&format!("/dev/{device}"), Access::Device, false));
         }
+        for (at, says) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+            links.push((format!("/dev/{at}"), format!("/proc/self/fd{says}")));
+        }
+        links.push(("/dev/ptmx".to_owned(), "pts/ptmx".to_owned()));
+        let number = |path: &str| std::fs::metadata(path).map_or((0, 0), |found| (found.dev(), found.ino()));
+        let found = binds.iter().map(|bind| number(&bind.from)).collect();
+        Self { walls: Walls::Namespaces, uid, execute_written: *programs == Programs::All, binds, found, links }
     }
 }
 
+/// The rest, of one command alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Profile {
-    pub walls: Walls,
     /// Files and directories of the machine that are its user's already; none of them may be within its reach.
     pub originals: Vec<String>,
     /// The process that must still be there.
     pub parent: i32,
-    /// Whom a helper that was started as root becomes.
-    pub uid: Option<u32>,
     pub work: Work,
     pub found: Vec<Program>,
     pub cwd: String,
     pub environment: BTreeMap<String, String>,
-    /// In the order in which they are laid over each other.
+    /// Over those of its base, in the order in which they are laid over each other.
     pub binds: Vec<Bind>,
-    /// (where, what it says)
-    pub links: Vec<(String, String)>,
     /// Directories and files that are there and show nothing.
     pub masked: Vec<String>,
     pub memory_bytes: u64,
-    /// Whether what the command wrote may be executed.
-    pub execute_written: bool,
     /// Whom it trusts, in PEM, where it has a way out; otherwise it has no network at all.
     pub certificates: Option<String>,
 }
 
-impl Profile {
+/// One sandbox.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub base: Base,
+    pub profile: Profile,
+}
+
+impl Plan {
     pub fn of(ask: &Ask, work: Work, shield: &Shield, bounds: Bounds, tool_dirs: &[String]) -> Self {
-        let (mut binds, mut links) = system(&ask.programs);
         let all = ask.programs == Programs::All;
-        binds.extend(granted(&ask.reach, all));
+        let mut binds = granted(&ask.reach, all);
         // Over a granted directory that holds them: no grant may be written there.
         binds.extend(tools(tool_dirs, &ask.programs));
         for kept in &shield.kept {
@@ -169,45 +190,35 @@ impl Profile {
                 all,
             ));
         }
-        for device in ["null", "zero", "full", "random", "urandom"] {
-            binds.push(bind(&format!("/dev/{device}"), Access::Device, false));
-        }
-        for (at, says) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
-            links.push((format!("/dev/{at}"), format!("/proc/self/fd{says}")));
-        }
-        links.push(("/dev/ptmx".to_owned(), "pts/ptmx".to_owned()));
-        Self {
-            walls: Walls::Namespaces,
+        let profile = Profile {
             originals: Vec::new(),
             parent: i32::try_from(std::process::id()).unwrap_or(0),
-            uid: bounds.uid,
             work,
             found: ask.found.clone(),
             cwd: ask.cwd.clone(),
             environment: all_of(ask, tool_dirs),
             binds,
-            links,
             masked: shield.masked.clone(),
             memory_bytes: bounds.memory_bytes,
-            execute_written: all,
             certificates: None,
-        }
+        };
+        Self { base: Base::of(&ask.programs, bounds.uid), profile }
     }
 
     /// The same on copies; its binds are those of the copies already.
     pub fn on_copies(mut self, stage: &Stage) -> Self {
         let tmp = stage.tmp();
-        self.walls = Walls::User;
-        self.originals = stage.owned().to_vec();
-        self.binds.push(bind(&tmp, Access::ReadWrite, self.execute_written));
-        self.environment.extend(["HOME", "TMPDIR"].map(|name| (name.to_owned(), tmp.clone())));
+        self.base.walls = Walls::User;
+        self.profile.originals = stage.owned().to_vec();
+        self.profile.binds.push(bind(&tmp, Access::ReadWrite, self.base.execute_written));
+        self.profile.environment.extend(["HOME", "TMPDIR"].map(|name| (name.to_owned(), tmp.clone())));
         self
     }
 
     /// The same with a way out.
     pub fn with_exit(mut self, certificates: &str) -> Self {
-        self.environment.extend(exit::environment());
-        self.certificates = Some(certificates.to_owned());
+        self.profile.environment.extend(exit::environment());
+        self.profile.certificates = Some(certificates.to_owned());
         self
     }
 }

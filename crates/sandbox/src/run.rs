@@ -18,8 +18,8 @@ use crate::helper::Unmade;
 use crate::limits::{AVAILABLE_BYTES_MIN, ENDS, FREE_FILES_MIN, LOOK, OUTPUT_BYTES_MAX, STOP};
 use crate::merge::merge;
 use crate::noted::Noted;
-use crate::profile::{Ask, Profile, Walls, Work};
-use crate::spawner::{self, Kind, Ready};
+use crate::profile::{Ask, Base, Plan, Profile, Walls, Work};
+use crate::spawner::{self, Ready};
 use crate::stage::Stage;
 use crate::told::NotKept;
 use crate::usage;
@@ -118,11 +118,11 @@ pub fn run(
     }
     let _noted = Noted::new(scratch, &guard, &before.seen).map_err(unnoted)?;
     let work = Work::Commands(ask.commands.clone());
-    let mut profile = Profile::of(ask, work, &before.shield, bounds, tool_dirs);
+    let mut plan = Plan::of(ask, work, &before.shield, bounds, tool_dirs);
     if let Some(exit) = exit {
-        profile = profile.with_exit(exit.certificates);
+        plan = plan.with_exit(exit.certificates);
     }
-    let ran = confined(&profile, &ask.reach.write, bounds, Ending { until, halt }, exit);
+    let ran = confined(&plan, &ask.reach.write, bounds, Ending { until, halt }, exit);
     if let Err(Fault::NotRun(_) | Fault::NoNamespaces(_)) = ran {
         return ran;
     }
@@ -161,8 +161,8 @@ pub fn run_on_copies(
     }
     let ask = stage.ask(ask);
     let work = Work::Commands(ask.commands.clone());
-    let profile = Profile::of(&ask, work, &Shield::default(), bounds, tool_dirs).on_copies(&stage);
-    let ran = confined(&profile, &written, bounds, Ending { until, halt }, None);
+    let plan = Plan::of(&ask, work, &Shield::default(), bounds, tool_dirs).on_copies(&stage);
+    let ran = confined(&plan, &written, bounds, Ending { until, halt }, None);
     // A helper that was told to end everything tells nobody that it has, and one that was killed has ended nobody.
     let is_told = match &ran {
         Ok(ran) => !matches!(ran.ended, Ended::Stopped(_)),
@@ -171,7 +171,8 @@ pub fn run_on_copies(
     };
     if !is_told || usage::has_processes(uid) {
         // Another one does, before and after it does nothing.
-        let nothing = Profile { work: Work::Commands(Vec::new()), ..profile };
+        let profile = Profile { work: Work::Commands(Vec::new()), ..plan.profile };
+        let nothing = Plan { profile, ..plan };
         let ending = Ending { until: Instant::now() + ENDS, halt: &AtomicBool::new(false) };
         let has_ended = confined(&nothing, &written, bounds, ending, None).is_ok();
         // Who could still write there would write while it is read.
@@ -186,18 +187,17 @@ pub fn run_on_copies(
 
 /// `written` is where its disk is looked at.
 pub(crate) fn confined(
-    profile: &Profile,
+    plan: &Plan,
     written: &[String],
     bounds: Bounds,
     ending: Ending<'_>,
     exit: Option<&Exit<'_>>,
 ) -> Result<Ran, Fault> {
     let Ending { until, halt } = ending;
-    let not_run = |error: std::io::Error| Fault::NotRun(format!("the sandbox cannot be made: {error}"));
-    let kind = Kind::of(profile);
-    let Ready { child, control } = spawner::start(kind).map_err(not_run)?;
-    let told = control::send_profile(&control, profile, None).map_err(|why| unsent(&control, why));
-    let mut watched = Watched { child, kind, control: Some(control), stopped: None, is_gone: false, until, halt };
+    let base = &plan.base;
+    let Ready { child, control } = spawner::start(base)?;
+    let told = control::send_profile(&control, plan, None).map_err(|why| unsent(&control, why));
+    let mut watched = Watched { child, base, control: Some(control), stopped: None, is_gone: false, until, halt };
     told?;
     if let (Some(exit), Some(control)) = (exit, &watched.control) {
         let listener = control::take_listener(control, until.saturating_duration_since(Instant::now()));
@@ -233,7 +233,7 @@ pub(crate) struct Ending<'a> {
 
 struct Watched<'a> {
     child: Child,
-    kind: Kind,
+    base: &'a Base,
     /// Let go of, it tells the helper to end everything.
     control: Option<OwnedFd>,
     stopped: Option<Stop>,
@@ -291,7 +291,7 @@ impl Watched<'_> {
     /// With a helper that was told to end everything: the one ends with its namespaces in any case, the other has to be
     /// left to end what it has.
     fn patience(&self) -> Duration {
-        match self.kind.walls() {
+        match self.base.walls {
             Walls::Namespaces => STOP,
             Walls::User => STOP + ENDS,
         }
@@ -316,7 +316,7 @@ impl Drop for Watched<'_> {
         self.control = None;
         if self.is_gone {
             // What is left is the helper's own end, which takes the kernel a while.
-            return spawner::bury(self.child.id(), self.kind);
+            return spawner::bury(self.child.id(), self.base.clone());
         }
         let _ = self.child.wait();
     }

@@ -1,20 +1,22 @@
 //! The one thread that starts helpers. A helper dies with the thread that started it, so this one
 //! never ends before the process does.
 //!
-//! It keeps one helper ahead, which has done what takes longest and needs no profile, and waits for one: the next
-//! command need not.
+//! It keeps one helper ahead, which has made all that the next command is likely to have too, and waits for the rest: the
+//! next command need not.
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::control;
 use crate::helper::ARGUMENT;
 use crate::limits::KEPT;
-use crate::profile::{Profile, Walls};
+use crate::profile::Base;
+use crate::run::{Fault, unsent};
 
 /// A helper that waits for its profile.
 pub struct Ready {
@@ -23,57 +25,48 @@ pub struct Ready {
     pub control: OwnedFd,
 }
 
-/// What a helper has to know before its profile.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Kind {
-    walls: Walls,
-    uid: Option<u32>,
-}
-
-impl Kind {
-    pub fn of(profile: &Profile) -> Self {
-        Self { walls: profile.walls, uid: profile.uid }
-    }
-
-    pub fn walls(self) -> Walls {
-        self.walls
-    }
-}
-
-type Started = std::io::Result<Ready>;
+type Started = Result<Ready, Fault>;
 
 /// A helper that was started ahead.
-static AHEAD: Mutex<Option<(Kind, Ready)>> = Mutex::new(None);
-
-enum Order {
-    Start(Kind, SyncSender<Started>),
-    /// The next command is likely to want one of the same kind.
-    Bury(u32, Kind),
+struct Ahead {
+    base: Base,
+    /// The machine's mounts, since before it took its own from them.
+    mounts: File,
+    ready: Ready,
 }
 
+static AHEAD: Mutex<Option<Ahead>> = Mutex::new(None);
+
+enum Order {
+    Start(Base, SyncSender<Started>),
+    /// The next command is likely to want one of the same.
+    Bury(u32, Base),
+}
+
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// This very binary, whatever has become of its path.
 const SELF: &str = "/proc/self/exe";
 
 /// A helper with its end of the control socket as stdin, and pipes for what the command says.
-pub fn start(kind: Kind) -> Started {
-    if let Some(ready) = taken(kind) {
+pub fn start(base: &Base) -> Started {
+    if let Some(ready) = taken(base) {
         return Ok(ready);
     }
-    let gone = || std::io::Error::other("the thread that starts helpers is gone");
+    let gone = || not_run(std::io::Error::other("the thread that starts helpers is gone"));
     let (answer, started) = sync_channel(1);
-    spawner().ok_or_else(gone)?.send(Order::Start(kind, answer)).map_err(|_| gone())?;
+    spawner().ok_or_else(gone)?.send(Order::Start(base.clone(), answer)).map_err(|_| gone())?;
     started.recv().map_err(|_| gone())?
 }
 
 /// Waits for a helper that is about to end, so that nobody else has to, and keeps another one ahead: not before, for it
 /// would take the command's processor.
-pub fn bury(helper: u32, kind: Kind) {
+pub fn bury(helper: u32, base: Base) {
     if let Some(spawner) = spawner() {
-        let _ = spawner.send(Order::Bury(helper, kind));
+        let _ = spawner.send(Order::Bury(helper, base));
     }
 }
 
-fn ahead() -> MutexGuard<'static, Option<(Kind, Ready)>> {
+fn ahead() -> MutexGuard<'static, Option<Ahead>> {
     AHEAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -93,38 +86,45 @@ fn serve(orders: &Receiver<Order>) {
         let order =
             if has_one { orders.recv_timeout(KEPT) } else { orders.recv().map_err(|_| RecvTimeoutError::Disconnected) };
         match order {
-            Ok(Order::Start(kind, answer)) => {
-                let _ = answer.send(spawn(kind));
+            Ok(Order::Start(base, answer)) => {
+                let _ = answer.send(spawn(&base));
             }
-            Ok(Order::Bury(helper, kind)) => {
+            Ok(Order::Bury(helper, base)) => {
                 let helper = i32::try_from(helper).ok().and_then(Pid::from_raw);
                 let _ = rustix::io::retry_on_intr(|| waitpid(helper, WaitOptions::empty()));
-                keep_ahead(kind);
+                keep_ahead(base);
             }
             // Nobody has needed it: it is not to be paid for.
             Err(RecvTimeoutError::Timeout) => {
                 let unused = ahead().take();
-                unused.into_iter().for_each(|(_, ready)| end(ready));
+                unused.into_iter().for_each(|unused| end(unused.ready));
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn keep_ahead(kind: Kind) {
+fn keep_ahead(base: Base) {
     let mut ahead = ahead();
-    if ahead.is_none() {
-        *ahead = spawn(kind).ok().map(|ready| (kind, ready));
+    // Who cannot tell whether they have changed keeps none.
+    if let (None, Ok(mounts)) = (ahead.as_ref(), File::open(MOUNTS)) {
+        *ahead = spawn(&base).ok().map(|ready| Ahead { base, mounts, ready });
     }
 }
 
-fn taken(kind: Kind) -> Option<Ready> {
-    let (is, mut ready) = ahead().take()?;
-    if is == kind && matches!(ready.child.try_wait(), Ok(None)) {
-        return Some(ready);
+fn taken(base: &Base) -> Option<Ready> {
+    let mut found = ahead().take()?;
+    if found.base == *base && is_as_it_was(&found.mounts) && matches!(found.ready.child.try_wait(), Ok(None)) {
+        return Some(found.ready);
     }
-    end(ready);
+    end(found.ready);
     None
+}
+
+/// The kernel tells whoever has it open of every mount that came, went or was changed.
+fn is_as_it_was(mounts: &File) -> bool {
+    let mut one = [PollFd::new(mounts, PollFlags::PRI)];
+    matches!(poll(&mut one, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
 }
 
 fn end(Ready { mut child, control }: Ready) {
@@ -132,16 +132,25 @@ fn end(Ready { mut child, control }: Ready) {
     let _ = child.wait();
 }
 
-fn spawn(kind: Kind) -> Started {
-    let (control, theirs) = control::pair()?;
+fn spawn(base: &Base) -> Started {
+    let (control, theirs) = control::pair().map_err(not_run)?;
     let child = Command::new(SELF)
         .arg(ARGUMENT)
-        .arg(kind.walls.word())
-        .args(kind.uid.map(|uid| uid.to_string()))
         .env_clear()
         .stdin(Stdio::from(File::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()?;
-    Ok(Ready { child, control })
+        .spawn()
+        .map_err(not_run)?;
+    let ready = Ready { child, control };
+    if let Err(why) = control::send_base(&ready.control, base) {
+        let fault = unsent(&ready.control, why);
+        end(ready);
+        return Err(fault);
+    }
+    Ok(ready)
+}
+
+fn not_run(error: std::io::Error) -> Fault {
+    Fault::NotRun(format!("the sandbox cannot be made: {error}"))
 }

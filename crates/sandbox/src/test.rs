@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::guard::{Guard, Shield};
 use crate::helper::{NO_USER, Step, Unmade};
 use crate::probe::{COMPLETE, Targets};
-use crate::profile::{Ask, Profile, Programs, Reach, Work};
+use crate::profile::{Ask, Plan, Programs, Reach, Work};
 use crate::run::{Bounds, Ended, Ending, Fault, confined};
 use crate::stage::Stage;
 use crate::usage;
@@ -122,11 +122,11 @@ fn attempt(scratch: &Path, bounds: Bounds, tier: Tier) -> Step<Vec<String>> {
     let bounds = Bounds { free_bytes: 0, ..bounds };
     let halt = AtomicBool::new(false);
     let work = Work::Probe(targets);
-    let profile = match &stage {
-        None => Profile::of(&ask, work, &shield(&ask.reach)?, bounds, &[]),
-        Some(stage) => Profile::of(&stage.ask(&ask), work, &Shield::default(), bounds, &[]).on_copies(stage),
+    let plan = match &stage {
+        None => Plan::of(&ask, work, &shield(&ask.reach)?, bounds, &[]),
+        Some(stage) => Plan::of(&stage.ask(&ask), work, &Shield::default(), bounds, &[]).on_copies(stage),
     };
-    let ran = confined(&profile, &[], bounds, Ending { until, halt: &halt }, None)
+    let ran = confined(&plan, &[], bounds, Ending { until, halt: &halt }, None)
         .map_err(|fault| Unmade { why: fault.to_string(), is_refused: matches!(fault, Fault::NoNamespaces(_)) })?;
     let said = ran.stdout.text();
     let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();

@@ -15,13 +15,13 @@ use crate::control::{self, Report};
 use crate::helper::{Step, let_go_of_streams, step};
 use crate::init::{become_command, ended, has_ended, keep_only};
 use crate::limits::{ENDS, LOOK, LOOK_AT_REST};
-use crate::profile::Profile;
+use crate::profile::{Base, Profile};
 use crate::program::Programs;
 use crate::seccomp::{Calls, Filter};
 use crate::{confine, raw};
 
-pub fn run(profile: &Profile, control: &OwnedFd) -> Step<()> {
-    let uid = profile.uid.filter(|uid| *uid > 0 && geteuid().is_root());
+pub fn run(base: &Base, profile: &Profile, control: &OwnedFd) -> Step<()> {
+    let uid = base.uid.filter(|uid| *uid > 0 && geteuid().is_root());
     let uid = uid.ok_or("without namespaces a command needs `[sandbox] uid`, and a runtime that is root")?;
     set_child_subreaper(Some(getpid())).map_err(step("being the parent of all"))?;
     // What is left of one whose helper was killed.
@@ -29,7 +29,7 @@ pub fn run(profile: &Profile, control: &OwnedFd) -> Step<()> {
     let programs = Programs::open(&profile.found)?;
     let helper = pidfd_open(getpid(), PidfdFlags::empty()).map_err(step("a handle of itself"))?;
     let Some(command) = raw::fork().map_err(step("starting the command"))? else {
-        let code = match prepare(profile, uid, &programs, control, &helper) {
+        let code = match prepare(base, profile, uid, &programs, control, &helper) {
             Ok(()) => become_command(profile, &programs),
             Err(why) => {
                 control::report(control, &Report::Failed(why));
@@ -47,7 +47,14 @@ pub fn run(profile: &Profile, control: &OwnedFd) -> Step<()> {
     Ok(())
 }
 
-fn prepare(profile: &Profile, uid: u32, programs: &Programs, control: &OwnedFd, helper: &OwnedFd) -> Step<()> {
+fn prepare(
+    base: &Base,
+    profile: &Profile,
+    uid: u32,
+    programs: &Programs,
+    control: &OwnedFd,
+    helper: &OwnedFd,
+) -> Step<()> {
     if has_ended(helper) {
         return Err("the helper is gone".into());
     }
@@ -55,7 +62,7 @@ fn prepare(profile: &Profile, uid: u32, programs: &Programs, control: &OwnedFd, 
     std::fs::write("/proc/self/oom_score_adj", "1000").map_err(step("/proc/self/oom_score_adj"))?;
     confine::limits(profile)?;
     keep_only(control, programs)?;
-    let walls = confine::walls_of_user(profile)?;
+    let walls = confine::walls_of_user(base, profile)?;
     confine::close_capabilities().map_err(step("no capabilities"))?;
     confine::become_user(uid)?;
     confine::no_capabilities().map_err(step("no capabilities"))?;

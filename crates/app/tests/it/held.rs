@@ -300,30 +300,71 @@ fn a_file_that_is_swapped_for_a_link_leads_nowhere() {
     assert!(!outside.join("made").exists());
 }
 
-#[test]
-fn one_helper_waits_ahead_for_a_command_and_dies_with_the_runtime() {
-    let home = Sandboxed::home("[\"*\"]", "");
-    let served = home.place.serve();
-    let parent = served.id();
-    let helpers = || -> Vec<u32> {
-        let is_helper = |id: &u32| {
-            let of = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
-            let child = of("status").contains(&format!("\nPPid:\t{parent}\n"));
-            child && of("cmdline").contains("__sandbox") && !of("status").contains("State:\tZ")
-        };
-        let ids =
-            std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        ids.filter(is_helper).collect()
+/// Waits until this process has so many helpers.
+fn helpers(parent: u32, count: usize) -> Vec<u32> {
+    let is_helper = |id: &u32| {
+        let of = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+        let child = of("status").contains(&format!("\nPPid:\t{parent}\n"));
+        child && of("cmdline").contains("__sandbox") && !of("status").contains("State:\tZ")
     };
     let until = Instant::now() + Duration::from_secs(60);
-    let wait_for = |count: usize| loop {
-        let found = helpers();
+    loop {
+        let names = std::fs::read_dir("/proc").unwrap().flatten();
+        let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let found: Vec<u32> = ids.filter(is_helper).collect();
         if found.len() == count {
             return found;
         }
         assert!(Instant::now() < until, "{found:?}");
         std::thread::yield_now();
+    }
+}
+
+/// The runtime's mounts are its own here, so that the test can change them.
+#[test]
+fn what_changes_on_the_machine_while_a_helper_waits_is_as_it_is_now_for_the_next_command() {
+    if !is_root() {
+        return;
+    }
+    let home = Sandboxed::home("[\"sh\", \"cat\", \"own-tool\"]", "");
+    let inner = home.place.command(&["serve", "--json"]);
+    let mut outer = Command::new("unshare");
+    outer.args(["--mount", "--propagation", "private"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let served = Place::served(outer);
+    let target = served.id().to_string();
+    let change = |script: &str| {
+        let words = ["--target", target.as_str(), "--mount", "sh", "-ec", script];
+        assert!(Command::new("nsenter").args(words).status().unwrap().success(), "{script}");
     };
+    let ask = |command: &str| {
+        let [ahead] = helpers(served.id(), 1)[..] else { unreachable!() };
+        let told = home.run(command)["stdout"].clone();
+        (told, ahead, helpers(served.id(), 1)[0])
+    };
+    assert_eq!(home.run("sh -c 'echo $((1 + 1))'")["stdout"], "2\n");
+    change("mount -t tmpfs none /usr/local/share; echo late > /usr/local/share/told");
+    assert_eq!(ask("cat /usr/local/share/told").0, "late\n");
+    let tool = |says: &str| {
+        format!("cd /usr/local/bin; printf '#!/bin/sh\\necho {says}\\n' > new; chmod 755 new; mv new own-tool")
+    };
+    change(&format!("mount -t tmpfs none /usr/local/bin; {}", tool("one")));
+    assert_eq!(ask("own-tool").0, "one\n");
+    // Of this one no mount tells.
+    change(&tool("two"));
+    assert_eq!(ask("own-tool").0, "two\n");
+    change("umount /usr/local/share");
+    let (told, ahead, next) = ask("cat /usr/local/share/told");
+    assert_ne!((&told, ahead), (&json!("late\n"), next));
+    assert_eq!(told, "");
+}
+
+#[test]
+fn one_helper_waits_ahead_for_a_command_and_dies_with_the_runtime() {
+    let home = Sandboxed::home("[\"*\"]", "");
+    let served = home.place.serve();
+    let parent = served.id();
+    let wait_for = |count| helpers(parent, count);
     assert_eq!(home.run("x=1; echo $x")["stdout"], "1\n");
     let [ahead] = wait_for(1)[..] else { unreachable!() };
     // It has no network, nor anything else to do before it is told.
@@ -343,6 +384,7 @@ fn one_helper_waits_ahead_for_a_command_and_dies_with_the_runtime() {
     assert_eq!(home.run("x=2; echo $x")["stdout"], "2\n");
     let [last] = wait_for(1)[..] else { unreachable!() };
     served.kill();
+    let until = Instant::now() + Duration::from_secs(60);
     let is_there =
         || std::fs::read_to_string(format!("/proc/{last}/status")).is_ok_and(|status| !status.contains("State:\tZ"));
     while is_there() {
