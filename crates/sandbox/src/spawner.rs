@@ -41,6 +41,7 @@ enum Order {
     Start(Base, SyncSender<Started>),
     /// The next command is likely to want one of the same.
     Bury(u32, Base),
+    End(Ready),
 }
 
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -49,12 +50,17 @@ const SELF: &str = "/proc/self/exe";
 
 /// A helper with its end of the control socket as stdin, and pipes for what the command says.
 pub fn start(base: &Base) -> Started {
-    if let Some(ready) = taken(base) {
-        return Ok(ready);
-    }
+    let unfit = match taken(base) {
+        Ok(ready) => return Ok(ready),
+        Err(unfit) => unfit,
+    };
     let gone = || not_run(std::io::Error::other("the thread that starts helpers is gone"));
     let (answer, started) = sync_channel(1);
-    spawner().ok_or_else(gone)?.send(Order::Start(base.clone(), answer)).map_err(|_| gone())?;
+    let spawner = spawner().ok_or_else(gone)?;
+    spawner.send(Order::Start(base.clone(), answer)).map_err(|_| gone())?;
+    if let Some(unfit) = unfit {
+        let _ = spawner.send(Order::End(unfit));
+    }
     started.recv().map_err(|_| gone())?
 }
 
@@ -89,6 +95,7 @@ fn serve(orders: &Receiver<Order>) {
             Ok(Order::Start(base, answer)) => {
                 let _ = answer.send(spawn(&base));
             }
+            Ok(Order::End(ready)) => end(ready),
             Ok(Order::Bury(helper, base)) => {
                 let helper = i32::try_from(helper).ok().and_then(Pid::from_raw);
                 let _ = rustix::io::retry_on_intr(|| waitpid(helper, WaitOptions::empty()));
@@ -112,13 +119,11 @@ fn keep_ahead(base: Base) {
     }
 }
 
-fn taken(base: &Base) -> Option<Ready> {
-    let mut found = ahead().take()?;
-    if found.base == *base && is_as_it_was(&found.mounts) && matches!(found.ready.child.try_wait(), Ok(None)) {
-        return Some(found.ready);
-    }
-    end(found.ready);
-    None
+/// Or the one that does not do.
+fn taken(base: &Base) -> Result<Ready, Option<Ready>> {
+    let mut found = ahead().take().ok_or(None)?;
+    let does = found.base == *base && is_as_it_was(&found.mounts) && matches!(found.ready.child.try_wait(), Ok(None));
+    if does { Ok(found.ready) } else { Err(Some(found.ready)) }
 }
 
 /// The kernel tells whoever has it open of every mount that came, went or was changed.
