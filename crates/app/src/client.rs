@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tower::ServiceExt as _;
 
+use crate::cause::Cause;
 use crate::events::Events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::home;
@@ -237,7 +238,7 @@ impl Client {
 async fn over_socket(socket: &Path, request: Request<Body>) -> Outcome<Response<Body>> {
     let gone = |why: String| {
         let message = format!("the process that serves the home went away: {why}");
-        Failure::new(Exit::Fault, "gone", message, "backstay serve; what was under way goes on there")
+        Failure::new(Cause::Gone, message, "backstay serve; what was under way goes on there")
     };
     let stream = UnixStream::connect(socket).await.map_err(|error| gone(error.to_string()))?;
     let (mut sender, connection) =
@@ -263,16 +264,16 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Config(mistakes) => {
-                Self::new(Exit::Usage, "config", mistakes.to_string(), "mend backstay.toml; backstay config check")
+                Self::new(Cause::Config, mistakes.to_string(), "mend backstay.toml; backstay config check")
             }
-            OpenError::Setup(message) => Self::new(Exit::Usage, "setup", message, "backstay doctor"),
+            OpenError::Setup(message) => Self::new(Cause::Setup, message, "backstay doctor"),
             OpenError::Store(error) => error.into(),
             OpenError::Engine(error) => error.into(),
             OpenError::Io { error: ref why, .. }
                 if matches!(why.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable) =>
             {
                 let next = "stop what listens there, or change [server] listen in backstay.toml";
-                Self::new(Exit::Fault, "listen", error.to_string(), next)
+                Self::new(Cause::Listen, error.to_string(), next)
             }
             OpenError::Io { .. } => Self::fault(error.to_string()),
         }

@@ -10,10 +10,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use backstay_channels::{Problem, Why};
 use backstay_engine::Engine;
 use backstay_sandbox::Tried;
 use backstay_store::{Cell, StoreError};
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -87,22 +87,19 @@ fn answered<T>(
     found: Result<Result<T, StoreError>, tokio::task::JoinError>,
     show: impl FnOnce(T) -> Value,
 ) -> Response {
-    let (status, code, message, next) = match found {
-        Ok(Ok(found)) => return Json(show(found)).into_response(),
+    match found {
+        Ok(Ok(found)) => Json(show(found)).into_response(),
         Ok(Err(StoreError::Query(message))) => {
             let next = "only SELECT is allowed; backstay sql 'SELECT name FROM sqlite_schema' lists tables and views";
-            (StatusCode::BAD_REQUEST, "query", message, next)
+            Problem::new(Why::Query, message, next).into_response()
         }
-        Ok(Err(error @ StoreError::QuerySlow(_))) => (
-            StatusCode::BAD_REQUEST,
-            "query",
-            error.to_string(),
-            "narrow the query; backstay backup DIR copies the home",
-        ),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, "store", error.to_string(), "backstay doctor"),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string(), "backstay doctor"),
-    };
-    (status, Json(json!({ "error": { "code": code, "message": message, "next": next } }))).into_response()
+        Ok(Err(error @ StoreError::QuerySlow(_))) => {
+            let next = "narrow the query; backstay backup DIR copies the home";
+            Problem::new(Why::Query, error.to_string(), next).into_response()
+        }
+        Ok(Err(error)) => Problem::new(Why::Store, error.to_string(), "backstay doctor").into_response(),
+        Err(error) => Problem::internal(&error).into_response(),
+    }
 }
 
 fn cell(cell: Cell) -> Value {

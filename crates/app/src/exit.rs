@@ -3,11 +3,13 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use backstay_channels::Why;
 use backstay_engine::EngineError;
 use backstay_store::StoreError;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::cause::Cause;
 use crate::holder::Holder;
 
 /// Exit codes; scripts rely on the numbers.
@@ -94,13 +96,19 @@ pub type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
     #[must_use]
-    pub fn new(exit: Exit, code: &str, message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { exit, code: code.to_owned(), message: message.into(), next: next.into() }
+    pub fn new(cause: impl Into<Cause>, message: impl Into<String>, next: impl Into<String>) -> Self {
+        let cause = cause.into();
+        Self { exit: cause.exit(), code: cause.word().to_owned(), message: message.into(), next: next.into() }
+    }
+
+    #[must_use]
+    pub fn is(&self, cause: impl Into<Cause>) -> bool {
+        self.code == cause.into().word()
     }
 
     #[must_use]
     pub fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, "usage", message, next)
+        Self::new(Cause::Usage, message, next)
     }
 
     /// What the grammar says of a wrong command line: `error: WHAT`, more about it, `Usage: …`.
@@ -118,7 +126,7 @@ impl Failure {
 
     #[must_use]
     pub fn fault(message: impl Into<String>) -> Self {
-        Self::new(Exit::Fault, "fault", message, "backstay doctor")
+        Self::new(Cause::Fault, message, "backstay doctor")
     }
 
     /// Reading or writing `path` failed.
@@ -134,13 +142,13 @@ impl Failure {
         } else {
             "backstay doctor"
         };
-        Self::new(Exit::Fault, "io", format!("{}: {error}", path.display()), next)
+        Self::new(Cause::Io, format!("{}: {error}", path.display()), next)
     }
 
     #[must_use]
     pub fn no_home(home: &Path) -> Self {
         let message = format!("there is no home at {}", home.display());
-        Self::new(Exit::NotFound, "no_home", message, "backstay init")
+        Self::new(Cause::NoHome, message, "backstay init")
     }
 
     /// A new config would not say what the journal's agents may do.
@@ -148,26 +156,26 @@ impl Failure {
     pub fn unconfigured(home: &Path) -> Self {
         let message = format!("{} has a journal and no backstay.toml", home.display());
         let next = "put backstay.toml back, from a backup for example; or: backstay restore BACKUP NEW_HOME";
-        Self::new(Exit::Refused, "no_config", message, next)
+        Self::new(Cause::NoConfig, message, next)
     }
 
     #[must_use]
     pub fn busy(home: &Path) -> Self {
         let message = format!("{} holds {} and does not answer there", Holder::words(home), home.display());
-        Self::new(Exit::Busy, "busy", message, "wait for it to end, or stop it")
+        Self::new(Cause::Busy, message, "wait for it to end, or stop it")
     }
 
     /// Another import from stdin has this file.
     pub fn arriving(path: &Path) -> Self {
         let message = format!("another import is writing {}", path.display());
-        Self::new(Exit::Busy, "busy", message, "wait for it to end, or import from a file")
+        Self::new(Cause::Busy, message, "wait for it to end, or import from a file")
     }
 
     /// A process serves `home` already.
     #[must_use]
     pub fn served(home: &Path) -> Self {
         let message = format!("{} is already served by {}", home.display(), Holder::words(home));
-        Self::new(Exit::Busy, "busy", message, "backstay status; commands go through that process")
+        Self::new(Cause::Busy, message, "backstay status; commands go through that process")
     }
 
     /// An error of the API: `{"error":{"code","message","next"}}`.
@@ -178,8 +186,8 @@ impl Failure {
             "" => format!("the home answered {status}"),
             message => message.to_owned(),
         };
-        let code = if text("code").is_empty() { "fault" } else { text("code") };
-        Self::new(Exit::of_status(status), code, message, text("next"))
+        let code = if text("code").is_empty() { Cause::Fault.word() } else { text("code") };
+        Self { exit: Exit::of_status(status), code: code.to_owned(), message, next: text("next").to_owned() }
     }
 
     #[must_use]
@@ -195,6 +203,7 @@ impl fmt::Display for Failure {
     }
 }
 
+const LATER: &str = "try again in a moment; backstay status";
 /// What helps where the journal itself is lost: the file is never mended in place.
 const RESTORE: &str = "keep a copy of state.db and state.db-wal, then backstay restore BACKUP NEW_HOME";
 
@@ -203,26 +212,24 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         match error {
             StoreError::Busy(home) => Self::busy(&home),
-            StoreError::Missing(_) => Self::new(Exit::NotFound, "no_home", message, "backstay init"),
-            StoreError::Exists(_) => Self::new(Exit::Refused, "exists", message, "choose another directory"),
-            StoreError::Full(_) => Self::new(Exit::Waiting, "full", message, "make room on the disk of the home"),
-            StoreError::UnsafeFs { .. } => {
-                Self::new(Exit::Refused, "unsafe_fs", message, "put the home on a local disk")
-            }
-            StoreError::Newer { .. } => Self::new(Exit::Refused, "newer", message, "use the newer backstay"),
-            StoreError::Query(_) | StoreError::QuerySlow(_) => Self::new(Exit::Usage, "query", message, ""),
-            StoreError::Foreign { .. } => Self::new(Exit::Fault, "foreign", message, RESTORE),
+            StoreError::Missing(_) => Self::new(Cause::NoHome, message, "backstay init"),
+            StoreError::Exists(_) => Self::new(Cause::Exists, message, "choose another directory"),
+            StoreError::Full(_) => Self::new(Why::Full, message, "make room on the disk of the home"),
+            StoreError::UnsafeFs { .. } => Self::new(Cause::UnsafeFs, message, "put the home on a local disk"),
+            StoreError::Newer { .. } => Self::new(Cause::Newer, message, "use the newer backstay"),
+            StoreError::Query(_) | StoreError::QuerySlow(_) => Self::new(Why::Query, message, ""),
+            StoreError::Foreign { .. } => Self::new(Cause::Foreign, message, RESTORE),
             StoreError::NotAFile(_) => {
-                Self::new(Exit::Fault, "not_a_file", message, "put the file itself there, or move it away")
+                Self::new(Cause::NotAFile, message, "put the file itself there, or move it away")
             }
-            StoreError::Altered(_) => Self::new(Exit::Fault, "altered", message, RESTORE),
+            StoreError::Altered(_) => Self::new(Cause::Altered, message, RESTORE),
             StoreError::Corrupt(what) => {
-                Self::new(Exit::Fault, "damaged", format!("the state file is damaged: {what}"), RESTORE)
+                Self::new(Cause::Damaged, format!("the state file is damaged: {what}"), RESTORE)
             }
-            StoreError::Denied { next, .. } => Self::new(Exit::Fault, "io", message, next),
-            StoreError::Io(_) => Self::new(Exit::Fault, "io", message, "backstay doctor"),
+            StoreError::Denied { next, .. } => Self::new(Cause::Io, message, next),
+            StoreError::Io(_) => Self::new(Cause::Io, message, "backstay doctor"),
             StoreError::OldSqlite(_) | StoreError::Invalid(_) | StoreError::LogHeld | StoreError::Closed => {
-                Self::new(Exit::Fault, "store", message, "backstay doctor")
+                Self::new(Why::Store, message, "backstay doctor")
             }
         }
     }
@@ -232,17 +239,17 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
-            EngineError::Refused(refusal) => {
-                Self::new(Exit::Refused, refusal.code.word(), refusal.message, refusal.next)
-            }
-            EngineError::NoSession => Self::new(Exit::NotFound, "no_session", message, "backstay sessions list"),
-            EngineError::TooMany { .. } | EngineError::KeyReused => Self::new(Exit::Refused, "refused", message, ""),
-            EngineError::Full | EngineError::Draining | EngineError::Halted(_) => {
-                Self::new(Exit::Waiting, "unavailable", message, "try again in a moment; backstay status")
-            }
+            EngineError::Refused(refusal) => Self::new(Why::Refused(refusal.code), refusal.message, refusal.next),
+            EngineError::NoSession => Self::new(Why::NotFound, message, "backstay sessions list"),
+            EngineError::TooMany { .. } => Self::new(Why::TooManyMessages, message, ""),
+            EngineError::KeyReused => Self::new(Why::KeyReused, message, ""),
+            EngineError::Full => Self::new(Why::Full, message, LATER),
+            EngineError::Draining => Self::new(Why::Draining, message, LATER),
+            EngineError::Halted(_) => Self::new(Why::Halted, message, LATER),
             EngineError::Unreadable(_) => {
                 let next = "check the disk; where the file is damaged: backstay restore BACKUP NEW_HOME";
-                Self::new(Exit::Fault, "unreadable", message, next)
+                // Where no process goes on that could do better later.
+                Self { exit: Exit::Fault, ..Self::new(Why::Unreadable, message, next) }
             }
             EngineError::Internal(_) => Self::fault(message),
         }

@@ -1,8 +1,10 @@
 //! Which directory is the home, and what stands in it.
+use backstay_channels::Why;
 use std::path::{Path, PathBuf};
 
+use crate::cause::Cause;
 use crate::config;
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::serve;
 
 pub const STATE: &str = "state.db";
@@ -104,7 +106,7 @@ pub fn refuse_anothers(home: &Path) -> Outcome<()> {
         }
     };
     let message = format!("{} belongs to {who}, who could not change what root would leave there", home.display());
-    Err(Failure::new(Exit::Refused, "anothers_home", message, next))
+    Err(Failure::new(Cause::AnothersHome, message, next))
 }
 
 /// A directory in which anything else lies is not ours to lock and to make private.
@@ -120,7 +122,7 @@ pub fn refuse_foreign(home: &Path) -> Outcome<()> {
         Ok(entries) => entries,
         Err(_) if home.is_symlink() && !home.exists() => {
             let message = format!("{} is a link that leads nowhere", home.display());
-            return Err(Failure::new(Exit::Refused, "not_empty", message, "mend the link, or give another directory"));
+            return Err(Failure::new(Why::NotEmpty, message, "mend the link, or give another directory"));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Failure::io(home, &error)),
@@ -129,7 +131,7 @@ pub fn refuse_foreign(home: &Path) -> Outcome<()> {
         let name = entry.map_err(|error| Failure::io(home, &error))?.file_name();
         if !name.to_str().is_some_and(ours) && look(home) != Found::Home {
             let message = format!("{} is not empty: {} lies there", home.display(), name.to_string_lossy());
-            return Err(Failure::new(Exit::Refused, "not_empty", message, "give a new directory, or an empty one"));
+            return Err(Failure::new(Why::NotEmpty, message, "give a new directory, or an empty one"));
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The binary `backstay`: reads the command line, runs one command, and ends with its exit code.
 
 mod audit;
+mod cause;
 mod cli;
 mod client;
 mod commands;

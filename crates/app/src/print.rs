@@ -5,7 +5,8 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use backstay_kernel::words::is_hidden;
 use serde_json::Value;
 
-use crate::exit::{Exit, Failure};
+use crate::cause::Cause;
+use crate::exit::Failure;
 use crate::home;
 
 /// Where a command's words go.
@@ -80,7 +81,7 @@ impl Out {
     pub fn lost(&self) -> Option<Failure> {
         let why = self.lost.borrow().clone()?;
         let next = "see what stdout leads to; what the command did is done";
-        Some(Failure::new(Exit::Fault, "stdout", format!("stdout cannot be written: {why}"), next))
+        Some(Failure::new(Cause::Stdout, format!("stdout cannot be written: {why}"), next))
     }
 
     /// One line of data for a person.

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use backstay_channels::{Problem, Why};
 use backstay_secrets::{ExposeSecret as _, Key, SecretError, Vault, environment};
 
 use crate::config::{Checked, ProviderConfig};
@@ -53,6 +54,23 @@ pub fn keys_by_model(config: &Checked) -> BTreeMap<String, String> {
     let secret_of = |provider: &String| config.providers.get(provider)?.api_key_secret.clone();
     let models = config.policy.models.iter();
     models.filter_map(|(name, model)| Some((name.clone(), secret_of(&model.provider)?))).collect()
+}
+
+/// As an answer: what waits for a person to mend it, and what has failed.
+pub fn problem(error: SecretError) -> Problem {
+    let why = match error {
+        SecretError::Io { .. } | SecretError::NoRandom => Why::SecretsFailed,
+        SecretError::Open { .. }
+        | SecretError::Foreign { .. }
+        | SecretError::BadKey { .. }
+        | SecretError::NotSealed { .. }
+        | SecretError::WrongKey { .. }
+        | SecretError::NoKey
+        | SecretError::Shut(_)
+        | SecretError::BadValue
+        | SecretError::TooMany => Why::Secrets,
+    };
+    Problem::new(why, error.to_string(), next(&error))
 }
 
 /// What to do about it.

@@ -46,11 +46,19 @@ pub enum Why {
     SessionExists,
     /// Shown text of a stream was withdrawn.
     StreamReset,
+    /// What only the command line asks, and is told.
+    Query,
+    Audit,
+    Secrets,
+    SecretsFailed,
+    LoginFailed,
+    ServerFailed,
+    Store,
 }
 
 impl Why {
     /// All but the kernel's.
-    pub const OWN: [Self; 31] = [
+    pub const OWN: [Self; 38] = [
         Self::Malformed,
         Self::ConfigInvalid,
         Self::ToolsUnsupported,
@@ -82,6 +90,13 @@ impl Why {
         Self::NotAnExport,
         Self::SessionExists,
         Self::StreamReset,
+        Self::Query,
+        Self::Audit,
+        Self::Secrets,
+        Self::SecretsFailed,
+        Self::LoginFailed,
+        Self::ServerFailed,
+        Self::Store,
     ];
 
     #[must_use]
@@ -119,6 +134,13 @@ impl Why {
             Self::NotAnExport => "not_an_export",
             Self::SessionExists => "session_exists",
             Self::StreamReset => "stream_reset",
+            Self::Query => "query",
+            Self::Audit => "audit",
+            Self::Secrets => "secrets",
+            Self::SecretsFailed => "secrets_failed",
+            Self::LoginFailed => "login_failed",
+            Self::ServerFailed => "server_failed",
+            Self::Store => "store",
         }
     }
 
@@ -133,7 +155,10 @@ impl Why {
             | Self::LogprobsUnsupported
             | Self::ContentUnsupported
             | Self::LastMessageNotUser
-            | Self::NotAnExport => StatusCode::BAD_REQUEST,
+            | Self::NotAnExport
+            | Self::Query
+            | Self::Audit
+            | Self::Secrets => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::WrongScope | Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -143,8 +168,12 @@ impl Why {
             Self::Erased => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFailures | Self::TooManyMessages | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal | Self::BackupFailed | Self::StreamReset => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Full | Self::Draining | Self::Halted | Self::Unreadable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal | Self::BackupFailed | Self::StreamReset | Self::SecretsFailed | Self::Store => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Full | Self::Draining | Self::Halted | Self::Unreadable | Self::LoginFailed | Self::ServerFailed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }

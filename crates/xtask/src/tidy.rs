@@ -47,6 +47,7 @@ const RULES: &[Rule] = &[
     rules::ways_out,
     rules::machine,
     rules::error_pages,
+    rules::codes_by_hand,
     readers::config_keys,
     readers::controls,
     proofs::named_tests,

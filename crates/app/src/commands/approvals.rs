@@ -2,6 +2,8 @@
 //! to one of them, bound to its digest.
 use std::path::Path;
 
+use backstay_channels::Why;
+use backstay_kernel::refusal::Code;
 use serde_json::{Value, json};
 
 use super::conversation::{destination, flow, list, number, protected, reachable, repository, stays_done, text};
@@ -82,7 +84,7 @@ async fn answer_with(client: &Client, args: &DecideArgs, word: Said, out: &Out) 
     let token = token.as_deref();
     let Some(mut item) = find(client, token, &id).await? else {
         let message = format!("no action with the id {id} waits; it is answered, expired or withdrawn");
-        return Err(Failure::new(Exit::NotFound, "no_such_approval", message, "backstay approvals"));
+        return Err(Failure::new(Why::Refused(Code::NoSuchAsk), message, "backstay approvals"));
     };
     describe(&item, out);
     if let (Some(digest), Some(fields)) = (&args.digest, item.as_object_mut()) {

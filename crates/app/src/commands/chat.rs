@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use backstay_channels::Why;
+use backstay_kernel::refusal::Code;
 use serde_json::Value;
 
 use super::conversation::Conversation;
@@ -309,7 +311,7 @@ impl Chat<'_> {
             match self.talk.cancel().await {
                 Ok(()) => self.out.talk(Tone::Dim, "(ending this turn; Ctrl-C again leaves)"),
                 // It has just ended, and says so next.
-                Err(failure) if failure.code == "nothing_to_stop" => {}
+                Err(failure) if failure.is(Why::Refused(Code::NothingToStop)) => {}
                 Err(failure) => self.out.failure(&failure),
             }
         } else if !self.live {

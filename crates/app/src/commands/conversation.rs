@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::cause::Cause;
 use crate::cli::ChatArgs;
 use crate::client::Client;
 use crate::config::FILE;
 use crate::events::{Event, Events};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 
 /// The agent that is meant where none is named and there are several.
 const MAIN: &str = "main";
@@ -183,7 +184,7 @@ impl<'a> Conversation<'a> {
             self.reopened = self.reopened.saturating_add(1);
             if self.reopened > REOPENED_MAX {
                 let next = format!("backstay chat --session {}", self.session);
-                return Err(Failure::new(Exit::Fault, "gone", "the stream of events ended", next));
+                return Err(Failure::new(Cause::Gone, "the stream of events ended", next));
             }
             let path = format!("/api/sessions/{}/events?after={}", self.session, self.seq);
             self.events = self.client.stream(&path).await?;

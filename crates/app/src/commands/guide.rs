@@ -2,10 +2,12 @@
 //! copied, and no command that would be refused. It only looks; nothing of the home is set going.
 use std::path::Path;
 
+use backstay_channels::Why;
 use serde_json::{Value, json};
 
 use super::conversation::{list, text};
 use super::turn;
+use crate::cause::Cause;
 use crate::client::{Client, Intent};
 use crate::config;
 use crate::exit::{Exit, Failure, Outcome};
@@ -85,7 +87,7 @@ async fn look(home: &Path) -> Guide {
     match home::look(home) {
         Found::Nothing => {
             if let Err(failure) = home::refuse_foreign(home) {
-                let state = if failure.code == "io" { "blocked" } else { "none" };
+                let state = if failure.is(Cause::Io) { "blocked" } else { "none" };
                 let mut guide = Guide::new(state).step("init DIR", "make a home elsewhere");
                 guide.trouble = format!("{}; {}", failure.message, failure.next);
                 return guide;
@@ -125,9 +127,10 @@ async fn look(home: &Path) -> Guide {
     };
     found.unwrap_or_else(|failure| {
         let busy = failure.exit == Exit::Busy;
+        let is_lost = failure.is(Cause::Damaged) || failure.is(Cause::Foreign) || failure.is(Why::Unreadable);
         let mut guide = Guide::new(if busy { "busy" } else { "blocked" });
         guide.trouble = failure.message;
-        if ["damaged", "foreign", "unreadable"].contains(&failure.code.as_str()) {
+        if is_lost {
             guide = guide.step("restore BACKUP NEW_HOME", "make a home of a backup");
         }
         if busy { guide.step("status", "ask again") } else { guide.step("doctor", "look for what is wrong") }

@@ -14,6 +14,7 @@ use backstay_kernel::record::Entry;
 use backstay_store::{Options, Store, StoreError};
 use serde_json::json;
 
+use crate::cause::Cause;
 use crate::cli::InitArgs;
 use crate::config::{self, Choice};
 use crate::exit::{Exit, Failure, Outcome};
@@ -152,7 +153,7 @@ fn write_config(home: &Path, text: &str, asked: bool, out: &Out) -> Outcome<()> 
         Ok(_) if asked => {
             let message = format!("{} is there already and says something else", path.display());
             let next = "remove that file, or leave --base-url, --model and --commands out";
-            return Err(Failure::new(Exit::Refused, "exists", message, next));
+            return Err(Failure::new(Cause::Exists, message, next));
         }
         Ok(_) => {
             out.talk(Tone::Dim, &format!("{} is there already and stays as it is.", path.display()));
@@ -194,7 +195,7 @@ fn exists(home: &Path, how: &str) -> Failure {
     let command = home::command(home);
     let create = "tokens create --speaks program --scope chat";
     let next = format!("{command} chat; another token: {command} {create} --principal {OWNER}");
-    Failure::new(Exit::Refused, "exists", message, next)
+    Failure::new(Cause::Exists, message, next)
 }
 
 fn has_token(store: &Store) -> Outcome<bool> {

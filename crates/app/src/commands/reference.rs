@@ -28,7 +28,7 @@ fn cli() -> String {
     text.push_str(
         "stdout is data, stderr is talk. `--home DIR` (or `$BACKSTAY_HOME`) and `--json` go with every command.\n",
     );
-    text.push_str("A command that fails says why on stderr, with the command or config line that helps; with `--json` as\n`{\"error\":{\"code\",\"message\",\"next\"}}`.\n");
+    text.push_str("A command that fails says why on stderr, with the command or config line that helps; with `--json` as\n`{\"error\":{\"code\",\"message\",\"next\"}}`. Every code has a page in `docs/errors/`.\n");
     text.push_str("\n## Exit codes\n\n| code | means |\n|---|---|\n");
     for exit in Exit::ALL {
         let _ = writeln!(text, "| {} | {} |", exit.code(), exit.meaning());

@@ -7,6 +7,7 @@ use backstay_channels::workspace;
 use backstay_store::StoreError;
 use serde_json::json;
 
+use crate::cause::Cause;
 use crate::cli::RestoreArgs;
 use crate::config;
 use crate::exit::{Exit, Failure, Outcome};
@@ -17,23 +18,18 @@ pub fn run(args: &RestoreArgs, out: &Out) -> Outcome<Exit> {
     let (from, to) = (home::resolve(Some(&args.from))?, home::resolve(Some(&args.to))?);
     if !from.join(home::STATE).exists() {
         let message = format!("{} holds no backup: {} is missing", from.display(), home::STATE);
-        return Err(Failure::new(
-            Exit::NotFound,
-            "no_backup",
-            message,
-            "give a directory that `backstay backup` wrote",
-        ));
+        return Err(Failure::new(Cause::NoBackup, message, "give a directory that `backstay backup` wrote"));
     }
     if to.join(home::STATE).exists() {
         let message = format!("{} is a home already; a restore overwrites nothing", to.display());
-        return Err(Failure::new(Exit::Refused, "exists", message, "give a new directory"));
+        return Err(Failure::new(Cause::Exists, message, "give a new directory"));
     }
     home::refuse_foreign(&to)?;
     let kept = to.join(config::FILE).exists();
     if !kept && !from.join(config::FILE).exists() {
         let message = format!("neither {} nor {} holds a {}", from.display(), to.display(), config::FILE);
         let next = format!("put one into {} and run this again", to.display());
-        return Err(Failure::new(Exit::NotFound, "no_config", message, next));
+        return Err(Failure::new(Cause::NoConfig, message, next));
     }
     let config = from.join(config::FILE);
     if !kept && !std::fs::symlink_metadata(&config).is_ok_and(|found| found.is_file()) {
@@ -81,12 +77,7 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
     let is_filled = std::fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some());
     if has_workspace && is_filled {
         let message = format!("{} has files in it; a restore overwrites nothing", target.display());
-        return Err(Failure::new(
-            Exit::Refused,
-            "exists",
-            message,
-            "give a new directory, or remove what a cut restore left",
-        ));
+        return Err(Failure::new(Cause::Exists, message, "give a new directory, or remove what a cut restore left"));
     }
     make_private(&target).map_err(failed)?;
     let files = if has_workspace { workspace::copy(&source, &target).map_err(failed)? } else { 0 };
@@ -103,7 +94,7 @@ fn bring_files(from: &Path, to: &Path, kept: bool) -> Outcome<u64> {
 /// A damaged backup is mended by none; what was brought of it makes no home.
 fn unusable(error: StoreError, to: &Path) -> Failure {
     let failure = Failure::from(error);
-    if !["damaged", "foreign", "altered"].contains(&failure.code.as_str()) {
+    if ![Cause::Damaged, Cause::Foreign, Cause::Altered].into_iter().any(|cause| failure.is(cause)) {
         return failure;
     }
     Failure { next: format!("remove {} and restore another backup", to.display()), ..failure }
@@ -112,7 +103,7 @@ fn unusable(error: StoreError, to: &Path) -> Failure {
 /// A link in a backup may lead to anything that this user can read.
 fn led_out(path: &Path) -> Failure {
     let message = format!("{} is a link or no file of a backup; nothing was restored", path.display());
-    Failure::new(Exit::Refused, "not_a_backup", message, "give a directory that `backstay backup` wrote")
+    Failure::new(Cause::NotABackup, message, "give a directory that `backstay backup` wrote")
 }
 
 /// With all directories above it, for the owner alone.

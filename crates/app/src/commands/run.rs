@@ -3,10 +3,12 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use backstay_channels::Why;
 use serde_json::Value;
 
 use super::conversation::Conversation;
 use super::turn;
+use crate::cause::Cause;
 use crate::cli::RunArgs;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Failure, Outcome};
@@ -26,7 +28,7 @@ pub async fn run(home: &Path, args: &RunArgs, out: &Out) -> Outcome<Exit> {
 
 /// A key that stands for something else, as who typed it knows it.
 fn in_words(failure: Failure, args: &RunArgs) -> Failure {
-    let Some(key) = args.key.as_ref().filter(|_| failure.code == "key_reused") else { return failure };
+    let Some(key) = args.key.as_ref().filter(|_| failure.is(Why::KeyReused)) else { return failure };
     let message = format!("--key {key} stands for another task, agent or session already");
     Failure {
         message,
@@ -74,7 +76,7 @@ async fn end(client: &Client, talk: &mut Conversation<'_>, out: &Out) -> Outcome
         standing = turn::follow(client, talk, out) => standing,
         () = pressed() => {
             let message = format!("left before the turn {turn} had ended");
-            Err(Failure::new(Exit::Waiting, "left", message, format!("backstay trace {turn}")))
+            Err(Failure::new(Cause::Left, message, format!("backstay trace {turn}")))
         }
     }
 }

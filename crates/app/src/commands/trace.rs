@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::conversation::{
     PATHS_SHOWN_MAX, connections, destination, label, list, number, origins, reachable, reason, repository, text,
 };
+use crate::cause::Cause;
 use crate::cli::TraceArgs;
 use crate::client::{Client, Intent};
 use crate::desk;
@@ -53,7 +54,7 @@ async fn latest(client: &Client) -> Outcome<String> {
             until = after;
         }
     }
-    Err(Failure::new(Exit::NotFound, "no_turn", "no turn has begun in this home yet", "backstay run \"hello\""))
+    Err(Failure::new(Cause::NoTurn, "no turn has begun in this home yet", "backstay run \"hello\""))
 }
 
 /// The message of the turn that was begun last among these records. A page of long texts ends early.

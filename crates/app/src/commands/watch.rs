@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::conversation::text;
+use crate::cause::Cause;
 use crate::client::Client;
 use crate::events::Event;
 use crate::exit::{Exit, Failure, Outcome};
@@ -19,7 +20,7 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
     home::require(home)?;
     let Some(client) = Client::running(home).await? else {
         let message = format!("no process serves {}, so nothing goes on there", home.display());
-        return Err(Failure::new(Exit::Fault, "not_running", message, "backstay serve; backstay status"));
+        return Err(Failure::new(Cause::NotRunning, message, "backstay serve; backstay status"));
     };
     let mut events = client.stream(WAITS).await?;
     if out.talks_to_terminal && !out.json {
@@ -47,7 +48,7 @@ pub async fn run(home: &Path, out: &Out) -> Outcome<Exit> {
 
 fn gone(why: &str) -> Failure {
     let message = format!("the process that serves the home went away: {why}");
-    Failure::new(Exit::Fault, "gone", message.trim_end_matches([':', ' ']), "backstay serve; what waits is kept")
+    Failure::new(Cause::Gone, message.trim_end_matches([':', ' ']), "backstay serve; what waits is kept")
 }
 
 /// `waits`: the words for what waits, by its id.

@@ -6,12 +6,13 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use backstay_channels::{Problem, Why};
 use backstay_engine::Engine;
 use backstay_store::{Differs, Span, Store, StoreError, Stored, salt_text};
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::answered;
 use crate::audit::export::{self, Exported, Text};
 use crate::audit::line;
 
@@ -53,13 +54,14 @@ struct Compare {
 async fn compare(State(desk): State<Desk>, Json(asked): Json<Compare>) -> Response {
     let Some(key) = asked.key.or(desk.public) else {
         let next = "give --key, as `backstay audit key` shows it where the checkpoints were signed";
-        return no(StatusCode::BAD_REQUEST, "this home has no [audit] key, and none was given", next);
+        return Problem::new(Why::Audit, "this home has no [audit] key, and none was given", next).into_response();
     };
     let text = match std::fs::read_to_string(&asked.from) {
         Ok(text) => text,
         Err(error) => {
             let message = format!("{}: {error}", asked.from.display());
-            return no(StatusCode::BAD_REQUEST, &message, "give the file that the checkpoints were written to");
+            let next = "give the file that the checkpoints were written to";
+            return Problem::new(Why::Audit, message, next).into_response();
         }
     };
     let store = desk.engine.store().clone();
@@ -155,19 +157,4 @@ fn texts(store: &Store, stored: &str) -> Result<BTreeMap<u64, Option<Text>>, Sto
         texts.insert(reference.id, text);
     }
     Ok(texts)
-}
-
-fn answered<T>(
-    found: Result<Result<T, StoreError>, tokio::task::JoinError>,
-    show: impl FnOnce(T) -> Value,
-) -> Response {
-    match found {
-        Ok(Ok(found)) => Json(show(found)).into_response(),
-        Ok(Err(error)) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
-        Err(error) => no(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "backstay doctor"),
-    }
-}
-
-fn no(status: StatusCode, message: &str, next: &str) -> Response {
-    (status, Json(json!({ "error": { "code": "audit", "message": message, "next": next } }))).into_response()
 }

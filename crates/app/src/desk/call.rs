@@ -6,13 +6,12 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use backstay_channels::Problem;
+use backstay_channels::{Problem, Why};
 use backstay_engine::{Engine, EngineError, Placed};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::id::{Digest, EffectId, Place, SessionId};
 use backstay_kernel::record::{Decision, Ended, Judged, Planned, Record};
 use backstay_kernel::{Session, apply};
-use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 pub const CALL: &str = "/api/audit/calls";
@@ -32,8 +31,7 @@ async fn call(State(engine): State<Engine>, Path(id): Path<String>) -> Response 
 }
 
 fn nothing() -> Response {
-    let error = json!({ "code": "no_call", "message": "there is no such call", "next": "backstay trace shows the calls of a turn" });
-    (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
+    Problem::new(Why::NotFound, "there is no such call", "backstay trace shows the calls of a turn").into_response()
 }
 
 fn row(engine: &Engine, place: Place) -> Result<Option<Map<String, Value>>, EngineError> {

@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use backstay_channels::Problem;
-use backstay_engine::{Engine, EngineError};
+use backstay_channels::{Problem, Why};
+use backstay_engine::Engine;
 use backstay_secrets::{SecretError, SecretString, Vault};
 use http::StatusCode;
 use serde::Deserialize;
@@ -71,12 +71,16 @@ struct New {
     replaces: bool,
 }
 
-async fn keep(State(desk): State<Arc<Desk>>, Json(New { name, value, replaces }): Json<New>) -> Result<Response, No> {
+async fn keep(
+    State(desk): State<Arc<Desk>>,
+    Json(New { name, value, replaces }): Json<New>,
+) -> Result<Response, Problem> {
     if !crate::config::is_name(&name) {
-        return Err(No::name());
+        let message = "a secret's name has a-z, 0-9, `_` and `-`, and 64 characters at most";
+        return Err(Problem::new(Why::Secrets, message, "backstay secrets set crm-token"));
     }
     let value = SecretString::from(value);
-    let version = desk.vault.version_for(&name, &value)?;
+    let version = desk.vault.version_for(&name, &value).map_err(secrets::problem)?;
     let _changing = desk.changing.lock().await;
     desk.engine.home().keep_secret(&name, &version, replaces, BY).await?;
     let (at, answer) = (desk.engine.now(), json!({ "name": name, "version": version }));
@@ -84,7 +88,7 @@ async fn keep(State(desk): State<Arc<Desk>>, Json(New { name, value, replaces })
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
-async fn remove(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<Value>, No> {
+async fn remove(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     let _changing = desk.changing.lock().await;
     let is_recorded = desk.engine.home().state().secrets.contains_key(&name);
     let is_kept = desk.vault.list().contains_key(&name);
@@ -101,53 +105,8 @@ async fn remove(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Resu
 async fn off_thread(
     desk: &Desk,
     work: impl FnOnce(&Vault) -> Result<(), SecretError> + Send + 'static,
-) -> Result<(), No> {
+) -> Result<(), Problem> {
     let vault = desk.vault.clone();
     let done = tokio::task::spawn_blocking(move || work(&vault)).await;
-    done.map_err(|error| EngineError::Internal(error.to_string()))?.map_err(No::from)
-}
-
-/// An answer that is a no.
-struct No(Response);
-
-impl No {
-    fn new(status: StatusCode, message: &str, next: &str) -> Self {
-        let error = json!({ "error": { "code": "secrets", "message": message, "next": next } });
-        Self((status, Json(error)).into_response())
-    }
-
-    fn name() -> Self {
-        let message = "a secret's name has a-z, 0-9, `_` and `-`, and 64 characters at most";
-        Self::new(StatusCode::BAD_REQUEST, message, "backstay secrets set crm-token")
-    }
-}
-
-impl From<SecretError> for No {
-    fn from(error: SecretError) -> Self {
-        let status = match error {
-            SecretError::Io { .. } | SecretError::NoRandom => StatusCode::INTERNAL_SERVER_ERROR,
-            SecretError::Open { .. }
-            | SecretError::Foreign { .. }
-            | SecretError::BadKey { .. }
-            | SecretError::NotSealed { .. }
-            | SecretError::WrongKey { .. }
-            | SecretError::NoKey
-            | SecretError::Shut(_)
-            | SecretError::BadValue
-            | SecretError::TooMany => StatusCode::BAD_REQUEST,
-        };
-        Self::new(status, &error.to_string(), secrets::next(&error))
-    }
-}
-
-impl From<EngineError> for No {
-    fn from(error: EngineError) -> Self {
-        Self(Problem::from(error).into_response())
-    }
-}
-
-impl IntoResponse for No {
-    fn into_response(self) -> Response {
-        self.0
-    }
+    done.map_err(|error| Problem::internal(&error))?.map_err(secrets::problem)
 }

@@ -6,13 +6,13 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use backstay_channels::Door;
+use backstay_channels::{Door, Problem, Why};
 use backstay_engine::Engine;
+use backstay_kernel::refusal::Code;
 use backstay_kernel::url::Url;
 use backstay_mcp::Pin;
 use backstay_secrets::Vault;
 use backstay_tools::Roots;
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,16 +48,6 @@ struct Asked {
     agent: Option<String>,
 }
 
-/// A no, in words: status, code, message, next step.
-pub struct No(pub StatusCode, pub &'static str, pub String, pub String);
-
-impl IntoResponse for No {
-    fn into_response(self) -> Response {
-        let Self(status, code, message, next) = self;
-        (status, Json(json!({ "error": { "code": code, "message": message, "next": next } }))).into_response()
-    }
-}
-
 /// `{servers: [{name, command, url, pinned, offered, login}]}`
 async fn list(State(desk): State<Desk>) -> Response {
     let (servers, policy) = (desk.world.servers(), desk.engine.policy());
@@ -74,7 +64,11 @@ async fn list(State(desk): State<Desk>) -> Response {
 }
 
 /// `{pinned, drift, now}`
-async fn test(State(desk): State<Desk>, Path(name): Path<String>, Json(asked): Json<Asked>) -> Result<Response, No> {
+async fn test(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    Json(asked): Json<Asked>,
+) -> Result<Response, Problem> {
     let now = desk.describe(&name, asked.agent).await?;
     let before = desk.pinned(&name)?;
     let drift = before.as_ref().and_then(|pin| pin.drift(&now));
@@ -82,50 +76,52 @@ async fn test(State(desk): State<Desk>, Path(name): Path<String>, Json(asked): J
 }
 
 /// `{drift, now}`: how it differs from what was pinned before.
-async fn pin(State(desk): State<Desk>, Path(name): Path<String>, Json(asked): Json<Asked>) -> Result<Response, No> {
+async fn pin(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    Json(asked): Json<Asked>,
+) -> Result<Response, Problem> {
     let now = desk.describe(&name, asked.agent).await?;
     let drift = desk.pinned(&name)?.and_then(|pin| pin.drift(&now));
-    let fault = |why: String| No(StatusCode::INTERNAL_SERVER_ERROR, "internal", why, "backstay doctor".to_owned());
-    let text = serde_json::to_string(&now).map_err(|error| fault(error.to_string()))?;
-    desk.engine.home().pin(&name, text, "cli").await.map_err(|error| fault(error.to_string()))?;
+    let text = serde_json::to_string(&now).map_err(|error| Problem::internal(&error))?;
+    desk.engine.home().pin(&name, text, "cli").await?;
     desk.door.reload("mcp pin", None).await.map_err(|why| {
         let message = format!("it is pinned, and the config on disk is not in force: {why}");
-        No(StatusCode::BAD_REQUEST, "config_invalid", message, "backstay config check && backstay reload".to_owned())
+        Problem::new(Why::ConfigInvalid, message, "backstay config check && backstay reload")
     })?;
     Ok(Json(json!({ "drift": drift, "now": now })).into_response())
 }
 
 impl Desk {
-    fn pinned(&self, name: &str) -> Result<Option<Pin>, No> {
+    fn pinned(&self, name: &str) -> Result<Option<Pin>, Problem> {
         let read = pins(self.engine.store());
-        let mut all: BTreeMap<String, Pin> =
-            read.map_err(|why| No(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", why, "backstay doctor".to_owned()))?;
+        let mut all: BTreeMap<String, Pin> = read.map_err(|why| Problem::new(Why::Store, why, "backstay doctor"))?;
         Ok(all.remove(name))
     }
 
-    pub fn not_frozen(&self) -> Result<(), No> {
+    pub fn not_frozen(&self) -> Result<(), Problem> {
         if self.engine.home().switches().frozen {
-            let message = "the home is frozen, so nothing is started".to_owned();
-            return Err(No(StatusCode::FORBIDDEN, "home_frozen", message, "backstay unfreeze".to_owned()));
+            let message = "the home is frozen, so nothing is started";
+            return Err(Problem::new(Why::Refused(Code::HomeFrozen), message, "backstay unfreeze"));
         }
         Ok(())
     }
 
     /// Starts the server as an agent's calls would, and looks at it.
-    async fn describe(&self, name: &str, agent: Option<String>) -> Result<Pin, No> {
+    async fn describe(&self, name: &str, agent: Option<String>) -> Result<Pin, Problem> {
         self.not_frozen()?;
         let servers = self.world.servers();
         if servers.server(name).is_none() {
-            return Err(No::no_server(name));
+            return Err(no_server(name));
         }
         let agent = agent.or_else(|| self.first_user_of(name)).ok_or_else(|| {
             let message =
                 format!("no agent is granted a tool of `{name}`, so nobody knows in whose directories it runs");
-            No(StatusCode::BAD_REQUEST, "malformed", message, "name one with --agent".to_owned())
+            Problem::new(Why::Malformed, message, "name one with --agent")
         })?;
         let roots: Arc<Roots> = self.world.roots_of(&agent).ok_or_else(|| {
             let message = format!("there is no agent `{agent}`");
-            No(StatusCode::NOT_FOUND, "not_found", message, "backstay config show".to_owned())
+            Problem::new(Why::NotFound, message, "backstay config show")
         })?;
         let server = name.to_owned();
         let looked = tokio::task::spawn_blocking(move || {
@@ -133,14 +129,9 @@ impl Desk {
             servers.describe(&server, roots.place_of(&server, &hides, &Arc::default()))
         });
         let looked = looked.await.map_err(|error| error.to_string());
-        looked.and_then(|found| found.map_err(|fault| fault.to_string())).map_err(|why| {
-            No(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "server_failed",
-                why,
-                "mend the server, or its command in the config".to_owned(),
-            )
-        })
+        looked
+            .and_then(|found| found.map_err(|fault| fault.to_string()))
+            .map_err(|why| Problem::new(Why::ServerFailed, why, "mend the server, or its command in the config"))
     }
 
     fn first_user_of(&self, server: &str) -> Option<String> {
@@ -149,6 +140,10 @@ impl Desk {
         let uses = |tools: &[String]| tools.iter().any(|tool| tool.starts_with(&prefix));
         policy.agents.iter().find(|(_, agent)| uses(&agent.grants.tools)).map(|(name, _)| name.clone())
     }
+}
+
+pub fn no_server(name: &str) -> Problem {
+    Problem::new(Why::NotFound, format!("there is no server `{name}`"), "backstay mcp list")
 }
 
 /// A tool as `mcp test` shows it: what it takes, and nothing that it says of its own harmlessness.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::door::Door;
 use crate::network::rows;
+use crate::place::Ran;
 use crate::remote::{Peer, home, root, suite};
 use crate::sandboxed::{LATEST, Sandboxed};
 use crate::terminal::Terminal;
@@ -145,12 +146,21 @@ impl Login {
     }
 
     /// What it says at the end, and on the way to it.
-    fn end(mut self) -> (Value, String) {
-        let (mut line, mut talk) = (String::new(), String::new());
-        self.says.read_line(&mut line).unwrap();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut talk).unwrap();
-        self.child.wait().unwrap();
-        (serde_json::from_str(&line).unwrap_or_default(), talk)
+    fn end(self) -> (Value, String) {
+        let ran = self.ran();
+        (serde_json::from_str(&ran.stdout).unwrap_or_default(), ran.stderr)
+    }
+
+    /// Why it comes to nothing.
+    fn fails(self, code: i32) -> Value {
+        self.ran().error(code)
+    }
+
+    fn ran(mut self) -> Ran {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.says.read_line(&mut stdout).unwrap();
+        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut stderr).unwrap();
+        Ran { code: self.child.wait().unwrap().code().unwrap(), stdout, stderr }
     }
 }
 
@@ -347,15 +357,33 @@ fn a_code_for_a_server_that_is_not_the_one_in_force_is_not_redeemed() {
     let login = Login::begin(&home, &[]);
     assert_eq!(after.line(), "register");
     browse(&login.open, true);
-    let (said, talk) = login.end();
-    assert!(said.is_null() && talk.contains("\"code\":\"stale\""), "{talk}");
-    assert!(talk.contains("backstay reload && backstay mcp login far"), "{talk}");
+    let error = login.fails(3);
+    let next = json!("backstay reload && backstay mcp login far");
+    assert_eq!((&error["code"], &error["next"]), (&json!("stale"), &next), "{error}");
     assert_eq!(home.place.run(&["secrets", "list", "--json"]).json(0)["secrets"], json!([]));
     home.place.run(&["reload"]).expect(0);
     let (said, talk) = log_in(&home);
     assert_eq!(said["login"]["state"], "good", "{talk}");
     assert_eq!((after.line(), after.line()), ("register".to_owned(), "authorization_code".to_owned()));
     assert_eq!(served.stop(), 0);
+}
+
+/// The disk is full, or fails: that is no mistake of whoever logs in.
+#[test]
+fn a_login_that_cannot_be_written_says_so_and_the_next_one_is_kept() {
+    let peer = guarded(&[]);
+    let home = guarded_home(&peer, TERMS);
+    // A directory in the way: also root cannot write there.
+    let in_the_way = home.place.home().join("secrets.sealed.new");
+    std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+    let login = Login::begin(&home, &[]);
+    browse(&login.open, true);
+    let error = login.fails(1);
+    assert_eq!((&error["code"], &error["next"]), (&json!("secrets_failed"), &json!("backstay doctor")), "{error}");
+    let listed = home.place.run(&["secrets", "list", "--json"]).json(0);
+    assert_eq!(listed["secrets"][0]["state"], "missing");
+    std::fs::remove_dir_all(in_the_way).unwrap();
+    assert_eq!(log_in(&home).0["login"]["state"], "good");
 }
 
 /// A page that knows where a login waits puts a code of its own into it.

@@ -1,7 +1,8 @@
 //! Rules about one file at a time.
 use super::Source;
 use super::table::{
-    CODES, EXCEPTIONS, Exception, FILE_LINES_MAX, INLINE_TEST_LINES_MAX, NOT_PRODUCT, UNSAFE, UNSAID, WAYS_OUT,
+    ANSWERING, ANSWERS, CODES, EXCEPTIONS, Exception, FILE_LINES_MAX, INLINE_TEST_LINES_MAX, NOT_PRODUCT, UNSAFE,
+    UNSAID, WAYS_OUT,
 };
 use crate::code::code_only;
 
@@ -102,22 +103,37 @@ fn contains_whole(line: &str, word: &str) -> bool {
     })
 }
 
-/// Every code of a refusal has a page that says what it means and what to do.
+/// Every code that a command or a call may end with has a page that says what it means and what to do.
 pub fn error_pages(sources: &[Source]) -> Vec<String> {
-    let Some(codes) = sources.iter().find(|source| source.path == CODES) else {
-        return vec![format!("{CODES}: not found, so no error page was looked for")];
+    CODES.iter().flat_map(|path| pages_of(sources, path)).collect()
+}
+
+fn pages_of(sources: &[Source], path: &str) -> Vec<String> {
+    let Some(codes) = sources.iter().find(|source| source.path == path) else {
+        return vec![format!("{path}: not found, so no error page was looked for")];
     };
     let mut findings = Vec::new();
     let arms = codes.product().lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
     let words: Vec<&str> = arms.filter_map(|(_, word)| word.split('"').next()).collect();
     if words.is_empty() {
-        findings.push(format!("{CODES}: no code found in the match arms of `word`"));
+        findings.push(format!("{path}: no code found in the match arms of `word`"));
     }
     for word in words {
         let page = format!("docs/errors/{word}.md");
         if !sources.iter().any(|source| source.path == page && !source.text.trim().is_empty()) {
-            findings.push(format!("{CODES}: the code `{word}` has no page {page}"));
+            findings.push(format!("{path}: the code `{word}` has no page {page}"));
         }
     }
     findings
+}
+
+/// No error is made by hand, with a code of its own.
+pub fn codes_by_hand(sources: &[Source]) -> Vec<String> {
+    let answers = |source: &&Source| {
+        let path = source.path.as_str();
+        ANSWERING.iter().any(|under| path.starts_with(under)) && !ANSWERS.contains(&path)
+    };
+    let by_hand = sources.iter().filter(answers).filter(|source| source.product().contains("\"code\":"));
+    let why = "an error has a code of `Why` or `Cause`, so that it has its page";
+    by_hand.map(|source| format!("{}: `\"code\":`: {why}", source.path)).collect()
 }

@@ -51,8 +51,12 @@ pub const UNSAID: &[(&str, &str)] = &[
 /// Pages that say by which test something holds.
 pub const PROOFS: &[&str] = &["docs/corpora.md", "docs/promises.md"];
 
-/// Where refusals have their codes, in the match arms of `word`; each code has a page.
-pub const CODES: &str = "crates/kernel/src/refusal.rs";
+/// Where refusals, answers and commands have their codes, in the match arms of `word`; each code has a page.
+pub const CODES: &[&str] = &["crates/kernel/src/refusal.rs", "crates/channels/src/error.rs", "crates/app/src/cause.rs"];
+/// Where an error is put into words for programs: elsewhere its code could be one that none of `CODES` has.
+pub const ANSWERS: &[&str] = &["crates/channels/src/error.rs", "crates/app/src/exit.rs"];
+/// Where one could be.
+pub const ANSWERING: &[&str] = &["crates/channels/src/", "crates/app/src/"];
 
 /// How the files begin in which config keys are declared, by name; they are read in other files of the same crate, and what
 /// rules look at is named in the kernel.

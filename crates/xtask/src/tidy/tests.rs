@@ -82,13 +82,26 @@ fn what_is_true_on_one_machine_only_is_found_in_any_file() {
 
 #[test]
 fn a_code_without_a_page_is_found() {
-    let codes = source(table::CODES, "match self {\n    Self::Stale => \"stale\",\n    Self::Full => \"full\",\n}\n");
+    let all = |arms: &str| table::CODES.iter().map(|path| source(path, arms)).collect::<Vec<_>>();
     let page = |name: &str| source(&format!("docs/errors/{name}.md"), "# it\n");
-    assert_eq!(rules::error_pages(&[codes, page("stale")]).len(), 1);
-    let codes = source(table::CODES, "Self::Stale => \"stale\",\n");
-    assert_eq!(rules::error_pages(&[codes, page("stale")]).len(), 0);
-    assert_eq!(rules::error_pages(&[]).len(), 1, "a rule that finds nothing to look at fails");
-    assert_eq!(one(rules::error_pages, table::CODES, "enum Code {}"), 1);
+    let found = |arms: &str| {
+        let sources: Vec<Source> = all(arms).into_iter().chain([page("stale")]).collect();
+        rules::error_pages(&sources).len()
+    };
+    let each = table::CODES.len();
+    assert_eq!(found("match self {\n    Self::Stale => \"stale\",\n    Self::Full => \"full\",\n}\n"), each);
+    assert_eq!(found("Self::Stale => \"stale\",\n"), 0);
+    assert_eq!(found("enum Code {}"), each, "a rule that finds nothing to look at fails");
+    assert_eq!(rules::error_pages(&[]).len(), each);
+}
+
+#[test]
+fn an_error_that_is_made_by_hand_is_found() {
+    let made = "//! a\nfn no() { json!({ \"code\": \"no_such\" }) }\n";
+    assert_eq!(one(rules::codes_by_hand, "crates/app/src/desk/a.rs", made), 1);
+    for free in table::ANSWERS.iter().chain(&[FILE, "crates/app/tests/it/a.rs"]) {
+        assert_eq!(one(rules::codes_by_hand, free, made), 0, "{free}");
+    }
 }
 
 #[test]

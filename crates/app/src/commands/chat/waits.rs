@@ -1,5 +1,7 @@
 //! What a chat's turn waits for, and a person's answer to it where the work happens.
+use backstay_channels::Why;
 use backstay_kernel::id::Place;
+use backstay_kernel::refusal::Code;
 use serde_json::Value;
 
 use super::super::approvals::{self, Said};
@@ -35,7 +37,7 @@ impl Chat<'_> {
         let (id, reason) = typed::split(rest);
         let Mode::Asked(item) = &self.mode else {
             let message = "no action of this session waits for a yes";
-            self.out.failure(&Failure::new(Exit::NotFound, "no_such_approval", message, "backstay approvals"));
+            self.out.failure(&Failure::new(Why::Refused(Code::NoSuchAsk), message, "backstay approvals"));
             self.ends(Exit::NotFound);
             self.prompt();
             return Ok(true);

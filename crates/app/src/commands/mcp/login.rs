@@ -4,6 +4,8 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
+use backstay_channels::Why;
+use backstay_kernel::refusal::Code;
 use backstay_mcp::oauth::{self, Bounds, Drawn, Found, NoClient, Redemption};
 use backstay_mcp::{At, Means};
 use backstay_secrets::SecretError;
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::redirect::{self, Redirect};
+use crate::cause::Cause;
 use crate::cli::LoginArgs;
 use crate::client::{Client, Intent};
 use crate::commands::conversation::{list, text};
@@ -28,7 +31,7 @@ pub async fn run(home: &Path, args: &LoginArgs, out: &Out) -> Outcome<Exit> {
     let (at, own) = server(&checked, &args.name)?;
     let bounds = Bounds::of(serve::network(&checked)?, at);
     let again = format!("backstay mcp login {}", args.name);
-    let failed = |why: String| Failure::new(Exit::Waiting, "login_failed", format!("{}: {why}", args.name), &again);
+    let failed = |why: String| Failure::new(Why::LoginFailed, format!("{}: {why}", args.name), &again);
     let wanted = args.scope.as_deref().map(oauth::scopes);
     let found = oauth::discover(&bounds, at, wanted.as_deref(), args.issuer.as_deref()).await.map_err(failed)?;
     show(at, &found, args, out);
@@ -78,11 +81,11 @@ async fn can_keep(home: &Path) -> Outcome<()> {
     client.close().await;
     if status?.get("frozen").and_then(Value::as_bool) == Some(true) {
         let message = "the home is frozen, so nothing is asked for";
-        return Err(Failure::new(Exit::Refused, "home_frozen", message, "backstay unfreeze"));
+        return Err(Failure::new(Why::Refused(Code::HomeFrozen), message, "backstay unfreeze"));
     }
     if text(&kept?, "key").is_empty() {
         let none = SecretError::NoKey;
-        return Err(Failure::new(Exit::Usage, "secrets", none.to_string(), secrets::next(&none)));
+        return Err(Failure::new(Why::Secrets, none.to_string(), secrets::next(&none)));
     }
     Ok(())
 }
@@ -95,7 +98,7 @@ fn server<'c>(checked: &'c Checked, name: &str) -> Outcome<(&'c At, &'c Oauth)> 
         }
         None => {
             let message = format!("there is no server `{}`", visible_line(name));
-            Err(Failure::new(Exit::NotFound, "not_found", message, "backstay mcp list"))
+            Err(Failure::new(Why::NotFound, message, "backstay mcp list"))
         }
     }
 }
@@ -130,7 +133,7 @@ fn agree(args: &LoginArgs, out: &Out) -> Outcome<()> {
     if read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }
-    Err(Failure::new(Exit::Refused, "login_refused", "nothing was asked for", next))
+    Err(Failure::new(Cause::LoginRefused, "nothing was asked for", next))
 }
 
 /// The code, from the browser or from whoever pastes where it ended.
@@ -144,10 +147,10 @@ async fn waited(args: &LoginArgs, redirect: &Redirect, (found, drawn): (&Found, 
     let code = redirect::code(redirect, pasted, args.paste, found, drawn, |why| out.talk(Tone::Warning, why));
     match tokio::time::timeout(Duration::from_millis(args.wait), code).await {
         Ok(Ok(code)) => Ok(code),
-        Ok(Err(why)) => Err(Failure::new(Exit::Refused, "login_refused", why, again)),
+        Ok(Err(why)) => Err(Failure::new(Cause::LoginRefused, why, again)),
         Err(_) => {
             let message = "nobody came back from the browser in time; nothing was kept";
-            Err(Failure::new(Exit::Waiting, "login_failed", message, again))
+            Err(Failure::new(Why::LoginFailed, message, again))
         }
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use backstay_channels::Why;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::{Facts, Starts};
 use backstay_kernel::flow::Named;
@@ -12,6 +13,7 @@ use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::reached::{Places, Seen};
 use backstay_kernel::record::{Admitted, Mode, Opened, Record, TurnStarted, Verdict};
+use backstay_kernel::refusal::Code;
 use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
@@ -27,9 +29,10 @@ use crate::{serve, world};
 pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outcome<Exit> {
     let policy = &config.policy;
     let name = agent(policy, args.agent.as_deref())?;
-    let agent = policy.agents.get(name).ok_or_else(|| unknown("agent", name, policy.agents.keys()))?;
+    let agent =
+        policy.agents.get(name).ok_or_else(|| unknown(Code::UnknownAgent, "agent", name, policy.agents.keys()))?;
     if !policy.principals.contains_key(&args.principal) {
-        return Err(unknown("principal", &args.principal, policy.principals.keys()));
+        return Err(unknown(Code::UnknownPrincipal, "principal", &args.principal, policy.principals.keys()));
     }
     let roots = serve::roots_to_look(home, config, agent).map_err(|error| {
         let next = "start the home once: it makes granted directories that are missing";
@@ -161,8 +164,8 @@ fn agent<'a>(policy: &'a Policy, named: Option<&'a str>) -> Outcome<&'a str> {
     }
 }
 
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Failure {
+fn unknown<'a>(code: Code, what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Failure {
     let known: Vec<&str> = known.map(String::as_str).collect();
     let message = format!("there is no {what} `{}`", visible_line(name));
-    Failure::new(Exit::NotFound, &format!("unknown_{what}"), message, format!("give one of {}", known.join(", ")))
+    Failure::new(Why::Refused(code), message, format!("give one of {}", known.join(", ")))
 }
