@@ -81,8 +81,9 @@ pub fn run(root: &Path, names: &[&str]) -> Result<(), String> {
 /// Takes them all, whatever becomes of them, and prints the table.
 fn all<'s>(root: &Path, steps: impl Iterator<Item = &'s Step>) -> Result<(), String> {
     let outcomes: Vec<Outcome> = steps.map(|step| take(root, step)).collect();
+    let untried = if outcomes.iter().any(|outcome| outcome.name == "tests") { untried(root)? } else { String::new() };
     // Programs read the last line of a run, so nothing comes after it, on either stream.
-    println!("\n{}\n{}", table(&outcomes), total(&outcomes));
+    println!("\n{}\n{untried}{}", table(&outcomes), total(&outcomes));
     if outcomes.iter().all(|outcome| outcome.passed) { Ok(()) } else { Err(String::new()) }
 }
 
@@ -141,6 +142,18 @@ fn table(outcomes: &[Outcome]) -> String {
         let _ = write!(text, "\n{name:<10} {result:<6} {seconds:>8.1} {:>7} {:>7}", count.passed, count.failed);
     }
     text
+}
+
+/// Says which of the tests that passed hold nothing here, a line of its own, where there are any.
+fn untried(root: &Path) -> Result<String, String> {
+    use std::os::unix::fs::MetadataExt as _;
+    // Whose process this is.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if is_root {
+        return Ok(String::new());
+    }
+    let count = tidy::tests_of_root(root)?;
+    Ok(format!("{count} of the tests tried nothing: what commands do on copies, for one, is for root to try\n"))
 }
 
 fn total(outcomes: &[Outcome]) -> Count {

@@ -59,6 +59,17 @@ pub fn run(root: &Path) -> Result<(), String> {
     process::report("tidy", &findings)
 }
 
+/// How many tests end before they have tried anything where nobody is root.
+pub fn tests_of_root(root: &Path) -> Result<usize, String> {
+    Ok(guarded(&load(root)?))
+}
+
+fn guarded(sources: &[Source]) -> usize {
+    const GUARD: &str = "if !is_root() {\n        return;\n";
+    let tests = sources.iter().filter(|source| source.is_rust()).map(Source::tests);
+    tests.map(|tests| tests.matches(GUARD).count()).sum()
+}
+
 /// What git tracks, and what it would add. Files that are not UTF-8 hold no sources.
 fn load(root: &Path) -> Result<Vec<Source>, String> {
     let list = process::read(root, &["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;

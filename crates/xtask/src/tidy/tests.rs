@@ -96,6 +96,15 @@ fn a_code_without_a_page_is_found() {
 }
 
 #[test]
+fn tests_that_are_for_root_alone_are_counted() {
+    let guard = "fn a() {\n    if !is_root() {\n        return;\n    }\n}\n";
+    let path = "crates/app/tests/it/a.rs";
+    let count = |path: &str, text: &str| guarded(&[source(path, text)]);
+    assert_eq!((count(path, &guard.repeat(2)), count(FILE, guard), count("docs/a.md", guard)), (2, 0, 0));
+    assert!(tests_of_root(&process::root().unwrap()).unwrap() > 0, "they are written in another way now");
+}
+
+#[test]
 fn an_error_that_is_made_by_hand_is_found() {
     let made = "//! a\nfn no() { json!({ \"code\": \"no_such\" }) }\n";
     assert_eq!(one(rules::codes_by_hand, "crates/app/src/desk/a.rs", made), 1);
