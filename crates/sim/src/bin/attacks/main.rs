@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             product::inside(Path::new(scratch), reader, sample.tier, &cases);
             ExitCode::SUCCESS
         }
-        [binary, rest @ ..] => {
+        [binary, rest @ ..] if Path::new(binary).is_file() => {
             let Some(samples) = samples(rest) else {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
             }
             if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        [] => {
+        _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
