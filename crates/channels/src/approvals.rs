@@ -3,18 +3,18 @@ use std::ops::ControlFlow;
 
 use axum::Json;
 use axum::extract::State;
-use backstay_engine::Command;
+use backstay_engine::{Command, Refused};
 use backstay_kernel::flow::Flow;
 use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::{Approvers, Who};
-use backstay_kernel::session::{Session, Work};
+use backstay_kernel::session::{Edit, Open, Session, Work};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::auth::Speaker;
-use crate::card::Action;
+use crate::card::{Action, tool_call};
 use crate::door::Door;
 use crate::error::Problem;
 use crate::input::{At, Input, Keyed};
@@ -72,10 +72,16 @@ fn may_answer(speaker: &Speaker, kind: &Kind) -> bool {
 /// What a person sees of an action that waits for their yes; nothing of what waits for something else.
 fn item(door: &Door, row: &Row, state: &Session, waiting: &Waiting) -> Result<Option<Value>, Problem> {
     let Kind::Approval { by, approvers, expires_at, digest, yes } = &waiting.kind else { return Ok(None) };
-    let Some(Work::Tool { call, judged: Some(judged), .. }) = state.effects.get(&waiting.effect).map(|o| &o.work)
+    let Some(Open { work: Work::Tool { call, judged: Some(judged), .. }, edit, .. }) =
+        state.effects.get(&waiting.effect)
     else {
         return Ok(None);
     };
+    let edited = edit.as_ref().map(|edit| {
+        let Edit { by, speaks, before, times, .. } = edit;
+        let before = door.call_text(before)?.args;
+        Ok::<_, Problem>(json!({ "by": by, "speaks": speaks, "times": times, "args_before": before }))
+    });
     let text = door.call_text(call)?;
     let policy = door.engine.policy();
     let rules = policy.agents.get(&state.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
@@ -97,6 +103,7 @@ fn item(door: &Door, row: &Row, state: &Session, waiting: &Waiting) -> Result<Op
         "approvers": approvers_shown(approvers),
         "yes": yes,
         "expires_at": expires_at,
+        "edited": edited.transpose()?,
     });
     if let Some(item) = item.as_object_mut() {
         item.extend(door.card(&Action { state, effect: waiting.effect, judged, text: &text }));
@@ -164,6 +171,74 @@ pub struct Decision {
     always_ms: Option<u64>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edited {
+    digest: Digest,
+    arguments: Map<String, Value>,
+    note: Option<String>,
+}
+
+/// Other arguments for the call that is asked about. What it is then, and whether that is allowed, asked about or denied,
+/// is found out as of any call; this is no yes to it.
+pub async fn edit(
+    speaker: Speaker,
+    State(door): State<Door>,
+    At(place): At,
+    key: Keyed,
+    Input(edited): Input<Edited>,
+) -> Result<Json<Value>, Problem> {
+    let turn = asked_of(&speaker, &door, place).await?;
+    let arguments = Value::Object(edited.arguments).to_string();
+    let tried = arguments.clone();
+    door.off_thread(move |door| fits(door, place, tried)).await?;
+    let (caller, note) = (speaker.caller(), edited.note.as_deref().unwrap_or_default());
+    let named = place.to_string();
+    let key = key.for_call("edit", &[named.as_bytes(), &edited.digest.0[..], arguments.as_bytes(), note.as_bytes()]);
+    let command = Command::Edit {
+        effect: place.seq,
+        digest: edited.digest,
+        arguments,
+        by: caller.principal.clone(),
+        role: caller.role,
+        channel: caller.channel.clone(),
+        speaks: speaker.speaks(),
+        note: edited.note,
+    };
+    let accepted = door.engine.command(caller, place.session, command, key).await?;
+    Ok(Json(json!({
+        "id": named,
+        "edited": true,
+        "session": place.session,
+        "turn": Place { session: place.session, seq: turn }.to_string(),
+        "seq": accepted.seq,
+    })))
+}
+
+/// Arguments that make no call of the tool change nothing. One that does not wait any more is the session's to refuse.
+fn fits(door: &Door, place: Place, arguments: String) -> Result<(), Problem> {
+    let state = door.fold(place.session)?;
+    let Some(Open { work: Work::Tool { call, .. }, .. }) = state.effects.get(&place.seq) else { return Ok(()) };
+    let tool = door.call_text(call)?.tool;
+    let refused = |Refused { detail, .. }| {
+        let next = "send a JSON object that fits the tool's schema; nothing was changed";
+        Problem::from(Refusal::new(Code::BadArguments, format!("no call is made of these arguments: {detail}"), next))
+    };
+    door.engine.world().inspect(&tool_call(&state, tool, arguments)).map(drop).map_err(refused)
+}
+
+/// The turn of an ask that this speaker may answer.
+async fn asked_of(speaker: &Speaker, door: &Door, place: Place) -> Result<TurnId, Problem> {
+    let (turn, approvers) = door.off_thread(move |door| asked(door, place)).await?;
+    let caller = speaker.caller();
+    if approvers.include(&caller.principal, caller.role) {
+        return Ok(turn);
+    }
+    door.session_of(speaker, place.session).await.map_err(|_| no_such_approval())?;
+    let message = format!("`{}` may not answer this ask", caller.principal);
+    Err(Refusal::new(Code::NotAnApprover, message, "ask one of the approvers that the item names").into())
+}
+
 /// Whether it still waits, for this digest and this approver, is the session's to say; here only
 /// who may know of it at all.
 pub async fn decide(
@@ -173,11 +248,8 @@ pub async fn decide(
     key: Keyed,
     Input(decision): Input<Decision>,
 ) -> Result<Json<Value>, Problem> {
-    let (turn, approvers) = door.off_thread(move |door| asked(door, place)).await?;
+    let turn = asked_of(&speaker, &door, place).await?;
     let caller = speaker.caller();
-    if !approvers.include(&caller.principal, caller.role) {
-        door.session_of(&speaker, place.session).await.map_err(|_| no_such_approval())?;
-    }
     let approve = decision.decision == Word::Approve;
     let always_ms = decision.always_ms.map(|ms| ms.to_be_bytes());
     let stands = match decision.always_ms {

@@ -65,17 +65,7 @@ impl Door {
 
     /// What would be started, as its words are.
     fn command_line(&self, Action { state, text, .. }: &Action<'_>) -> Option<String> {
-        let principal = state.turn.as_ref().map_or(&state.principal, |turn| &turn.principal);
-        let call = ToolCall {
-            session: state.id,
-            agent: state.agent.clone(),
-            principal: principal.clone(),
-            tool: text.tool.clone(),
-            arguments: text.arguments(),
-            halt: Arc::default(),
-            as_values: false,
-        };
-        self.engine.world().command_line(&call)
+        self.engine.world().command_line(&tool_call(state, text.tool.clone(), text.arguments()))
     }
 
     /// The values by which it chooses, each with the line of a person's that it stands in: what nobody named first, and
@@ -135,6 +125,10 @@ impl Door {
                 && call.tool.as_deref() == Some(&text.tool)
             {
                 calls.insert(placed.seq, call.clone());
+            } else if let Record::Edited { effect, call, .. } = &placed.record
+                && let Some(edited) = calls.get_mut(effect)
+            {
+                edited.clone_from(call);
             } else if let Record::Decided { effect: of, decision: Decision::Approve, .. } = placed.record
                 && of != *effect
                 && let Some(call) = calls.remove(&of)
@@ -147,6 +141,20 @@ impl Door {
         let before = self.call_text(&call)?;
         let differs = differing(&before.args, &text.args);
         Ok(json!({ "id": Place { session: state.id, seq: of }.to_string(), "differs": differs }))
+    }
+}
+
+/// A call of the open turn of this session, as its tool is shown it.
+pub fn tool_call(state: &Session, tool: String, arguments: String) -> ToolCall {
+    let principal = state.turn.as_ref().map_or(&state.principal, |turn| &turn.principal);
+    ToolCall {
+        session: state.id,
+        agent: state.agent.clone(),
+        principal: principal.clone(),
+        tool,
+        arguments,
+        halt: Arc::default(),
+        as_values: false,
     }
 }
 

@@ -194,9 +194,13 @@ fn status_of(code: Code) -> StatusCode {
         }
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         Code::AskClosed | Code::TokenShown => StatusCode::GONE,
-        Code::WrongDigest | Code::AlreadyApproved | Code::NothingToStop | Code::Stale | Code::SecretExists => {
-            StatusCode::CONFLICT
-        }
+        Code::BadArguments => StatusCode::BAD_REQUEST,
+        Code::WrongDigest
+        | Code::AlreadyApproved
+        | Code::NotEditable
+        | Code::NothingToStop
+        | Code::Stale
+        | Code::SecretExists => StatusCode::CONFLICT,
     }
 }
 

@@ -250,6 +250,9 @@ impl Door {
                     Decision::Expire => "expired",
                 };
             }
+            if matches!(&placed.record, Record::Edited { effect, .. } if *effect == place.seq) {
+                how = "edited";
+            }
             if matches!(&placed.record, Record::Answered { effect, .. } if *effect == place.seq) {
                 how = "answered";
             }

@@ -64,7 +64,7 @@ const HOME: Scopes = &[TokenScope::Observe, TokenScope::Operate];
 const MESSAGES: &str = "/api/sessions/{id}/messages";
 const COMPLETIONS: &str = "/v1/chat/completions";
 
-pub static ROUTES: [Route; 42] = [
+pub static ROUTES: [Route; 43] = [
     read("/live", &[], Needs::Nobody, || get(health::live)),
     read("/ready", &[], Needs::Nobody, || get(health::ready)),
     read("/metrics", OBSERVE, Needs::Scraper, || get(health::metrics)),
@@ -84,6 +84,7 @@ pub static ROUTES: [Route; 42] = [
     read("/api/approvals", APPROVE, Needs::Speaker, || get(approvals::list)),
     read("/api/approvals/{id}", APPROVE, Needs::Speaker, || get(approvals::one)),
     act("/api/approvals/{id}", APPROVE, Needs::Speaker, || post(approvals::decide)),
+    act("/api/approvals/{id}/edit", APPROVE, Needs::Speaker, || post(approvals::edit)),
     read("/api/standing", APPROVE, Needs::Speaker, || get(standing::list)),
     act("/api/standing/{id}/revoke", APPROVE, Needs::Speaker, || post(standing::revoke)),
     read("/api/questions", CHAT, Needs::Speaker, || get(approvals::questions)),
@@ -162,7 +163,7 @@ mod tests {
         for route in &ROUTES {
             let who = match route.needs {
                 Needs::Nobody => "anybody",
-                Needs::Speaker if route.path == "/api/approvals/{id}" && route.method == Method::POST => {
+                Needs::Speaker if route.path.starts_with("/api/approvals/") && route.method == Method::POST => {
                     "its approvers"
                 }
                 Needs::Speaker => "speaker",

@@ -129,6 +129,19 @@ impl<'a> Trace<'a> {
         Ok(())
     }
 
+    /// What was touched is the call that it became; the one before it stands with the edit.
+    fn edit(&mut self, placed: &Placed) -> Result<(), Problem> {
+        let Record::Edited { effect, by, speaks, call, .. } = &placed.record else { return Ok(()) };
+        let args = self.door.call_text(call)?.args;
+        if let Some(touched) = self.touched.get_mut(effect).and_then(Value::as_object_mut) {
+            let before = touched.insert("args".to_owned(), args);
+            let edit = json!({ "at": placed.at, "by": by, "speaks": speaks, "args_before": before });
+            let edits = touched.entry("edits").or_insert_with(|| json!([]));
+            edits.as_array_mut().into_iter().for_each(|edits| edits.push(edit.clone()));
+        }
+        self.decide(placed)
+    }
+
     fn add(&mut self, now: &Now, placed: &Placed) -> Result<(), Problem> {
         let turn = self.place.seq;
         match &placed.record {
@@ -149,6 +162,7 @@ impl<'a> Trace<'a> {
                 self.decide(placed)?;
             }
             Record::Judged(judged) if self.touched.contains_key(&judged.effect) => self.decide(placed)?,
+            Record::Edited { effect, .. } if self.touched.contains_key(effect) => self.edit(placed)?,
             Record::Decided { effect, .. }
             | Record::Answered { effect, .. }
             | Record::Resolved { effect, .. }
@@ -181,6 +195,7 @@ impl<'a> Trace<'a> {
             | Record::Planned(_)
             | Record::Judged(_)
             | Record::Decided { .. }
+            | Record::Edited { .. }
             | Record::Answered { .. }
             | Record::Unfunded { .. }
             | Record::Overdue { .. }

@@ -1,12 +1,16 @@
 //! What is said to a live session: commands from people and programs, and how each becomes an
 //! input of the kernel once its texts are sealed.
+use backstay_kernel::Session;
 use backstay_kernel::decide::{Decide, Input, Message};
+use backstay_kernel::effect::CallRef;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::{Digest, EffectId, Millis, Seq, SessionId, TurnId};
 use backstay_kernel::policy::Role;
 use backstay_kernel::record::{Mode, Opened, Resolution};
+use backstay_kernel::session::Work;
 use backstay_kernel::words::{Kind, Typed, extract, quotes};
 use backstay_store::{Admission, InboxRow, Store};
+use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 
 use crate::bodies::Bodies;
@@ -30,6 +34,17 @@ pub enum Command {
         effect: EffectId,
         digest: Digest,
         approve: bool,
+        by: String,
+        role: Role,
+        channel: String,
+        speaks: Speaks,
+        note: Option<String>,
+    },
+    /// A call that is asked about is to have these arguments, a JSON object; it is judged anew.
+    Edit {
+        effect: EffectId,
+        digest: Digest,
+        arguments: String,
         by: String,
         role: Role,
         channel: String,
@@ -150,6 +165,10 @@ impl Command {
             Self::Decide { effect, digest, approve, by, role, channel, speaks, note } => {
                 Self::Decide { effect, digest, approve, by, role, channel, speaks, note: note.map(clean) }
             }
+            Self::Edit { effect, digest, arguments, by, role, channel, speaks, note } => {
+                let (arguments, note) = (clean(arguments), note.map(clean));
+                Self::Edit { effect, digest, arguments, by, role, channel, speaks, note }
+            }
             Self::Answer { effect, text, by, speaks } => Self::Answer { effect, text: clean(text), by, speaks },
             Self::Resolve { effect, resolution, by, note } => {
                 Self::Resolve { effect, resolution, by, note: clean(note) }
@@ -164,6 +183,7 @@ impl Command {
             Self::Open(_) | Self::Message { opens: Some(_), .. } => true,
             Self::Message { opens: None, .. }
             | Self::Decide { .. }
+            | Self::Edit { .. }
             | Self::Answer { .. }
             | Self::Resolve { .. }
             | Self::Cancel { .. }
@@ -174,7 +194,7 @@ impl Command {
 }
 
 /// What a command asks of the kernel, in order.
-pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input> {
+pub fn inputs(command: Command, session: &Session, lineage: u64, bodies: &mut Bodies) -> Vec<Input> {
     match command {
         Command::Open(opening) => vec![open(opening, lineage, bodies)],
         Command::Message { principal, channel, mode, quoted, text, speaks, opens } => {
@@ -189,6 +209,11 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
             let note = note.map(|note| bodies.seal(note.into_bytes()));
             vec![Input::Decide(Decide { effect, digest, approve, by, role, channel, speaks, note })]
         }
+        Command::Edit { effect, digest, arguments, by, role, channel, speaks, note } => {
+            let note = note.map(|note| bodies.seal(note.into_bytes()));
+            let word = Decide { effect, digest, approve: true, by, role, channel, speaks, note };
+            vec![Input::Edit(word, edited(session, effect, &arguments, bodies))]
+        }
         Command::Answer { effect, text, by, speaks } => {
             let typed = typed(&text, speaks, bodies);
             vec![Input::Answer { effect, body: bodies.seal(text.into_bytes()), by, typed }]
@@ -201,6 +226,22 @@ pub fn inputs(command: Command, lineage: u64, bodies: &mut Bodies) -> Vec<Input>
         Command::Stop { by } => vec![Input::Stop { by }],
         Command::Resume { by, speaks } => vec![Input::Resume { by, speaks }],
     }
+}
+
+/// The call of this effect with these arguments: its id, its tool, and nothing else of the reply that it stood in.
+fn edited(session: &Session, effect: EffectId, arguments: &str, bodies: &mut Bodies) -> Option<CallRef> {
+    let Work::Tool { call, .. } = &session.effects.get(&effect)?.work else { return None };
+    let arguments = serde_json::from_str::<Map<String, Value>>(arguments).ok()?;
+    // Written anew: what was there twice is there once, for whoever reads it.
+    let arguments = Value::Object(arguments).to_string();
+    let calls: Value = serde_json::from_slice(&bodies.get(&call.calls).ok()??).ok()?;
+    let mut own = calls.get(usize::try_from(call.index).ok()?)?.clone();
+    let function = own.get_mut("function")?;
+    let name = function.get("name")?.as_str()?.to_owned();
+    let repeat = bodies.call_key(&name, &arguments);
+    *function.get_mut("arguments")? = Value::String(arguments);
+    let calls = bodies.seal(Value::Array(vec![own]).to_string().into_bytes());
+    Some(CallRef { calls, index: 0, tool: call.tool.clone(), repeat })
 }
 
 /// What a person's text says of itself: which parts are quoted, and which values the others name.

@@ -150,6 +150,11 @@ impl TurnView {
             let call = CallView { call: call.clone(), facts: None, verdict: None };
             self.calls.insert(placed.seq, call);
         }
+        if let Record::Edited { effect, call, .. } = &placed.record
+            && let Some(view) = self.calls.get_mut(effect)
+        {
+            *view = CallView { call: call.clone(), facts: None, verdict: None };
+        }
         if let Record::Judged(judged) = &placed.record
             && let Some(call) = self.calls.get_mut(&judged.effect)
         {

@@ -9,7 +9,7 @@ use backstay_kernel::Permit;
 use backstay_kernel::effect::{CallRef, Effect, Failure, FailureClass, Inspection, Outcome, Probed};
 use backstay_kernel::facts::{Facts, Invalid};
 use backstay_kernel::flow::{Named, Wish};
-use backstay_kernel::id::{BodyRef, EffectId, Seq};
+use backstay_kernel::id::{BodyRef, EffectId, RepeatKey, Seq};
 use backstay_kernel::record::{BounceReason, InScope};
 use backstay_kernel::{Bounce, Input};
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,9 +20,10 @@ use crate::limits::DETAIL_BYTES_MAX;
 use crate::world::{Delta, ModelCall, ModelFailure, ModelResult, Refused, ToolCall, ToolEnd, ToolRan, World};
 
 /// What runs, and for which start: another start of the same effect is something else.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Key {
-    Inspect(EffectId),
+    /// Of the call with this key: one that was edited is another.
+    Inspect(EffectId, RepeatKey),
     Probe(EffectId),
     Act(EffectId, Seq),
 }
@@ -32,7 +33,7 @@ impl Key {
     pub fn of(effect: &Effect) -> Option<Self> {
         match effect {
             Effect::Prepare { .. } => None,
-            Effect::Inspect { id, .. } => Some(Self::Inspect(*id)),
+            Effect::Inspect { id, call } => Some(Self::Inspect(*id, call.repeat)),
             Effect::Probe { id, .. } => Some(Self::Probe(*id)),
             Effect::Model { id, started, .. } | Effect::Tool { id, started, .. } => Some(Self::Act(*id, *started)),
         }
@@ -150,7 +151,7 @@ impl Running {
     /// there is dropped (it can only be pure), and everything else is taken in again.
     pub fn refolded(&mut self, seq: Seq) {
         let kept = |key: &Key| match key {
-            Key::Inspect(id) | Key::Probe(id) => *id <= seq,
+            Key::Inspect(id, _) | Key::Probe(id) => *id <= seq,
             Key::Act(_, started) => *started <= seq,
         };
         self.unrecorded.retain(|finished| kept(&finished.key));
@@ -181,9 +182,8 @@ impl Running {
         }
     }
 
-    pub fn inspect(&mut self, id: EffectId, call: ToolCall) {
+    pub fn inspect(&mut self, key: Key, call: ToolCall) {
         let world = Arc::clone(&self.world);
-        let key = Key::Inspect(id);
         self.block(key, move || End::Inspected(world.inspect(&call)));
     }
 
@@ -246,7 +246,7 @@ fn ran(key: Key, result: Result<ToolEnd, JoinError>) -> Finished {
 /// What it is to the session that a call was erased before this could be done for it.
 pub fn erased(key: Key) -> End {
     match key {
-        Key::Inspect(_) => {
+        Key::Inspect(..) => {
             End::Inspected(Err(Refused { why: Invalid::Unreadable, detail: "its arguments were erased".to_owned() }))
         }
         Key::Probe(_) => End::Probed(Probed::Neither),
@@ -258,7 +258,7 @@ pub fn erased(key: Key) -> End {
 fn broken(key: Key) -> End {
     let detail = "a fault of Backstay: this adapter panicked; its log says where".to_owned();
     match key {
-        Key::Inspect(_) => End::Inspected(Err(Refused { why: Invalid::Unreadable, detail })),
+        Key::Inspect(..) => End::Inspected(Err(Refused { why: Invalid::Unreadable, detail })),
         Key::Probe(_) => End::Probed(Probed::Neither),
         // Panics of tools are met on their own thread.
         Key::Act(..) => {
@@ -277,7 +277,7 @@ pub fn input(
     (named, planned): (Named, Option<Vec<Wish>>),
 ) -> (Input, Option<String>) {
     let (effect, started) = match finished.key {
-        Key::Inspect(id) | Key::Probe(id) => (id, Seq(0)),
+        Key::Inspect(id, _) | Key::Probe(id) => (id, Seq(0)),
         Key::Act(id, started) => (id, started),
     };
     let mut connections = Vec::new();

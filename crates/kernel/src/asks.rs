@@ -12,7 +12,7 @@ use crate::frame::Frame;
 use crate::id::{Digest, EffectId, Millis, RepeatKey};
 use crate::limits::{ASKS_MS, DENIALS_IN_A_ROW_MAX, DENIALS_MAX};
 use crate::record::{Reason, Verdict};
-use crate::session::{Session, State};
+use crate::session::{Open, Session, State};
 
 /// Who stopped a session, where nobody did.
 pub const BY_DENIALS: &str = "denials";
@@ -77,6 +77,10 @@ impl Asks {
     }
 }
 
+fn is_edited(open: &Open) -> bool {
+    open.edit.as_ref().is_some_and(|edit| edit.asked_at.is_some())
+}
+
 fn is_recent(opened: Millis, now: Millis) -> bool {
     opened.saturating_add(ASKS_MS) > now
 }
@@ -108,7 +112,9 @@ impl<'a> Room<'a> {
     #[must_use]
     pub fn of(session: &'a Session, frame: &Frame<'_>) -> Self {
         let most = frame.policy.agents.get(&session.agent).map_or(0, |agent| agent.caps.asks_per_hour);
-        let is_free = !session.effects.values().any(|open| matches!(open.state, State::Asked { .. }));
+        // One that was edited keeps its place until it is judged; only what is looked up for it may ask before.
+        let keeps_place = |(id, open): (&EffectId, &Open)| is_edited(open) && !session.looks_for(*id);
+        let is_free = !session.asks() && !session.effects.iter().any(keeps_place);
         Self { session, is_free, asks: session.asks.clone(), most, now: frame.now }
     }
 
@@ -127,8 +133,9 @@ impl<'a> Room<'a> {
             return Verdict::Deny { by: Reason::Refused };
         }
         // One that is open is only asked anew: its place is its own.
-        let open = self.session.effects.get(&effect);
-        if open.is_some_and(|open| matches!(open.state, State::Asked { .. })) {
+        let is_open =
+            |open: &Open| matches!(open.state, State::Asked { .. }) || (is_edited(open) && !self.session.asks());
+        if self.session.effects.get(&effect).is_some_and(is_open) {
             return verdict;
         }
         match self.wait() {

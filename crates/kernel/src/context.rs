@@ -1,4 +1,5 @@
 //! What the model is shown: the items of a session's window, and the fixed texts of the runtime.
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -53,11 +54,20 @@ pub enum Answer {
         warned: bool,
     },
     Note(Note),
+    /// To the first of these calls, which somebody put in the place of the model's.
+    Edited {
+        calls: BodyRef,
+        answer: Box<Answer>,
+    },
 }
 
 impl Answer {
     fn bytes(&self) -> u64 {
         match self {
+            Self::Edited { calls, answer } => {
+                let told = EDITED_BEFORE.len() + EDITED_AFTER.len();
+                u64::from(calls.bytes).saturating_add(told as u64).saturating_add(answer.bytes())
+            }
             Self::Body { body, .. } => u64::from(body.bytes),
             Self::Note(note) => {
                 let detail = if let Note::Invalid { detail: Some(detail), .. } = note { detail.bytes } else { 0 };
@@ -161,6 +171,11 @@ impl Note {
 /// What is added to an answer that the loop detector warns about.
 pub const REPEAT_WARNING: &str =
     "\n[runtime: this is the third time that this exact call gave this exact result; a further repeat will not be run]";
+
+/// What is said before the answer to a call that was edited, around the arguments that it has.
+pub const EDITED_BEFORE: &str =
+    "[runtime: whoever was asked about this call changed its arguments; what follows is the answer to the call with ";
+pub const EDITED_AFTER: &str = "]\n";
 
 /// A word of the runtime between the messages.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

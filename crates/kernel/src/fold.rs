@@ -23,6 +23,9 @@ use crate::tool::{EffectClass, Idempotency};
 /// Folds one record into the state.
 pub fn apply(session: &mut Session, record: &Record) {
     session.seq = session.seq.next();
+    if let Record::Judged(_) | Record::Edited { .. } = record {
+        session.take_in(record.label(session.label));
+    }
     match record {
         Record::Opened(opened) => {
             session.agent.clone_from(&opened.agent);
@@ -36,13 +39,11 @@ pub fn apply(session: &mut Session, record: &Record) {
         Record::Entered { messages } => enter(session, messages),
         Record::Windowed { first } => window(session, *first),
         Record::Planned(planned) => plan(session, planned),
-        Record::Judged(judged) => {
-            session.take_in(record.label(session.label));
-            verdict::judge(session, judged);
-        }
+        Record::Judged(judged) => verdict::judge(session, judged),
         Record::Decided { effect, decision, by, speaks, .. } => {
             verdict::decided(session, *effect, *decision, (by.as_deref(), *speaks));
         }
+        Record::Edited { effect, by, speaks, call, .. } => verdict::edited(session, *effect, (by, *speaks), call),
         Record::Answered { effect, body, by, label, typed } => {
             session.effects.remove(effect);
             let seq = session.seq;
@@ -218,7 +219,7 @@ fn plan(session: &mut Session, planned: &Planned) {
         Planned::Tool { turn: of, call } => {
             turn.tool_calls = turn.tool_calls.saturating_add(1);
             if let Step::Calls { slots, .. } = &mut turn.step {
-                slots.push(Slot { effect: id, answer: None });
+                slots.push(Slot { effect: id, edited: None, answer: None });
             }
             Work::Tool { turn: *of, call: call.clone(), judged: None }
         }
@@ -240,6 +241,7 @@ fn plan(session: &mut Session, planned: &Planned) {
         is_counted: false,
         looks_for,
         found: Vec::new(),
+        edit: None,
     };
     session.effects.insert(id, open);
 }
@@ -509,10 +511,10 @@ fn end_turn(session: &mut Session) {
     let Some(turn) = session.turn.take() else { return };
     session.asks.turn_ended();
     let Step::Calls { calls, slots, .. } = turn.step else { return };
-    let answers = slots.into_iter().map(|slot| {
+    let answers = slots.into_iter().map(|mut slot| {
         let open = session.effects.contains_key(&slot.effect);
         let note = if open { Note::Unknown } else { Note::NotStarted };
-        slot.answer.unwrap_or(Answer::Note(note))
+        slot.answer.take().unwrap_or_else(|| slot.told(Answer::Note(note)))
     });
     let answers = answers.collect();
     session.items.push_back(Item::Results { calls, answers });

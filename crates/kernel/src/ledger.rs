@@ -37,6 +37,7 @@ pub fn wanted(session: &Session, input: &Input, frame: &Frame<'_>) -> Vec<Window
         | Input::Probed { .. }
         | Input::Bounced(_)
         | Input::Decide(_)
+        | Input::Edit(..)
         | Input::Answer { .. }
         | Input::Resolve { .. }
         | Input::Cancel { .. }
@@ -129,6 +130,7 @@ pub(crate) fn move_of(record: &Record) -> Option<(EffectId, Move<'_>)> {
         | Record::Planned(_)
         | Record::Judged(_)
         | Record::Decided { .. }
+        | Record::Edited { .. }
         | Record::Answered { .. }
         | Record::Unfunded { .. }
         | Record::Overdue { .. }

@@ -56,6 +56,8 @@ pub const STANDING_MS_MAX: u64 = 30 * DAY_MS;
 pub const STANDING_MAX: usize = 256;
 /// Places that are kept for each agent as reached: some hundred bytes each, in memory. Of a later one a person is asked again.
 pub const REACHED_MAX: usize = 4_096;
+/// Times that the arguments of one call are edited: each is looked at, and asked about for as long as a new one.
+pub const EDITS_MAX: u32 = 16;
 /// In what time the asks of a session are counted, milliseconds.
 pub const ASKS_MS: u64 = 3_600_000;
 /// Noes, and asks that expire: in a row before the turn ends, and in all before a person must let the session go

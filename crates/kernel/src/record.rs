@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Amount, Usage};
 use crate::destination::{Audience, Connection};
-use crate::effect::{FailureClass, Finish, Probed};
+use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
 use crate::flow::{Composed, Named, Origin, Warrant};
 use crate::home::Speaks;
@@ -70,6 +70,14 @@ pub enum Record {
         /// Absent in records of an earlier version, too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         speaks: Option<Speaks>,
+        note: Option<BodyRef>,
+    },
+    /// Whoever may answer the ask gave its call other arguments: it is looked at and judged anew.
+    Edited {
+        effect: EffectId,
+        by: String,
+        speaks: Speaks,
+        call: CallRef,
         note: Option<BodyRef>,
     },
     Answered {

@@ -27,6 +27,8 @@ pub enum Code {
     NotAnApprover,
     WrongDoor,
     AlreadyApproved,
+    NotEditable,
+    BadArguments,
     NoSuchQuestion,
     NoSuchDoubt,
     NothingToStop,
@@ -38,7 +40,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::UnknownAgent,
         Self::UnknownPrincipal,
         Self::NoSuchToken,
@@ -53,6 +55,8 @@ impl Code {
         Self::NotAnApprover,
         Self::WrongDoor,
         Self::AlreadyApproved,
+        Self::NotEditable,
+        Self::BadArguments,
         Self::NoSuchQuestion,
         Self::NoSuchDoubt,
         Self::NothingToStop,
@@ -80,6 +84,8 @@ impl Code {
             Self::NotAnApprover => "not_an_approver",
             Self::WrongDoor => "wrong_door",
             Self::AlreadyApproved => "already_approved",
+            Self::NotEditable => "not_editable",
+            Self::BadArguments => "bad_arguments",
             Self::NoSuchQuestion => "no_such_question",
             Self::NoSuchDoubt => "no_such_doubt",
             Self::NothingToStop => "nothing_to_stop",

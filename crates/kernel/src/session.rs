@@ -25,7 +25,7 @@ use crate::tool::{Answerer, Idempotency};
 use crate::words::Typed;
 
 /// Version of this fold; a snapshot of another version is dropped and folded anew.
-pub const FOLD_VERSION: u32 = 22;
+pub const FOLD_VERSION: u32 = 23;
 
 /// Made by [`Session::new`], by `apply` and from a snapshot, and by nothing else: what a permit rests
 /// on stands in records.
@@ -214,7 +214,19 @@ pub enum Step {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Slot {
     pub effect: EffectId,
+    /// The call in the place of the one in the reply, once somebody has edited it.
+    pub edited: Option<BodyRef>,
     pub answer: Option<Answer>,
+}
+
+impl Slot {
+    /// What the model is told: first what was called, where it is not what the model called.
+    pub(crate) fn told(&mut self, answer: Answer) -> Answer {
+        match self.edited.take() {
+            Some(calls) => Answer::Edited { calls, answer: Box::new(answer) },
+            None => answer,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -239,6 +251,21 @@ pub struct Open {
     pub looks_for: Option<EffectId>,
     /// What was looked up for it.
     pub found: Vec<Found>,
+    /// Its arguments are not the model's.
+    pub edit: Option<Edit>,
+}
+
+/// What is known of an edited call.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Edit {
+    /// Whose arguments it has now.
+    pub by: String,
+    pub speaks: Speaks,
+    /// As the model wrote it.
+    pub before: CallRef,
+    pub times: u32,
+    /// Until it is judged: when the ask was opened whose place it keeps.
+    pub asked_at: Option<Millis>,
 }
 
 /// What a lookup came to.
@@ -379,6 +406,12 @@ impl Session {
     #[must_use]
     pub fn holds_still(&self, switches: Switches) -> bool {
         self.stopped || switches.hold()
+    }
+
+    /// One of its calls is asked about.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.effects.values().any(|open| matches!(open.state, State::Asked { .. }))
     }
 
     /// Something is being looked up for this call.

@@ -26,6 +26,7 @@ impl Record {
             },
             Self::Created { id, .. } => Vec::from([*id]),
             Self::Scoped(scoped) => core::iter::once(scoped.body).chain(scoped.said).collect(),
+            Self::Edited { call, note, .. } => core::iter::once(call.calls).chain(*note).collect(),
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.iter().copied().collect(),
             Self::Answered { body, typed, .. } => said(*body, typed.as_ref()),
             Self::Retried(retried) => Vec::from([retried.detail]),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use backstay_kernel::context::{Answer, Item, Note, REPEAT_WARNING};
+use backstay_kernel::context::{Answer, EDITED_AFTER, EDITED_BEFORE, Item, Note, REPEAT_WARNING};
 use backstay_kernel::id::BodyRef;
 use backstay_kernel::request::{Piece, escape};
 use serde_json::Value;
@@ -100,6 +100,13 @@ impl Writer<'_> {
 
     fn answer(&mut self, answer: &Answer) -> Result<(), Missing> {
         match answer {
+            Answer::Edited { calls, answer } => {
+                let called = self.calls(calls)?;
+                self.text(EDITED_BEFORE);
+                called.iter().take(1).for_each(|call| self.text(&call.arguments));
+                self.text(EDITED_AFTER);
+                self.answer(answer)?;
+            }
             Answer::Body { body, warned } => {
                 let bytes = self.fetch(body)?;
                 self.body(*body, &bytes);
@@ -200,15 +207,20 @@ fn anthropic(item: &Item, out: &mut Writer<'_>) -> Result<(), Missing> {
                 out.json(&anthropic_id(&call.id));
                 out.json("\",\"content\":\"");
                 out.answer(answer)?;
-                out.json(match answer {
-                    Answer::Body { .. } => "\"}",
-                    Answer::Note(_) => "\",\"is_error\":true}",
-                });
+                out.json(if is_error(answer) { "\",\"is_error\":true}" } else { "\"}" });
             }
             out.json("]}");
         }
     }
     Ok(())
+}
+
+fn is_error(answer: &Answer) -> bool {
+    match answer {
+        Answer::Body { .. } => false,
+        Answer::Note(_) => true,
+        Answer::Edited { answer, .. } => is_error(answer),
+    }
 }
 
 fn anthropic_assistant(text: Option<&BodyRef>, calls: Option<&BodyRef>, out: &mut Writer<'_>) -> Result<(), Missing> {

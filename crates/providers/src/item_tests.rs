@@ -108,6 +108,24 @@ fn a_reply_and_its_results_as_anthropic_reads_them() {
 }
 
 #[test]
+fn an_answer_to_an_edited_call_says_first_what_was_called() {
+    let table = Table::default();
+    let calls = table.put(calls_json(&[call("a", "send", "{\"to\":\"ann\"}"), call("b", "send", "{}")]));
+    let edited = |arguments: &str, answer| {
+        let calls = table.put(calls_json(&[call("a", "send", arguments)]));
+        Answer::Edited { calls, answer: Box::new(answer) }
+    };
+    let done = edited("{\"to\":\"bob\"}", Answer::Body { body: table.put("sent"), warned: true });
+    let results = Item::Results { calls, answers: vec![done, edited("{}", Answer::Note(Note::Refused))] };
+    let told = format!("{EDITED_BEFORE}{{\"to\":\"bob\"}}{EDITED_AFTER}sent{REPEAT_WARNING}");
+    let openai = table.messages(Kind::OpenAi, &results);
+    assert_eq!((&openai[0]["tool_call_id"], &openai[0]["content"]), (&json!("a"), &json!(told)));
+    let blocks = &table.messages(Kind::Anthropic, &results)[0]["content"];
+    assert_eq!(blocks[0], json!({"type": "tool_result", "tool_use_id": "a", "content": told}));
+    assert_eq!(blocks[1]["is_error"], true);
+}
+
+#[test]
 fn long_bodies_are_referred_to_and_short_ones_written_out() {
     let table = Table::default();
     let long = table.put("é\n".repeat(100));

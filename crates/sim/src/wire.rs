@@ -39,10 +39,7 @@ pub fn item(item: &Item, bodies: &dyn Fn(&BodyRef) -> Option<Bytes>) -> Result<F
             out.text("{\"answers\":[");
             for (place, answer) in answers.iter().enumerate() {
                 out.text(if place > 0 { "," } else { "" });
-                match answer {
-                    Answer::Body { body, .. } => out.string(body)?,
-                    Answer::Note(note) => out.text(&serde_json::to_string(&note.text()).unwrap()),
-                }
+                out.answer(answer)?;
             }
             out.text("]");
         }
@@ -79,6 +76,21 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn answer(&mut self, answer: &Answer) -> Result<(), BodyRef> {
+        match answer {
+            Answer::Body { body, .. } => self.string(body)?,
+            Answer::Note(note) => self.text(&serde_json::to_string(&note.text()).unwrap()),
+            Answer::Edited { calls, answer } => {
+                self.text("{\"edited\":");
+                self.raw(calls)?;
+                self.text(",\"answer\":");
+                self.answer(answer)?;
+                self.text("}");
+            }
+        }
+        Ok(())
+    }
+
     fn text(&mut self, text: &str) {
         self.wire.push_str(text);
         self.pieces.push(Piece::Text(text.to_owned()));

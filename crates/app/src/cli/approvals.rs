@@ -24,6 +24,18 @@ pub enum ApprovalsCommand {
     /// Calls that somebody said yes to for longer than once
     #[command(after_help = "Example:\n  backstay approvals standing")]
     Standing,
+    /// Give the call that waits other arguments. It is judged anew, and asked about anew where it is allowed no further:
+    /// editing is no yes
+    #[command(
+        after_help = "Example:\n  backstay approvals edit 67yjtg9xww0nx5es.7 --arguments '{\"path\":\"notes.md\",\"content\":\"later\"}'"
+    )]
+    Edit {
+        #[command(flatten)]
+        decide: DecideArgs,
+        /// All of them, as a JSON object; `@FILE` is what stands in a file, `@-` stdin
+        #[arg(long, value_name = "JSON")]
+        arguments: String,
+    },
     /// Ask about such a call again, from now on
     #[command(after_help = "Example:\n  backstay approvals revoke 67yjtg9xww0nx5es.7")]
     Revoke {

@@ -1,10 +1,10 @@
-//! `approvals`, `approve`, `deny`: actions that wait for a person, shown exactly, and the answer
+//! `approvals`, `approve`, `deny`, `approvals edit`: actions that wait for a person, shown exactly, and the answer
 //! to one of them, bound to its digest.
 use std::path::Path;
 
 use backstay_channels::Why;
 use backstay_kernel::refusal::Code;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::conversation::{destination, flow, list, number, protected, reachable, repository, stays_done, text};
 use super::turn;
@@ -79,18 +79,8 @@ pub async fn answer(home: &Path, args: &DecideArgs, word: &Said, out: &Out) -> O
 }
 
 async fn answer_with(client: &Client, args: &DecideArgs, word: Said, out: &Out) -> Outcome<Exit> {
-    let id = args.id.to_string();
-    let token = args.token.as_deref().map(read_token).transpose()?;
-    let token = token.as_deref();
-    let Some(mut item) = find(client, token, &id).await? else {
-        let message = format!("no action with the id {id} waits; it is answered, expired or withdrawn");
-        return Err(Failure::new(Why::Refused(Code::NoSuchAsk), message, "backstay approvals"));
-    };
-    describe(&item, out);
-    if let (Some(digest), Some(fields)) = (&args.digest, item.as_object_mut()) {
-        fields.insert("digest".to_owned(), json!(digest));
-    }
-    let decided = decide(client, token, &item, word, args.note.as_deref()).await?;
+    let (token, item) = waiting(client, args, out).await?;
+    let decided = decide(client, token.as_deref(), &item, word, args.note.as_deref()).await?;
     if out.json {
         out.value(&decided);
     } else {
@@ -105,11 +95,75 @@ async fn answer_with(client: &Client, args: &DecideArgs, word: Said, out: &Out) 
     turn::go_on(client, text(&decided, "turn"), out).await
 }
 
+pub async fn edit(home: &Path, args: &DecideArgs, arguments: &str, out: &Out) -> Outcome<Exit> {
+    let arguments = read_arguments(arguments)?;
+    let client = Client::connect(home, Intent::Act).await?;
+    let ended = edit_with(&client, args, &arguments, out).await;
+    client.close().await;
+    ended
+}
+
+/// What it was, what it is then, and what comes next.
+async fn edit_with(client: &Client, args: &DecideArgs, arguments: &Value, out: &Out) -> Outcome<Exit> {
+    let (token, item) = waiting(client, args, out).await?;
+    let token = token.as_deref();
+    let mut body = json!({ "digest": text(&item, "digest"), "arguments": arguments });
+    if let Some(fields) = body.as_object_mut() {
+        fields.extend(args.note.iter().map(|note| ("note".to_owned(), json!(note))));
+    }
+    let edited = client.post_as(token, &format!("/api/approvals/{}/edit", args.id), &body).await?;
+    if !out.json {
+        out.line("edited, and judged anew");
+    }
+    let ended = turn::go_on(client, text(&edited, "turn"), out).await?;
+    let now = find(client, token, &args.id.to_string()).await?;
+    if out.json {
+        out.value(&json!({ "edited": edited, "approval": now }));
+        return Ok(ended);
+    }
+    let Some(now) = now else { return Ok(ended) };
+    lines(&now).iter().for_each(|line| out.line(line));
+    let (command, id) = (&out.command, &args.id);
+    out.line(&format!("  next: {command} approve {id}   (or: {command} deny {id})"));
+    Ok(Exit::Waiting)
+}
+
+/// Long ones lie in a file, and what others must not see on stdin.
+fn read_arguments(text: &str) -> Outcome<Value> {
+    let text = match text.strip_prefix('@') {
+        Some(file) => read(Path::new(file))?,
+        None => text.to_owned(),
+    };
+    let read: Result<Map<String, Value>, _> = serde_json::from_str(&text);
+    read.map(Value::Object).map_err(|error| {
+        Failure::usage(format!("--arguments is no JSON object: {error}"), "give all arguments: '{\"path\":\"a.md\"}'")
+    })
+}
+
+/// The action that is meant, shown, and as whom it is answered.
+async fn waiting(client: &Client, args: &DecideArgs, out: &Out) -> Outcome<(Option<String>, Value)> {
+    let id = args.id.to_string();
+    let token = args.token.as_deref().map(read_token).transpose()?;
+    let Some(mut item) = find(client, token.as_deref(), &id).await? else {
+        let message = format!("no action with the id {id} waits; it is answered, expired or withdrawn");
+        return Err(Failure::new(Why::Refused(Code::NoSuchAsk), message, "backstay approvals"));
+    };
+    describe(&item, out);
+    if let (Some(digest), Some(fields)) = (&args.digest, item.as_object_mut()) {
+        fields.insert("digest".to_owned(), json!(digest));
+    }
+    Ok((token, item))
+}
+
 /// A token is no argument: whoever lists the processes would read it.
 fn read_token(file: &Path) -> Outcome<String> {
+    Ok(read(file)?.trim().to_owned())
+}
+
+fn read(file: &Path) -> Outcome<String> {
     let read =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    read.map(|text| text.trim().to_owned()).map_err(|error| Failure::io(file, &error))
+    read.map_err(|error| Failure::io(file, &error))
 }
 
 /// Yeses that it takes besides this one.
@@ -186,6 +240,7 @@ fn lines(item: &Value) -> Vec<String> {
         Some(other) => lines.push(visible_line(&format!("  arguments: {other}"))),
         None => {}
     }
+    lines.extend(edited(item).map(|line| visible_line(&line)));
     let facts = item.get("facts").unwrap_or(&Value::Null);
     for path in list(facts, "paths") {
         lines.push(visible_line(&format!("  {}s {}", text(path, "access"), text(path, "real"))));
@@ -214,6 +269,13 @@ fn lines(item: &Value) -> Vec<String> {
     lines.push("  denied, it is not made; the agent is told so, and goes on without it".to_owned());
     lines.push(format!("  expires {}, digest {}", time::stamp(number(item, "expires_at")), text(item, "digest")));
     lines
+}
+
+/// Whose words its arguments are, where they are not the model's.
+fn edited(item: &Value) -> Option<String> {
+    let edited = item.get("edited").filter(|edited| !edited.is_null())?;
+    let before = edited.get("args_before").unwrap_or(&Value::Null);
+    Some(format!("  EDITED by {} ({}); the model wrote: {before}", text(edited, "by"), text(edited, "speaks")))
 }
 
 /// Who chose the values by which the call chooses: that first, and the value last and quoted, so that it cannot say it.

@@ -37,7 +37,7 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use serde_json::json;
 
-use crate::cli::{AuditCommand, Cli, Command, IncidentCommand, VerifyArgs};
+use crate::cli::{ApprovalsCommand, AuditCommand, Cli, Command, IncidentCommand, VerifyArgs};
 use crate::exit::{Exit, Outcome};
 use crate::home;
 use crate::print::Out;
@@ -90,7 +90,11 @@ async fn run_at(home: &Path, command: Command, out: &Out) -> Outcome<Exit> {
         Command::Sessions(command) => sessions::run(home, &command, out).await,
         Command::Trace(args) => trace::run(home, &args, out).await,
         Command::Approvals { command: None } => approvals::list_all(home, out).await,
-        Command::Approvals { command: Some(command) } => standing::run(home, &command, out).await,
+        Command::Approvals { command: Some(command) } => match command {
+            ApprovalsCommand::Standing => standing::list_all(home, out).await,
+            ApprovalsCommand::Edit { decide, arguments } => approvals::edit(home, &decide, &arguments, out).await,
+            ApprovalsCommand::Revoke { id } => standing::revoke(home, id, out).await,
+        },
         Command::Approve(args) => {
             approvals::answer(home, &args.decide, &Said::Yes { always_ms: args.until }, out).await
         }

@@ -1,31 +1,37 @@
 //! `approvals standing | revoke`: calls that somebody said yes to for longer than once.
 use std::path::Path;
 
+use backstay_kernel::id::Place;
 use serde_json::{Value, json};
 
 use super::conversation::{list, number, text};
-use crate::cli::ApprovalsCommand;
 use crate::client::{Client, Intent};
 use crate::exit::{Exit, Outcome};
 use crate::print::{Out, Tone};
 use crate::time;
 
-pub async fn run(home: &Path, command: &ApprovalsCommand, out: &Out) -> Outcome<Exit> {
-    let intent = match command {
-        ApprovalsCommand::Standing => Intent::Read,
-        ApprovalsCommand::Revoke { .. } => Intent::Act,
-    };
-    let client = Client::connect(home, intent).await?;
-    let answer = match command {
-        ApprovalsCommand::Standing => client.get("/api/standing").await,
-        ApprovalsCommand::Revoke { id } => client.post(&format!("/api/standing/{id}/revoke"), &json!({})).await,
-    };
+pub async fn list_all(home: &Path, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Read).await?;
+    let answer = client.get("/api/standing").await;
     client.close().await;
     let answer = answer?;
-    match command {
-        _ if out.json => out.value(&answer),
-        ApprovalsCommand::Standing => show(&answer, out),
-        ApprovalsCommand::Revoke { id } => out.line(&format!("the call of {id} is asked about again")),
+    if out.json {
+        out.value(&answer);
+    } else {
+        show(&answer, out);
+    }
+    Ok(Exit::Ok)
+}
+
+pub async fn revoke(home: &Path, id: Place, out: &Out) -> Outcome<Exit> {
+    let client = Client::connect(home, Intent::Act).await?;
+    let answer = client.post(&format!("/api/standing/{id}/revoke"), &json!({})).await;
+    client.close().await;
+    let answer = answer?;
+    if out.json {
+        out.value(&answer);
+    } else {
+        out.line(&format!("the call of {id} is asked about again"));
     }
     Ok(Exit::Ok)
 }

@@ -155,6 +155,9 @@ fn decided(item: &Value, out: &Out) {
         }
         "decided" if text(body, "decision") == "expire" => format!("call {}: expired", number(body, "effect")),
         "decided" => format!("call {}: {} by {}", number(body, "effect"), text(body, "decision"), text(body, "by")),
+        "edited" => {
+            format!("call {}: edited by {}, to be judged anew", number(body, "effect"), text(body, "by"))
+        }
         "ended" => {
             let (end, inside) = variant(body.get("end"));
             let words = list_texts(item);
@@ -227,6 +230,10 @@ fn touched(item: &Value, settled: &str, out: &Out) {
     let what =
         format!("  {}  {}{class}: {outcome}{starts}  {}", text(item, "id"), text(item, "tool"), places.join(" "));
     out.line(what.trim_end());
+    for edit in list(item, "edits") {
+        let before = edit.get("args_before").unwrap_or(&Value::Null);
+        out.line(&format!("      before {} edited it: {}", visible_line(text(edit, "by")), cut(&before.to_string())));
+    }
     if let Some(args) = item.get("args") {
         out.line(&format!("      asked: {}", cut(&args.to_string())));
     }

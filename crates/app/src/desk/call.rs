@@ -55,15 +55,27 @@ fn row(engine: &Engine, place: Place) -> Result<Option<Map<String, Value>>, Engi
 
 /// The call's own words, and their digest; null once they were erased.
 fn say(engine: &Engine, row: &mut Map<String, Value>) -> Result<(), EngineError> {
-    let call = row.remove("call").and_then(|call| serde_json::from_value::<CallRef>(call).ok());
-    let Some(call) = call else { return Ok(()) };
-    let body = engine.store().body(&call.calls).map_err(|error| EngineError::Unreadable(error.to_string()))?;
-    let calls: Value = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
-    let of = |name: &str| calls.pointer(&format!("/{}/function/{name}", call.index)).cloned().unwrap_or_default();
-    let (tool, args) = (of("name"), of("arguments"));
+    for edit in row.get_mut("edits").and_then(Value::as_array_mut).into_iter().flatten() {
+        let words = edit.get_mut("call_before").map(Value::take).map(|call| words(engine, call)).transpose()?;
+        if let (Some(edit), Some((_, args))) = (edit.as_object_mut(), words) {
+            edit.remove("call_before");
+            edit.insert("args_before".to_owned(), args);
+        }
+    }
+    let Some(call) = row.remove("call") else { return Ok(()) };
+    let (tool, args) = words(engine, call)?;
     let digest = args.as_str().map(|text| Digest::of("backstay audit args v1", &[text.as_bytes()]).to_string());
     row.extend([("tool".to_owned(), tool), ("args".to_owned(), args), ("args_digest".to_owned(), json!(digest))]);
     Ok(())
+}
+
+/// Tool and arguments of a call.
+fn words(engine: &Engine, call: Value) -> Result<(Value, Value), EngineError> {
+    let Ok(call) = serde_json::from_value::<CallRef>(call) else { return Ok((Value::Null, Value::Null)) };
+    let body = engine.store().body(&call.calls).map_err(|error| EngineError::Unreadable(error.to_string()))?;
+    let calls: Value = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
+    let of = |name: &str| calls.pointer(&format!("/{}/function/{name}", call.index)).cloned().unwrap_or_default();
+    Ok((of("name"), of("arguments")))
 }
 
 struct Row {
@@ -109,6 +121,13 @@ impl Row {
             let approved = matches!(decision, Decision::Approve);
             let decided = json!({ "at": at, "approved": approved, "decision": decision, "by": by, "speaks": speaks, "note": note });
             push(row, "decisions", decided);
+        } else if let Record::Edited { effect, by, speaks, call, note } = record
+            && *effect == id
+        {
+            let before = row.insert("call".to_owned(), json!(call));
+            let edit = json!({ "at": at, "by": by, "speaks": speaks, "note": note, "call_before": before });
+            let edits = row.entry("edits").or_insert_with(|| json!([]));
+            edits.as_array_mut().into_iter().for_each(|edits| edits.push(edit.clone()));
         } else if let Record::Started(started) = record
             && started.effect == id
         {

@@ -38,6 +38,48 @@ fn a_yes_does_exactly_the_action_and_the_turn_goes_on() {
     assert!(place.run(&["trace", text(&item, "turn")]).stdout.contains("reports need a yes"));
 }
 
+/// Killed between the edit and the yes; what does not fit the tool changes nothing.
+#[test]
+fn an_edited_call_is_asked_about_again_and_made_as_it_was_edited() {
+    let (place, item) = asked();
+    let (id, turn) = (text(&item, "id"), text(&item, "turn"));
+    let reports = place.home().join("workspace/out/reports");
+    let served = place.serve();
+    for (arguments, code) in
+        [("{\"path\":\"out/reports/b.md\"}", "bad_arguments"), ("{\"path\":7,\"content\":\"\"}", "bad_arguments")]
+    {
+        let error = place.run(&["approvals", "edit", id, "--arguments", arguments, "--json"]).error(2);
+        assert_eq!(error["code"], code, "{arguments}");
+    }
+    place.run(&["approvals", "edit", id, "--arguments", "[1]"]).expect(2);
+    assert_eq!(place.run(&["approvals", "--json"]).json(0)["approvals"][0], item);
+    let arguments = place.path("arguments.json");
+    std::fs::write(&arguments, "{\"path\":\"out/reports/b.md\",\"content\":\"shorter\"}").unwrap();
+    let from = format!("@{}", arguments.display());
+    place.run(&["approvals", "edit", id, "--arguments", &from, "--note", "too long"]).expect(4);
+    served.kill();
+    assert!(!reports.join("b.md").exists());
+    let shown = place.run(&["approvals"]);
+    assert!(
+        shown.stdout.contains("EDITED by owner (program); the model wrote: {") && shown.stdout.contains("shorter"),
+        "{}",
+        shown.stdout
+    );
+    place.run(&["approve", id, "--digest", text(&item, "digest")]).expect(3);
+    let ran = place.run(&["approve", id]);
+    ran.expect(0);
+    assert_eq!(std::fs::read_to_string(reports.join("b.md")).unwrap(), "shorter");
+    assert!(!reports.join("rehearsal.md").exists());
+    let sent = place.run(&["trace", turn, "--as-sent", "2"]).stdout;
+    assert!(sent.contains("whoever was asked about this call changed its arguments"), "{sent}");
+    let trace = place.run(&["trace", turn]).stdout;
+    assert!(trace.contains("edited by owner") && trace.contains("before owner edited it: {"), "{trace}");
+    let audit = place.run(&["audit", "show", id, "--json"]).json(0);
+    assert!(audit["args"].as_str().unwrap().contains("shorter") && audit["edits"][0]["by"] == "owner", "{audit}");
+    assert!(audit["edits"][0]["args_before"].as_str().unwrap().contains("rehearsal.md"), "{audit}");
+    place.run(&["audit", "verify"]).expect(0);
+}
+
 #[test]
 fn a_no_leaves_the_world_as_it_is() {
     let (place, item) = asked();

@@ -177,6 +177,7 @@ impl<'a> Reading<'a> {
             | Record::Windowed { .. }
             | Record::Planned(Planned::Model { .. } | Planned::Scope { .. } | Planned::Lookup { .. })
             | Record::Decided { .. }
+            | Record::Edited { .. }
             | Record::Started(_)
             | Record::Unfunded { .. }
             | Record::Overdue { .. }

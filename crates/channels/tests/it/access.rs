@@ -120,6 +120,7 @@ const SCOPES: &str = "
     GET /api/approvals: approve
     GET /api/approvals/{id}: approve
     POST /api/approvals/{id}: approve
+    POST /api/approvals/{id}/edit: approve
     GET /api/standing: approve
     POST /api/standing/{id}/revoke: approve
     GET /api/questions: chat
@@ -343,6 +344,7 @@ async fn sessions_of_others_are_not_there() {
         let body = match route.path {
             "/api/sessions/{id}/messages" | "/api/questions/{id}" => json!({ "text": "x" }),
             "/api/approvals/{id}" => json!({ "decision": "approve", "digest": "0".repeat(64) }),
+            "/api/approvals/{id}/edit" => json!({ "digest": "0".repeat(64), "arguments": {} }),
             _ => json!({}),
         };
         let theirs = house.call("ann", route.method.clone(), &path).raw(Body::from(body.to_string())).await.status();

@@ -64,6 +64,56 @@ async fn a_yes_is_for_one_exact_action_once() {
     assert_eq!(approval(&house, "owner").await, Value::Null);
 }
 
+#[tokio::test]
+async fn an_edit_is_of_whoever_may_say_yes_and_no_yes() {
+    let house = House::new(&[call("guarded", "{\"path\":\"a\"}"), Line::Say("written")]).await;
+    let (_, turn) = house.say("ann", "write").await;
+    house.turn(&turn, "waiting").await;
+    let item = approval(&house, "owner").await;
+    assert_eq!(item["edited"], Value::Null);
+    let path = format!("/api/approvals/{}", item["id"].as_str().unwrap());
+    let edits = format!("{path}/edit");
+    let edit = json!({ "digest": item["digest"], "arguments": { "path": "b" }, "note": "there" });
+    let told = house.post("ann", &edits).json(edit.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::FORBIDDEN, "not_an_approver"));
+    let told = house.post("bob", &edits).json(edit.clone()).await;
+    assert_eq!((told.status, told.code()), (StatusCode::NOT_FOUND, "no_such_approval"));
+    let wrong = json!({ "digest": "0".repeat(64), "arguments": { "path": "b" } });
+    assert_eq!(house.post("owner", &edits).json(wrong).await.code(), "wrong_digest");
+    for arguments in [json!("{}"), json!([]), Value::Null] {
+        let edit = json!({ "digest": item["digest"], "arguments": arguments });
+        assert_eq!(house.post("owner", &edits).json(edit).await.code(), "malformed");
+    }
+    let same = json!({ "digest": item["digest"], "arguments": { "path": "a" } });
+    let told = house.post("owner", &edits).json(same).await;
+    assert_eq!((told.status, told.code()), (StatusCode::CONFLICT, "not_editable"));
+    assert_eq!(approval(&house, "owner").await, item, "nothing has changed");
+
+    let told = house.post("owner", &edits).key("edit").json(edit.clone()).await;
+    assert_eq!((told.status, &told.json["edited"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(house.post("owner", &edits).key("edit").json(edit.clone()).await.json, told.json, "made once");
+    house.turn(&turn, "waiting").await;
+    let now = approval(&house, "owner").await;
+    assert_eq!((&now["id"], &now["args"]), (&item["id"], &json!({ "path": "b" })));
+    assert_ne!(now["digest"], item["digest"]);
+    let edited = json!({ "by": "owner", "speaks": "program", "times": 1, "args_before": { "path": "a" } });
+    assert_eq!(now["edited"], edited);
+    let yes = |item: &Value| json!({ "decision": "approve", "digest": item["digest"] });
+    assert_eq!(house.post("owner", &path).json(yes(&item)).await.code(), "wrong_digest");
+    assert_eq!(house.post("owner", &edits).json(edit.clone()).await.code(), "wrong_digest");
+    assert_eq!(house.post("owner", &path).json(yes(&now)).await.status, StatusCode::OK);
+    assert_eq!(house.turn(&turn, "ended").await["reply"], "written");
+    let told = house.post("owner", &edits).json(edit).await;
+    assert_eq!((told.status, told.code()), (StatusCode::GONE, "approval_closed"));
+    let trace = house.get("owner", &format!("/api/turns/{turn}/trace")).none().await.json;
+    let touched = &trace["touched"][0];
+    assert_eq!(
+        (&touched["args"], &touched["edits"][0]["args_before"]),
+        (&json!({ "path": "b" }), &json!({ "path": "a" }))
+    );
+    assert_eq!(touched["edits"][0]["by"], "owner");
+}
+
 fn two_calls() -> Line {
     Line::Call("", vec![("guarded", "{\"path\":\"a\"}".to_owned()), ("guarded", "{\"path\":\"b\"}".to_owned())])
 }

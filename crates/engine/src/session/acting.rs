@@ -62,8 +62,9 @@ impl SessionTask {
                 return self.prepare(*id, target, policy, draft);
             }
             Effect::Inspect { id, call } => {
-                if let Some(call) = self.tool_call(Key::Inspect(*id), call)? {
-                    self.running.inspect(*id, call);
+                let key = Key::Inspect(*id, call.repeat);
+                if let Some(call) = self.tool_call(key, call)? {
+                    self.running.inspect(key, call);
                 }
             }
             Effect::Probe { id, call, facts } => {
@@ -227,7 +228,7 @@ impl SessionTask {
             return Ok(None);
         };
         let (agent, principal) = (self.state.agent.clone(), self.speaker());
-        let (Key::Inspect(id) | Key::Probe(id) | Key::Act(id, _)) = key;
+        let (Key::Inspect(id, _) | Key::Probe(id) | Key::Act(id, _)) = key;
         let as_values = self.state.effects.get(&id).is_some_and(|open| open.looks_for.is_some());
         let (session, halt) = (self.state.id, Arc::default());
         Ok(Some(ToolCall { session, agent, principal, tool, arguments, halt, as_values }))

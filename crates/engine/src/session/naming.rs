@@ -55,7 +55,7 @@ impl SessionTask {
 
     /// Has looked up first what the call that was looked at is to be judged by; true where something is.
     pub(super) fn look_up(&mut self, finished: &Finished, policy: &Policy, draft: &mut Draft) -> bool {
-        let (Key::Inspect(effect), End::Inspected(Ok(facts))) = (finished.key, &finished.end) else { return false };
+        let (Key::Inspect(effect, _), End::Inspected(Ok(facts))) = (finished.key, &finished.end) else { return false };
         let Some(asking) = self.asking(effect, facts, policy).filter(|asking| !asking.manifest.known.is_empty()) else {
             return false;
         };

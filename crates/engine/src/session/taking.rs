@@ -54,7 +54,7 @@ impl SessionTask {
             return None;
         }
         let mark = self.bodies.mark();
-        for input in inputs(asked.command.clone(), self.shared.lineage, &mut self.bodies) {
+        for input in inputs(asked.command.clone(), &self.state, self.shared.lineage, &mut self.bodies) {
             if let Err(refusal) = self.decide(input, policy, draft) {
                 self.bodies.back_to(mark);
                 if is_new {
@@ -94,7 +94,7 @@ impl SessionTask {
     }
 
     fn take_end(&mut self, mut finished: Finished, policy: &Policy, draft: &mut Draft) {
-        if self.look_up(&finished, policy, draft) {
+        if self.is_of_another_call(finished.key) || self.look_up(&finished, policy, draft) {
             return;
         }
         let known = |tool: &str| {
@@ -110,6 +110,13 @@ impl SessionTask {
         if draft.records.len() > records {
             draft.memories.extend(memory.map(|text| NewMemory { principal: self.speaker(), text }));
         }
+    }
+
+    /// What was found out about a call says nothing of the one that is in its place since.
+    fn is_of_another_call(&self, key: running::Key) -> bool {
+        let running::Key::Inspect(id, looked_at) = key else { return false };
+        let work = self.state.effects.get(&id).map(|open| &open.work);
+        matches!(work, Some(Work::Tool { call, .. }) if call.repeat != looked_at)
     }
 
     /// What a tool says bears the label of all that it may have read, and a memory that of the session.
@@ -129,7 +136,7 @@ impl SessionTask {
 
     /// What is known of a call that was looked at, besides its facts.
     fn named(&self, finished: &Finished, policy: &Policy) -> NamedValues {
-        let (running::Key::Inspect(id), running::End::Inspected(Ok(facts))) = (finished.key, &finished.end) else {
+        let (running::Key::Inspect(id, _), running::End::Inspected(Ok(facts))) = (finished.key, &finished.end) else {
             return NamedValues::default();
         };
         let agent = policy.agents.get(&self.state.agent);

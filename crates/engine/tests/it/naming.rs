@@ -7,10 +7,11 @@ use backstay_kernel::flow::Flow;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Planned, Reason, Record, Verdict};
+use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing};
 use backstay_kernel::words::{Kind, Sign};
 
-use crate::stage::{Line, Play, asked, call, count, message, owner, policy};
+use crate::stage::{Line, Play, asked, call, count, decide, edit, message, owner, policy};
 
 fn person() -> Caller {
     Caller { speaks: Speaks::Human, ..owner() }
@@ -121,4 +122,38 @@ fn what_a_session_made_is_its_own_after_a_restart_too_and_no_other_sessions() {
         let view = plays(&play, message(None, "send it to b-2")).await;
         assert_eq!((asked(&view).is_some(), play.stage.acts_of("send")), (true, 1), "made elsewhere");
     });
+}
+
+/// The person named one of them, and whoever is asked writes another: what is written in an edit names nothing.
+#[tokio::test]
+async fn whom_an_edit_names_nobody_has_named() {
+    let home = tempfile::tempdir().unwrap();
+    let mut policy = directory();
+    let send_to = [(Field::Tool, Test::Equal("send".into()))].into();
+    policy.agents.get_mut("main").unwrap().rules = vec![Rule::new("sends", RuleVerdict::Ask, send_to)].into();
+    let play = Play::begin(home.path(), policy, vec![call("look", "{}"), send("b-2"), Line::Say("ok")]).await;
+    let said = play.engine.submit(&person(), message(None, "write to b-2")).await.unwrap();
+    let view = play.until(said, |view| asked(view).is_some()).await;
+    let why = |view: &TurnView| {
+        view.calls.values().find_map(|call| match &call.verdict {
+            Some(Verdict::Ask { by, .. }) => Some(by.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(why(&view), Some(Reason::Rule("sends".into())));
+    let both = Reason::Both { by: Box::new(Reason::Rule("sends".into())), flow: Flow::UnnamedTarget };
+    let mut shown = asked(&view).unwrap();
+    for (to, expected) in [("x-9", both), ("b-2", Reason::Rule("sends".into()))] {
+        let edit = edit(shown, &serde_json::json!({ "to": to }).to_string());
+        play.engine.command(&person(), said.session, edit, None).await.unwrap();
+        let before = shown.1;
+        let view = play.until(said, |view| asked(view).is_some_and(|now| now.1 != before)).await;
+        shown = asked(&view).unwrap();
+        assert_eq!(why(&view), Some(expected), "{to}");
+    }
+    play.engine.command(&person(), said.session, decide(shown, true), None).await.unwrap();
+    play.ended(said).await;
+    assert_eq!(play.stage.acts_of("send"), 1);
+    let sent = play.stage.sent.lock().unwrap().join("\n");
+    assert!(sent.contains("edited") && sent.contains("send did it"), "{sent}");
 }

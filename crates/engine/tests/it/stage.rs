@@ -7,7 +7,7 @@ use backstay_kernel::rule::RuleVerdict;
 use backstay_kernel::tool::Idempotency;
 pub use backstay_sim::setting::owner;
 use backstay_sim::setting::{self, rule};
-pub use backstay_sim::stage::{LIMITS, Line, Play, asked, call, count, decide, message, slowly};
+pub use backstay_sim::stage::{LIMITS, Line, Play, asked, call, count, decide, edit, message, slowly};
 use backstay_store::{Append, HeadUpdate, NewSession, Store};
 
 /// A tool of each class; `edit` and `slow` may take next to no time; somebody is asked about `guarded`.

@@ -62,6 +62,9 @@ pub enum Input {
     },
     Bounced(Bounce),
     Decide(Decide),
+    /// Other arguments for the call that is asked about, from somebody whose yes would count; `None`: there is no such
+    /// call to be made of them.
+    Edit(Decide, Option<CallRef>),
     Answer {
         effect: EffectId,
         body: BodyRef,
@@ -144,6 +147,7 @@ pub fn decide(session: &Session, input: Input, frame: &Frame<'_>) -> Result<Vec<
         Input::Probed { effect, found } => Ok(outcome::probed(session, effect, found, frame)),
         Input::Bounced(bounce) => Ok(outcome::bounced(session, bounce, frame)),
         Input::Decide(decision) => people::decide(session, decision, frame),
+        Input::Edit(word, call) => people::edit(session, word, call, frame),
         Input::Answer { effect, body, by, typed } => people::answer(session, effect, body, by, typed),
         Input::Resolve { effect, resolution, by, note } => people::resolve(session, effect, resolution, by, note),
         Input::Cancel { turn, by } => people::cancel(session, turn, by),

@@ -4,11 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Decide, Message};
+use crate::effect::CallRef;
 use crate::frame::Frame;
 use crate::home::Speaks;
 use crate::id::{BodyRef, EffectId, TurnId};
 use crate::label::{Label, Source};
-use crate::limits::{DENIALS_MAX, QUEUE_MAX};
+use crate::limits::{DENIALS_MAX, EDITS_MAX, QUEUE_MAX};
 use crate::permit::is_wanted;
 use crate::record::{Admitted, Decision, Mode, Reason, Record, Resolution};
 use crate::refusal::{Code, Refusal};
@@ -72,6 +73,51 @@ fn open_question(session: &Session) -> Option<EffectId> {
 }
 
 pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+    let open = asked(session, &decide, frame)?;
+    if decide.approve {
+        may_say_yes(session, open, &decide, frame)?;
+        says_it_once(open, &decide)?;
+    }
+    let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
+    let (effect, by, speaks) = (decide.effect, Some(decide.by), Some(decide.speaks));
+    Ok(Vec::from([Record::Decided { effect, decision, by, speaks, note: decide.note }]))
+}
+
+/// Editing is no yes: the call is looked at and judged as any other. So only its arguments are new, and they are taken
+/// from those alone whose yes would count.
+pub fn edit(session: &Session, word: Decide, call: Option<CallRef>, frame: &Frame<'_>) -> Result<Vec<Record>, Refusal> {
+    let open = asked(session, &word, frame)?;
+    may_say_yes(session, open, &word, frame)?;
+    let call = editable(open, call).map_err(|why| {
+        let next = "answer it as it stands, or deny it and say in a message what is wanted";
+        Refusal::new(Code::NotEditable, format!("this call cannot be edited: {why}"), next)
+    })?;
+    let Decide { effect, by, speaks, note, .. } = word;
+    Ok(Vec::from([Record::Edited { effect, by, speaks, call, note }]))
+}
+
+fn editable(open: &Open, call: Option<CallRef>) -> Result<CallRef, String> {
+    let Work::Tool { call: was, .. } = &open.work else { return Err(String::from("it calls no tool")) };
+    if open.looks_for.is_some() {
+        return Err(String::from("the runtime itself makes it, to judge another"));
+    }
+    // What it was then is what is in doubt, and what has taken its shares of limits.
+    if open.unsure || open.is_counted {
+        return Err(String::from("an earlier attempt of it may have happened"));
+    }
+    if open.edit.as_ref().is_some_and(|edit| edit.times >= EDITS_MAX) {
+        return Err(format!("it was edited {EDITS_MAX} times"));
+    }
+    match call {
+        Some(call) if call.tool != was.tool => Err(String::from("another tool is another call")),
+        Some(call) if call.repeat == was.repeat => Err(String::from("these are the arguments that it has")),
+        Some(call) => Ok(call),
+        None => Err(String::from("its arguments are a JSON object, and what it was must not be erased")),
+    }
+}
+
+/// The ask that is answered, by one of its approvers, in time, as it was shown.
+fn asked<'a>(session: &'a Session, decide: &Decide, frame: &Frame<'_>) -> Result<&'a Open, Refusal> {
     const LIST: &str = "see `backstay approvals` for what is open";
     let Some(open) = session.effects.get(&decide.effect) else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", LIST));
@@ -100,18 +146,14 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
     if *expires_at <= frame.now {
         return Err(Refusal::new(Code::AskClosed, "this approval has expired", LIST));
     }
-    if decide.approve {
-        may_say_yes(session, open, &decide, frame)?;
-    }
-    let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
-    let (effect, by, speaks) = (decide.effect, Some(decide.by), Some(decide.speaks));
-    Ok(Vec::from([Record::Decided { effect, decision, by, speaks, note: decide.note }]))
+    Ok(open)
 }
 
-/// A no is taken from every approver. A yes is taken from those alone whose yes the ask wants, once from each.
+const SEE: &str = "`backstay approvals` names whose yes is wanted, and where";
+
+/// A no is taken from every approver. A yes is taken from those alone whose yes the ask wants.
 fn may_say_yes(session: &Session, open: &Open, decide: &Decide, frame: &Frame<'_>) -> Result<(), Refusal> {
-    const SEE: &str = "`backstay approvals` names whose yes is wanted, and where";
-    let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, yes, .. }) = (&open.work, &open.state)
+    let (Work::Tool { judged: Some(judged), .. }, State::Asked { by, approvers, .. }) = (&open.work, &open.state)
     else {
         return Err(Refusal::new(Code::AskClosed, "this approval is used, expired or withdrawn", SEE));
     };
@@ -132,7 +174,11 @@ fn may_say_yes(session: &Session, open: &Open, decide: &Decide, frame: &Frame<'_
         let message = format!("`{}` asked for this, and the rule wants somebody else's yes", decide.by);
         return Err(Refusal::new(Code::NotAnApprover, message, SEE));
     }
-    if yes.contains(&decide.by) {
+    Ok(())
+}
+
+fn says_it_once(open: &Open, decide: &Decide) -> Result<(), Refusal> {
+    if matches!(&open.state, State::Asked { yes, .. } if yes.contains(&decide.by)) {
         let message = format!("`{}` has said yes to this already; each person's yes counts once", decide.by);
         return Err(Refusal::new(Code::AlreadyApproved, message, SEE));
     }

@@ -78,7 +78,7 @@ impl Session {
         let Some(turn) = &mut self.turn else { return false };
         let Step::Calls { calls, count, slots } = &mut turn.step else { return false };
         let Some(slot) = slots.iter_mut().find(|slot| slot.effect == effect) else { return false };
-        slot.answer = Some(answer);
+        slot.answer = Some(slot.told(answer));
         let whole = u32::try_from(slots.len()) == Ok(*count);
         if whole && slots.iter().all(|slot| slot.answer.is_some()) {
             let answers = slots.iter_mut().filter_map(|slot| slot.answer.take()).collect();

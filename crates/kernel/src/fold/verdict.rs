@@ -1,19 +1,22 @@
 //! What a verdict does to a call, and what a yes, a no and silence do to one that was asked about.
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{complete, lookups};
 use crate::asks::Refused;
 use crate::context::{Answer, Note};
+use crate::effect::CallRef;
 use crate::home::Speaks;
 use crate::id::EffectId;
 use crate::mode::WorkMode;
 use crate::record::{Decision, Grounds, Judged, Reason, Verdict};
-use crate::session::{Approved, JudgedFacts, Session, State, Work};
+use crate::session::{Approved, Edit, JudgedFacts, Session, State, Step, Work};
 use crate::tool::Answerer;
 
 pub(super) fn judge(session: &mut Session, record: &Judged) {
     let Some(open) = session.effects.get_mut(&record.effect) else { return };
+    let place = open.edit.as_mut().and_then(|edit| edit.asked_at.take());
     let Work::Tool { judged, .. } = &mut open.work else { return };
     *judged = record.facts.clone().map(|facts| {
         Box::new(JudgedFacts {
@@ -43,12 +46,11 @@ pub(super) fn judge(session: &mut Session, record: &Judged) {
             let (by, approvers, yes) = (by.clone(), approvers.clone(), Vec::new());
             let (expires_at, digest) = (*expires_at, *digest);
             // One that is asked anew was opened before.
-            let at = if let State::Asked { at: before, .. } = open.state {
-                before
-            } else {
+            let before = if let State::Asked { at, .. } = open.state { Some(at) } else { place };
+            let at = before.unwrap_or_else(|| {
                 session.asks.open(*at);
                 *at
-            };
+            });
             open.state = State::Asked { by, approvers, expires_at, digest, yes, by_person: false, at };
             return;
         }
@@ -92,6 +94,24 @@ fn refuse(session: &mut Session, effect: EffectId, note: Note) {
     } else {
         complete(session, effect, |completion| &mut completion.refused);
         session.answer(effect, Answer::Note(note));
+    }
+}
+
+/// The call in another's words: nothing that was found out about it, or said to it, is of this one.
+pub(super) fn edited(session: &mut Session, effect: EffectId, (by, speaks): (&str, Speaks), call: &CallRef) {
+    let Some(open) = session.effects.get_mut(&effect) else { return };
+    let (Work::Tool { call: was, judged, .. }, State::Asked { at, .. }) = (&mut open.work, &open.state) else { return };
+    let was = core::mem::replace(was, call.clone());
+    let (before, times) = open.edit.take().map_or((was, 0), |edit| (edit.before, edit.times));
+    open.edit = Some(Edit { by: by.to_owned(), speaks, before, times: times.saturating_add(1), asked_at: Some(*at) });
+    *judged = None;
+    open.found.clear();
+    open.state = State::Planned;
+    let step = session.turn.as_mut().map(|turn| &mut turn.step);
+    if let Some(Step::Calls { slots, .. }) = step
+        && let Some(slot) = slots.iter_mut().find(|slot| slot.effect == effect)
+    {
+        slot.edited = Some(call.calls);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which label the texts of a record bear. Stored is only what cannot be told from the kind of the
 //! record and the session it stands in.
 use super::{Label, Source};
+use crate::home::Speaks;
 use crate::record::{End, Planned, Record, Verdict};
 
 impl Record {
@@ -28,6 +29,12 @@ impl Record {
             // Of a model that was shown the person's words alone.
             Self::Scoped(_) => Some(Label::TYPED.said_by_model()),
             Self::Created { .. } => Some(Label::of(Source::Tool)),
+            // What stays of the model's call is the model's. A person's words are as any they type; a program's may be
+            // anybody's.
+            Self::Edited { speaks, .. } => {
+                let words = if *speaks == Speaks::Human { Label::TYPED } else { Label::of(Source::Principal) };
+                Some(session.said_by_model().join(words))
+            }
             Self::Decided { note, .. } | Self::Resolved { note, .. } => note.map(|_| Label::of(Source::Principal)),
             Self::Started(started) => started.request.map(|_| session),
             Self::Retried(_) => Some(Label::of(Source::Model)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{ARROWS, Arrow};
-use crate::{asks, backoff, limits, people, recovery};
+use crate::{asks, backoff, edits, limits, people, recovery};
 
 const SCENARIOS: &[fn()] = &[
     asks::one_ask_is_open_at_a_time_and_each_is_opened_when_the_one_before_is_answered,
@@ -20,6 +20,15 @@ const SCENARIOS: &[fn()] = &[
     backoff::ten_minutes_of_failing_are_enough_for_a_provider_wait,
     backoff::what_no_retry_can_help_ends_the_turn,
     backoff::a_cancel_ends_a_wait,
+    edits::an_edited_call_is_looked_at_and_asked_about_anew_and_the_model_is_told,
+    edits::no_edit_makes_a_call_of_what_the_rules_deny,
+    edits::another_tool_the_same_arguments_and_no_call_are_no_edit,
+    edits::a_call_that_may_have_happened_stays_what_it_is,
+    edits::whose_yes_would_not_count_edits_nothing_and_a_yes_to_what_was_is_none,
+    edits::an_edited_call_keeps_its_place_among_the_asks_and_counts_once,
+    edits::of_limits_an_edited_call_takes_what_it_is_when_it_starts_and_once,
+    edits::in_a_tainted_session_what_was_named_before_the_edit_names_nothing_after_it,
+    edits::an_edit_outlives_its_process_its_turn_and_ends_as_any_call,
     limits::an_exact_repeat_is_told_the_third_time_blocked_the_fourth_and_ends_the_turn_the_fifth,
     limits::other_results_are_no_repeat_and_a_new_message_forgets,
     limits::a_tool_that_does_not_exist_ends_in_the_same_ladder,
@@ -89,6 +98,7 @@ const TABLE: &[Arrow] = &[
     ("asked", "decided", "gone"),
     ("asked", "decided", "ready"),
     ("asked", "doubted", "doubt"),
+    ("asked", "edited", "planned"),
     ("asked", "ended", "gone"),
     ("asked", "judged", "gone"),
     ("backoff", "ended", "gone"),

@@ -497,6 +497,12 @@ fn looked_up() -> Vec<Record> {
     vec![Record::Planned(planned), Record::Created { effect: Seq(8), id: body(19) }]
 }
 
+fn edited() -> Vec<Record> {
+    let edited =
+        |speaks, note| Record::Edited { effect: Seq(8), by: "ann".to_owned(), speaks, call: call(Some("mail")), note };
+    vec![edited(Speaks::Human, Some(body(20))), edited(Speaks::Program, None)]
+}
+
 fn standing(rule: &str, before: &str) -> Standing {
     let text = format!(
         "{{\"id\":\"0123456789abcdef.7\",\"agent\":\"main\",\"principal\":\"ann\",\"tool\":\"write_file\"{rule},\
@@ -804,10 +810,11 @@ fn the_stored_form_of_every_record_stays() {
         [Speaks::Human, Speaks::Program].map(said_yes).to_vec(),
         vec![ended_by_failing_calls()],
         judged_by_what_stays_done(),
+        edited(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
-    assert_eq!(kinds.len(), 26, "every kind of record is there: {kinds:?}");
+    assert_eq!(kinds.len(), 27, "every kind of record is there: {kinds:?}");
     assert_golden(&records, include_str!("../golden/records-v1.jsonl"));
 }
 

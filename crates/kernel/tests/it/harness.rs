@@ -552,6 +552,7 @@ pub fn record_word(record: &Record) -> &'static str {
         Record::Planned(_) => "planned",
         Record::Judged(_) => "judged",
         Record::Decided { .. } => "decided",
+        Record::Edited { .. } => "edited",
         Record::Answered { .. } => "answered",
         Record::Started(_) => "started",
         Record::Unfunded { .. } => "unfunded",

@@ -11,6 +11,7 @@ mod arrows;
 mod asks;
 mod backoff;
 mod counted;
+mod edits;
 mod fields;
 mod flow;
 mod git;

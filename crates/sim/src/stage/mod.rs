@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::dice::Dice;
 use crate::{setting, wire};
-pub use play::{LIMITS, Play, asked, count, decide, message};
+pub use play::{LIMITS, Play, asked, count, decide, edit, message};
 
 /// What every tool lists that the runtime itself asks.
 const LISTED: &str = r#"[{"name":"Ann","key":"a-1"},{"name":"Bob","key":"b-2"}]"#;

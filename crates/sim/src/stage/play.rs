@@ -118,3 +118,9 @@ pub fn decide((effect, digest): (EffectId, Digest), approve: bool) -> Command {
     let (by, role, speaks) = ("owner".into(), Role::Owner, Speaks::Program);
     Command::Decide { effect, digest, approve, by, role, channel: "cli".into(), speaks, note: None }
 }
+
+/// Other arguments of the owner's for it.
+pub fn edit((effect, digest): (EffectId, Digest), arguments: &str) -> Command {
+    let (by, role, speaks, arguments) = ("owner".into(), Role::Owner, Speaks::Human, arguments.to_owned());
+    Command::Edit { effect, digest, arguments, by, role, channel: "cli".into(), speaks, note: None }
+}
