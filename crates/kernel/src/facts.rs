@@ -131,6 +131,10 @@ pub struct Facts {
     /// Places that it may reach on the network while it runs; a command without any has no network.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub network: Box<[Reachable]>,
+    /// Packages that its words ask for there, with versions and addresses as they are written. Files that it reads
+    /// may name others.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub packages: Box<[String]>,
     /// What it does with the repository there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<Box<Git>>,
@@ -182,6 +186,7 @@ impl Facts {
             tier: None,
             destination: None,
             network: Box::default(),
+            packages: Box::default(),
             git: None,
             declared: None,
             addressed: None,

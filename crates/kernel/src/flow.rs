@@ -18,6 +18,7 @@ use crate::policy::{Agent, Policy};
 use crate::rule::is_under;
 use crate::session::{Session, State, Work};
 use crate::tool::{EffectClass, Manifest};
+use crate::words::Kind;
 
 mod addressed;
 mod choices;
@@ -31,6 +32,9 @@ pub use known::{Lists, wanted};
 pub use named::{Chosen, Named, Origin, Sources, Tuple, Values, Warrant, named, wants_names};
 pub(crate) use named::{is_irreversible, is_sent};
 pub use scope::{PLANS, Wish, plan_instructions, read_scope, wants_scope};
+
+/// As what a person names a package: any word of a message may be the name of one.
+const PACKAGE: Kind = Kind::QuotedString;
 
 /// Why a call asks whatever the rules allow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -48,6 +52,8 @@ pub enum Flow {
     SecretLeaves,
     /// What it says holds a link, an address, a number or a name that nobody named.
     StrayPayload,
+    /// A command may ask the network for a package that no message of the task names.
+    UnnamedPackage,
     /// A command may reach the network, and untrusted words may have composed whatever it sends.
     OpenNetwork,
     /// It writes names by which other programs act.
@@ -248,6 +254,9 @@ pub fn flow(
     // Nobody has looked at what is in commits.
     if (sends || remote && facts.class != EffectClass::Read) && (!named.is_clear || push.is_some()) {
         return acts.or(Some(Flow::StrayPayload));
+    }
+    if !facts.packages.is_empty() && !named.packages.is_some_and(|from| named::is_of_task(session, from)) {
+        return Some(Flow::UnnamedPackage);
     }
     if !facts.network.is_empty() {
         return Some(Flow::OpenNetwork);

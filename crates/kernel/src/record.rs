@@ -268,6 +268,9 @@ pub struct Grounds {
     /// The entry of the task's scope that it is inside of, counted from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<u32>,
+    /// The message that names all packages that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Seq>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -279,9 +282,10 @@ impl Grounds {
     /// What the messages of the task said of the call.
     #[must_use]
     pub fn named(&self) -> Named {
-        let Self { origins, warrant, is_clear, reads, arguments, entry, .. } = self;
+        let Self { origins, warrant, is_clear, reads, arguments, entry, packages, .. } = self;
         let (origins, warrant, is_clear, reads) = (origins.clone(), warrant.clone(), *is_clear, *reads);
-        Named { origins, warrant, is_clear, reads, arguments: *arguments, entry: *entry }
+        let (arguments, entry, packages) = (*arguments, *entry, *packages);
+        Named { origins, warrant, is_clear, reads, arguments, entry, packages }
     }
 }
 

@@ -106,6 +106,8 @@ pub struct Facts {
     /// As written, relative to where the command runs; never empty words.
     pub reads: Vec<Word>,
     pub writes: Vec<Word>,
+    /// Packages that it names, as written. Files that it reads may name others.
+    pub packages: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -43,8 +43,8 @@ pub fn of_argv(argv: &[Word]) -> Result<Facts, Opaque> {
     // Its row may be one for an option: `git --no-pager log` is a `git log`.
     let words: Vec<&str> = tool.name.split(' ').skip(1).filter(|word| !word.starts_with('-')).collect();
     let subcommand = (!words.is_empty()).then(|| words.join(" "));
-    let Call { reads, writes, .. } = call;
-    Ok(Facts { wrapper: None, program: program.to_owned(), subcommand, class: tool.class, reads, writes })
+    let Call { reads, writes, packages, .. } = call;
+    Ok(Facts { wrapper: None, program: program.to_owned(), subcommand, class: tool.class, reads, writes, packages })
 }
 
 fn wrapped(wrapper: &str, inner: &[Word]) -> Result<Facts, Opaque> {
@@ -66,11 +66,12 @@ struct Call<'a> {
     words: Vec<&'a Word>,
     reads: Vec<Word>,
     writes: Vec<Word>,
+    packages: Vec<String>,
 }
 
 impl<'a> Call<'a> {
     fn new(tool: &'static Tool) -> Self {
-        Self { tool, seen: Vec::new(), words: Vec::new(), reads: Vec::new(), writes: Vec::new() }
+        Self { tool, seen: Vec::new(), words: Vec::new(), reads: Vec::new(), writes: Vec::new(), packages: Vec::new() }
     }
 
     fn no(&self, word: &str) -> Opaque {
@@ -235,6 +236,9 @@ impl<'a> Call<'a> {
         }
         if matches!(role, "write" | "change") {
             self.writes.push(word.clone());
+        }
+        if role == "package" {
+            self.packages.push(text.to_owned());
         }
         Ok(())
     }

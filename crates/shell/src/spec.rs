@@ -18,6 +18,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("system", include_str!("../specs/system.toml")),
     ("git", include_str!("../specs/git.toml")),
     ("build", include_str!("../specs/build.toml")),
+    ("packages", include_str!("../specs/packages.toml")),
 ];
 /// A tool's name is at most this many words long: `git stash list`.
 const NAME_WORDS_MAX: usize = 3;

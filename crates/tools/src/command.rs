@@ -62,7 +62,7 @@ pub fn prepare(roots: &Roots, call: &RunCommand) -> Result<Prepared, Refused> {
         None => (known.programs, Starts::Unknown),
     };
     let facts = Facts { programs: programs.into(), starts, files, tier: Some(tier(held)), ..facts };
-    let facts = reaching(facts, network.places);
+    let facts = reaching(facts, network.places, known.packages);
     possible(held, &facts)?;
     let seconds_max = backstay_sandbox::TIMEOUT_MS_MAX / 1_000;
     let seconds = call.timeout_s.map_or(limits::COMMAND_S, |seconds| seconds.get().min(seconds_max));
@@ -91,14 +91,15 @@ pub fn possible(held: Held, facts: &Facts) -> Result<(), Refused> {
     }
 }
 
-/// What may send something is sent, whatever else it is.
-fn reaching(facts: Facts, network: Vec<Reachable>) -> Facts {
+/// What may send something is sent, whatever else it is. Without a network no package comes from elsewhere.
+pub fn reaching(facts: Facts, network: Vec<Reachable>, packages: Vec<String>) -> Facts {
     let class = match network.iter().map(Reachable::only_asked).reduce(|all, one| all && one) {
         None => facts.class,
         Some(true) => EffectClass::Execute,
         Some(false) => EffectClass::Send,
     };
-    Facts { class, network: network.into(), ..facts }
+    let packages = if network.is_empty() { Vec::new() } else { packages };
+    Facts { class, network: network.into(), packages: packages.into(), ..facts }
 }
 
 /// A development build that is told so knows no command, so that attacks meet the sandbox alone; a release is never told.

@@ -21,6 +21,8 @@ pub struct Known {
     pub programs: Vec<String>,
     /// Each with its subcommand where it has one; absent where a shell starts them.
     pub commands: Option<Vec<String>>,
+    /// Packages that its words name.
+    pub packages: Vec<String>,
     /// As it names them, with the class of it all; absent where it executes.
     named: Option<Named>,
 }
@@ -39,7 +41,7 @@ impl Known {
     pub fn shell(text: &str) -> Self {
         let sh = "sh".to_owned();
         let argv = vec![sh.clone(), "-c".to_owned(), text.to_owned()];
-        Self { list: vec![Simple::alone(argv)], programs: vec![sh], commands: None, named: None }
+        Self { list: vec![Simple::alone(argv)], programs: vec![sh], commands: None, packages: Vec::new(), named: None }
     }
 
     /// Simple commands with all their words, whose programs are all granted. Those with globs still need a shell.
@@ -48,11 +50,13 @@ impl Known {
             return None;
         }
         let class = plain.class();
-        let mut known = Self { list: Vec::new(), programs: Vec::new(), commands: None, named: None };
+        let (list, programs) = (Vec::new(), Vec::new());
+        let mut known = Self { list, programs, commands: None, packages: Vec::new(), named: None };
         let (mut paths, mut commands) = (Vec::new(), Vec::new());
         for (place, simple) in plain.commands.into_iter().enumerate() {
             let facts = simple.facts;
             commands.extend(facts.commands());
+            known.packages.extend(facts.packages);
             for program in facts.wrapper.into_iter().chain([facts.program]) {
                 if !known.programs.contains(&program) {
                     known.programs.push(program);
@@ -71,6 +75,8 @@ impl Known {
         }
         commands.sort();
         commands.dedup();
+        known.packages.sort();
+        known.packages.dedup();
         known.commands = Some(commands);
         known.named = (class < EffectClass::Execute).then_some(Named { class, paths });
         Some(known)

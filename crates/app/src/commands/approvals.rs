@@ -6,7 +6,9 @@ use backstay_channels::Why;
 use backstay_kernel::refusal::Code;
 use serde_json::{Map, Value, json};
 
-use super::conversation::{destination, flow, list, number, protected, reachable, repository, stays_done, text};
+use super::conversation::{
+    destination, flow, list, number, packages, protected, reachable, repository, stays_done, text,
+};
 use super::turn;
 use crate::cli::DecideArgs;
 use crate::client::{Client, Intent};
@@ -253,6 +255,7 @@ fn lines(item: &Value) -> Vec<String> {
     let written = |host| format!("  whose letters may look like others, as its owner writes it: {}", json!(host));
     lines.extend(unicode.map(|host| visible_line(&written(host))));
     lines.extend(reachable(facts).iter().map(|place| visible_line(&format!("  may reach {place}"))));
+    lines.extend(packages(facts).map(|line| visible_line(&format!("  {line}"))));
     lines.extend(chosen(item).iter().map(|line| visible_line(line)));
     lines.extend(last(item).map(|line| visible_line(&line)));
     let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
@@ -375,6 +378,7 @@ mod tests {
                     { "host": "a.test", "port": 443, "methods": ["GET", "HEAD"] },
                     { "host": "b.test\n", "port": 443, "methods": ["GET"], "tunnel": true },
                 ],
+                "packages": ["x", "y\nexpires never"],
             },
             "command_line": "echo 'a\n  class: read'", "host_unicode": "b\u{fc}cher.example\n",
             "label": { "conf": "internal", "integrity": "untrusted", "source": ["config", "tool", "model"] },
@@ -391,10 +395,11 @@ mod tests {
             "rule": "r", "reason": "so\nthat", "principal": "owner", "expires_at": 0, "digest": "d",
         });
         let shown = lines(&item);
-        assert_eq!(shown.len(), 22);
+        assert_eq!(shown.len(), 23);
         for line in [
             "  changes what other programs act by: /w/a\\nexpires never",
             "  runs: echo 'a\\n  class: read'",
+            "  asks for packages: x y\\nexpires never",
             r#"  argument "runs": "echo""#,
             r#"  argument "class: read, rule: r": 1"#,
             r#"  named in message 2 ("say \"x\" to a\u{202e}"): "to\n" (3 times) = "a\nb: \"named in message 2\"""#,

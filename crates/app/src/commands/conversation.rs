@@ -397,6 +397,9 @@ pub fn flow(why: &str) -> String {
         "open_network" => {
             "its command may reach the network, and what it sends there may be composed by untrusted words"
         }
+        "unnamed_package" => {
+            "the session has seen untrusted words, and its command asks for a package that no message names between quotation marks"
+        }
         "protected_path" => return "protected path: other programs act by what it writes".to_owned(),
         "acts_elsewhere" => "it pushes names by which other programs act, or nobody can tell which",
         "stray_payload" => {
@@ -426,7 +429,9 @@ pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
     let entry = entry.map(|entry| format!(", inside entry {entry} of the task's scope"));
     let warrant = grounds.get("warrant").map(|warrant| number(warrant, "from"));
     let warrant = warrant.map(|from| format!(", all that it chooses is named in message {from}"));
-    list(grounds, "origins").iter().filter_map(origin).chain(warrant).chain(entry).collect()
+    let packages = grounds.get("packages").and_then(Value::as_u64);
+    let packages = packages.map(|from| format!(", all packages that it asks for are named in message {from}"));
+    list(grounds, "origins").iter().filter_map(origin).chain(warrant).chain(packages).chain(entry).collect()
 }
 
 /// What a command may reach on the network, a line each, as it was judged.
@@ -440,6 +445,14 @@ pub fn reachable(facts: &Value) -> Vec<String> {
         }
     };
     list(facts, "network").iter().map(line).collect()
+}
+
+/// What a command asks for there, as far as its words say.
+pub fn packages(facts: &Value) -> Option<String> {
+    list(facts, "network").first()?;
+    let named: Vec<&str> = list(facts, "packages").iter().filter_map(Value::as_str).collect();
+    let unknown = || text(facts, "starts").is_empty().then(|| "nobody knows what it asks for there".to_owned());
+    if named.is_empty() { unknown() } else { Some(format!("asks for packages: {}", named.join(" "))) }
 }
 
 /// What follows where nothing takes back what a call does.

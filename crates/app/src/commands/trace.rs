@@ -7,7 +7,8 @@ use backstay_kernel::id::SessionId;
 use serde_json::{Value, json};
 
 use super::conversation::{
-    PATHS_SHOWN_MAX, connections, destination, label, list, number, origins, reachable, reason, repository, text,
+    PATHS_SHOWN_MAX, connections, destination, label, list, number, origins, packages, reachable, reason, repository,
+    text,
 };
 use crate::cause::Cause;
 use crate::cli::TraceArgs;
@@ -223,6 +224,7 @@ fn touched(item: &Value, settled: &str, out: &Out) {
         .chain(destination(facts))
         .chain(repository(facts, PATHS_SHOWN_MAX))
         .chain(reachable(facts))
+        .chain(packages(facts))
         .map(|place| visible_line(&place))
         .collect();
     // Granted to be read and to be written.

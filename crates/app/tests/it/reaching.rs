@@ -253,6 +253,67 @@ fn a_person_who_has_read_nothing_else_is_not_asked_about_a_host_that_is_only_ask
     assert_eq!(t.reached().as_array().unwrap().len(), 1);
 }
 
+/// A shell between is no way around: then nobody knows what it asks for, and the call asks for that.
+#[test]
+fn a_person_is_asked_about_packages_and_sees_which_ones_nobody_named() {
+    let t = Reaching::new("");
+    let place = &t.home.place;
+    let door = Door::serve_to("human", place, &[]);
+    let host = [t.host()];
+    let call = |command: &str, network: &[String]| {
+        format!("/call run_command {}", json!({ "command": command, "network": network }))
+    };
+    let say = |calls: &str| door.say(&format!("/say I take `left-pad@1.3.0`, and x\n{calls}")).1;
+    let reads = call("true", &[]);
+    let asked = |command: &str, answer: &str| {
+        let turn = say(&format!("{reads}\n/then\n{}", call(command, &host)));
+        let waiting = loop {
+            let waits = door.get("/api/approvals").json;
+            if let Some(id) = waits["approvals"][0]["id"].as_str() {
+                break id.to_owned();
+            }
+            std::thread::yield_now();
+        };
+        let shown = place.run(&["approvals"]).stdout.clone();
+        place.run(&[answer, &waiting]).expect(0);
+        door.ended(&turn);
+        shown
+    };
+    // Who has read nothing has the agent take what it will; without a network nothing comes from elsewhere.
+    door.ended(&say(&call("npm install --offline evil", &host)));
+    door.ended(&say(&format!("{reads}\n/then\n{}", call("npm install --offline evil", &[]))));
+    let judged = "SELECT json_extract(data, '$.verdict.allow.by'), data -> '$.facts.packages' FROM v_records \
+                  WHERE kind = 'judged' ORDER BY at";
+    let free = |packages: Value| json!(["class_default", packages]);
+    assert_eq!(rows(place, judged), json!([free(json!("[\"evil\"]")), free(Value::Null), free(Value::Null)]));
+    let (unnamed, open) = ("a package that no message names", "its command may reach the network");
+    for (command, nobodys, persons, why) in [
+        ("npm i evil x left-pad@1.3.0", &["evil", "x"][..], &["left-pad@1.3.0"][..], unnamed),
+        ("timeout 9 npm i evil", &["evil"], &[], unnamed),
+        ("npm i left-pad", &["left-pad"], &[], unnamed),
+        ("npm i left-pad@1.3.0", &[], &["left-pad@1.3.0"], open),
+        ("npm ci", &[], &[], open),
+        ("sh -c 'npm i evil'", &[], &[], open),
+        ("npm i evil $X", &[], &[], open),
+    ] {
+        let shown = asked(command, "deny");
+        let of = |begin: &str| {
+            let lines = shown.lines().filter(|line| line.starts_with(begin));
+            lines.filter_map(|line| line.rsplit_once("\"package\" = ")).map(|(_, name)| name).collect::<Vec<_>>()
+        };
+        let quoted = |names: &[&str]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>();
+        assert_eq!(of("  untrusted, no message of this task names it"), quoted(nobodys), "{command}: {shown}");
+        assert_eq!(of("  named in message"), quoted(persons), "{command}: {shown}");
+        assert!(shown.contains(why), "{command}: {shown}");
+        let is_opaque = command.contains(['$', '\'']);
+        assert_eq!(shown.contains("nobody knows what it asks for there"), is_opaque, "{command}: {shown}");
+    }
+    for command in ["npm i --offline left-pad@1.3.0", "npm i --offline evil"] {
+        asked(command, "approve");
+        assert!(t.home.latest()["exit_code"].is_number(), "{}", t.home.latest());
+    }
+}
+
 /// Whatever it may read it may send: the label is that of the directories, and not of who asks.
 #[test]
 fn what_lies_in_a_secret_directory_is_sent_by_no_command_without_a_yes() {

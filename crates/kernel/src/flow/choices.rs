@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
 use super::named::{Named, exact, is_at_most};
-use super::to_be_named;
+use super::{PACKAGE, to_be_named};
 use crate::facts::Facts;
 use crate::id::Seq;
 use crate::policy::Policy;
@@ -17,7 +17,7 @@ use crate::words::{Atom, Kind, passes};
 /// A value by which a call chooses who, where, which or how much.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Choice {
-    /// Absent for a path, which is a fact and need not be an argument.
+    /// Absent for a path, and `package` for a package: those are facts and need not be an argument.
     pub argument: Option<String>,
     /// As the model wrote it; a path as it is.
     pub value: String,
@@ -65,12 +65,13 @@ pub fn choices(
             all.push(Choice { argument: Some(name.clone()), value, times, atoms, said, is_by_name });
         }
     }
-    let path = |(_, real): (u32, &str)| {
-        let atoms: Vec<Atom> = Atom::of(Kind::Path, real).into_iter().collect();
-        let said = said(&atoms, messages);
-        Choice { argument: None, value: real.to_string(), times: 1, atoms, said, is_by_name: false }
+    let mut add = |argument: Option<&str>, kind: Kind, value: &str| {
+        let atoms: Vec<Atom> = Atom::of(kind, value).into_iter().collect();
+        let (argument, said) = (argument.map(ToOwned::to_owned), said(&atoms, messages));
+        all.push(Choice { argument, value: value.to_owned(), times: 1, atoms, said, is_by_name: false });
     };
-    all.extend(to_be_named(session, facts, policy).map(path));
+    to_be_named(session, facts, policy).for_each(|(_, real)| add(None, Kind::Path, real));
+    facts.packages.iter().for_each(|name| add(Some("package"), PACKAGE, name));
     all
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::known::{self, Lists};
 use super::scope::{self, Wish};
-use super::{leaves, push, to_be_named};
+use super::{PACKAGE, leaves, push, to_be_named};
 use crate::facts::Facts;
 use crate::id::{Digest, EffectId, RepeatKey, Seq};
 use crate::label::Confidentiality;
@@ -80,6 +80,9 @@ pub struct Named {
     /// The entry of the task's scope that it is inside of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<u32>,
+    /// The message that names all packages that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Seq>,
 }
 
 /// All that tells who chose the values of a call.
@@ -292,6 +295,8 @@ pub fn named(
         all.iter().find(|warrant| !is_spent(session, effect, warrant)).or(all.first()).cloned()
     };
     let (entry, warrant) = inside(session, effect, wishes, warrants, |wish| wish.admits(known, values, words));
+    let names_packages = |atoms: &[Atom]| facts.packages.iter().all(|package| passes(PACKAGE, package, atoms));
+    let packages = messages.iter().find(|(_, atoms)| !facts.packages.is_empty() && names_packages(atoms));
     let all: Vec<Atom> = messages.iter().flat_map(|(_, atoms)| atoms.iter().cloned()).collect();
     Named {
         origins,
@@ -300,6 +305,7 @@ pub fn named(
         reads: None,
         arguments: None,
         entry,
+        packages: packages.map(|(from, _)| *from),
     }
 }
 

@@ -2,7 +2,7 @@
 use backstay_kernel::destination::{Audience, Destination, HostGrant, Method, Reachable};
 use backstay_kernel::effect::{CallRef, Effect, FailureClass};
 use backstay_kernel::facts::{Access, Facts, PathFact, Tier};
-use backstay_kernel::flow::{Composed, Flow, Named, Origin, Sources, Values, Warrant, named, wants_names};
+use backstay_kernel::flow::{Composed, Flow, Named, Origin, Sources, Values, Warrant, choices, named, wants_names};
 use backstay_kernel::id::{Digest, Seq};
 use backstay_kernel::judge::judge;
 use backstay_kernel::label::{Confidentiality, Integrity, Label, Source};
@@ -263,6 +263,63 @@ fn a_command_that_reaches_the_network_asks_once_untrusted_words_were_seen_and_wh
     assert!(is_allowed(&said(&t, "shell", &asks, &named)));
 }
 
+/// Any word of a message may be the name of a package; a network is asked about all the same.
+#[test]
+fn packages_that_a_command_asks_for_are_named_whole_between_quotation_marks_by_one_message() {
+    let (mut t, _) = cleared();
+    let seq = message(&t);
+    let place = Reachable { host: "api.example.com".into(), port: 443, methods: vec![Method::Get], tunnel: false };
+    let asks = |packages: &[&str]| Facts {
+        network: [place.clone()].into(),
+        packages: packages.iter().map(|name| (*name).to_owned()).collect(),
+        tier: Some(Tier::Full),
+        ..Facts::new(EffectClass::Execute, Vec::new())
+    };
+    let look = |t: &TestSession, texts: &[&str], facts: &Facts| {
+        let messages: Vec<_> = texts.iter().map(|text| (seq, extract(text, &quotes(text)))).collect();
+        let values = Values::read(&t.policy.tools["shell"], "{}");
+        named(&t.session, EFFECT, facts, &t.policy, (&values, &tuple(&values, facts.class)), &naming(&messages))
+    };
+    let of = |t: &TestSession, texts: &[&str], packages: &[&str]| {
+        flow(&said(t, "shell", &asks(packages), &look(t, texts, &asks(packages))))
+    };
+    let (unnamed, network) = (Some(Flow::UnnamedPackage), Some(Flow::OpenNetwork));
+    for (texts, packages, why) in [
+        (&["add what is missing"][..], &[][..], network),
+        (&["add `serde`"], &["serde"], network),
+        (&["add \"serde\" and `@types/node@^22`"], &["@types/node@^22", "serde"], network),
+        (&["hello", "add `serde`"], &["serde"], network),
+        (&["add serde"], &["serde"], unnamed),
+        (&["add what it says"], &["it"], unnamed),
+        (&["add `serde`"], &["evil", "serde"], unnamed),
+        (&["add `serde`"], &["serde@1.0.99"], unnamed),
+        (&["add `serde_json`"], &["serde"], unnamed),
+        (&["add `serde evil`"], &["serde"], unnamed),
+        (&["do not add `serde`"], &["serde"], unnamed),
+        (&["> add `serde`"], &["serde"], unnamed),
+        (&["add `serde`", "add `anyhow`"], &["anyhow", "serde"], unnamed),
+    ] {
+        assert_eq!(of(&t, texts, packages), why, "{texts:?} {packages:?}");
+    }
+    let earlier = Named { packages: Some(Seq(1)), ..Named::default() };
+    assert_eq!(flow(&said(&t, "shell", &asks(&["serde"]), &earlier)), unnamed, "of no message of this task");
+    // Whom nobody could have told what to take, takes what it will.
+    t.session.label = Label::TYPED.said_by_model();
+    assert!(is_allowed(&said(&t, "shell", &asks(&["evil"]), &look(&t, &[], &asks(&["evil"])))));
+}
+
+#[test]
+fn who_is_asked_sees_which_packages_nobody_named() {
+    let t = tainted();
+    let manifest = &t.policy.tools["shell"];
+    let facts = Facts { packages: ["evil", "serde"].map(str::to_owned).into(), ..writes(&["/w/a"]) };
+    let messages = [(Seq(2), extract("add serde", &[])), (Seq(5), extract("add `serde`", &[]))];
+    let found = choices(&t.session, (&facts, &Named::default()), &t.policy, (manifest, "{}"), &messages);
+    let shown: Vec<_> =
+        found.iter().map(|choice| (choice.argument.as_deref(), choice.value.as_str(), choice.said)).collect();
+    assert_eq!(shown, [(Some("package"), "evil", None), (Some("package"), "serde", Some(Seq(5)))]);
+}
+
 #[test]
 fn origins_are_the_messages_that_name_the_whole_path() {
     let t = tainted();
@@ -426,7 +483,7 @@ fn no_other_form_of_a_call_is_another_call() {
 
 /// The record of a call that is allowed, with what it rests on.
 fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>) -> Record {
-    let Named { origins, warrant, is_clear, reads, arguments, entry } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments, entry, packages } = named.clone();
     let (policy, used) = (Digest::default(), Vec::new());
     Record::Judged(Judged {
         effect,
@@ -446,6 +503,7 @@ fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>
             reads,
             arguments,
             entry,
+            packages,
         })),
     })
 }
@@ -709,6 +767,7 @@ fn any_named() -> impl Strategy<Value = Named> {
         reads: None,
         arguments: None,
         entry: None,
+        packages: None,
     })
 }
 
@@ -722,6 +781,7 @@ fn of_task(t: &TestSession, named: &Named) -> Named {
         reads: named.reads,
         arguments: named.arguments,
         entry: named.entry,
+        packages: named.packages,
     }
 }
 

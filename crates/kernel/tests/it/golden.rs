@@ -37,6 +37,7 @@ fn body(id: u64) -> BodyRef {
 fn facts() -> Facts {
     Facts {
         network: Box::default(),
+        packages: Box::default(),
         git: None,
         declared: None,
         addressed: None,
@@ -70,6 +71,7 @@ fn bare() -> Grounds {
         reads: None,
         arguments: None,
         entry: None,
+        packages: None,
     }
 }
 
@@ -239,6 +241,23 @@ fn reaching() -> Vec<Record> {
     let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
     let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
     vec![Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds: None })]
+}
+
+/// Of a command that names packages, by itself and as a message named them.
+fn asks_for_packages() -> [Record; 2] {
+    let network =
+        [Reachable { host: "a.example.com".to_owned(), port: 443, methods: vec![Method::Get], tunnel: false }];
+    let packages = ["left-pad@1.3.0", "serde"].map(str::to_owned);
+    let facts =
+        Facts { network: network.into(), packages: packages.into(), ..Facts::new(EffectClass::Execute, Vec::new()) };
+    let of = |flow, packages| {
+        let (by, approvers) = (Reason::Flow(flow), Approvers::owners());
+        let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
+        let (idempotency, answerer, facts) = (Idempotency::Unsafe, Answerer::Tool, Some(facts.clone()));
+        let grounds = Some(Box::new(Grounds { packages, ..bare() }));
+        Record::Judged(Judged { effect: Seq(8), epoch: 2, facts, idempotency, answerer, verdict, grounds })
+    };
+    [of(Flow::UnnamedPackage, None), of(Flow::OpenNetwork, Some(Seq(2)))]
 }
 
 /// Of a command whose program was looked at.
@@ -811,6 +830,7 @@ fn the_stored_form_of_every_record_stays() {
         vec![ended_by_failing_calls()],
         judged_by_what_stays_done(),
         edited(),
+        asks_for_packages().to_vec(),
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

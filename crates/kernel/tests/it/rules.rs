@@ -600,6 +600,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 reads: None,
                 arguments: None,
                 entry: None,
+                packages: None,
             },
             Grounds {
                 policy,
@@ -612,6 +613,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 reads: None,
                 arguments: None,
                 entry: None,
+                packages: None,
             }
         ]
     );

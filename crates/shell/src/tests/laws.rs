@@ -22,6 +22,7 @@ fn around(groups: Vec<Vec<String>>, redirects: &[Redirect]) -> Plain {
                 class: EffectClass::Read,
                 reads: Vec::new(),
                 writes: Vec::new(),
+                packages: Vec::new(),
             },
         }
     };

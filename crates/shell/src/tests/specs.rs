@@ -61,6 +61,25 @@ fn each_role_is_a_path_a_text_or_a_form() {
     }
 }
 
+/// What a program that brings packages is given as a word is one, whatever else its row knows.
+#[test]
+fn no_word_of_what_brings_packages_is_anything_else() {
+    let (name, text) = FILES.last().unwrap();
+    let file: File = toml::from_str(text).unwrap();
+    assert_eq!((*name, file.tool.len()), ("packages", 25));
+    let words = file.tool.iter().flat_map(|tool| &tool.words);
+    let others: Vec<_> = words.filter(|role| split(role).0 != "package").collect();
+    assert!(others.is_empty(), "{others:?}");
+    for no in
+        ["", "-r", "--index-url=x", ".", "./x", "../x", "/x", "~/x", "a b", "a;b", "a$b", "a`b", "@", "@-x", "x\n"]
+    {
+        assert!(!has_form("package", no), "{no:?}");
+    }
+    for no in ["http://c.test/x", "-x", "", "a b"] {
+        assert!(!has_form("package-list", no), "{no:?}");
+    }
+}
+
 #[test]
 fn each_variable_has_a_form_and_none_says_what_runs_or_where_something_is() {
     let variables: Vec<_> = files().into_iter().flat_map(|file| file.variable).collect();
@@ -128,7 +147,8 @@ fn what_executes_is_said_to_and_names_are_unique() {
         let program = tool.name.split(' ').next().unwrap();
         let runs_code = [
             "git", "cargo", "rustc", "rustfmt", "npm", "yarn", "pnpm", "node", "python", "python3", "pytest", "make",
-            "go", "gofmt", "tsc", "eslint", "prettier", "ruff", "black", "mypy",
+            "go", "gofmt", "tsc", "eslint", "prettier", "ruff", "black", "mypy", "pip", "pip3", "uv", "gem", "bundle",
+            "composer",
         ];
         assert_eq!(tool.class == EffectClass::Execute, runs_code.contains(&program), "{}", tool.name);
     }

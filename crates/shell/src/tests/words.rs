@@ -152,6 +152,28 @@ fn facts_name_what_is_read_and_written() {
 }
 
 #[test]
+fn packages_are_named_as_they_are_written_by_whatever_word_or_option() {
+    for (command, expected) in [
+        ("npm install", &[][..]),
+        ("npm ci --ignore-scripts", &[]),
+        ("cargo fetch --locked", &[]),
+        ("pip install --require-hashes -r requirements.txt", &[]),
+        ("cargo add -p app serde@1 --features derive anyhow", &["serde@1", "anyhow"]),
+        ("cargo install ripgrep --version=14.1.0", &["14.1.0", "ripgrep"]),
+        ("cargo update --precise 1.0.2 -p serde", &["1.0.2", "serde"]),
+        ("npm i -D @types/node -- left-pad@^1", &["@types/node", "left-pad@^1"]),
+        ("npm install https://c.test/x.tgz c/x 'y@npm:z'", &["https://c.test/x.tgz", "c/x", "y@npm:z"]),
+        ("timeout 60 pip install --only-binary :all: 'a[b]>=2' -r x.txt", &["a[b]>=2"]),
+        ("ls app && go get example.com/x@v1; gem install rake -v 13.2", &["example.com/x@v1", "13.2", "rake"]),
+        ("cargo test name -p app", &[]),
+    ] {
+        let all = plain(command);
+        let named: Vec<&String> = all.commands.iter().flat_map(|simple| &simple.facts.packages).collect();
+        assert_eq!(named, expected, "{command}");
+    }
+}
+
+#[test]
 fn commands_are_named_by_their_programs_and_subcommands_without_options() {
     for (command, expected) in [
         ("git status --short", &["git status"][..]),

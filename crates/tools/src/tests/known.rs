@@ -41,6 +41,15 @@ fn a_command_that_reads_names_real_paths_and_can_write_nowhere() {
 }
 
 #[test]
+fn packages_are_those_of_all_its_commands_each_once() {
+    let of = |command: &str, granted: &[&str]| known(command, granted).map(|known| known.packages);
+    let packages = of("npm i b a && timeout 9 npm ci && cargo add a c@1; ls", &["*"]).unwrap();
+    assert_eq!(packages, ["a", "b", "c@1"]);
+    assert_eq!(of("npm ci; cargo fetch --locked", &["*"]), Some(Vec::new()));
+    assert_eq!(of("npm i a", &["sh"]), None, "a shell reads it");
+}
+
+#[test]
 fn a_command_that_writes_names_what_it_writes_and_finds_only_that_open() {
     let mut home = Home::new();
     home.put("a", "a");

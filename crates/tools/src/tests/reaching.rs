@@ -1,8 +1,10 @@
 //! What a command may reach of what is granted, by the words of its call.
 use backstay_egress::Network;
 use backstay_kernel::destination::{Audience, HostGrant, Method, Reachable};
-use backstay_kernel::facts::Invalid;
+use backstay_kernel::facts::{Facts, Invalid};
+use backstay_kernel::tool::EffectClass;
 
+use crate::command::reaching;
 use crate::fetch::Hosts;
 use crate::limits::NETWORK_HOSTS_MAX;
 use crate::network::named;
@@ -62,4 +64,20 @@ fn a_call_names_its_hosts_and_is_given_those_alone() {
         assert_eq!(of(texts).unwrap_err().why, why, "{texts:?}");
     }
     assert_eq!(named(None, &["a.test:443".to_owned()]).unwrap_err().why, Invalid::OutsideGrants);
+}
+
+#[test]
+fn packages_are_asked_for_where_there_is_a_network() {
+    let hosts = hosts(vec![grant("a.test", &[Method::Get], false), grant("b.test", &[Method::Post], false)]);
+    for (named_hosts, class, packages) in [
+        (&[][..], EffectClass::Execute, &[][..]),
+        (&["a.test:443"], EffectClass::Execute, &["x"]),
+        (&["a.test:443", "b.test:443"], EffectClass::Send, &["x"]),
+    ] {
+        let texts: Vec<String> = named_hosts.iter().map(|text| (*text).to_owned()).collect();
+        let facts = Facts::new(EffectClass::Execute, Vec::new());
+        let facts = reaching(facts, named(Some(&hosts), &texts).unwrap().places, vec!["x".to_owned()]);
+        assert_eq!((facts.class, facts.network.len()), (class, named_hosts.len()));
+        assert_eq!(&*facts.packages, packages);
+    }
 }

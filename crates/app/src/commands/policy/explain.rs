@@ -18,7 +18,7 @@ use backstay_kernel::words::{Atom, Typed};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
-use super::super::conversation::{PATHS_SHOWN_MAX, protected, reachable, repository, stays_done};
+use super::super::conversation::{PATHS_SHOWN_MAX, packages, protected, reachable, repository, stays_done};
 use super::{Said, past};
 use crate::cli::{ExplainArgs, Speaker};
 use crate::config::Checked;
@@ -131,6 +131,7 @@ fn show((judged, others): (&Judgement, &[(Seen, Judgement)]), facts: &Facts, rea
     }));
     lines.extend(repository(&json!(facts), PATHS_SHOWN_MAX).iter().map(|line| format!("  {line}")));
     lines.extend(reachable(&json!(facts)).iter().map(|place| format!("  may reach: {place}")));
+    lines.extend(packages(&json!(facts)).map(|line| format!("  {line}")));
     lines.iter().for_each(|line| out.line(&visible_line(line)));
 }
 
