@@ -17,6 +17,9 @@ pub const COMMANDS: [&str; 4] = ["git push", "git status", "ls", "timeout"];
 pub const SOURCES: [&str; 4] = ["config", "principal", "tool", "memory"];
 pub const AUDIENCES: [&str; 4] = ["self", "home", "named", "public"];
 
+/// Where the values of a call may come from.
+pub const PROVENANCES: [&str; 4] = ["person", "listed", "created", "unknown"];
+
 /// Everybody whom a call of this world may reach.
 pub const RECIPIENTS: [&str; 3] = ["a@x.test", "b@x.test", "c@y.test"];
 
@@ -96,6 +99,7 @@ fn condition(field: Field, test: &Test, one_path: bool) -> String {
         Field::Program => several("programs", &PROGRAMS, fits, test, one_path),
         Field::Subcommand => several("commands", &COMMANDS, fits, test, one_path),
         Field::Source => several("sources", &SOURCES, fits, test, one_path),
+        Field::Provenance => several("provenance", &PROVENANCES, fits, test, one_path),
         Field::Audience => several("audience", &AUDIENCES, fits, test, one_path),
         Field::Path => several("paths", &PATHS, fits, test, one_path),
         Field::BytesOut | Field::Clock | Field::Weekday => measured("bytes_out", test),

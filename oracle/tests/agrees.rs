@@ -1,9 +1,11 @@
 //! On complete facts our engine and Cedar give the same answers to the same rules.
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use backstay_kernel::clock::{Days, Hours, Weekday, Zone};
 use backstay_kernel::destination::{Audience, Method};
 use backstay_kernel::facts::Tier;
+use backstay_kernel::flow::Provenance;
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity, Source};
 use backstay_kernel::mode::WorkMode;
@@ -16,8 +18,8 @@ use backstay_kernel::tool::EffectClass;
 use backstay_kernel::words::{Atom, Kind};
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
 use oracle::{
-    ACCOUNTS, AMOUNTS, AUDIENCES, CHANGED, COMMANDS, PATHS, PROGRAMS, Question, RECIPIENTS, REFS, REPOS, SOURCES,
-    policies, weekday,
+    ACCOUNTS, AMOUNTS, AUDIENCES, CHANGED, COMMANDS, PATHS, PROGRAMS, PROVENANCES, Question, RECIPIENTS, REFS, REPOS,
+    SOURCES, policies, weekday,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -97,6 +99,9 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         1 => word(Field::Source, &SOURCES),
         1 => texts(&["m*", "tool"]).prop_map(|globs| (Field::Source, Test::Intersects(globs))),
         1 => word(Field::Audience, &AUDIENCES),
+        2 => word(Field::Provenance, &PROVENANCES),
+        1 => texts(&["person", "list*"]).prop_map(|globs| (Field::Provenance, Test::SubsetOf(globs))),
+        1 => texts(&["unknown", "c*"]).prop_map(|globs| (Field::Provenance, Test::Intersects(globs))),
         2 => word(Field::Program, &PROGRAMS),
         1 => word(Field::Subcommand, &COMMANDS),
         1 => texts(&["git *", "ls"]).prop_map(|globs| (Field::Subcommand, Test::SubsetOf(globs))),
@@ -132,6 +137,15 @@ static VALUES: LazyLock<Vec<Atom>> = LazyLock::new(|| {
     people.chain(AMOUNTS.iter().map(|one| Atom::of(Kind::Number, one).unwrap())).collect()
 });
 
+/// Each set of what the values of a call may come from.
+static CHOSEN: LazyLock<Vec<BTreeSet<Provenance>>> = LazyLock::new(|| {
+    let all = [Provenance::Person, Provenance::Listed, Provenance::Created, Provenance::Unknown];
+    let of = |bits: usize| {
+        all.into_iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1).map(|(_, one)| one).collect()
+    };
+    (0..1 << all.len()).map(of).collect()
+});
+
 fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let names = (select(vec!["main", "other"]), select(vec!["ann", "bob"]), select(vec!["api", "chat"]));
     let what = (
@@ -151,8 +165,9 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
     let started = subsequence(COMMANDS.to_vec(), 0..4);
     let sources = subsequence(vec![Source::Config, Source::Principal, Source::Tool, Source::Memory], 0..4);
     let audience = subsequence(Audience::ALL.to_vec(), 0..3);
+    let chosen = (0..CHOSEN.len()).prop_map(|place| &CHOSEN[place]);
     let tier = select(vec![None, Some(Tier::Full), Some(Tier::Copy)]);
-    let tier = ((tier, started, sources, audience), switches);
+    let tier = ((tier, started, (sources, chosen), audience), switches);
     let label = (conf, select(vec![Integrity::Untrusted, Integrity::Trusted]), tier);
     let to =
         (select(HOSTS.to_vec()), 0u16..4, select(vec![Method::Get, Method::Post]), select(URL_PATHS.to_vec()), 0u64..4);
@@ -179,7 +194,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             (paths, values, git),
             (bytes_out, going),
             now,
-            (conf, integrity, ((tier, commands, sources, audience), (mode, seen, speaks))),
+            (conf, integrity, ((tier, commands, (sources, chosen), audience), (mode, seen, speaks))),
         )| Subject {
             agent: Some(agent),
             principal: Some(principal),
@@ -203,6 +218,7 @@ fn any_call() -> impl Strategy<Value = Subject<'static>> {
             programs: Some(commands.iter().filter_map(|command| command.split(' ').next()).collect()),
             commands: Some(commands),
             sources: Some(sources.into_iter().collect()),
+            provenance: Some(chosen),
             audience: Some(audience),
         },
     )
@@ -239,6 +255,7 @@ fn request(call: &Subject<'_>) -> Request {
         ("programs".to_owned(), texts(call.programs.as_ref())),
         ("commands".to_owned(), texts(call.commands.as_ref())),
         ("sources".to_owned(), texts(Some(&call.sources.unwrap().iter().map(Source::word).collect()))),
+        ("provenance".to_owned(), texts(Some(&call.provenance.unwrap().iter().map(|one| one.word()).collect()))),
         ("audience".to_owned(), texts(Some(&call.audience.iter().flatten().map(|one| one.word()).collect()))),
         ("recipients".to_owned(), of_kind(call, Kind::Email)),
         ("amounts".to_owned(), of_kind(call, Kind::Number)),

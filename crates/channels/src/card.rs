@@ -50,6 +50,7 @@ impl Door {
             }
             Err(problem) => add("chooses", Err(problem)),
         }
+        add("provenance", Ok(json!(action.judged.named.provenance)));
         add("first_time", Ok(json!(self.first_time(action))));
         add("last", self.last(action));
         card

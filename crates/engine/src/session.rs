@@ -59,6 +59,8 @@ pub struct SessionTask {
     waits: bool,
     /// When the latest pass looked at the time: what was due then has had its turn.
     passed_at: Millis,
+    /// A call is to be looked at that the latest pass has looked at: what it was to have looked up is not to be had.
+    looks_again: bool,
     mailbox: mpsc::Receiver<Letter>,
     listeners: Listeners,
 }
@@ -106,6 +108,7 @@ impl SessionTask {
             busy: Busy::new(&shared),
             waits: false,
             passed_at: 0,
+            looks_again: false,
             mailbox,
             listeners: Listeners::default(),
             shared,
@@ -138,7 +141,7 @@ impl SessionTask {
 
     /// Waits for a letter, an end, money or a moment; false where it is time to leave memory.
     async fn wait(&mut self, letters: &mut Vec<Letter>) -> bool {
-        if self.running.has_unrecorded() {
+        if self.running.has_unrecorded() || self.looks_again {
             return true;
         }
         let rest = self.rest();

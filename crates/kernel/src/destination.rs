@@ -1,4 +1,5 @@
 //! Where a call goes on the network, and which grant lets it.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -54,11 +55,11 @@ impl Method {
 pub struct Destination {
     pub scheme: Scheme,
     /// In the form of [`crate::url::Host`].
-    pub host: String,
+    pub host: Box<str>,
     pub port: u16,
     pub method: Method,
     /// Decoded, without the query.
-    pub path: String,
+    pub path: Box<str>,
     /// Of the URL and of the headers that the caller chose: what can carry a message out without a body.
     pub url_bytes: u64,
     /// Those of them that are in headers, which a URL that somebody named does not name.
@@ -76,7 +77,7 @@ impl Destination {
             host: url.host.as_str().into(),
             port: url.port,
             method,
-            path: url.path.clone(),
+            path: url.path.as_str().into(),
             url_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
             header_bytes: u32::try_from(header_bytes).unwrap_or(u32::MAX),
         }

@@ -193,6 +193,18 @@ impl Facts {
         }
     }
 
+    /// Whether a process of its own does what the call does.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.tier.is_some() || !self.programs.is_empty() || self.class == EffectClass::Execute
+    }
+
+    /// A shell reads what it does, so that nobody can tell which values are in it.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.runs() && self.starts == Starts::Unknown && self.declared.is_none()
+    }
+
     /// Known to stay as it is once it was done: it deletes, pays or gives a permission, say.
     #[must_use]
     pub fn stays_done(&self) -> bool {

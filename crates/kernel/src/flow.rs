@@ -24,6 +24,7 @@ mod addressed;
 mod choices;
 mod known;
 mod named;
+mod provenance;
 mod scope;
 
 pub use addressed::{addressed, folded};
@@ -31,6 +32,7 @@ pub use choices::{Choice, choices};
 pub use known::{Lists, wanted};
 pub use named::{Chosen, Named, Origin, Sources, Tuple, Values, Warrant, named, wants_names};
 pub(crate) use named::{is_irreversible, is_sent};
+pub use provenance::{Provenance, wants_provenance};
 pub use scope::{PLANS, Wish, plan_instructions, read_scope, wants_scope};
 
 /// As what a person names a package: any word of a message may be the name of one.
@@ -93,10 +95,25 @@ impl Spent {
 /// The paths of a call that somebody must have named, by their places in its facts.
 fn to_be_named<'f>(session: &Session, facts: &'f Facts, policy: &Policy) -> impl Iterator<Item = (u32, &'f str)> {
     let free = session.label.is_trusted();
+    written_outside(facts, policy).filter(move |_| !free)
+}
+
+/// The paths outside of the workspace that a call writes, by their places in its facts.
+fn written_outside<'f>(facts: &'f Facts, policy: &Policy) -> impl Iterator<Item = (u32, &'f str)> {
     let outside = move |real: &str| policy.workspace.is_empty() || !is_under(real, &policy.workspace);
     let paths = facts.paths.iter().zip(0u32..).filter(|(path, _)| path.access == Access::Write);
-    let paths: Vec<_> = paths.filter(|(path, _)| !free && outside(&path.real)).collect();
+    let paths: Vec<_> = paths.filter(|(path, _)| outside(&path.real)).collect();
     paths.into_iter().map(|(path, place)| (place, path.real.as_str()))
+}
+
+/// Whether untrusted words must not have chosen its values, whatever paths it writes.
+fn chooses(facts: &Facts, has_authority: bool) -> bool {
+    let hides = match facts.class {
+        // What no fact shows cannot have been named.
+        EffectClass::Write | EffectClass::Execute => has_authority,
+        EffectClass::Read | EffectClass::Send | EffectClass::Spend => false,
+    };
+    hides || is_irreversible(facts)
 }
 
 /// Where it goes is the operator's word.
@@ -165,8 +182,8 @@ pub fn composed(
     let is_named = named.warrant.is_some() && (!remote || is_sent(facts.class));
     let bytes = if is_named { u64::from(to.header_bytes) } else { to.url_bytes };
     let granted = || agent.grants.covering(to, facts).first().map(|grant| &grant.host);
-    let host = if remote { Some(&to.host) } else { granted() };
-    host.filter(|_| bytes > 0).map(|host| Composed { host: host.clone(), bytes })
+    let host = if remote { Some(&*to.host) } else { granted().map(String::as_str) };
+    host.filter(|_| bytes > 0).map(|host| Composed { host: host.into(), bytes })
 }
 
 /// Whether the day has room for it, beside what is allowed and has not started.
@@ -237,12 +254,7 @@ pub fn flow(
     if !untrusted {
         return acts.or((!is_warranted).then_some(Flow::UnnamedTarget));
     }
-    let hides = match facts.class {
-        // What no fact shows cannot have been named.
-        EffectClass::Write | EffectClass::Execute => manifest.is_none_or(Manifest::has_authority),
-        EffectClass::Read | EffectClass::Send | EffectClass::Spend => false,
-    };
-    let chooses = hides || is_irreversible(facts);
+    let chooses = chooses(facts, manifest.is_none_or(Manifest::has_authority));
     if chooses && !is_warranted {
         return Some(Flow::UnnamedTarget);
     }

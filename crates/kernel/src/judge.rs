@@ -35,16 +35,28 @@ pub fn judge(
     frame: &Frame<'_>,
 ) -> Judgement {
     let agent = frame.policy.agents.get(&session.agent);
-    let Named { origins, warrant, is_clear, reads, arguments, entry, packages } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments, entry, packages, provenance } = named.clone();
     let manifest = call.tool.as_deref().and_then(|tool| frame.policy.tools.get(tool));
     let composed = agent.and_then(|agent| composed(session, agent, manifest, facts, named));
     let (policy, used) = (frame.policy.digest, Vec::new());
     let line = None;
-    let mut grounds =
-        Grounds { policy, line, used, origins, warrant, is_clear, composed, reads, arguments, entry, packages };
+    let mut grounds = Grounds {
+        policy,
+        line,
+        used,
+        origins,
+        warrant,
+        is_clear,
+        composed,
+        reads,
+        arguments,
+        entry,
+        packages,
+        provenance,
+    };
     // A principal that the policy does not know has no role, and a rule on roles would miss it.
     let granted = agent.filter(|agent| is_granted(agent, call.tool.as_deref(), facts, frame.policy));
-    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, frame));
+    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, (facts, named), frame));
     let (Some(agent), Some(subject)) = (granted, subject) else {
         return Judgement { verdict: Verdict::Deny { by: Reason::NoGrant }, grounds };
     };

@@ -6,6 +6,7 @@ use crate::budget::{self, Amount, LedgerEntry, Window, WindowState};
 use crate::decide::Input;
 use crate::effect::Inspection;
 use crate::facts::Facts;
+use crate::flow::Named;
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::limit;
@@ -23,8 +24,8 @@ pub fn wanted(session: &Session, input: &Input, frame: &Frame<'_>) -> Vec<Window
             let (principal, channel) = turn.unwrap_or((&session.principal, &session.channel));
             budget::windows(frame.policy, &session.agent, principal, channel, frame.now)
         }
-        Input::Inspected { effect, inspection: Inspection::Facts(facts), .. } => {
-            of_call(session, *effect, Some(facts), frame)
+        Input::Inspected { effect, inspection: Inspection::Facts(facts), named } => {
+            of_call(session, *effect, Some((facts, named)), frame)
         }
         // Whatever waits to be started may be judged again.
         Input::Advance => session.effects.keys().flat_map(|effect| of_call(session, *effect, None, frame)).collect(),
@@ -47,8 +48,8 @@ pub fn wanted(session: &Session, input: &Input, frame: &Frame<'_>) -> Vec<Window
     }
 }
 
-/// `found`: its facts, where it has just been looked at.
-fn of_call(session: &Session, effect: EffectId, found: Option<&Facts>, frame: &Frame<'_>) -> Vec<Window> {
+/// `found`: what is known of it, where it has just been looked at.
+fn of_call(session: &Session, effect: EffectId, found: Option<(&Facts, &Named)>, frame: &Frame<'_>) -> Vec<Window> {
     let rules = frame.policy.agents.get(&session.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
     if rules.iter().all(|rule| rule.limits.is_empty()) {
         return Vec::new();
@@ -59,8 +60,8 @@ fn of_call(session: &Session, effect: EffectId, found: Option<&Facts>, frame: &F
     else {
         return Vec::new();
     };
-    let facts = found.or(judged.as_ref().map(|judged| &judged.facts));
-    let subject = call.tool.as_deref().zip(facts).and_then(|(tool, facts)| Subject::of(session, tool, facts, frame));
+    let found = found.or(judged.as_ref().map(|judged| (&judged.facts, &judged.named)));
+    let subject = call.tool.as_deref().zip(found).and_then(|(tool, found)| Subject::of(session, tool, found, frame));
     subject.map(|subject| limit::windows(rules, &subject)).unwrap_or_default()
 }
 

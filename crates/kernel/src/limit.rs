@@ -225,6 +225,7 @@ impl Subject<'_> {
             | Field::Force
             | Field::Changed
             | Field::Source
+            | Field::Provenance
             | Field::Reversible => None,
         }
     }
@@ -246,7 +247,7 @@ fn in_key(text: &str) -> String {
 
 impl Rule {
     /// Whether it might speak on this call, whatever is not known of it.
-    fn may_match(&self, subject: &Subject<'_>) -> bool {
+    pub(crate) fn may_match(&self, subject: &Subject<'_>) -> bool {
         let over = self.until.zip(subject.now).is_some_and(|(until, now)| until <= now);
         !over && self.fits_as(RuleVerdict::Deny, subject)
     }

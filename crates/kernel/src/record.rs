@@ -14,6 +14,7 @@ pub use scoped::{InScope, Scoped};
 pub use turn::{Cap, Completion, LoopRule, StopReason, TurnEnded};
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use crate::budget::{Amount, Usage};
 use crate::destination::{Audience, Connection};
 use crate::effect::{CallRef, FailureClass, Finish, Probed};
 use crate::facts::{Facts, Invalid};
-use crate::flow::{Composed, Named, Origin, Warrant};
+use crate::flow::{Composed, Named, Origin, Provenance, Warrant};
 use crate::home::Speaks;
 use crate::id::{BodyRef, Boot, Digest, EffectId, Millis, RepeatKey, Seq, TurnId};
 use crate::label::{Confidentiality, Integrity, Label, Source, Sources};
@@ -271,6 +272,9 @@ pub struct Grounds {
     /// The message that names all packages that it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Seq>,
+    /// Where the values by which it chooses come from; absent where nobody looked, or nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<BTreeSet<Provenance>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -282,10 +286,10 @@ impl Grounds {
     /// What the messages of the task said of the call.
     #[must_use]
     pub fn named(&self) -> Named {
-        let Self { origins, warrant, is_clear, reads, arguments, entry, packages, .. } = self;
-        let (origins, warrant, is_clear, reads) = (origins.clone(), warrant.clone(), *is_clear, *reads);
-        let (arguments, entry, packages) = (*arguments, *entry, *packages);
-        Named { origins, warrant, is_clear, reads, arguments, entry, packages }
+        let Self { origins, warrant, is_clear, reads, arguments, entry, packages, provenance, .. } = self;
+        let (origins, warrant, provenance) = (origins.clone(), warrant.clone(), provenance.clone());
+        let (is_clear, reads, arguments, entry, packages) = (*is_clear, *reads, *arguments, *entry, *packages);
+        Named { origins, warrant, is_clear, reads, arguments, entry, packages, provenance }
     }
 }
 
@@ -324,6 +328,7 @@ pub enum Used {
     Program,
     Subcommand,
     Source(Sources),
+    Provenance(BTreeSet<Provenance>),
     Audience(Vec<Audience>),
     Reversible(bool),
     /// Nobody could tell it, so the rule fell to the strict side.

@@ -57,10 +57,11 @@ pub enum Field {
     Source,
     Audience,
     Reversible,
+    Provenance,
 }
 
 impl Field {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Agent,
         Self::Principal,
         Self::Role,
@@ -94,6 +95,7 @@ impl Field {
         Self::Source,
         Self::Audience,
         Self::Reversible,
+        Self::Provenance,
     ];
 
     #[must_use]
@@ -132,6 +134,7 @@ impl Field {
             Self::Source => "source",
             Self::Audience => "audience",
             Self::Reversible => "reversible",
+            Self::Provenance => "provenance",
         }
     }
 }

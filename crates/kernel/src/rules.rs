@@ -1,6 +1,6 @@
 //! The rules of one agent, found by the call: of many rules that speak of a tool or of a place each, a call looks
 //! at those alone that speak of its own.
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
@@ -26,6 +26,8 @@ struct Index {
     by_program: Places,
     by_command: Places,
     by_tool: Places,
+    /// All that any of them looks at.
+    fields: BTreeSet<Field>,
 }
 
 type Places = BTreeMap<String, Vec<usize>>;
@@ -61,6 +63,17 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// Whether one of them looks at this.
+    #[must_use]
+    pub fn look_at(&self, field: Field) -> bool {
+        match &self.index {
+            Some(index) => index.fields.contains(&field),
+            None => self.all.iter().any(|rule| rule.looks_at(field)),
+        }
+    }
+}
+
 /// A path, and all that it is under.
 fn above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(|(at, _)| path.get(..at)).chain([path])
@@ -70,7 +83,8 @@ impl Index {
     fn of(rules: &[Rule]) -> Self {
         let mut index = Self::default();
         for (place, rule) in rules.iter().enumerate() {
-            let Self { others, by_path, by_program, by_command, by_tool } = &mut index;
+            let Self { others, by_path, by_program, by_command, by_tool, fields } = &mut index;
+            fields.extend(rule.fields());
             let named = |field| rule.when.get(&field)?.names();
             let path = match rule.when.get(&Field::Path) {
                 Some(Test::Under(directory)) => Some(directory.strip_suffix('/').unwrap_or(directory)),

@@ -1,10 +1,11 @@
 //! A call as rules look at it, and the one place that knows what a missing fact does to a rule.
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::destination::{Audience, Destination, Method, Reachable};
 use crate::facts::{Facts, Starts, Tier, program_of};
-use crate::flow;
+use crate::flow::{self, Named, Provenance};
 use crate::frame::Frame;
 use crate::git::{self, Git, compared};
 use crate::home::Speaks;
@@ -54,6 +55,8 @@ pub struct Subject<'a> {
     pub conf: Option<Confidentiality>,
     pub integrity: Option<Integrity>,
     pub sources: Option<Sources>,
+    /// Of the values by which it chooses.
+    pub provenance: Option<&'a BTreeSet<Provenance>>,
     pub mode: Option<WorkMode>,
     /// Whether it leads to where no call of the agent has been; the inner `None`: it leads nowhere.
     pub seen: Option<Option<Seen>>,
@@ -316,8 +319,13 @@ impl Rule {
 
     /// What it looks at, each once.
     pub fn fields(&self) -> impl Iterator<Item = Field> {
-        let looked_at = |field: &Field| self.when.contains_key(field) || self.unless.contains_key(field);
-        Field::ALL.into_iter().filter(looked_at)
+        Field::ALL.into_iter().filter(|field| self.looks_at(*field))
+    }
+
+    /// Whether it looks at this.
+    #[must_use]
+    pub fn looks_at(&self, field: Field) -> bool {
+        self.when.contains_key(&field) || self.unless.contains_key(&field)
     }
 }
 
@@ -329,7 +337,12 @@ fn all_hold(conditions: &Conditions, subject: &Subject<'_>, doubt: Doubt, missin
 impl<'a> Subject<'a> {
     /// `None`: the policy does not know who spoke, so it cannot know the role.
     #[must_use]
-    pub fn of(session: &'a Session, tool: &'a str, facts: &'a Facts, frame: &Frame<'_>) -> Option<Self> {
+    pub fn of(
+        session: &'a Session,
+        tool: &'a str,
+        (facts, named): (&'a Facts, &'a Named),
+        frame: &Frame<'_>,
+    ) -> Option<Self> {
         let (principal, channel) = match &session.turn {
             Some(turn) => (turn.principal.as_str(), turn.channel.as_str()),
             None => (session.principal.as_str(), session.channel.as_str()),
@@ -346,6 +359,7 @@ impl<'a> Subject<'a> {
             conf: Some(session.label.conf),
             integrity: Some(session.label.integrity),
             sources: Some(session.label.sources),
+            provenance: named.provenance.as_ref(),
             audience: agent.and_then(|agent| flow::audience(agent, manifest, facts)),
             mode: Some(frame.switches.mode),
             seen: reached::least(reached::places(tool, facts).as_deref(), &frame.reached),
@@ -409,6 +423,7 @@ impl<'a> Subject<'a> {
             Field::Program => self.programs.as_ref().map(|_| Used::Program),
             Field::Subcommand => self.commands.as_ref().map(|_| Used::Subcommand),
             Field::Source => self.sources.map(Used::Source),
+            Field::Provenance => self.provenance.cloned().map(Used::Provenance),
             Field::Audience => self.audience.clone().map(Used::Audience),
             Field::Reversible => self.reversible.map(Used::Reversible),
         };
@@ -434,6 +449,7 @@ impl<'a> Subject<'a> {
             Field::Program => self.programs.as_ref().map(|all| meet(all, test, doubt)),
             Field::Subcommand => self.commands.as_ref().map(|all| meet(all, test, doubt)),
             Field::Source => self.sources.map(|all| meet_words(all.iter().map(Source::word), test, doubt)),
+            Field::Provenance => self.provenance.map(|all| meet_words(all.iter().map(|one| one.word()), test, doubt)),
             Field::Audience => {
                 self.audience.as_ref().map(|all| meet_words(all.iter().map(|one| one.word()), test, doubt))
             }
@@ -479,14 +495,9 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Whether a process of its own does what the call does.
-fn runs(facts: &Facts) -> bool {
-    facts.tier.is_some() || !facts.programs.is_empty() || facts.class == EffectClass::Execute
-}
-
 /// Of what runs elsewhere, or was recorded before there were tiers, nobody knows it.
 fn tier(facts: &Facts) -> Option<Option<Tier>> {
-    (facts.tier.is_some() || !runs(facts)).then_some(facts.tier)
+    (facts.tier.is_some() || !facts.runs()).then_some(facts.tier)
 }
 
 /// What it starts, and that with its subcommands: nothing where it runs nothing.
@@ -494,7 +505,7 @@ fn started(facts: &Facts) -> (Option<Vec<&str>>, Option<Vec<&str>>) {
     let commands = || facts.programs.iter().map(String::as_str);
     let programs = || Some(commands().map(program_of).collect());
     match facts.starts {
-        Starts::Unknown if runs(facts) => (None, None),
+        Starts::Unknown if facts.runs() => (None, None),
         Starts::Programs => (programs(), None),
         Starts::Unknown | Starts::Commands => (programs(), Some(commands().collect())),
     }

@@ -7,7 +7,7 @@ use backstay_kernel::refusal::Code;
 use serde_json::{Map, Value, json};
 
 use super::conversation::{
-    destination, flow, list, number, packages, protected, reachable, repository, stays_done, text,
+    destination, flow, list, number, packages, protected, provenance, reachable, repository, stays_done, text,
 };
 use super::turn;
 use crate::cli::DecideArgs;
@@ -257,6 +257,7 @@ fn lines(item: &Value) -> Vec<String> {
     lines.extend(reachable(facts).iter().map(|place| visible_line(&format!("  may reach {place}"))));
     lines.extend(packages(facts).map(|line| visible_line(&format!("  {line}"))));
     lines.extend(chosen(item).iter().map(|line| visible_line(line)));
+    lines.extend(provenance(item).map(|from| format!("  as rules see it, its values come from: {from}")));
     lines.extend(last(item).map(|line| visible_line(&line)));
     let line = item.get("line").and_then(Value::as_u64).map(|line| format!(" ({FILE}:{line})")).unwrap_or_default();
     let (class, rule, principal) = (text(facts, "class"), text(item, "rule"), text(item, "principal"));

@@ -431,7 +431,15 @@ pub fn origins(facts: Option<&Value>, grounds: Option<&Value>) -> String {
     let warrant = warrant.map(|from| format!(", all that it chooses is named in message {from}"));
     let packages = grounds.get("packages").and_then(Value::as_u64);
     let packages = packages.map(|from| format!(", all packages that it asks for are named in message {from}"));
-    list(grounds, "origins").iter().filter_map(origin).chain(warrant).chain(packages).chain(entry).collect()
+    let from = provenance(grounds).map(|from| format!(", its values come from {from}"));
+    let origins = list(grounds, "origins").iter().filter_map(origin);
+    origins.chain(warrant).chain(packages).chain(entry).chain(from).collect()
+}
+
+/// Where the values come from by which a call chooses, in words; nothing, where it chooses none or nobody looked.
+pub fn provenance(of: &Value) -> Option<String> {
+    let words: Vec<&str> = list(of, "provenance").iter().filter_map(Value::as_str).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// What a command may reach on the network, a line each, as it was judged.

@@ -5,7 +5,7 @@ mod past;
 
 use std::path::Path;
 
-use backstay_kernel::flow::Flow;
+use backstay_kernel::flow::{Flow, Named};
 use backstay_kernel::frame::Frame;
 use backstay_kernel::judge::judge;
 use backstay_kernel::policy::Policy;
@@ -278,15 +278,18 @@ impl Past<'_> {
     /// `None` where that hangs on what the record does not say.
     fn judged_by(&self, by: &Judge<'_>) -> Option<Said> {
         let grounds = self.judged.grounds.as_deref();
-        let (named, recorded) = (grounds.map(Grounds::named).unwrap_or_default(), self.recorded());
-        let of = |frame: Frame<'_>| {
-            let judged = judge(self.session, self.effect, self.call, self.facts, &named, &frame);
+        let recorded = self.recorded();
+        let of = |named: &Named, frame: &Frame<'_>| {
+            let judged = judge(self.session, self.effect, self.call, self.facts, named, frame);
             Said::of(&judged.verdict, Some(&judged.grounds))
         };
-        let all: Vec<Said> = self.frames(by.policy, &by.taken).into_iter().map(of).collect();
+        let at =
+            |named: Named| self.frames(by.policy, &named, &by.taken).iter().map(|frame| of(&named, frame)).collect();
+        let all: Vec<Said> = self.named(by.policy).into_iter().flat_map::<Vec<_>, _>(at).collect();
         let is = |verdict: &str| all.iter().any(|said| said.verdict == verdict);
         // Somebody's yes may stand to the question still.
-        let was_lifted = recorded.verdict == "allow" && named.arguments.is_some();
+        let has_arguments = grounds.is_some_and(|grounds| grounds.arguments.is_some());
+        let was_lifted = recorded.verdict == "allow" && has_arguments;
         if grounds.is_some_and(|grounds| grounds.policy == by.policy.digest) {
             let stood = matches!(self.judged.verdict, Verdict::Allow { by: Reason::Standing(_) });
             return (is(recorded.verdict) || stood && is("ask")).then_some(recorded);

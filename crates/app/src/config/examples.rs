@@ -1,7 +1,9 @@
 //! The examples of a rule: calls that it must match, and calls that it must not.
+use std::collections::BTreeSet;
+
 use backstay_kernel::destination::{Audience, Method};
 use backstay_kernel::facts::Tier;
-use backstay_kernel::flow::folded;
+use backstay_kernel::flow::{Provenance, folded};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Confidentiality, Integrity, Source, Sources};
 use backstay_kernel::mode::WorkMode;
@@ -76,6 +78,7 @@ pub struct ExampleCall {
     conf: Option<Confidentiality>,
     integrity: Option<Integrity>,
     sources: Option<Sources>,
+    provenance: Option<BTreeSet<Provenance>>,
     mode: Option<WorkMode>,
     seen: Option<Seen>,
 }
@@ -146,6 +149,7 @@ impl ExampleCall {
             conf: self.conf,
             integrity: self.integrity,
             sources: self.sources,
+            provenance: self.provenance.as_ref(),
             audience: self.audience.clone(),
             mode: self.mode,
             seen: self.seen.map(Some),
@@ -289,6 +293,7 @@ pub fn call_of<'a>(checker: &mut Checker<'a>, agent: &str, example: View<'a>) ->
         conf: label("conf").and_then(conf),
         integrity: label("integrity").and_then(integrity),
         sources: all(example, "source", |word| Source::ALL.into_iter().find(|source| source.word() == word)),
+        provenance: all(example, "provenance", |word| Provenance::ALL.into_iter().find(|one| one.word() == word)),
         audience,
         seen: example.table("destination").and_then(|to| to.text("seen")).and_then(|spot| seen(spot.value)),
         mode: text("mode").and_then(|word| WorkMode::ALL.into_iter().find(|mode| mode.word() == word)),

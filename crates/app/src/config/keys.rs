@@ -50,6 +50,7 @@ pub const SEEN: &[&str] = &["never", "allowed", "approved"];
 pub const SPEAKERS: &[&str] = &["human", "program"];
 pub const TIERS: &[&str] = &["full", "copy"];
 pub const SOURCES: &[&str] = &["config", "principal", "quoted", "model", "tool", "memory", "runtime", "elsewhere"];
+pub const PROVENANCES: &[&str] = &["person", "config", "listed", "plan", "created", "unknown"];
 pub const AUDIENCES: &[&str] = &["self", "home", "named", "public"];
 pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub const MODES: &[&str] = &["normal", "dry_run", "read_only"];

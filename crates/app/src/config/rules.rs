@@ -12,7 +12,7 @@ use backstay_kernel::words::{Atom, Kind};
 use super::check::{Checker, role};
 use super::examples::{Example, call_of, try_example};
 use super::keys::{
-    AUDIENCES, CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, ROLES, SEEN, SOURCES, SPEAKERS, TIERS,
+    AUDIENCES, CLASSES, CONFIDENTIALITY, INTEGRITY, METHODS, MODES, PROVENANCES, ROLES, SEEN, SOURCES, SPEAKERS, TIERS,
 };
 use super::mistake::{Code, Place, quoted};
 use super::raw::View;
@@ -294,6 +294,7 @@ fn conditions<'a>(checker: &mut Checker<'a>, table: View<'a>) -> Option<Conditio
             | Field::Speaks
             | Field::Tier
             | Field::Source
+            | Field::Provenance
             | Field::Audience
             | Field::Method => words(checker, field, *place, value),
         };
@@ -321,6 +322,7 @@ fn table_of(field: Field) -> Option<(&'static str, &'static str)> {
         | Field::Program
         | Field::Subcommand
         | Field::Source
+        | Field::Provenance
         | Field::Audience
         | Field::Agent
         | Field::Principal
@@ -419,6 +421,7 @@ pub fn words(checker: &mut Checker<'_>, field: Field, place: Place, test: &Test)
         Field::Speaks => SPEAKERS.iter().map(|word| (*word).to_owned()).collect(),
         Field::Tier => TIERS.iter().map(|word| (*word).to_owned()).collect(),
         Field::Source => SOURCES.iter().map(|word| (*word).to_owned()).collect(),
+        Field::Provenance => PROVENANCES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Audience => AUDIENCES.iter().map(|word| (*word).to_owned()).collect(),
         Field::Method => METHODS.iter().map(|word| (*word).to_owned()).collect(),
         // Doors name themselves; the configuration does not know them.

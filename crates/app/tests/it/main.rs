@@ -39,6 +39,7 @@ mod notify;
 mod people;
 mod place;
 mod policy;
+mod provenance;
 mod reaching;
 mod reference;
 mod remote;

@@ -138,6 +138,10 @@ impl SessionTask {
         } else {
             self.slots.give_back_tool();
         }
+        let is_to_look = |effect: &Effect| {
+            matches!(effect, Effect::Inspect { .. }) && Key::of(effect).is_some_and(|key| !self.running.holds(key))
+        };
+        self.looks_again = open.iter().any(is_to_look);
         let wants_model = |effect: &Effect| matches!(effect, Effect::Prepare { .. } | Effect::Model { .. });
         if !open.iter().any(wants_model) {
             self.slots.give_back_model();

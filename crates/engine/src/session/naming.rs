@@ -3,8 +3,8 @@
 use backstay_kernel::Input;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
-use backstay_kernel::flow::{Lists, Values, wanted, wants_names};
-use backstay_kernel::id::{EffectId, Seq};
+use backstay_kernel::flow::{Lists, Values, wanted, wants_names, wants_provenance};
+use backstay_kernel::id::{BodyRef, EffectId, Seq};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::session::{Created, Found, Said, Work};
 use backstay_kernel::tool::{Known, Listing, Manifest, Name};
@@ -22,16 +22,20 @@ pub(super) struct Asking<'p> {
     pub values: Values,
     /// What the messages of the task name, the oldest first; what cannot be read names nothing.
     pub messages: Vec<(Seq, Vec<Atom>)>,
+    /// To the gate; else to a rule alone.
+    pub is_gated: bool,
 }
 
 impl SessionTask {
     pub(super) fn asking<'p>(&self, id: EffectId, facts: &Facts, policy: &'p Policy) -> Option<Asking<'p>> {
         let Work::Tool { call, .. } = &self.state.effects.get(&id)?.work else { return None };
         let manifest = call.tool.as_ref().and_then(|tool| policy.tools.get(tool));
-        let manifest = manifest.filter(|_| wants_names(&self.state, call.tool.as_deref(), facts, policy))?;
+        let (session, tool) = (&self.state, call.tool.as_deref());
+        let is_gated = wants_names(session, tool, facts, policy);
+        let manifest = manifest.filter(|_| is_gated || wants_provenance(session, tool, facts, policy))?;
         let (tool, arguments) = self.bodies.call(call).ok().flatten()?;
         let values = Values::read(manifest, &arguments);
-        Some(Asking { tool, manifest, values, messages: self.messages() })
+        Some(Asking { tool, manifest, values, messages: self.messages(), is_gated })
     }
 
     fn messages(&self) -> Vec<(Seq, Vec<Atom>)> {
@@ -51,6 +55,13 @@ impl SessionTask {
         };
         let messages = self.state.turn.iter().flat_map(|turn| &turn.said);
         messages.map(|said| words(said).unwrap_or_default()).collect()
+    }
+
+    /// Whether every message of the task is there: of one that is not, nobody can tell what it names.
+    pub(super) fn has_messages(&self) -> bool {
+        let is_there = |body: &BodyRef| self.bodies.get(body).is_ok_and(|bytes| bytes.is_some());
+        let mut messages = self.state.turn.iter().flat_map(|turn| &turn.said);
+        messages.all(|said| is_there(&said.body) && said.typed.atoms.iter().all(is_there))
     }
 
     /// Has looked up first what the call that was looked at is to be judged by; true where something is.

@@ -157,14 +157,17 @@ impl SessionTask {
     /// What the messages of the task say of it. What cannot be read names nothing.
     fn said(&self, id: EffectId, facts: &Facts, policy: &Policy) -> NamedValues {
         let Some(asking) = self.asking(id, facts, policy) else { return NamedValues::default() };
-        let Asking { tool, manifest, values, messages } = &asking;
+        let Asking { tool, manifest, values, messages, is_gated } = &asking;
         let key = |text: &str| self.bodies.call_key(tool, text);
         let chosen = values.choice(facts.class).iter().map(|value| key(value)).collect();
         let tuple = Tuple { tool: key(""), values: chosen };
         let (lists, words) = self.known(id, &asking);
         let wishes = self.wishes(tool);
         let sources = Sources { messages, words: &words, known: Some((*manifest, &lists)), wishes: &wishes };
-        named(&self.state, id, facts, policy, (values, &tuple), &sources)
+        let said = named(&self.state, id, facts, policy, (values, &tuple), &sources);
+        let provenance = said.provenance.clone().filter(|_| self.has_messages());
+        // That a rule looks on changes nothing of what a message is worth.
+        NamedValues { provenance, ..if *is_gated { said } else { NamedValues::default() } }
     }
 
     pub(super) fn speaker(&self) -> String {

@@ -1,15 +1,17 @@
 //! Values that a person names by something else: the runtime looks up what names stand for, and knows what the
 //! session made.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backstay_engine::{Caller, Submission, TurnState, TurnView};
-use backstay_kernel::flow::Flow;
+use backstay_kernel::flow::{Flow, Provenance};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::record::{Planned, Reason, Record, Verdict};
 use backstay_kernel::rule::{Field, Rule, RuleVerdict, Test};
 use backstay_kernel::tool::{ArgumentRole, EffectClass, Idempotency, Known, Listing};
 use backstay_kernel::words::{Kind, Sign};
+use tokio::time::timeout;
 
 use crate::stage::{Line, Play, asked, call, count, decide, edit, message, owner, policy};
 
@@ -156,4 +158,107 @@ async fn whom_an_edit_names_nobody_has_named() {
     assert_eq!(play.stage.acts_of("send"), 1);
     let sent = play.stage.sent.lock().unwrap().join("\n");
     assert!(sent.contains("edited") && sent.contains("send did it"), "{sent}");
+}
+
+/// Denies what is sent, as far as it is chosen by anybody but these.
+fn others(tool: &str, but: &str) -> Rule {
+    let when = BTreeMap::from([(Field::Tool, Test::Equal(tool.to_owned()))]);
+    let unless = BTreeMap::from([(Field::Provenance, Test::SubsetOf(vec![but.to_owned()]))]);
+    Rule { unless, ..Rule::new("others", RuleVerdict::Deny, when) }
+}
+
+/// What was found out of the values of the last call of `send`.
+fn provenance(view: &TurnView) -> Option<Vec<Provenance>> {
+    let grounds = |record: &Record| if let Record::Judged(judged) = record { judged.grounds.clone() } else { None };
+    let last = view.records.iter().rev().find_map(|placed| grounds(&placed.record));
+    last?.provenance.map(|all| all.into_iter().collect())
+}
+
+/// (what the person says, what rule there is, the value, how often it is sent, lookups, where the value comes from)
+#[tokio::test]
+async fn a_rule_has_it_found_out_who_chose_where_nobody_else_has_spoken() {
+    use Provenance::{Listed, Person, Unknown};
+    for (text, rule, to, sent, looked_up, expected) in [
+        ("write to b-2", Some(others("send", "person")), "b-2", 1, 0, Some(vec![Person])),
+        ("write to somebody", Some(others("send", "person")), "b-2", 0, 1, Some(vec![Unknown])),
+        ("write to \"Ann\"", Some(others("send", "listed")), "a-1", 1, 1, Some(vec![Listed])),
+        ("write to \"Ann\"", Some(others("send", "person")), "a-1", 0, 1, Some(vec![Listed])),
+        // Of another tool, or without a rule, nobody looks, and no list enters the session.
+        ("write to \"Ann\"", Some(others("put", "person")), "a-1", 1, 0, None),
+        ("write to \"Ann\"", None, "a-1", 1, 0, None),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let mut policy = directory();
+        policy.agents.get_mut("main").unwrap().rules.extend(rule);
+        let play = Play::begin(home.path(), policy, vec![send(to), Line::Say("ok")]).await;
+        let view = plays(&play, message(None, text)).await;
+        let found = (play.stage.acts_of("send"), lookups(&view), provenance(&view));
+        assert_eq!(found, (sent, looked_up, expected), "{text} {to}");
+    }
+}
+
+/// What a message is worth is for the gate, and for when something untrusted was read.
+#[tokio::test]
+async fn that_a_rule_looks_on_uses_up_nothing_that_a_message_is_worth() {
+    let home = tempfile::tempdir().unwrap();
+    let mut policy = directory();
+    policy.agents.get_mut("main").unwrap().rules.push(others("send", "person"));
+    let play = Play::begin(home.path(), policy, vec![send("b-2"), Line::Say("ok")]).await;
+    let view = plays(&play, message(None, "write to b-2")).await;
+    let of = |record: &Record| matches!(record, Record::Judged(judged) if judged.grounds.as_ref().is_some_and(|grounds| grounds.warrant.is_some()));
+    assert_eq!((count(&view, of), provenance(&view)), (0, Some(vec![Provenance::Person])));
+}
+
+/// What the gate finds out anyway is written down, so that a rule can be tried over the past.
+#[tokio::test]
+async fn where_values_come_from_is_recorded_where_the_gate_looked() {
+    let home = tempfile::tempdir().unwrap();
+    let play = Play::begin(home.path(), directory(), vec![call("look", "{}"), send("b-2"), Line::Say("ok")]).await;
+    let view = plays(&play, message(None, "write to b-2")).await;
+    assert_eq!((asked(&view), provenance(&view)), (None, Some(vec![Provenance::Person])));
+}
+
+/// What a message named that is gone nobody can tell, and a rule that stops takes it for the worst.
+#[tokio::test]
+async fn of_a_message_that_is_gone_nobody_can_tell_what_it_named() {
+    let of_person = (Field::Provenance, Test::Intersects(vec!["person".to_owned()]));
+    for is_gone in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut policy = directory();
+        let deny = Rule::new("mine", RuleVerdict::Deny, BTreeMap::from([of_person.clone()]));
+        policy.agents.get_mut("main").unwrap().rules.push(deny);
+        let play = Play::begin(home.path(), policy.clone(), vec![call("guarded", "{}")]).await;
+        let said = play.engine.submit(&person(), message(None, "write to b-2")).await.unwrap();
+        let view = play.until(said, |view| asked(view).is_some()).await;
+        play.store.close().unwrap();
+        drop(play);
+        let play = Play::begin(home.path(), policy, vec![send("b-2"), Line::Say("ok")]).await;
+        let typed =
+            |record: &Record| if let Record::Admitted(admitted) = record { admitted.typed.clone() } else { None };
+        let typed = view.records.iter().find_map(|placed| typed(&placed.record)).unwrap();
+        if is_gone {
+            assert!(play.store.erase_body(&typed.atoms.unwrap()).unwrap());
+        }
+        let yes = decide(asked(&view).unwrap(), true);
+        play.engine.command(&owner(), said.session, yes, None).await.unwrap();
+        let view = play.ended(said).await;
+        let by = |record: &Record| matches!(record, Record::Judged(judged) if judged.verdict == Verdict::Deny { by: Reason::Rule("mine".into()) });
+        // Of the list that would be looked up, too.
+        assert_eq!(count(&view, by), if is_gone { 2 } else { 1 });
+        assert_eq!(provenance(&view), (!is_gone).then(|| vec![Provenance::Person]), "{is_gone}");
+    }
+}
+
+/// A session that only waits to leave memory does so for ten seconds.
+#[tokio::test]
+async fn a_call_whose_list_a_rule_denies_goes_on_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut policy = directory();
+    let deny = Rule::new("no lists", RuleVerdict::Deny, BTreeMap::from([(Field::Tool, Test::Equal("list".into()))]));
+    policy.agents.get_mut("main").unwrap().rules.push(deny);
+    let play = Play::begin(home.path(), policy, vec![call("look", "{}"), send("a-1")]).await;
+    let view = timeout(Duration::from_secs(5), plays(&play, message(None, "write to \"Ann\"")))
+        .await
+        .expect("nothing is waited for");
+    assert_eq!((asked(&view).is_some(), lookups(&view), play.stage.acts_of("list")), (true, 1, 0));
 }

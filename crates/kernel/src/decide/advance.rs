@@ -397,7 +397,8 @@ fn is_pure(open: &Open) -> bool {
 /// What the call takes of the limits of rules.
 fn counted(session: &Session, open: &Open, agent: &Agent, frame: &Frame<'_>) -> Vec<Counted> {
     let Work::Tool { call, judged: Some(judged), .. } = &open.work else { return Vec::new() };
-    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, &judged.facts, frame));
+    let subject =
+        call.tool.as_deref().and_then(|tool| Subject::of(session, tool, (&judged.facts, &judged.named), frame));
     match subject.filter(|_| !open.is_counted) {
         Some(subject) => {
             let lifted = judged.approved.as_ref().is_some_and(|yes| yes.by.is_limit());

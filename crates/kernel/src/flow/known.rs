@@ -31,12 +31,12 @@ pub fn wanted<'m>(
     (known, words): (&Lists, &[Vec<Atom>]),
 ) -> Vec<&'m Listing> {
     let mut out: Vec<&Listing> = Vec::new();
-    let Some(chosen) = &values.authority else { return out };
+    let Some(chosen) = values.authority() else { return out };
     for ((_, atoms), words) in messages.iter().zip(words) {
         let is_open = |chosen: &&Chosen| {
             !chosen.is_named(atoms) && !is_said(manifest, known, chosen, words) && !is_created(manifest, known, chosen)
         };
-        let open: Vec<&Chosen> = chosen.iter().filter(is_open).collect();
+        let open: Vec<&Chosen> = chosen.iter().copied().filter(is_open).collect();
         if !open.iter().all(|chosen| chosen.has_form()) {
             continue;
         }
@@ -60,11 +60,15 @@ fn listings<'m>(manifest: &'m Manifest, chosen: &Chosen) -> impl Iterator<Item =
 
 /// Whether the message chose these values of an argument by names for which they are known to stand.
 pub fn is_said(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom]) -> bool {
+    said_by(manifest, lists, chosen, said).is_some()
+}
+
+/// By what it chose them so.
+pub fn said_by<'m>(manifest: &'m Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom]) -> Option<&'m Known> {
     if !chosen.has_form() {
-        return false;
+        return None;
     }
-    let known = manifest.known.iter().enumerate().filter(|(_, (argument, _))| *argument == chosen.argument);
-    known.into_iter().any(|(place, (_, known))| match known {
+    let says = |place: usize, known: &Known| match known {
         Known::Listed(names) => stand_for(names, Manner::Plain, chosen, said),
         Known::Listing(listing) => {
             let manner = if listing.unquoted { Manner::Named } else { Manner::Signed(listing.sign) };
@@ -72,7 +76,9 @@ pub fn is_said(manifest: &Manifest, lists: &Lists, chosen: &Chosen, said: &[Atom
             found.is_some_and(|(_, names)| stand_for(names, manner, chosen, said))
         }
         Known::Created(_) => false,
-    })
+    };
+    let known = manifest.known.iter().enumerate().filter(|(_, (argument, _))| *argument == chosen.argument);
+    known.map(|(place, (_, known))| (place, known)).find(|(place, known)| says(*place, known)).map(|(_, known)| known)
 }
 
 /// Whether each of these values is what the session itself made. Nobody said that anything be done with it.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::known::{self, Lists};
+use super::provenance::{Provenance, provenance};
 use super::scope::{self, Wish};
 use super::{PACKAGE, leaves, push, to_be_named};
 use crate::facts::Facts;
@@ -83,6 +84,9 @@ pub struct Named {
     /// The message that names all packages that it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Seq>,
+    /// Where the values by which it chooses come from, where that was looked at and can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<BTreeSet<Provenance>>,
 }
 
 /// All that tells who chose the values of a call.
@@ -97,14 +101,29 @@ pub struct Sources<'a> {
     pub wishes: &'a [(u32, Wish)],
 }
 
-/// The values of a call, as its manifest knows them, in their normal forms; `None` where one has none,
-/// or nobody can tell whether it chooses something.
+/// The values of a call, as its manifest knows them, in their normal forms.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Values {
-    pub authority: Option<Vec<Chosen>>,
+    /// Of each argument that chooses, or of which nobody can tell it.
+    pub(super) choosing: Vec<Choosing>,
+    /// What picks one of several things; `None` where it is no text.
+    pub(super) selectors: Vec<Option<String>>,
     payload: Vec<String>,
     /// What is done there is the tool's, and no method of a request.
     is_remote: bool,
+    pub(super) has_authority: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Choosing {
+    /// It is the place of a file, which is a fact of what stays here.
+    pub is_path: bool,
+    /// `None` where that has no form, or nobody can tell it.
+    pub chosen: Option<Chosen>,
+}
+
+impl Choosing {
+    const UNKNOWN: Self = Self { is_path: false, chosen: None };
 }
 
 /// What an argument chooses.
@@ -128,8 +147,10 @@ impl Chosen {
 impl Values {
     #[must_use]
     pub fn read(manifest: &Manifest, arguments: &str) -> Self {
-        let given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
-        let (mut authority, mut payload) = (Some(Vec::new()), Vec::new());
+        let read = serde_json::from_str::<Map<String, Value>>(arguments).ok();
+        let (mut choosing, mut selectors, mut payload) = (Vec::new(), Vec::new(), Vec::new());
+        choosing.extend(read.is_none().then_some(Choosing::UNKNOWN));
+        let given = read.unwrap_or_default();
         for (name, value) in given.iter().filter(|(_, value)| !value.is_null()) {
             let role = manifest.arguments.iter().find(|(known, _)| known == name).map(|(_, role)| *role);
             match role {
@@ -143,24 +164,36 @@ impl Values {
                         _ => exact(Kind::Number, value),
                     };
                     // Whom a message names once is not meant twice.
-                    let chosen = found.filter(|atoms| !repeats(atoms));
-                    let chosen = chosen.map(|atoms| Chosen { argument: name.clone(), atoms });
-                    authority = authority.zip(chosen).map(|(all, chosen)| [all, Vec::from([chosen])].concat());
+                    let found = found.filter(|atoms| !repeats(atoms));
+                    let chosen = found.map(|atoms| Chosen { argument: name.clone(), atoms });
+                    choosing.push(Choosing { is_path: role == Some(ArgumentRole::Authority(Kind::Path)), chosen });
                 }
                 Some(ArgumentRole::Payload) => texts(value, &mut payload),
-                // What picks one of several things is named by nothing but what says which.
-                Some(ArgumentRole::Selector) | None => authority = None,
+                Some(ArgumentRole::Selector) => {
+                    let all = value.as_array().map_or(core::slice::from_ref(value), Vec::as_slice);
+                    selectors.extend(all.iter().map(scalar));
+                }
+                None => choosing.push(Choosing::UNKNOWN),
             }
         }
-        Self { authority, payload, is_remote: manifest.remote }
+        let (is_remote, has_authority) = (manifest.remote, manifest.has_authority());
+        Self { choosing, selectors, payload, is_remote, has_authority }
+    }
+
+    /// All by which it chooses; `None` where one of them has no form, or nobody can tell whether it chooses something.
+    /// What picks one of several things is named by nothing but what says which.
+    #[must_use]
+    pub fn authority(&self) -> Option<Vec<&Chosen>> {
+        let all = self.choosing.iter().map(|one| one.chosen.as_ref()).collect::<Option<_>>();
+        all.filter(|_| self.selectors.is_empty())
     }
 
     /// What it chooses, a text for each value, in whatever order they are given, how often and for which arguments. Of a
     /// payment nothing: any two of the same tool are like each other.
     #[must_use]
     pub fn choice(&self, class: EffectClass) -> Vec<String> {
-        let chosen = self.authority.iter().flatten().filter(|_| class != EffectClass::Spend);
-        let atoms = chosen.flat_map(|chosen| &chosen.atoms);
+        let chosen = self.authority().filter(|_| class != EffectClass::Spend).unwrap_or_default();
+        let atoms = chosen.into_iter().flat_map(|chosen| &chosen.atoms);
         let atoms: BTreeSet<_> = atoms.map(|Atom(kind, value)| Atom(*kind, with_scheme(*kind, value))).collect();
         atoms.iter().map(|atom| serde_json::to_string(atom).unwrap_or_default()).collect()
     }
@@ -281,8 +314,9 @@ pub fn named(
     };
     let is_created =
         |chosen: &Chosen| known.is_some_and(|(manifest, lists)| known::is_created(manifest, lists, chosen));
+    let authority = values.authority();
     let names_all = |wish: Option<&Wish>, place: usize, atoms: &[Atom]| {
-        let Some(all) = &values.authority else { return false };
+        let Some(all) = &authority else { return false };
         let of = (atoms, words.get(place).map(Vec::as_slice).unwrap_or_default());
         let (said, unsaid): (Vec<_>, Vec<_>) = all.iter().partition(|chosen| is_said(chosen, wish, of));
         // What the session made is no word of anybody's that something be sent or spent by it; a plan is.
@@ -306,6 +340,7 @@ pub fn named(
         arguments: None,
         entry,
         packages: packages.map(|(from, _)| *from),
+        provenance: provenance((session, effect), facts, policy, values, &Sources { messages, words, known, wishes }),
     }
 }
 

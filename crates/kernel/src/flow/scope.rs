@@ -199,8 +199,8 @@ impl Wish {
             };
             chosen.atoms.iter().all(is_planned)
         };
-        match &values.authority {
-            Some(all) => all.iter().all(of),
+        match values.authority() {
+            Some(all) => all.into_iter().all(of),
             // Nobody can tell what it chooses.
             None => self.arguments.is_empty(),
         }

@@ -354,7 +354,8 @@ fn a_row_that_nobody_read_counts_as_full() {
     let rules = [Rule { limits, ..Rule::new("few", RuleVerdict::Allow, Conditions::new()) }];
     let t = TestSession::new();
     let facts = Facts::new(EffectClass::Write, Vec::new());
-    let subject = backstay_kernel::subject::Subject::of(&t.session, "shell", &facts, &t.frame()).unwrap();
+    let named = backstay_kernel::flow::Named::default();
+    let subject = backstay_kernel::subject::Subject::of(&t.session, "shell", (&facts, &named), &t.frame()).unwrap();
     assert!(passed(&rules, &subject, &[]).is_some());
     let windows = windows(&rules, &subject);
     let read: Vec<WindowState> =

@@ -2,6 +2,7 @@
 use backstay_kernel::decide::{Input, Message};
 use backstay_kernel::destination::{Audience, Destination, HostGrant, Method, Reachable};
 use backstay_kernel::facts::{Facts, Starts, Tier};
+use backstay_kernel::flow::Named as NamedValues;
 use backstay_kernel::git::{Git, GitGrant};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::label::{Source, Sources};
@@ -26,7 +27,8 @@ fn equal(word: &str) -> Test {
 
 fn speaks(t: &TestSession) -> Option<Speaks> {
     let facts = Facts::new(EffectClass::Read, Vec::new());
-    let used = Subject::of(&t.session, "read", &facts, &t.frame()).unwrap().used(Field::Speaks);
+    let used =
+        Subject::of(&t.session, "read", (&facts, &NamedValues::default()), &t.frame()).unwrap().used(Field::Speaks);
     match used {
         Used::Speaks(speaks) => Some(speaks),
         Used::Missing(Field::Speaks) => None,
@@ -328,7 +330,7 @@ fn who_gets_to_know_is_what_was_declared_of_where_a_call_goes() {
         ("mail", of(EffectClass::Execute), Some(vec![])),
         ("mail", of(EffectClass::Write), Some(vec![])),
     ] {
-        let subject = Subject::of(&t.session, tool, &facts, &t.frame()).unwrap().audience;
+        let subject = Subject::of(&t.session, tool, (&facts, &NamedValues::default()), &t.frame()).unwrap().audience;
         assert_eq!(subject, expected, "{tool} {facts:?}");
     }
     assert_eq!(Subject::of_facts(&to("https://a.test/")).audience, None);

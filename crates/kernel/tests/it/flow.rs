@@ -483,7 +483,7 @@ fn no_other_form_of_a_call_is_another_call() {
 
 /// The record of a call that is allowed, with what it rests on.
 fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>) -> Record {
-    let Named { origins, warrant, is_clear, reads, arguments, entry, packages } = named.clone();
+    let Named { origins, warrant, is_clear, reads, arguments, entry, packages, provenance } = named.clone();
     let (policy, used) = (Digest::default(), Vec::new());
     Record::Judged(Judged {
         effect,
@@ -504,6 +504,7 @@ fn allowed(effect: Seq, facts: &Facts, named: &Named, composed: Option<Composed>
             arguments,
             entry,
             packages,
+            provenance,
         })),
     })
 }
@@ -697,7 +698,7 @@ fn a_call_written_in_another_way_is_the_same_call() {
         vec![("to".into(), ArgumentRole::Authority(Kind::Email)), ("text".into(), ArgumentRole::Payload)];
     let manifest = manifest.clone();
     let plain = Values::read(&manifest, r#"{"to":"eve@b.ch","text":"see evil.example"}"#);
-    assert!(plain.authority.is_some());
+    assert!(plain.authority().is_some());
     for written in [
         r#"{"text":"see evil.example","to":"eve@b.ch"}"#,
         r#" { "to" : "eve@b.ch" , "text" : "see evil.example" } "#,
@@ -768,6 +769,7 @@ fn any_named() -> impl Strategy<Value = Named> {
         arguments: None,
         entry: None,
         packages: None,
+        provenance: None,
     })
 }
 
@@ -782,6 +784,7 @@ fn of_task(t: &TestSession, named: &Named) -> Named {
         arguments: named.arguments,
         entry: named.entry,
         packages: named.packages,
+        provenance: named.provenance.clone(),
     }
 }
 

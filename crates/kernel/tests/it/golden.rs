@@ -7,7 +7,7 @@ use backstay_kernel::budget::{Amount, Usage};
 use backstay_kernel::destination::{Audience, Connection, Destination, Method, Reachable};
 use backstay_kernel::effect::{CallRef, FailureClass, Finish, Probed};
 use backstay_kernel::facts::{Access, Addressed, Facts, Invalid, PathFact, Probe, ProgramFile, Starts, Tier};
-use backstay_kernel::flow::{Composed, Flow, Origin, Warrant};
+use backstay_kernel::flow::{Composed, Flow, Origin, Provenance, Warrant};
 use backstay_kernel::git::{Git, Push};
 use backstay_kernel::home::{FreezeReason, HomeRecord, Speaks, Token, TokenScope, token_hash};
 use backstay_kernel::id::{BodyRef, Boot, Digest, RepeatKey, Seq, SessionId};
@@ -72,6 +72,7 @@ fn bare() -> Grounds {
         arguments: None,
         entry: None,
         packages: None,
+        provenance: None,
     }
 }
 
@@ -807,6 +808,22 @@ fn judged_by_what_it_chooses() -> Record {
     })
 }
 
+/// Of a call whose values come from everywhere, of one that chooses nothing, and of one of which nobody can tell.
+fn judged_by_where_values_come_from() -> Record {
+    let all = BTreeSet::from(Provenance::ALL);
+    let none = Used::Provenance(BTreeSet::new());
+    let used = vec![Used::Provenance(all.clone()), none, Used::Missing(Field::Provenance)];
+    Record::Judged(Judged {
+        effect: Seq(8),
+        epoch: 2,
+        facts: None,
+        idempotency: Idempotency::Unsafe,
+        answerer: Answerer::Tool,
+        verdict: Verdict::Deny { by: Reason::Rule("r".to_owned()) },
+        grounds: Some(Box::new(Grounds { line: Some(3), used, provenance: Some(all), ..bare() })),
+    })
+}
+
 #[test]
 fn the_stored_form_of_every_record_stays() {
     let lists = [
@@ -831,6 +848,7 @@ fn the_stored_form_of_every_record_stays() {
         judged_by_what_stays_done(),
         edited(),
         asks_for_packages().to_vec(),
+        vec![judged_by_where_values_come_from()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();

@@ -304,11 +304,11 @@ fn a_list_is_wanted_only_where_it_could_help() {
     assert_eq!(of(both, &[]), [""; 0], "in a task that nobody began");
     let values = Values::read(&manifest, both);
     let to = Chosen { argument: "to".into(), atoms: vec![Atom(Kind::QuotedString, "u1".into())] };
-    assert!(values.authority.unwrap().contains(&to));
+    assert!(values.authority().unwrap().contains(&&to));
 }
 
 /// A session that has read something, and a call of `mail` that waits to be looked at.
-fn asking() -> (TestSession, EffectId) {
+pub fn asking() -> (TestSession, EffectId) {
     let mut t = TestSession::new();
     let mut list = t.policy.tools["read"].clone();
     list.name = "list".into();
@@ -329,7 +329,7 @@ fn lookup(tool: &str, of: EffectId) -> CallRef {
     CallRef { calls: body(50), index: 0, tool: Some(tool.into()), repeat: RepeatKey([u8::try_from(of.0).unwrap(); 8]) }
 }
 
-fn look_up(t: &mut TestSession, effect: EffectId) -> EffectId {
+pub fn look_up(t: &mut TestSession, effect: EffectId) -> EffectId {
     let calls = vec![lookup("list", effect)];
     let records = t.tell(Input::LookUp { effect, calls });
     let [Record::Planned(Planned::Lookup { of, .. })] = records.as_slice() else { panic!("{records:?}") };

@@ -23,6 +23,7 @@ mod laws;
 mod limits;
 mod modes;
 mod people;
+mod provenance;
 mod reached;
 mod recovery;
 mod reuse;

@@ -71,8 +71,9 @@ fn rules_look_at_the_least_known_of_where_a_call_leads() {
     let known = Places::from([("email a@x.test".into(), false), ("email b@x.test".into(), true)]);
     let mut t = TestSession::new();
     t.reached = Arc::new(known);
+    let named = backstay_kernel::flow::Named::default();
     let seen = |facts: &Facts, word: &str, verdict| {
-        let subject = backstay_kernel::subject::Subject::of(&t.session, "post", facts, &t.frame()).unwrap();
+        let subject = backstay_kernel::subject::Subject::of(&t.session, "post", (facts, &named), &t.frame()).unwrap();
         rule("r", verdict, &[(Field::Seen, Test::Equal(word.into()))]).matches(&subject)
     };
     for (to, word) in [
@@ -208,9 +209,9 @@ fn the_place_of_a_call_is_whom_it_reaches_and_not_what_reaches_them() {
     assert_eq!(places("pay", &facts(r#"{"payee":{"id":"1"}}"#)), None);
     // Whoever that is, a rule on people cannot tell.
     let deny = rule("eve", RuleVerdict::Deny, &[(Field::Recipient, Test::Equal("eve@x.test".into()))]);
-    let t = TestSession::new();
+    let (t, named) = (TestSession::new(), backstay_kernel::flow::Named::default());
     let denies = |facts: &Facts| {
-        deny.matches(&backstay_kernel::subject::Subject::of(&t.session, "post", facts, &t.frame()).unwrap())
+        deny.matches(&backstay_kernel::subject::Subject::of(&t.session, "post", (facts, &named), &t.frame()).unwrap())
     };
     assert!(denies(&facts(r#"{"payee":"1"}"#)) && denies(&facts(r#"{"which":"1"}"#)));
     assert!(!denies(&mail(&["a@x.test"], false)));

@@ -1,10 +1,11 @@
 //! What rules say of a call, and that no missing fact ever says more than the fact would.
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use backstay_kernel::clock::{Days, Hours, Offset, Weekday, Zone};
 use backstay_kernel::destination::{Audience, Destination, Method, Reachable};
 use backstay_kernel::facts::{Access, Addressed, Facts, PathFact, Tier};
-use backstay_kernel::flow::{addressed, folded};
+use backstay_kernel::flow::{Provenance, addressed, folded};
 use backstay_kernel::git::{Git, Push};
 use backstay_kernel::home::Speaks;
 use backstay_kernel::id::Digest;
@@ -61,6 +62,7 @@ fn writing<'a>(paths: &[&'a str]) -> Subject<'a> {
         conf: Some(Confidentiality::Internal),
         integrity: Some(Integrity::Trusted),
         sources: Some(Sources::only(Source::Config)),
+        provenance: Some(&CHOSEN[0]),
         audience: Some(Vec::new()),
         mode: Some(WorkMode::Normal),
         seen: Some(None),
@@ -601,6 +603,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 arguments: None,
                 entry: None,
                 packages: None,
+                provenance: None,
             },
             Grounds {
                 policy,
@@ -614,6 +617,7 @@ fn a_verdict_says_its_rule_what_it_looked_at_and_its_policy() {
                 arguments: None,
                 entry: None,
                 packages: None,
+                provenance: None,
             }
         ]
     );
@@ -659,6 +663,8 @@ fn any_condition() -> impl Strategy<Value = (Field, Test)> {
         word(Field::Tier, &["full", "copy"]),
         word(Field::Source, &["config", "tool", "memory"]),
         word(Field::Audience, &["home", "public"]),
+        word(Field::Provenance, &["person", "created", "unknown"]),
+        texts(&["person", "list*"]).prop_map(|globs| (Field::Provenance, Test::SubsetOf(globs))),
         texts(&["tool", "m*"]).prop_map(|globs| (Field::Source, Test::Intersects(globs))),
         word(Field::Program, &["git", "ls", "timeout"]),
         word(Field::Subcommand, &["git push", "git status", "ls"]),
@@ -694,6 +700,12 @@ pub fn any_rule() -> impl Strategy<Value = Rule> {
 static VALUED: LazyLock<[Atom; 2]> =
     LazyLock::new(|| [Atom(Kind::Email, "a@x.test".into()), Atom(Kind::Number, "2".into())]);
 
+/// Where what a call chooses comes from.
+static CHOSEN: LazyLock<[BTreeSet<Provenance>; 5]> = LazyLock::new(|| {
+    use Provenance::{Created, Listed, Person, Unknown};
+    [vec![], vec![Person], vec![Unknown], vec![Person, Unknown], vec![Listed, Created]].map(BTreeSet::from_iter)
+});
+
 /// What a call starts.
 const STARTED: [&[&str]; 5] = [&[], &["ls"], &["git push"], &["git status", "ls"], &["timeout", "git status"]];
 
@@ -708,7 +720,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
     let tier = (
         select(vec![None, Some(Tier::Full), Some(Tier::Copy)]),
         select(&STARTED[..]),
-        subsequence(Source::ALL.to_vec(), 0..4),
+        (subsequence(Source::ALL.to_vec(), 0..4), 0..CHOSEN.len()),
         any::<bool>(),
     );
     let tier = (tier, (select(WorkMode::ALL.to_vec()), seen, select(Speaks::ALL.to_vec())));
@@ -730,7 +742,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
             paths,
             ((bytes_out, values), going),
             now,
-            (conf, integrity, ((tier, started, sources, reversible), (mode, seen, speaks))),
+            (conf, integrity, ((tier, started, (sources, chosen), reversible), (mode, seen, speaks))),
         )| {
             let values: &[Atom] = VALUED.get(..values).unwrap();
             Subject {
@@ -746,6 +758,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
                 programs: Some(started.iter().filter_map(|command| command.split(' ').next()).collect()),
                 commands: Some(started.to_vec()),
                 sources: Some(sources.into_iter().collect()),
+                provenance: CHOSEN.get(chosen),
                 // As if each place were declared by its port.
                 audience: Some(match going {
                     Going::To(To { port: Some(port), .. }) => vec![Audience::ALL[usize::from(port)]],
@@ -767,7 +780,7 @@ pub fn any_subject() -> impl Strategy<Value = Subject<'static>> {
 }
 
 /// As many as [`forget`] knows.
-pub const FACTS: usize = 27;
+pub const FACTS: usize = 28;
 
 pub fn forget(subject: &mut Subject<'_>, fact: usize) {
     match fact {
@@ -803,6 +816,7 @@ pub fn forget(subject: &mut Subject<'_>, fact: usize) {
         23 => subject.sources = None,
         24 => subject.audience = None,
         25 => subject.reversible = None,
+        26 => subject.provenance = None,
         _ => subject.now = None,
     }
 }

@@ -75,7 +75,7 @@ fn what_only_asks_reads_and_everything_else_sends() {
         home.inspect("http_request", json!({ "method": "GET", "url": url, "headers": { "Accept": "a/b" } })).unwrap();
     let to = asks.destination.clone().unwrap();
     assert_eq!((asks.class, asks.bytes_out), (EffectClass::Read, Some(0)));
-    assert_eq!((to.host.as_str(), to.path.as_str(), to.method), ("127.0.0.1", "/v1", Method::Get));
+    assert_eq!((&*to.host, &*to.path, to.method), ("127.0.0.1", "/v1", Method::Get));
     assert_eq!(to.url_bytes, (url.len() + "accepta/b".len()) as u64);
     let sends = home.inspect("http_request", json!({ "method": "POST", "url": url, "body": "four" })).unwrap();
     assert_eq!((sends.class, sends.bytes_out), (EffectClass::Send, Some(4)));

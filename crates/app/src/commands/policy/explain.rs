@@ -6,15 +6,15 @@ use std::sync::Arc;
 use backstay_channels::Why;
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::{Facts, Starts};
-use backstay_kernel::flow::Named;
-use backstay_kernel::id::{BodyRef, Digest, RepeatKey, SessionId};
+use backstay_kernel::flow::{Lists, Named, Sources, Tuple, Values, named};
+use backstay_kernel::id::{BodyRef, Digest, EffectId, RepeatKey, SessionId};
 use backstay_kernel::judge::{Judgement, judge};
 use backstay_kernel::label::{Label, Source};
 use backstay_kernel::policy::Policy;
 use backstay_kernel::reached::{Places, Seen};
 use backstay_kernel::record::{Admitted, Mode, Opened, Record, TurnStarted, Verdict};
 use backstay_kernel::refusal::Code;
-use backstay_kernel::words::{Atom, Typed};
+use backstay_kernel::words::{Atom, Kind, Typed, extract, quotes};
 use backstay_kernel::{Session, apply};
 use serde_json::{Value, json};
 
@@ -61,9 +61,10 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
     let reason = agent.rules.iter().find(|rule| line == Some(rule.line)).and_then(|rule| rule.reason.as_deref());
     show((&judged, &others), &facts, reason, out);
     if !out.json {
-        let ExplainArgs { principal, channel, .. } = args;
+        let ExplainArgs { principal, channel, says, .. } = args;
+        let message = if says.is_some() { "with this message" } else { "whose message names nothing" };
         out.line(&visible_line(&format!(
-            "  as in a new session of {principal} by {channel} that has read nothing yet, in no mode of `backstay mode`, with limits unused, by an agent whose calls have led nowhere yet; a yes for longer than once is not looked for"
+            "  as in a new session of {principal} by {channel} that has read nothing yet, {message}, in no mode of `backstay mode`, with limits unused, by an agent whose calls have led nowhere yet; a yes for longer than once is not looked for"
         )));
     }
     Ok(match judged.verdict {
@@ -73,7 +74,7 @@ pub fn run(home: &Path, config: &Checked, args: &ExplainArgs, out: &Out) -> Outc
     })
 }
 
-/// In a session whose one message names nothing: of a person's, nothing untrusted has entered it.
+/// In a session of one message: of a person's, nothing untrusted has entered it but what it quotes.
 fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts, reached: Arc<Places>) -> Judgement {
     let mut session = Session::new(SessionId([1; 10]));
     let (principal, channel) = (args.principal.clone(), args.channel.clone());
@@ -81,19 +82,43 @@ fn judged(policy: &Policy, agent: &str, args: &ExplainArgs, facts: &Facts, reach
     let (principal, channel) = (opened.principal.clone(), opened.channel.clone());
     apply(&mut session, &Record::Opened(opened));
     let body = BodyRef { id: 0, digest: Digest::default(), bytes: 0 };
+    let said = args.says.as_deref().unwrap_or_default();
     let typed = match args.speaks {
-        Speaker::Human => Some(Typed::default()),
+        Speaker::Human => Some(Typed { quotes: quotes(said), atoms: None }),
         Speaker::Program => None,
     };
+    let words = typed.as_ref().map(|typed| extract(said, &typed.quotes)).unwrap_or_default();
     let label = typed.as_ref().map_or(Label::of(Source::Principal), Typed::label);
     let admitted = Admitted { principal, channel, mode: Mode::default(), body, label, typed };
     apply(&mut session, &Record::Admitted(admitted));
     let messages = vec![session.seq];
     apply(&mut session, &Record::TurnStarted(TurnStarted { messages, label: None }));
+    let effect = session.seq.next();
+    let named = named_in(&session, effect, args, facts, policy, words);
     let call = CallRef { calls: body, index: 0, tool: Some(args.tool.clone()), repeat: RepeatKey([0; 8]) };
     let moment = past::Moment { at: args.at.unwrap_or_else(world::now), reached, ..past::Moment::default() };
-    let frame = past::frame(&session, (&call, facts), policy, &moment, |_| 0);
-    judge(&session, session.seq.next(), &call, facts, &Named::default(), &frame)
+    let frame = past::frame(&session, (&call, facts, &named), policy, &moment, |_| 0);
+    judge(&session, effect, &call, facts, &named, &frame)
+}
+
+/// What the one message says of the call, where nothing was looked up, created or planned.
+fn named_in(
+    session: &Session,
+    effect: EffectId,
+    args: &ExplainArgs,
+    facts: &Facts,
+    policy: &Policy,
+    words: Vec<Atom>,
+) -> Named {
+    let Some(manifest) = policy.tools.get(&args.tool) else { return Named::default() };
+    let values = Values::read(manifest, &args.arguments);
+    let key = |_: String| RepeatKey([0; 8]);
+    let tuple = Tuple { tool: RepeatKey([0; 8]), values: values.choice(facts.class).into_iter().map(key).collect() };
+    let atoms = words.iter().filter(|atom| atom.0 != Kind::Words).cloned().collect();
+    let from = session.turn.iter().flat_map(|turn| &turn.said).map(|said| said.seq).next().unwrap_or_default();
+    let (messages, words, lists) = ([(from, atoms)], [words], Lists::default());
+    let sources = Sources { messages: &messages, words: &words, known: Some((manifest, &lists)), wishes: &[] };
+    named(session, effect, facts, policy, (&values, &tuple), &sources)
 }
 
 fn show((judged, others): (&Judgement, &[(Seen, Judgement)]), facts: &Facts, reason: Option<&str>, out: &Out) {

@@ -1,18 +1,19 @@
 //! Every call that the journal holds a verdict on, with the session as it was when it was judged, and with what is known
 //! of all else that a verdict sees: the mode, where the agent had been, what others had taken of limits.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backstay_kernel::budget::{Amount, Used as Taking, Window, WindowState};
 use backstay_kernel::effect::CallRef;
 use backstay_kernel::facts::Facts;
+use backstay_kernel::flow::{Named, Provenance, wants_provenance};
 use backstay_kernel::frame::{Frame, Slots, Switches};
 use backstay_kernel::id::{Boot, EffectId, Millis, Place, Seq, SessionId};
 use backstay_kernel::limit::{counted, windows};
 use backstay_kernel::mode::WorkMode;
 use backstay_kernel::policy::Policy;
 use backstay_kernel::reached::{Places, Seen, places};
-use backstay_kernel::record::{Judged, Reason, Record, Started, Used, Verdict};
+use backstay_kernel::record::{Grounds, Judged, Reason, Record, Started, Used, Verdict};
 use backstay_kernel::rule::Field;
 use backstay_kernel::session::Work;
 use backstay_kernel::subject::Subject;
@@ -42,10 +43,25 @@ impl Past<'_> {
     }
 
     /// All that it may have been judged by, as far as its record leaves that open.
-    pub fn frames<'p>(&self, policy: &'p Policy, taken: &Taken) -> Vec<Frame<'p>> {
+    pub fn frames<'p>(&self, policy: &'p Policy, named: &Named, taken: &Taken) -> Vec<Frame<'p>> {
         let used = |key: &str| taken.before(key, self.at, (self.session.id, self.session.seq));
-        let of = |moment: &Moment| frame(self.session, (self.call, self.facts), policy, moment, used);
+        let of = |moment: &Moment| frame(self.session, (self.call, self.facts, named), policy, moment, used);
         self.moments(policy).iter().map(of).collect()
+    }
+
+    /// What may have been known of its values. Where they came from is recorded where the gate or a rule wanted to know.
+    pub fn named(&self, policy: &Policy) -> Vec<Named> {
+        let named = self.judged.grounds.as_deref().map(Grounds::named).unwrap_or_default();
+        let is_told = named.provenance.is_some() || self.facts.is_opaque();
+        if is_told || !wants_provenance(self.session, self.call.tool.as_deref(), self.facts, policy) {
+            return vec![named];
+        }
+        let mut sets = vec![BTreeSet::new()];
+        for one in Provenance::ALL {
+            let with: Vec<_> = sets.iter().cloned().map(|set| set.into_iter().chain([one]).collect()).collect();
+            sets.extend(with);
+        }
+        sets.into_iter().map(|set| Named { provenance: Some(set), ..named.clone() }).collect()
     }
 
     /// A mode is a switch beside the policy: where nothing tells of one, and no rule looks at it, there was none.
@@ -94,7 +110,7 @@ pub fn may_have_reached(tool: Option<&str>, facts: &Facts) -> Vec<(Seen, Arc<Pla
 /// What a verdict may see; `used`: of a limit's row.
 pub fn frame<'p>(
     session: &Session,
-    (call, facts): (&CallRef, &Facts),
+    (call, facts, named): (&CallRef, &Facts, &Named),
     policy: &'p Policy,
     moment: &Moment,
     used: impl Fn(&str) -> u64,
@@ -110,7 +126,7 @@ pub fn frame<'p>(
         reached: moment.reached.clone(),
     };
     let rules = policy.agents.get(&session.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
-    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, &frame));
+    let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, (facts, named), &frame));
     let windows = subject.map(|subject| windows(rules, &subject)).unwrap_or_default();
     let state = |window: Window| {
         let settled = Amount { tokens: used(&window.key), micro_usd: 0 };
@@ -157,8 +173,9 @@ impl Taken {
         let mut rows: BTreeMap<String, u64> = booked.collect();
         let rules = policy.agents.get(&session.agent).map(|agent| agent.rules.as_slice()).unwrap_or_default();
         let moment = past.moments(policy).into_iter().next().unwrap_or_default();
-        let frame = frame(session, (call, facts), policy, &moment, |_| 0);
-        let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, facts, &frame));
+        let named = judged.grounds.as_deref().map(Grounds::named).unwrap_or_default();
+        let frame = frame(session, (call, facts, &named), policy, &moment, |_| 0);
+        let subject = call.tool.as_deref().and_then(|tool| Subject::of(session, tool, (facts, &named), &frame));
         for row in subject.map(|subject| counted(rules, &subject, false)).unwrap_or_default() {
             rows.entry(row.window).or_insert(row.units);
         }

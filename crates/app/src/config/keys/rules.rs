@@ -3,7 +3,8 @@ use super::Need::{Default, Optional, Required};
 use super::On::{Amount, Clock, Flag, Hosts, Number, Paths, Segments, Values, Weekday, Words};
 use super::{
     APPROVING_ROLES, AUDIENCES, CLASSES, CONFIDENTIALITY, INTEGRITY, Key, Kind, LIMIT_FIELDS, METHODS, MODES, OVERS,
-    Presence, ROLES, SEEN, SOURCES, SPEAKERS, SUMS, Shape, TIERS, VERDICTS, limits, optional_table, rows, value,
+    PROVENANCES, Presence, ROLES, SEEN, SOURCES, SPEAKERS, SUMS, Shape, TIERS, VERDICTS, limits, optional_table, rows,
+    value,
 };
 
 pub static RULE: &[Key] = &[
@@ -267,6 +268,13 @@ static MATCH: &[Key] = &[
         "{ intersects = [\"tool\", \"elsewhere\"] }",
         "Where all that has entered the session came from: `config` (what the operator wrote), `principal` (messages and answers), `quoted` (what these repeat: earlier messages of a client, quotes, pastes), `model` (its replies), `tool` (results), `memory`, `runtime`, and `elsewhere` (a journal that another home wrote). One that fits is enough for a deny or an ask; for an allow all must fit, `config` among them, which is always there.",
     ),
+    value(
+        "provenance",
+        Kind::Condition(Values),
+        Optional("any"),
+        "{ intersects = [\"unknown\"] }",
+        "Where the values come from by which the call chooses who, where, which or how much, each for itself and whatever the session has seen: `person` (it stands, whole, in a message or an answer of the task that a person typed), `config` (the person said one of the operator's `names` for it, or it is one of a lookup), `listed` (the person said the name that a `listing` has for it), `plan` (the person said the words that the plan of a `scope` gives to its argument), `created` (this session created it, as `created_by` says) and `unknown` (none of these: it was read somewhere, or is the model's own). Of a value that is several of them the first counts. One that fits is enough for a deny or an ask; for an allow all must fit. A call that chooses nothing is matched by this in no case. Of a command that a shell must read nobody knows it, nor where it was not looked for when the call was judged, since no rule wanted it then. Which values choose, and what an allow by this does not say: \"where values come from\" in docs/operate/security.md.",
+    ),
     optional_table("destination", DESTINATION_MATCH, "Where the call leads."),
     optional_table("label", LABEL_MATCH, "The label of the session when the call is judged."),
 ];
@@ -451,6 +459,13 @@ static EXAMPLE: &[Key] = &[
         Optional("not said"),
         "[\"config\", \"tool\"]",
         "Where what has entered came from.",
+    ),
+    value(
+        "provenance",
+        Kind::Choices(PROVENANCES),
+        Optional("not said"),
+        "[\"person\", \"unknown\"]",
+        "Where the values come from by which it chooses.",
     ),
     optional_table("destination", DESTINATION_EXAMPLE, "Where it leads."),
     optional_table("label", LABEL_EXAMPLE, "The label of the session."),

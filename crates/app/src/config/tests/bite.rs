@@ -81,7 +81,7 @@ fn set(document: &mut toml::Value, path: &str, value: toml::Value) {
 
 /// Conditions that no example of the table of keys meets: the key of an example, that of a
 /// condition, and what it is.
-const MATCHED: [(&str, &str, &str); 32] = [
+const MATCHED: [(&str, &str, &str); 33] = [
     ("agent", "agent", "\"main\""),
     ("principal", "principal", "\"owner\""),
     ("role", "role", "\"owner\""),
@@ -95,6 +95,7 @@ const MATCHED: [(&str, &str, &str); 32] = [
     ("subcommand", "subcommand", "{ glob = \"git s*\" }"),
     ("audience", "audience", "\"home\""),
     ("source", "source", "{ subset_of = [\"config\", \"memory\"] }"),
+    ("provenance", "provenance", "{ subset_of = [\"listed\"] }"),
     ("path", "path", "\"workspace/elsewhere\""),
     ("bytes_out", "bytes_out", "{ gt = 100000 }"),
     ("label.conf", "label", "{ conf = \"public\" }"),
