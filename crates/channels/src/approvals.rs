@@ -9,7 +9,7 @@ use backstay_kernel::id::{Digest, Place, Seq, TurnId};
 use backstay_kernel::record::{Judged, Planned, Reason, Record, Verdict};
 use backstay_kernel::refusal::{Code, Refusal};
 use backstay_kernel::rule::{Approvers, Who};
-use backstay_kernel::session::{Edit, Open, Session, Work};
+use backstay_kernel::session::{self, Edit, Open, Session, Work};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -190,8 +190,8 @@ pub async fn edit(
 ) -> Result<Json<Value>, Problem> {
     let turn = asked_of(&speaker, &door, place).await?;
     let arguments = Value::Object(edited.arguments).to_string();
-    let tried = arguments.clone();
-    door.off_thread(move |door| fits(door, place, tried)).await?;
+    let (tried, shown) = (arguments.clone(), edited.digest);
+    door.off_thread(move |door| fits(door, place, shown, tried)).await?;
     let (caller, note) = (speaker.caller(), edited.note.as_deref().unwrap_or_default());
     let named = place.to_string();
     let key = key.for_call("edit", &[named.as_bytes(), &edited.digest.0[..], arguments.as_bytes(), note.as_bytes()]);
@@ -215,10 +215,18 @@ pub async fn edit(
     })))
 }
 
-/// Arguments that make no call of the tool change nothing. One that does not wait any more is the session's to refuse.
-fn fits(door: &Door, place: Place, arguments: String) -> Result<(), Problem> {
+/// Arguments that make no call of the tool change nothing. One that does not wait any more, or was not shown, is the
+/// session's to refuse.
+fn fits(door: &Door, place: Place, shown: Digest, arguments: String) -> Result<(), Problem> {
     let state = door.fold(place.session)?;
-    let Some(Open { work: Work::Tool { call, .. }, .. }) = state.effects.get(&place.seq) else { return Ok(()) };
+    let call = match state.effects.get(&place.seq) {
+        Some(Open { work: Work::Tool { call, .. }, state: session::State::Asked { digest, .. }, .. })
+            if *digest == shown =>
+        {
+            call
+        }
+        Some(_) | None => return Ok(()),
+    };
     let tool = door.call_text(call)?.tool;
     let refused = |Refused { detail, .. }| {
         let next = "send a JSON object that fits the tool's schema; nothing was changed";

@@ -64,6 +64,8 @@ pub enum Flow {
     ActsElsewhere,
     /// The URLs that untrusted words may have composed have taken up their bytes for today.
     UrlBytes,
+    /// Somebody who was asked about it has given it other arguments, and no rule asks about these.
+    Edited,
 }
 
 /// Bytes of a URL and its headers that untrusted words may have composed.

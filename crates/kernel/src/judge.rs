@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::approval::Asking;
 use crate::destination::{HostGrant, Method, Reachable};
 use crate::facts::{Access, Facts, program_of};
-use crate::flow::{Named, composed, flow};
+use crate::flow::{Flow, Named, composed, flow};
 use crate::frame::Frame;
 use crate::id::EffectId;
 use crate::policy::{Agent, Policy};
@@ -88,6 +88,10 @@ pub fn judge(
     let of_rule = || rule.map_or_else(owners, |rule| (rule.approvers.clone(), rule.expires_ms));
     let verdict = match (verdict, if verdict == RuleVerdict::Deny { None } else { flows() }) {
         (RuleVerdict::Deny, _) => Verdict::Deny { by },
+        // What an approver writes is no call of whom the rules let make it, until somebody has said yes to it.
+        (RuleVerdict::Allow, None) if session.effects.get(&effect).is_some_and(|open| open.edit.is_some()) => {
+            ask(Reason::Flow(Flow::Edited), owners())
+        }
         (RuleVerdict::Allow, None) => {
             let lifted = lifted.map(|standing| Reason::Standing(standing.id.clone()));
             Verdict::Allow { by: lifted.unwrap_or(by) }

@@ -185,7 +185,13 @@ pub fn take_listener(control: impl AsFd, patience: Duration) -> Result<TcpListen
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0u8; REPORT_BYTES_MAX];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let read = recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags).map_err(|_| None)?;
+    let mut take = || recvmsg(&control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags);
+    let read = match take() {
+        // It has ended without its profile. What it said before is still there.
+        Err(Errno::CONNRESET) => take(),
+        taken => taken,
+    };
+    let read = read.map_err(|_| None)?;
     let given = ancillary.drain().find_map(|message| {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
     });

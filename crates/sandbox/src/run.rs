@@ -266,7 +266,8 @@ impl Watched<'_> {
             };
             while let Some(said) = self.control.as_ref().and_then(control::take_report) {
                 if said == Report::Gone {
-                    self.is_gone = true;
+                    // The next one of the same would fail as well: none is kept ahead.
+                    self.is_gone = !matches!(report, Some(Report::Failed(_)));
                 } else {
                     report = report.or(Some(said));
                 }

@@ -397,6 +397,9 @@ pub fn flow(why: &str) -> String {
         "open_network" => {
             "its command may reach the network, and what it sends there may be composed by untrusted words"
         }
+        "edited" => {
+            return "whoever was asked about it gave it other arguments, and no rule asks about these".to_owned();
+        }
         "unnamed_package" => {
             "the session has seen untrusted words, and its command asks for a package that no message names between quotation marks"
         }

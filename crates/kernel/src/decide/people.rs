@@ -77,6 +77,7 @@ pub fn decide(session: &Session, decide: Decide, frame: &Frame<'_>) -> Result<Ve
     if decide.approve {
         may_say_yes(session, open, &decide, frame)?;
         says_it_once(open, &decide)?;
+        is_anothers(open, &decide)?;
     }
     let decision = if decide.approve { Decision::Approve } else { Decision::Deny };
     let (effect, by, speaks) = (decide.effect, Some(decide.by), Some(decide.speaks));
@@ -172,6 +173,16 @@ fn may_say_yes(session: &Session, open: &Open, decide: &Decide, frame: &Frame<'_
     let requester = session.turn.as_ref().map(|turn| turn.principal.as_str());
     if approvers.but_requester && requester == Some(decide.by.as_str()) {
         let message = format!("`{}` asked for this, and the rule wants somebody else's yes", decide.by);
+        return Err(Refusal::new(Code::NotAnApprover, message, SEE));
+    }
+    Ok(())
+}
+
+/// Where the rule wants somebody else than who asks for it, who wrote it is one of those.
+fn is_anothers(open: &Open, decide: &Decide) -> Result<(), Refusal> {
+    let State::Asked { approvers, .. } = &open.state else { return Ok(()) };
+    if approvers.but_requester && open.edit.as_ref().is_some_and(|edit| edit.by == decide.by) {
+        let message = format!("`{}` gave it its arguments, and the rule wants somebody else's yes", decide.by);
         return Err(Refusal::new(Code::NotAnApprover, message, SEE));
     }
     Ok(())

@@ -107,8 +107,10 @@ pub(super) fn edited(session: &mut Session, effect: EffectId, (by, speaks): (&st
     *judged = None;
     open.found.clear();
     open.state = State::Planned;
-    let step = session.turn.as_mut().map(|turn| &mut turn.step);
-    if let Some(Step::Calls { slots, .. }) = step
+    let Some(turn) = &mut session.turn else { return };
+    // Some of what the turn does is its words from here on.
+    turn.speaks = Speaks::of_both(turn.speaks, Some(speaks));
+    if let Step::Calls { slots, .. } = &mut turn.step
         && let Some(slot) = slots.iter_mut().find(|slot| slot.effect == effect)
     {
         slot.edited = Some(call.calls);

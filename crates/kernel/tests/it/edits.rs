@@ -118,6 +118,21 @@ pub fn no_edit_makes_a_call_of_what_the_rules_deny() {
     assert_eq!(answers(&t)[1], Answer::Edited { calls: call("mail", 1).calls, answer });
 }
 
+/// Rules let the agent of whoever spoke do it, and not who was asked about another call.
+#[test]
+pub fn what_no_rule_asks_about_asks_once_it_is_edited() {
+    let mut t = TestSession::new();
+    t.type_in(1);
+    t.reply(&[("mail", 1)]);
+    let effect = t.call("mail");
+    t.agent().rules = vec![rule("any", RuleVerdict::Allow, &[(Field::Tool, Test::Equal("mail".into()))])].into();
+    edited(&mut t, effect, 2);
+    let State::Asked { by, .. } = &t.effect(effect).state else { panic!("it was let through") };
+    assert_eq!(by, &Reason::Flow(Flow::Edited));
+    t.decide(effect, true).unwrap();
+    assert!(t.start(effect).is_ok());
+}
+
 #[test]
 pub fn another_tool_the_same_arguments_and_no_call_are_no_edit() {
     let mut t = asked(&[("mail", 1)]);
@@ -161,7 +176,7 @@ pub fn a_call_that_may_have_happened_stays_what_it_is() {
 
 fn of_two() -> TestSession {
     let mut t = TestSession::new();
-    let who = Who::Principals([OWNER, "bea", "cem"].map(str::to_owned).to_vec());
+    let who = Who::Principals([OWNER, "bea", "cem", "dan"].map(str::to_owned).to_vec());
     let approvers = Approvers { quorum: 2, but_requester: true, ..who.into() };
     let mail = [(Field::Tool, Test::Equal("mail".into()))].into();
     t.agent().rules =
@@ -197,7 +212,8 @@ pub fn whose_yes_would_not_count_edits_nothing_and_a_yes_to_what_was_is_none() {
     assert!(matches!(&t.effect(effect).state, State::Asked { yes, by_person: false, .. } if yes.is_empty()));
     t.tell(Input::Decide(of(&t, "cem")));
     assert!(t.start(effect).is_err(), "the yes before the edit is none");
-    t.tell(Input::Decide(of(&t, "bea")));
+    assert_eq!(code(t.input(Input::Decide(of(&t, "bea")))), Code::NotAnApprover, "it is what bea wrote");
+    t.tell(Input::Decide(of(&t, "dan")));
     assert!(t.start(effect).is_ok());
 }
 
@@ -305,6 +321,7 @@ pub fn what_a_person_writes_leaves_a_session_trusted_and_what_a_program_writes_d
         let word = Decide { speaks, ..word(&t, effect) };
         t.tell(Input::Edit(word, Some(call("mail", 2))));
         assert_eq!(t.session.label.is_trusted(), is_trusted, "{speaks:?}");
+        assert_eq!(t.session.turn.as_ref().unwrap().speaks, Some(speaks), "of what both have said");
         assert_eq!(t.records.last().unwrap().label(Label::NOTHING).unwrap().is_trusted(), is_trusted);
     }
 }

@@ -517,6 +517,13 @@ fn looked_up() -> Vec<Record> {
     vec![Record::Planned(planned), Record::Created { effect: Seq(8), id: body(19) }]
 }
 
+fn asked_as_it_was_edited() -> Record {
+    let (by, approvers) = (Reason::Flow(Flow::Edited), Approvers::owners());
+    let verdict = Verdict::Ask { by, approvers, expires_at: 9, digest: Digest([8; 32]), at: 0 };
+    let (idempotency, answerer) = (Idempotency::Unsafe, Answerer::Tool);
+    Record::Judged(Judged { effect: Seq(8), epoch: 2, facts: None, idempotency, answerer, verdict, grounds: None })
+}
+
 fn edited() -> Vec<Record> {
     let edited =
         |speaks, note| Record::Edited { effect: Seq(8), by: "ann".to_owned(), speaks, call: call(Some("mail")), note };
@@ -849,6 +856,7 @@ fn the_stored_form_of_every_record_stays() {
         edited(),
         asks_for_packages().to_vec(),
         vec![judged_by_where_values_come_from()],
+        vec![asked_as_it_was_edited()],
     ];
     let records = lists.concat();
     let kinds: BTreeSet<&str> = records.iter().map(record_word).collect();
